@@ -1,0 +1,23 @@
+"""The names of what is stored with a study and with each of its trials, declared once.
+
+Those of trials are Optuna user attributes, so they show up as ``user_attrs_*`` columns.
+Seconds unless the name says otherwise.
+"""
+
+# Of a study
+SPEC = "spec"
+BASELINE = "baseline"
+METRIC = "metric"
+PROVENANCE = "provenance"
+
+# Of a trial, written by the worker
+WORKER = "worker"
+SEED = "seed"
+REASON = "fail_reason"
+ERROR = "error"
+RETRY_OF = "retry_of"
+
+# Of a trial, written by its objective
+DATA_TIME = "data_time"
+TRAIN_TIME = "train_time"
+EXECUTE_TIME = "execute_time"

@@ -1,0 +1,297 @@
+"""The ``hpo-job`` command: thin over the library, and quick to say what it can do.
+
+Optuna takes a third of a second to import and torch several, so each command imports what it
+needs when it runs.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from hpo_job import __version__
+from hpo_job.errors import HpoJobError, SpecError
+
+if TYPE_CHECKING:
+    import optuna
+
+    from hpo_job.storage import Storage
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Commands(click.Group):
+    """Commands whose known errors are one line on stderr and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HpoJobError as error:
+            click.echo(f"hpo-job: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+def option(name: str, *names: str, **settings: Any) -> Callable[[F], F]:
+    """A click option that is an HPO_JOB_* environment variable as well."""
+    variable = "HPO_JOB_" + name.removeprefix("--").replace("-", "_").upper()
+    return click.option(name, *names, envvar=variable, show_envvar=True, **settings)
+
+
+storage_option = option(
+    "--storage", metavar="URL", help="Database of the studies.  [default: .hpo/studies.db]"
+)
+weights_option = option(
+    "--weights",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".hpo/weights"),
+    show_default=True,
+    help="Where pre-trained weights are looked for first, and downloaded to.",
+)
+grace_option = option(
+    "--grace",
+    metavar="SECONDS",
+    type=click.IntRange(min=2),
+    default=60,
+    show_default=True,
+    help="A trial without a sign of life for so long is lost, and run again.",
+)
+threads_option = option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads of each worker.  [default: the CPUs, shared out]",
+)
+job_argument = click.argument("job", metavar="JOB")
+study_argument = click.argument("study", metavar="STUDY")
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hpo-job")
+def main() -> None:
+    """Tune a model: parallel trials that share one Optuna study.
+
+    JOB is a folder with a study.toml, or its name under jobs/. STUDY is the name of a study in
+    the storage, or its job folder.
+    """
+
+
+@main.command()
+@job_argument
+@weights_option
+def check(job: str, weights: Path) -> None:
+    """Validate a job, and print the study it describes."""
+    from hpo_job import study as studies
+    from hpo_job.describe import describe
+    from hpo_job.spec import read_spec
+
+    checked = studies.check(read_spec(job), weights)
+    studies.require_readable(checked)
+    click.echo("\n".join(describe(checked)))
+
+
+@main.command()
+@job_argument
+@storage_option
+@weights_option
+def create(job: str, storage: str | None, weights: Path) -> None:
+    """Create a job's study, without running any of it."""
+    from hpo_job import study as studies
+    from hpo_job.spec import read_spec
+
+    checked = studies.check(read_spec(job), weights)
+    opened = _open(storage, create=True)
+    with opened.reaching():
+        study = studies.create(checked, opened)
+    click.echo(f"study {study.study_name} is ready in {opened}")
+
+
+@main.command()
+@job_argument
+@option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@storage_option
+@weights_option
+@threads_option
+@grace_option
+def run(
+    job: str, workers: int, storage: str | None, weights: Path, threads: int | None, grace: int
+) -> None:
+    """Run a job's study on this machine, and show how it goes.
+
+    Ends when the budget is used up; a rerun goes on where an interrupted run stopped. Ctrl-C ends
+    the workers within one batch; a second one does not wait.
+    """
+    from hpo_job import study as studies
+    from hpo_job.local import Job, cpus, run_workers
+    from hpo_job.progress import Progress
+    from hpo_job.spec import read_spec
+    from hpo_job.stopping import Stop
+
+    _log("WARNING")
+    spec = read_spec(job)
+    checked = studies.check(spec, weights)
+    opened = _open(storage, create=True, grace=grace)
+    with opened.reaching():
+        study = studies.create(checked, opened)
+        told = Job(spec, _url(storage), weights, grace, threads or max(1, cpus() // workers))
+        with Progress(study, workers) as progress:
+            code = run_workers(told, workers, Stop(), progress.look)
+        click.echo("\n".join(progress.summary(_program())))
+    sys.exit(code)
+
+
+@main.command()
+@job_argument
+@storage_option
+@weights_option
+@threads_option
+@grace_option
+def worker(job: str, storage: str | None, weights: Path, threads: int | None, grace: int) -> None:
+    """Join a job's study as one worker: what each pod runs.
+
+    Creates the study where it does not exist. Exit codes: 0 the budget is used up, 1 too many
+    failed trials in a row, 2 what no retry can mend, 130 and 143 after Ctrl-C and SIGTERM.
+    """
+    from hpo_job.local import Job, cpus, run_worker
+    from hpo_job.spec import read_spec
+    from hpo_job.stopping import Stop
+
+    _log("INFO")
+    told = Job(read_spec(job), _url(storage), weights, grace, threads or cpus())
+    sys.exit(run_worker(told, Stop()))
+
+
+@main.command()
+@study_argument
+@storage_option
+def status(study: str, storage: str | None) -> None:
+    """Show where a study stands, and what runs now."""
+    from rich.console import Console
+
+    from hpo_job import results
+
+    with _loaded(study, storage) as (found, _):
+        click.echo(f"study     {found.study_name}")
+        click.echo("\n".join(results.overview(found)))
+        running = results.table(found, running=True)
+        if running.row_count:
+            click.echo()
+            Console().print(running)
+
+
+@main.command("results")
+@study_argument
+@option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="csv and json have the columns of Optuna's trials_dataframe.",
+)
+@storage_option
+def results_(study: str, format_: str, storage: str | None) -> None:
+    """Print all trials of a study."""
+    from rich.console import Console
+
+    from hpo_job import results
+
+    with _loaded(study, storage) as (found, _):
+        if format_ == "table":
+            Console().print(results.table(found))
+        else:
+            click.echo(results.as_text(found, format_), nl=False)
+
+
+@main.command()
+@study_argument
+@storage_option
+def best(study: str, storage: str | None) -> None:
+    """Print the best parameters as TOML, ready to paste into a study.toml."""
+    from hpo_job import results
+    from hpo_job.errors import StudyError
+
+    with _loaded(study, storage) as (found, _):
+        trial = results.best(found)
+        if trial is None:
+            raise StudyError(f"study {found.study_name!r} has no COMPLETE trial yet")
+        click.echo(results.as_toml(found, trial), nl=False)
+
+
+@main.command()
+@study_argument
+@click.argument("parameters", metavar="NAME=VALUE...", nargs=-1, required=True)
+@storage_option
+def enqueue(study: str, parameters: tuple[str, ...], storage: str | None) -> None:
+    """Let the next free worker try these parameters; those left out are suggested.
+
+    Values are written as in TOML; a plain word needs no quotes: model=resnet18 epochs=3.
+    """
+    from hpo_job import study as studies
+
+    values = dict(map(_assignment, parameters))
+    with _loaded(study, storage) as (found, opened):
+        studies.enqueue(found, opened, values)
+    click.echo(f"enqueued in {study}: {' '.join(parameters)}")
+
+
+def _url(storage: str | None) -> str:
+    from hpo_job.storage import EMBEDDED
+
+    return storage or EMBEDDED
+
+
+def _open(storage: str | None, *, create: bool = False, grace: int = 60) -> Storage:
+    from hpo_job.storage import Storage
+
+    return Storage(_url(storage), create=create, grace=grace)
+
+
+@contextmanager
+def _loaded(study: str, storage: str | None) -> Iterator[tuple[optuna.Study, Storage]]:
+    """An existing study; what its database raises inside becomes a one-line error."""
+    from hpo_job import study as studies
+    from hpo_job.spec import SPEC_FILE, read_spec
+
+    name = read_spec(study).name if (Path(study) / SPEC_FILE).is_file() else study
+    opened = _open(storage)
+    with opened.reaching():
+        yield studies.load(name, opened), opened
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """``name=value``, the value as TOML has it, or a plain word."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise SpecError(f"enqueue: {text!r} is not name=value")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value
+
+
+def _log(level: str) -> None:
+    import logging
+
+    import optuna
+
+    logging.basicConfig(level=logging.WARNING, format="hpo-job: %(message)s")
+    logging.getLogger("hpo_job").setLevel(level)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def _program() -> str:
+    """How this command can be typed again."""
+    typed = Path(sys.argv[0])
+    if shutil.which(typed.name) == str(typed):
+        return typed.name
+    try:
+        return str(typed.relative_to(Path.cwd()))
+    except ValueError:
+        return str(typed)

@@ -1,0 +1,69 @@
+"""A checked study as a person reads it before running it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from hpo_job import objectives, search_space
+from hpo_job.results import clock
+from hpo_job.spec import Component
+from hpo_job.study import Checked
+
+
+def describe(checked: Checked) -> Iterator[str]:
+    """The resolved study, a line for each thing that was decided or found."""
+    spec = checked.spec
+    yield f"study         {spec.name} ({spec.file})"
+    yield f"objective     {spec.objective}"
+    yield f"metric        {spec.metric or 'value'}, {spec.direction}"
+    yield f"budget        {_budget(checked)}"
+    yield f"sampler       {_component(spec.sampler)}"
+    yield f"pruner        {_component(spec.pruner)}"
+    yield f"seed          {spec.seed}"
+    if checked.data:
+        yield from _data(checked)
+    elif spec.data_path:
+        yield f"data          {spec.data_path}"
+    if checked.baseline is not None:
+        yield f"baseline      {spec.metric} {checked.baseline:.4f} by always answering one class"
+    yield from _space(checked)
+    if spec.enqueue:
+        yield f"enqueued      {len(spec.enqueue)} trial{'s' if len(spec.enqueue) > 1 else ''}"
+
+
+def _budget(checked: Checked) -> str:
+    budget = checked.spec.budget
+    trials = f"{budget.trials} trials" if budget.trials else "any number of trials"
+    timeout = f" in at most {clock(budget.timeout)}" if budget.timeout else ""
+    return f"{trials}{timeout}; {budget.failures} failures in a row stop a worker"
+
+
+def _component(component: Component) -> str:
+    options = ", ".join(f"{name}={value!r}" for name, value in component.options.items())
+    return f"{component.name}({options})"
+
+
+def _data(checked: Checked) -> Iterator[str]:
+    data = checked.data
+    assert data is not None
+    yield f"data          {data.root}: {len(data.files)} images in {len(data.classes)} classes"
+    for name, count in data.counts.items():
+        yield f"              {count:>7}  {count / len(data.files):>4.0%}  {name}"
+    yield f"validation    {len(data.valid)} images, the same in every trial"
+
+
+def _space(checked: Checked) -> Iterator[str]:
+    spec = checked.spec
+    count = search_space.size(spec.search_space)
+    many = "infinitely many" if math.isinf(count) else f"{count:.0f}"
+    if not spec.search_space and objectives.is_function(spec):
+        yield "search space  suggested by the function itself"
+        return
+    yield f"search space  {many} combination{'s' if count != 1 else ''}"
+    width = max((len(name) for name in spec.search_space), default=0)
+    for name, parameter in spec.search_space.items():
+        yield f"              {name:<{width}}  {search_space.describe(parameter)}"
+    for name, value in objectives.defaults(spec).items():
+        if name not in spec.search_space:
+            yield f"              {name:<{width}}  {value} (default)"

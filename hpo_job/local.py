@@ -1,0 +1,136 @@
+"""Several workers on this machine: started, watched, started again when killed, and stopped."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+import joblib
+from threadpoolctl import threadpool_limits
+
+from hpo_job.errors import HpoJobError
+from hpo_job.spec import StudySpec
+from hpo_job.stopping import Stop, Stopped
+from hpo_job.storage import Storage
+from hpo_job.study import check, create
+from hpo_job.worker import work
+
+LOOK = 0.5  # seconds between two looks at the workers
+RESTARTS = 3  # how often one worker is started again after it was killed
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker process is told: all of it crosses the process boundary."""
+
+    spec: StudySpec
+    storage: str
+    weights: Path
+    grace: int
+    threads: int
+
+
+def cpus() -> int:
+    """The CPUs this process may use: those of its machine, or of its container's limit."""
+    return int(joblib.cpu_count())
+
+
+def run_worker(job: Job, stop: Stop) -> int:
+    """Join the study in this process and work until there is nothing to do; the exit code."""
+    with stop.listening(), threadpool_limits(job.threads):
+        try:
+            with stop.breaking():
+                checked = check(job.spec, job.weights)
+                storage = Storage(job.storage, grace=job.grace, create=True)
+        except Stopped:
+            return stop.exit_code
+        with storage.reaching():
+            refusal = work(checked, create(checked, storage), storage, stop, job.threads)
+        log.info("%s", f"done: {refusal.value}" if refusal else f"stopped: {stop.reason}")
+    return stop.exit_code
+
+
+def run_workers(job: Job, count: int, stop: Stop, look: Callable[[], None]) -> int:
+    """Run ``count`` worker processes until they end, calling ``look`` every now and then.
+
+    A worker that was killed is started again, a few times. Returns the worst exit code of the
+    workers, or 128 + the signal where ``stop`` ended them.
+    """
+    # A fresh interpreter each: torch must not be forked once it has started its threads.
+    context = multiprocessing.get_context("spawn")
+
+    def start() -> SpawnProcess:
+        process = context.Process(target=_child, args=(job,))
+        process.start()
+        return process
+
+    with stop.listening():
+        workers = [start() for _ in range(count)]
+        try:
+            _watch(workers, start, stop, look)
+        except KeyboardInterrupt:  # the second Ctrl-C
+            for worker in workers:
+                worker.kill()
+    look()
+    return stop.exit_code or max(_exit_code(worker) for worker in workers)
+
+
+def _watch(
+    workers: list[SpawnProcess],
+    start: Callable[[], SpawnProcess],
+    stop: Stop,
+    look: Callable[[], None],
+) -> None:
+    """Wait for the workers; pass a signal on to them, and replace those that were killed."""
+    restarts = RESTARTS * len(workers)
+    told = False
+    while any(worker.is_alive() for worker in workers):
+        look()
+        time.sleep(LOOK)
+        if stop.requested and not told:
+            told = True
+            for worker in workers:
+                if worker.is_alive() and worker.pid:
+                    os.kill(worker.pid, stop.requested)
+        for position, worker in enumerate(workers):
+            if not stop.requested and restarts and (worker.exitcode or 0) < 0:
+                restarts -= 1
+                log.warning("worker %s was killed (%s); another takes its place", worker.pid,
+                            signal.Signals(-(worker.exitcode or 0)).name)  # fmt: skip
+                workers[position] = start()
+
+
+def _exit_code(worker: SpawnProcess) -> int:
+    code = worker.exitcode or 0
+    return code if code >= 0 else 128 - code
+
+
+def _child(job: Job) -> None:
+    """A worker process: out of the terminal's reach, since its parent passes Ctrl-C on."""
+    os.setsid()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.basicConfig(level=logging.WARNING, format="hpo-job: worker %(process)d: %(message)s")
+    try:
+        code = run_worker(job, Stop())
+    except HpoJobError as error:
+        print(f"hpo-job: worker {os.getpid()}: {error}", file=sys.stderr)
+        code = error.exit_code
+    sys.exit(code)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent died would run on unseen: end it as a preemption would."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)

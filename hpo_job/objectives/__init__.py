@@ -1,0 +1,139 @@
+"""What can be tuned: the shipped objectives, and functions in a job folder; torch stays outside."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import optuna
+from pydantic import BaseModel, ValidationError
+
+from hpo_job import search_space
+from hpo_job.context import Context
+from hpo_job.errors import SpecError, unknown
+from hpo_job.objectives.parameters import ImageClassification
+from hpo_job.search_space import Scalar, Searched
+from hpo_job.spec import StudySpec
+
+Train = Callable[[optuna.Trial, Context], float]
+# Each shipped objective is the module of its name, and declares the parameters it knows.
+SHIPPED: dict[str, type[BaseModel]] = {"image_classification": ImageClassification}
+
+
+def is_function(spec: StudySpec) -> bool:
+    """Whether the objective is a function of the user's own, named as ``file.py:function``."""
+    return ":" in spec.objective
+
+
+def defaults(spec: StudySpec) -> dict[str, object]:
+    """The objective's own value of every parameter it knows; empty for a function."""
+    return {} if is_function(spec) else SHIPPED[spec.objective]().model_dump()
+
+
+def load(spec: StudySpec) -> Train:
+    """The function that trains one trial. Raises SpecError where it cannot be imported."""
+    module = _function_module(spec) if is_function(spec) else _shipped_module(spec)
+    name = spec.objective.partition(":")[2] or "train"
+    train = getattr(module, name, None)
+    if not callable(train):
+        raise spec.error("objective", f"{spec.objective.partition(':')[0]} has no function {name}")
+    function: Train = train
+    return function
+
+
+def check(spec: StudySpec, weights: Path) -> None:
+    """Raise SpecError for what would make every trial, or some, fail: without training any.
+
+    weights: the local folder of pre-trained weights; those that are missing are fetched into it.
+    """
+    if not is_function(spec) and spec.objective not in SHIPPED:
+        names = [*SHIPPED, "file.py:function"]
+        raise spec.error("objective", unknown("objective", spec.objective, names))
+    _check_parameters(spec)
+    if is_function(spec):
+        load(spec)
+        return
+    values = {name: _candidates(spec, name) for name in SHIPPED[spec.objective].model_fields}
+    try:
+        _shipped_module(spec).check(
+            models=[str(model) for model in values["model"]],
+            pre_trained=True in values["pre_trained"],
+            weights=weights,
+        )
+    except SpecError as error:
+        raise spec.error("search_space", str(error)) from error
+
+
+def source(spec: StudySpec) -> Path | None:
+    """The file of the user's own function, or None for a shipped objective."""
+    return spec.folder / spec.objective.partition(":")[0] if is_function(spec) else None
+
+
+def _check_parameters(spec: StudySpec) -> None:
+    for name, parameter in spec.search_space.items():
+        key = f"search_space.{name}"
+        if not is_function(spec):
+            known = SHIPPED[spec.objective]
+            if name not in known.model_fields:
+                raise spec.error(key, unknown("parameter", name, known.model_fields))
+            for value in parameter.extremes() if isinstance(parameter, Searched) else (parameter,):
+                _check_value(spec, key, known, name, value)
+    for position, parameters in enumerate(spec.enqueue):
+        if spec.search_space and (misfit := search_space.misfit(spec.search_space, parameters)):
+            raise spec.error(f"enqueue.{position}.{misfit[0]}", misfit[1])
+
+
+def _check_value(
+    spec: StudySpec, key: str, known: type[BaseModel], name: str, value: Scalar
+) -> None:
+    try:
+        known.model_validate({name: value})
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise spec.error(key, f"{message[0].lower()}{message[1:]}, found {value!r}") from error
+
+
+def _candidates(spec: StudySpec, name: str) -> tuple[object, ...]:
+    """Every value that ``name`` can have in a trial (of a range, its ends)."""
+    if name not in spec.search_space:
+        return (defaults(spec)[name],)
+    parameter = spec.search_space[name]
+    return parameter.extremes() if isinstance(parameter, Searched) else (parameter,)
+
+
+def _shipped_module(spec: StudySpec) -> ModuleType:
+    try:
+        return importlib.import_module(f"hpo_job.objectives.{spec.objective}")
+    except ModuleNotFoundError as error:
+        raise spec.error(
+            "objective", f"{spec.objective} needs {error.name}: pip install 'hpo-job[fastai]'"
+        ) from error
+
+
+def _function_module(spec: StudySpec) -> ModuleType:
+    """The user's file, imported once per process, with its folder importable beside it."""
+    file = spec.folder / spec.objective.partition(":")[0]
+    name = f"hpo_job_objective_{spec.name}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if not file.is_file():
+        raise spec.error("objective", f"{file}: no such file")
+    location = importlib.util.spec_from_file_location(name, file)
+    if location is None or location.loader is None:
+        raise spec.error("objective", f"{file}: not a Python file")
+    module = importlib.util.module_from_spec(location)
+    sys.modules[name] = module
+    sys.path.insert(0, str(file.parent.resolve()))
+    try:
+        location.loader.exec_module(module)
+    except Exception as error:  # whatever the user's own code raises
+        del sys.modules[name]
+        text = " ".join(str(error).split())
+        raise spec.error(
+            "objective", f"{file} cannot be imported: {type(error).__name__}: {text}"
+        ) from error
+    return module

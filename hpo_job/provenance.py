@@ -1,0 +1,36 @@
+"""Where a study comes from: what would be needed to run it again."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("hpo-job", "optuna", "fastai", "torch", "torchvision", "timm", "scikit-learn", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that trials depend on, where installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_revision(folder: Path) -> str | None:
+    """The commit that ``folder`` is at, with ``-dirty`` where it was changed; None outside git."""
+    try:
+        revision = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return revision.stdout.strip()

@@ -1,0 +1,219 @@
+"""The parameters a study searches: Optuna's kinds as they stand in study.toml."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    model_validator,
+)
+
+from hpo_job.errors import unknown
+
+
+def _scalar(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no value a parameter can have")
+    if isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"{value!r} is no true, false, number or string")
+
+
+Scalar = Annotated[bool | int | float | str, PlainValidator(_scalar)]
+
+
+class _Parameter(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Categorical(_Parameter):
+    """One of a list of values."""
+
+    type: Literal["categorical"]
+    choices: tuple[Scalar, ...] = Field(min_length=1, strict=False)
+
+    @model_validator(mode="after")
+    def _no_choice_twice(self) -> Categorical:
+        # 1 and true are equal in Python, yet different choices to whoever wrote them
+        if len({(type(choice), choice) for choice in self.choices}) < len(self.choices):
+            raise ValueError("choices has a value twice")
+        return self
+
+    def distribution(self) -> BaseDistribution:
+        return CategoricalDistribution(self.choices)
+
+    def size(self) -> float:
+        return len(self.choices)
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        return self.choices
+
+
+class Int(_Parameter):
+    """A whole number from ``low`` to ``high``, both included."""
+
+    type: Literal["int"]
+    low: int
+    high: int
+    step: int = Field(default=1, ge=1)
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _range(self) -> Int:
+        _check_range(self.low, self.high, self.log, self.step if self.step != 1 else None)
+        return self
+
+    def distribution(self) -> BaseDistribution:
+        return IntDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    def size(self) -> float:
+        return (self.high - self.low) // self.step + 1
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        return (self.low, self.high)
+
+
+class Float(_Parameter):
+    """A number from ``low`` to ``high``, both included; evenly spaced where ``step`` is given."""
+
+    type: Literal["float"]
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
+    step: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _range(self) -> Float:
+        _check_range(self.low, self.high, self.log, self.step)
+        return self
+
+    def distribution(self) -> BaseDistribution:
+        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    def size(self) -> float:
+        if self.low == self.high:
+            return 1
+        return math.floor((self.high - self.low) / self.step + 1e-9) + 1 if self.step else math.inf
+
+    def extremes(self) -> tuple[Scalar, ...]:
+        return (self.low, self.high)
+
+
+Searched = Categorical | Int | Float
+KINDS: dict[str, type[Searched]] = {"categorical": Categorical, "int": Int, "float": Float}
+
+
+def _kind(value: object) -> str | None:
+    if isinstance(value, _Parameter):
+        return str(value.type)  # type: ignore[attr-defined]
+    if isinstance(value, dict):
+        return value["type"] if value.get("type") in KINDS else None
+    return "fixed"
+
+
+Parameter = Annotated[
+    Annotated[Categorical, Tag("categorical")]
+    | Annotated[Int, Tag("int")]
+    | Annotated[Float, Tag("float")]
+    | Annotated[Scalar, Tag("fixed")],
+    Discriminator(
+        _kind,
+        custom_error_type="parameter_kind",
+        custom_error_message='a table needs type = "categorical", "int" or "float"',
+    ),
+]
+
+
+def _check_range(low: float, high: float, log: bool, step: float | None) -> None:
+    if low > high:
+        raise ValueError(f"low {low:g} is above high {high:g}")
+    if log and low <= 0:
+        raise ValueError(f"log needs low > 0, found low = {low:g}")
+    if log and step is not None:
+        raise ValueError("log and step exclude each other")
+
+
+def searched(space: Mapping[str, Parameter]) -> dict[str, Searched]:
+    """The parameters of ``space`` that trials differ in."""
+    return {name: p for name, p in space.items() if isinstance(p, _Parameter)}
+
+
+def fixed(space: Mapping[str, Parameter]) -> dict[str, Scalar]:
+    """The parameters of ``space`` that are one plain value in every trial."""
+    return {name: p for name, p in space.items() if not isinstance(p, _Parameter)}
+
+
+def suggest(trial: optuna.Trial, space: Mapping[str, Parameter]) -> dict[str, Any]:
+    """The value of every parameter of ``space`` for ``trial``, in the order they are written."""
+    return {name: _suggest(trial, name, parameter) for name, parameter in space.items()}
+
+
+def _suggest(trial: optuna.Trial, name: str, parameter: Parameter) -> Any:
+    match parameter:
+        case Categorical():
+            return trial.suggest_categorical(name, parameter.choices)
+        case Int(low=low, high=high, step=step, log=log):
+            return trial.suggest_int(name, low, high, step=step, log=log)
+        case Float(low=low, high=high, step=step, log=log):
+            return trial.suggest_float(name, low, high, step=step, log=log)
+        case _:
+            return parameter
+
+
+def size(space: Mapping[str, Parameter]) -> float:
+    """How many different trials ``space`` allows; infinite with a float that has no step."""
+    return math.prod(parameter.size() for parameter in searched(space).values())
+
+
+def misfit(space: Mapping[str, Parameter], values: Mapping[str, object]) -> tuple[str, str] | None:
+    """The first of ``values`` that no trial of ``space`` could have, and why; None if all fit."""
+    for name, value in values.items():
+        if name not in space:
+            return name, unknown("parameter", name, space)
+        if not _allows(space[name], value):
+            return name, f"{value!r} is not in it: {describe(space[name])}"
+    return None
+
+
+def _allows(parameter: Parameter, value: object) -> bool:
+    """Whether a trial of this ``parameter`` could have this ``value``."""
+    if not isinstance(parameter, _Parameter):
+        return type(parameter) is type(value) and parameter == value
+    if isinstance(parameter, Categorical):
+        return any(type(c) is type(value) and c == value for c in parameter.choices)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(parameter, Int) and not isinstance(value, int):
+        return False
+    distribution = parameter.distribution()
+    return bool(distribution._contains(distribution.to_internal_repr(value)))
+
+
+def describe(parameter: Parameter) -> str:
+    """One line that says which values ``parameter`` can have."""
+    match parameter:
+        case Categorical(choices=choices):
+            return "one of " + ", ".join(map(str, choices))
+        case Int(low=low, high=high, step=step, log=log):
+            spacing = f", step {step}" if step != 1 else ""
+            return f"int {low} to {high}{spacing}{', log' if log else ''}"
+        case Float(low=low, high=high, step=float_step, log=log):
+            spacing = f", step {float_step:g}" if float_step else ""
+            return f"float {low:g} to {high:g}{spacing}{', log' if log else ''}"
+        case _:
+            return f"fixed at {parameter}"

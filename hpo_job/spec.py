@@ -1,0 +1,205 @@
+"""The study spec: study.toml read once, validated once, frozen."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from hpo_job.errors import SpecError, unknown
+from hpo_job.search_space import KINDS, Parameter, Scalar
+
+SPEC_FILE = "study.toml"
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+# pydantic's messages that speak of Python's types, in TOML's words
+_PLAIN = {
+    "model_type": "should be a table",
+    "dict_type": "should be a table",
+    "tuple_type": "should be a list",
+    "too_short": "should not be empty",
+}
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Budget(_Table):
+    """When a study is finished; the one part of a spec that may change while it runs.
+
+    trials: how many end COMPLETE or PRUNED; None for no bound.
+    timeout: seconds of the study's own working time after which no trial starts; None for none.
+    failures: how many trials in a row may raise before a worker stops.
+    retries: how often one parameter set is run again after a trial was lost or preempted.
+    """
+
+    trials: int | None = Field(default=None, ge=1)
+    timeout: float | None = Field(default=None, gt=0)
+    failures: int = Field(default=3, ge=1)
+    retries: int = Field(default=2, ge=0)
+
+    @field_validator("timeout", mode="before")
+    @classmethod
+    def _seconds(cls, value: object) -> object:
+        return duration(value) if isinstance(value, str) else value
+
+
+class Data(_Table):
+    """Where the data lies, relative to the job folder, and how its validation set is drawn."""
+
+    path: str = Field(min_length=1)
+    valid_pct: float = Field(default=0.2, gt=0, lt=1)
+    seed: int | None = Field(default=None, ge=0, lt=2**32)
+
+
+class Component(BaseModel):
+    """A sampler or pruner: Optuna's class name, and its constructor's arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.__pydantic_extra__ or {})
+
+
+class StudySpec(_Table):
+    """Everything a study is, as read from its job folder.
+
+    ``folder`` is the job folder; the rest are the keys of study.toml.
+    """
+
+    folder: Path = Field(exclude=True)
+    name: str
+    objective: str
+    metric: str | None = None
+    direction: Literal["maximize", "minimize"]
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    budget: Budget
+    data: Data | None = None
+    sampler: Component = Component(name="TPESampler")
+    pruner: Component = Component(name="NopPruner")
+    search_space: dict[str, Parameter] = Field(default_factory=dict)
+    enqueue: tuple[dict[str, Scalar], ...] = Field(default=(), strict=False)
+
+    @field_validator("name")
+    @classmethod
+    def _dns_label(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):  # Kubernetes names a study's objects after it
+            raise ValueError(f"{name!r} is not lower-case letters, digits and dashes, at most 63")
+        return name
+
+    @property
+    def file(self) -> Path:
+        return self.folder / SPEC_FILE
+
+    @property
+    def data_path(self) -> Path | None:
+        return self.folder / self.data.path if self.data else None
+
+    def stored(self) -> dict[str, Any]:
+        """The spec as it is kept with the study: plain JSON values."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def error(self, key: str, problem: str) -> SpecError:
+        """A SpecError that names this file and ``key``."""
+        return SpecError(f"{self.file}: {key}: {problem}")
+
+
+def read_spec(job: str | Path) -> StudySpec:
+    """Read the study.toml of a job folder; ``job`` is the folder, or its name under jobs/.
+
+    Raises SpecError naming the file and the key. Only the file itself is looked at here: that
+    the objective, the data and the names it mentions exist is for `hpo_job.study.inspect`.
+    """
+    folder = job_folder(job)
+    file = folder / SPEC_FILE
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{file}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{file}: not valid TOML: {error}") from error
+    if "folder" in table:
+        raise SpecError(f"{file}: folder: {unknown('key', 'folder', _keys(StudySpec))}")
+    try:
+        spec = StudySpec.model_validate({**table, "folder": folder})
+    except ValidationError as error:
+        raise SpecError(f"{file}: {_one_line(error, table)}") from error
+    if spec.budget.trials is None and spec.budget.timeout is None:
+        raise spec.error("budget", "neither trials nor timeout given; the study would never end")
+    return spec
+
+
+def restore(stored: Mapping[str, Any]) -> StudySpec:
+    """The spec as `StudySpec.stored` kept it with a study; its job folder is not known."""
+    return StudySpec.model_validate({**stored, "folder": Path()})
+
+
+def job_folder(job: str | Path) -> Path:
+    """The folder of ``job``: as given, or under jobs/. Raises SpecError where there is none."""
+    for folder in (Path(job), Path("jobs") / job):
+        if (folder / SPEC_FILE).is_file():
+            return folder
+    raise SpecError(f"{job}: no {SPEC_FILE} in it, nor in jobs/{job}; name a job folder")
+
+
+def duration(text: str) -> float:
+    """Seconds of a duration such as ``"30m"``, ``"1h30m"`` or ``"90s"``; raises ValueError."""
+    match = _DURATION.fullmatch(text)
+    if not text or match is None:
+        raise ValueError(f"{text!r} is no duration; write it like '30m', '1h30m' or '90s'")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return float(hours * 3600 + minutes * 60 + seconds)
+
+
+def _one_line(error: ValidationError, table: Mapping[str, Any]) -> str:
+    """The first problem pydantic found, as ``key: problem``."""
+    # an unknown key explains why another is missing, and both explain the rest
+    order = {"extra_forbidden": 0, "missing": 1}
+    first = min(error.errors(), key=lambda problem: order.get(problem["type"], 2))
+    keys = _path(first["loc"], table)
+    if first["type"] == "missing":
+        return f"{'.'.join((*keys, str(first['loc'][-1])))}: missing"
+    where = ".".join(keys)
+    if first["type"] == "extra_forbidden":
+        return f"{where}: {unknown('key', keys[-1], _keys_at(keys[:-1], table))}"
+    message = _PLAIN.get(first["type"], first["msg"].removeprefix("Value error, "))
+    message = message[0].lower() + message[1:]
+    if first["type"] in ("value_error", "parameter_kind"):
+        return f"{where}: {message}"
+    return f"{where}: {message}, found {first['input']!r}"
+
+
+def _path(location: tuple[int | str, ...], table: Any) -> tuple[str, ...]:
+    """``location`` as keys of study.toml: without the union members pydantic puts in between."""
+    keys: list[str] = []
+    for step in location:
+        if isinstance(table, Mapping | list) and (step in table or isinstance(step, int)):
+            table = table[step]  # type: ignore[index]
+            keys.append(str(step))
+    return tuple(keys)
+
+
+def _keys_at(parents: tuple[str, ...], table: Mapping[str, Any]) -> list[str]:
+    """The keys that the table at ``parents`` may have."""
+    match parents:
+        case ():
+            return _keys(StudySpec)
+        case ("budget",):
+            return _keys(Budget)
+        case ("data",):
+            return _keys(Data)
+        case ("search_space", name):
+            return _keys(KINDS[table["search_space"][name]["type"]])
+        case _:
+            return []
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [name for name in model.model_fields if name != "folder"]

@@ -1,0 +1,105 @@
+"""Ctrl-C and SIGTERM: how a worker is asked to stop, and where a trial may be broken off."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+# Why a trial was broken off. Neither is its objective's fault, so its parameters run again.
+REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "preempted"}
+# Code that talks to the database: broken off in there, a write or a connection is left half done
+_WHOLE = ("optuna.", "sqlalchemy.", "hpo_job.storage")
+_AGAIN = 0.02  # seconds until the next try to break off
+
+
+class Stopped(BaseException):
+    """Breaks off an objective; no Exception, so that no handler in an objective swallows it."""
+
+
+class Stop:
+    """Whether this process was asked to stop, and by which signal.
+
+    Inside `breaking`, a signal raises Stopped wherever the program is, so that an objective of
+    any kind ends within one operation, but never in the middle of Optuna's own code. Elsewhere
+    it only sets `requested`.
+    """
+
+    def __init__(self) -> None:
+        self.requested: signal.Signals | None = None
+        self._breaking = False
+        self._process = os.getpid()
+
+    @property
+    def reason(self) -> str | None:
+        return REASONS[self.requested] if self.requested else None
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a process ended by a signal, 128 + its number; 0 for none."""
+        return 128 + self.requested if self.requested else 0
+
+    def wait(self, seconds: float) -> None:
+        """Sleep for ``seconds``, or until asked to stop."""
+        try:
+            with self.breaking():
+                time.sleep(seconds)
+        except Stopped:
+            pass
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Catch SIGINT and SIGTERM in the main thread; a second Ctrl-C does not wait."""
+        handlers = dict.fromkeys(REASONS, self._caught) | {signal.SIGALRM: self._break}
+        previous = {number: signal.signal(number, handlers[number]) for number in handlers}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def breaking(self) -> Iterator[None]:
+        """Let a signal break off what runs in here with Stopped."""
+        self._breaking = True
+        try:
+            if self.requested:
+                raise Stopped
+            yield
+        finally:
+            self._breaking = False
+
+    def _caught(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            self._inherited(number)
+        elif self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        else:
+            self.requested = self.requested or signal.Signals(number)
+            self._break(number, frame)
+
+    def _break(self, number: int, frame: FrameType | None) -> None:
+        if not self._breaking:
+            return
+        if _in_whole(frame):
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+            return
+        self._breaking = False
+        raise Stopped
+
+    def _inherited(self, number: int) -> None:
+        """In a forked data loader: Ctrl-C is its parent's business, SIGTERM ends it."""
+        if number != signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+def _in_whole(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).startswith(_WHOLE):
+            return True
+        frame = frame.f_back
+    return False

@@ -1,0 +1,215 @@
+"""A study: checked, created once by whichever worker comes first, and joined by the others."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from hpo_job import attributes, metrics, objectives, provenance, search_space
+from hpo_job.components import make_pruner, make_sampler
+from hpo_job.data import LabelledFiles, fingerprint, read_image_folder
+from hpo_job.errors import DataError, SpecError, StudyError, unknown
+from hpo_job.metrics import METRICS, Metric
+from hpo_job.search_space import Scalar
+from hpo_job.spec import Budget, StudySpec, restore
+from hpo_job.storage import Storage
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A spec that was found to be right, with what it names: all a worker needs for its trials."""
+
+    spec: StudySpec
+    weights: Path
+    metric: Metric | None
+    data: LabelledFiles | None
+    baseline: float | None
+
+
+def check(spec: StudySpec, weights: Path) -> Checked:
+    """Look up everything that ``spec`` names.
+
+    weights: the local folder of pre-trained weights.
+
+    Raises SpecError or DataError for what no trial could mend. Writes nothing, except weights
+    that have to be downloaded.
+    """
+    make_sampler(spec)
+    make_pruner(spec)
+    metric = _metric(spec)
+    data = _data(spec)
+    objectives.check(spec, weights)
+    baseline = None
+    if data and metric:
+        targets = data.targets
+        baseline = metrics.baseline(metric, targets[data.train], targets[data.valid])
+    return Checked(spec, weights, metric, data, baseline)
+
+
+def create(checked: Checked, storage: Storage) -> optuna.Study:
+    """The study of this spec: created where it does not exist, joined where it does.
+
+    Raises StudyError where it exists with another spec or with other data; another budget is
+    taken over. DataError names the images that cannot be read, before anything is written.
+    """
+    spec = checked.spec
+    with storage.exclusive(spec.name):
+        study = _find(spec.name, storage)
+        if study is None or (attributes.SPEC not in study.user_attrs and not study.trials):
+            require_readable(checked)
+            study = optuna.create_study(
+                study_name=spec.name,
+                storage=storage.optuna,
+                direction=spec.direction,
+                load_if_exists=True,
+            )
+            _store(study, checked)
+        _require_same(study, checked)
+        if study.user_attrs[attributes.SPEC]["budget"] != spec.stored()["budget"]:
+            study.set_user_attr(attributes.SPEC, spec.stored())
+    study.pruner = make_pruner(spec)
+    return study
+
+
+def load(name: str, storage: Storage) -> optuna.Study:
+    """The study called ``name``. Raises StudyError, naming those there are."""
+    study = _find(name, storage)
+    if study is None:
+        names = optuna.get_all_study_names(storage.optuna)
+        raise StudyError(
+            f"{storage}: {unknown('study', name, names)}" if names
+            else f"{storage}: no study {name!r}, nor any other; make one with hpo-job run JOB"
+        )  # fmt: skip
+    return study
+
+
+def budget(study: optuna.Study) -> Budget:
+    """The study's budget as it is now: the last `create` may have changed it."""
+    return Budget.model_validate(study.user_attrs[attributes.SPEC]["budget"])
+
+
+def enqueue(study: optuna.Study, storage: Storage, parameters: Mapping[str, Scalar]) -> None:
+    """Let the next free worker try ``parameters``; those left out are suggested.
+
+    Raises SpecError where no trial of this study could have them.
+    """
+    stored = study.user_attrs.get(attributes.SPEC)
+    space = restore(stored).search_space if stored else {}
+    # a function that suggests for itself knows its parameters only when it runs
+    if space and (misfit := search_space.misfit(space, parameters)):
+        raise SpecError(f"study {study.study_name!r}: {misfit[0]}: {misfit[1]}")
+    with storage.exclusive(study.study_name):  # numbers of new trials are drawn one at a time
+        study.enqueue_trial(dict(parameters))
+
+
+def difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The keys in which two stored specs differ, budgets aside: ``key: stored, now``."""
+    before, after = dict(_flat(stored)), dict(_flat(now))
+    return [
+        f"{key}: {before.get(key, 'nothing')!r} in the study, {after.get(key, 'nothing')!r} now"
+        for key in sorted({*before, *after})
+        if not key.startswith("budget.") and before.get(key) != after.get(key)
+    ]
+
+
+def _find(name: str, storage: Storage) -> optuna.Study | None:
+    try:
+        return optuna.load_study(study_name=name, storage=storage.optuna)
+    except KeyError:
+        return None
+
+
+def _store(study: optuna.Study, checked: Checked) -> None:
+    """Write what the study is; the spec last, as the sign that the rest is complete."""
+    study.set_user_attr(attributes.PROVENANCE, _provenance(checked))
+    if checked.baseline is not None:
+        study.set_user_attr(attributes.BASELINE, checked.baseline)
+    for parameters in checked.spec.enqueue:
+        study.enqueue_trial(parameters, skip_if_exists=True)
+    study.set_user_attr(attributes.SPEC, checked.spec.stored())
+
+
+def _require_same(study: optuna.Study, checked: Checked) -> None:
+    name, spec = study.study_name, checked.spec
+    if attributes.SPEC not in study.user_attrs:
+        raise StudyError(f"study {name!r} was not made by hpo-job; give {spec.file} another name")
+    changed = difference(study.user_attrs[attributes.SPEC], spec.stored())
+    if changed:
+        raise StudyError(
+            f"study {name!r} exists with another spec than {spec.file}; give the new one another "
+            "name, or undo:\n  " + "\n  ".join(changed)
+        )
+    stored = study.user_attrs[attributes.PROVENANCE]
+    if checked.data and stored["data_listing"] != checked.data.listing():
+        raise StudyError(
+            f"study {name!r} was made with other data than {spec.data_path} holds now; trials "
+            "would be scored on different items: give the study another name"
+        )
+
+
+def require_readable(checked: Checked) -> None:
+    """Raise DataError that names the images that do not decode."""
+    if checked.data and (unreadable := checked.data.unreadable()):
+        raise DataError(
+            f"{checked.data.root}: {len(unreadable)} unreadable image"
+            f"{'s' if len(unreadable) > 1 else ''}: {', '.join(unreadable)}; mend or remove"
+        )
+
+
+def _provenance(checked: Checked) -> dict[str, Any]:
+    spec, source = checked.spec, objectives.source(checked.spec)
+    return {
+        "seed": spec.seed,
+        "git_revision": provenance.git_revision(spec.folder),
+        "versions": provenance.versions(),
+        "data_fingerprint": fingerprint(spec.data_path) if spec.data_path else None,
+        "data_listing": checked.data.listing() if checked.data else None,
+        "objective_sha256": hashlib.sha256(source.read_bytes()).hexdigest() if source else None,
+    }
+
+
+def _metric(spec: StudySpec) -> Metric | None:
+    if spec.metric is None:
+        if not objectives.is_function(spec):
+            raise spec.error("metric", f"missing; known: {', '.join(METRICS)}")
+        return None
+    if spec.metric not in METRICS:
+        if objectives.is_function(spec):
+            return None  # a name for what the function returns
+        raise spec.error("metric", unknown("metric", spec.metric, METRICS))
+    metric = METRICS[spec.metric]
+    if metric.direction != spec.direction:
+        raise spec.error("direction", f"{metric.name} is better the {_WAY[metric.direction]}")
+    return metric
+
+
+_WAY = {"maximize": "higher: maximize", "minimize": "lower: minimize"}
+
+
+def _data(spec: StudySpec) -> LabelledFiles | None:
+    if spec.data is None or spec.data_path is None:
+        if not objectives.is_function(spec):
+            raise spec.error("data", f"missing; {spec.objective} needs [data] path")
+        return None
+    if objectives.is_function(spec):
+        if not spec.data_path.exists():
+            raise spec.error("data.path", f"{spec.data_path} does not exist")
+        return None
+    seed = spec.seed if spec.data.seed is None else spec.data.seed
+    try:
+        return read_image_folder(spec.data_path, spec.data.valid_pct, seed)
+    except DataError as error:
+        raise DataError(f"{spec.file}: data.path: {error}") from error
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
