@@ -36,6 +36,8 @@ class Commands(click.Group):
         except HpoJobError as error:
             click.echo(f"hpo-job: {error}", err=True)
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(130)  # as a shell expects of Ctrl-C
 
 
 def option(name: str, *names: str, **settings: Any) -> Callable[[F], F]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from hpo_job import objectives, search_space
-from hpo_job.results import clock
+from hpo_job.results import clock, number
 from hpo_job.spec import Component
 from hpo_job.study import Checked
 
@@ -26,7 +26,7 @@ def describe(checked: Checked) -> Iterator[str]:
     elif spec.data_path:
         yield f"data          {spec.data_path}"
     if checked.baseline is not None:
-        yield f"baseline      {spec.metric} {checked.baseline:.4f} by always answering one class"
+        yield f"baseline      {spec.metric} {number(checked.baseline)} by always answering one class"
     yield from _space(checked)
     if spec.enqueue:
         yield f"enqueued      {len(spec.enqueue)} trial{'s' if len(spec.enqueue) > 1 else ''}"

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from hpo_job.errors import HpoJobError
 from hpo_job.spec import StudySpec
-from hpo_job.stopping import Stop, Stopped
+from hpo_job.stopping import REASONS, Stop, Stopped
 from hpo_job.storage import Storage
 from hpo_job.study import check, create
 from hpo_job.worker import work
@@ -68,10 +69,16 @@ def run_workers(job: Job, count: int, stop: Stop, look: Callable[[], None]) -> i
     """
     # A fresh interpreter each: torch must not be forked once it has started its threads.
     context = multiprocessing.get_context("spawn")
+    resource_tracker.ensure_running()  # its own start would lift the block of signals below
 
     def start() -> SpawnProcess:
         process = context.Process(target=_child, args=(job,))
-        process.start()
+        # Until the child listens, signals wait for it: its imports would end in a traceback.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, REASONS)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
         return process
 
     with stop.listening():
@@ -94,20 +101,23 @@ def _watch(
     """Wait for the workers; pass a signal on to them, and replace those that were killed."""
     restarts = RESTARTS * len(workers)
     told = False
-    while any(worker.is_alive() for worker in workers):
+    while True:
         look()
         time.sleep(LOOK)
         if stop.requested and not told:
             told = True
+            log.warning("stopping the workers; a second Ctrl-C kills them")
             for worker in workers:
                 if worker.is_alive() and worker.pid:
                     os.kill(worker.pid, stop.requested)
         for position, worker in enumerate(workers):
-            if not stop.requested and restarts and (worker.exitcode or 0) < 0:
+            if (worker.exitcode or 0) < 0 and restarts and not stop.requested:
                 restarts -= 1
-                log.warning("worker %s was killed (%s); another takes its place", worker.pid,
-                            signal.Signals(-(worker.exitcode or 0)).name)  # fmt: skip
+                name = signal.Signals(-(worker.exitcode or 0)).name
+                log.warning("worker %s was killed (%s); another takes its place", worker.pid, name)
                 workers[position] = start()
+        if not any(worker.is_alive() for worker in workers):
+            return
 
 
 def _exit_code(worker: SpawnProcess) -> int:

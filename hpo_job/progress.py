@@ -65,7 +65,7 @@ class Progress:
     def _heading(self) -> list[str]:
         baseline = self._study.user_attrs.get(attributes.BASELINE)
         bound = self._study.user_attrs[attributes.SPEC]["budget"].get("trials", "any number of")
-        beside = f", baseline {baseline:.4f}" if baseline is not None else ""
+        beside = f", baseline {results.number(baseline)}" if baseline is not None else ""
         metric = results.metric_name(self._study)
         workers = f"{self._workers} worker{'s' if self._workers > 1 else ''}"
         return [

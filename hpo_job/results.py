@@ -14,6 +14,7 @@ import tomli_w
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
+from rich.text import Text
 
 from hpo_job import attributes
 from hpo_job.admission import FINISHED, fixed_params, worked
@@ -88,8 +89,8 @@ def as_toml(study: optuna.Study, trial: FrozenTrial) -> str:
 def score(study: optuna.Study, trial: FrozenTrial) -> str:
     """The value of ``trial`` beside the study's baseline: ``accuracy 0.9281 (baseline 0.5301)``."""
     baseline = study.user_attrs.get(attributes.BASELINE)
-    beside = f" (baseline {baseline:.4f})" if baseline is not None else ""
-    return f"{metric_name(study)} {_value(trial):.4f}{beside}"
+    beside = f" (baseline {number(baseline)})" if baseline is not None else ""
+    return f"{metric_name(study)} {number(_value(trial))}{beside}"
 
 
 def metric_name(study: optuna.Study) -> str:
@@ -102,6 +103,11 @@ def seconds(trial: FrozenTrial) -> float:
     if trial.datetime_start is None:
         return 0.0
     return ((trial.datetime_complete or datetime.now()) - trial.datetime_start).total_seconds()
+
+
+def number(value: float) -> str:
+    """A metric's value in few characters: four decimals, or four digits where those say little."""
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.4g}"
 
 
 def settings(values: Mapping[str, Any]) -> str:
@@ -130,21 +136,21 @@ def table(study: optuna.Study, *, running: bool = False) -> Table:
     rows.add_column("parameters", overflow="fold")
     states = (TrialState.RUNNING,) if running else None
     for trial in study.get_trials(deepcopy=False, states=states):
-        rows.add_row(*row(trial))
+        rows.add_row(*map(Text, row(trial)))
     return rows
 
 
 def row(trial: FrozenTrial) -> tuple[str, str, str, str, str]:
     """A trial's number, state, value, duration and parameters, as text."""
     values = trial.values or list(trial.intermediate_values.values())[-1:]
-    value = ", ".join(f"{v:.4f}" for v in values) or "-"
+    value = ", ".join(map(number, values)) or "-"
     retry = trial.user_attrs.get(attributes.RETRY_OF)
     reason = trial.user_attrs.get(attributes.ERROR) or trial.user_attrs.get(attributes.REASON)
     waiting = trial.state == TrialState.WAITING
     notes = (
         settings(fixed_params(trial) if waiting else trial.params),
-        f"[{reason}]" if reason else "",
-        f"[retry of #{retry}]" if retry is not None else "",
+        f"({reason})" if reason else "",
+        f"(retry of #{retry})" if retry is not None else "",
     )
     time = "-" if trial.datetime_start is None else f"{seconds(trial):.1f}s"
     return f"#{trial.number}", trial.state.name, value, time, " ".join(filter(None, notes))
@@ -180,11 +186,15 @@ def _highlights(study: optuna.Study) -> list[str]:
     top, quick = best(study), fastest_within(study)
     if top is None or quick is None:
         baseline = study.user_attrs.get(attributes.BASELINE)
-        beside = f"; the baseline is {metric_name(study)} {baseline:.4f}" if baseline else ""
+        beside = (
+            f"; the baseline is {metric_name(study)} {number(baseline)}"
+            if baseline is not None
+            else ""
+        )
         return [f"best      no trial is COMPLETE yet{beside}"]
     return [
         f"best      #{top.number}  {score(study, top)}",
-        f"fastest   #{quick.trial.number}  {metric_name(study)} {_value(quick.trial):.4f}, "
+        f"fastest   #{quick.trial.number}  {metric_name(study)} {number(_value(quick.trial))}, "
         f"{quick.measure} {quick.seconds:.3g} s, within {NEARLY:g} of the best",
     ]
 

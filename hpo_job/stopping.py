@@ -55,6 +55,7 @@ class Stop:
         """Catch SIGINT and SIGTERM in the main thread; a second Ctrl-C does not wait."""
         handlers = dict.fromkeys(REASONS, self._caught) | {signal.SIGALRM: self._break}
         previous = {number: signal.signal(number, handlers[number]) for number in handlers}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)  # whoever started us may hold them
         try:
             yield
         finally:

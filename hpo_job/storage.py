@@ -52,7 +52,7 @@ class Storage:
         try:
             self._open(grace, create)
         except (*DATABASE_ERRORS, ImportError, RuntimeError, OSError) as error:
-            # of these, ImportError is a missing driver, RuntimeError a schema of another version
+            # RuntimeError is how Optuna reports a schema of another version
             raise self.error(error) from error
 
     def _open(self, grace: int, create: bool) -> None:
@@ -106,6 +106,8 @@ class Storage:
         while isinstance(cause, StorageInternalError) and cause.__cause__ is not None:
             cause = cause.__cause__  # Optuna's text guesses, the driver's knows
         reason = " ".join(str(getattr(cause, "orig", None) or cause).split())
+        if isinstance(cause, ImportError):
+            reason += "; install the database's driver beside hpo-job"
         if self._url.password:
             reason = reason.replace(str(self._url.password), "***")
         return StorageError(f"storage {self}: {reason}")

@@ -1,0 +1,89 @@
+"""Studies whose objective is a few lines of arithmetic, so that a test is about the study."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import optuna
+
+from hpo_job.local import Job
+from hpo_job.spec import read_spec
+from hpo_job.storage import Storage
+from hpo_job.study import Checked, check, create
+
+QUADRATIC = """
+def train(trial, context):
+    return (context.params["x"] - 1) ** 2
+"""
+SPACE = '[search_space]\nx = { type = "float", low = -5.0, high = 5.0 }'
+
+
+def write_job(
+    folder: Path,
+    source: str = QUADRATIC,
+    *,
+    budget: str = "trials = 6",
+    more: str = "",
+    space: str = SPACE,
+) -> Path:
+    """A job folder named ``quick`` below ``folder``."""
+    job = folder / "quick"
+    job.mkdir(parents=True, exist_ok=True)
+    (job / "objective.py").write_text(textwrap.dedent(source))
+    (job / "study.toml").write_text(
+        f'name = "quick"\nobjective = "objective.py:train"\ndirection = "minimize"\n{more}\n'
+        f"[budget]\n{budget}\n{space}\n"
+    )
+    return job
+
+
+class Quick:
+    """A study on a SQLite file of its own, opened in this process."""
+
+    def __init__(self, folder: Path, source: str = QUADRATIC, *, grace: int = 60, **job: str):
+        self.job = write_job(folder, source, **job)
+        self.url = f"sqlite:///{folder}/studies.db"
+        self.checked: Checked = check(read_spec(self.job), folder / "weights")
+        # what the test before this one imported under the same name is another file
+        sys.modules.pop("hpo_job_objective_quick", None)
+        self.storage = Storage(self.url, grace=grace, create=True)
+        self.study: optuna.Study = create(self.checked, self.storage)
+
+    @property
+    def spec(self) -> object:
+        return self.checked.spec
+
+    def told(self, grace: int = 60) -> Job:
+        return Job(self.checked.spec, self.url, self.checked.weights, grace, threads=1)
+
+    def states(self) -> dict[str, int]:
+        """How many trials are in each state."""
+        trials = self.study.get_trials(deepcopy=False)
+        names = [trial.state.name for trial in trials]
+        return {name: names.count(name) for name in sorted(set(names))}
+
+
+def command(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """The real hpo-job command, started in a process of its own."""
+    return subprocess.Popen(
+        [Path(sys.executable).with_name("hpo-job"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(env or {})},
+    )
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for what another process does; fails where it does not within ``seconds``."""
+    import time
+
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)

@@ -1,0 +1,135 @@
+"""Ctrl-C and SIGTERM: the trial ends at once, is recorded, and its parameters run again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from quick import Quick, command, wait_until
+
+from hpo_job import attributes
+from hpo_job.stopping import Stop, Stopped
+from hpo_job.worker import work
+
+# Counts on and on without asking anybody: nothing in it but the signal can end it
+BUSY = """
+from pathlib import Path
+
+def train(trial, context):
+    Path(__file__).with_name("started").touch()
+    n = 0
+    while True:
+        try:
+            n += 1
+        except Exception:
+            pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "reason", "code"),
+    [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "preempted", 143)],
+)
+def test_a_signal_ends_the_trial_and_gives_its_parameters_back(
+    tmp_path: Path, number: signal.Signals, reason: str, code: int
+) -> None:
+    quick = Quick(tmp_path, BUSY)
+    worker = command("worker", quick.job, "--storage", quick.url)
+    wait_until((quick.job / "started").exists)
+    worker.send_signal(number)
+    _, errors = worker.communicate(timeout=60)
+    assert worker.returncode == code
+    assert "Traceback" not in errors
+    assert quick.states() == {"FAIL": 1, "WAITING": 1}
+    failed, waiting = quick.study.trials
+    assert failed.user_attrs[attributes.REASON] == reason
+    assert waiting.user_attrs == {attributes.RETRY_OF: 0}
+    assert waiting.system_attrs["fixed_params"] == failed.params
+
+
+def test_a_signal_before_any_trial_ends_the_worker_too(tmp_path: Path) -> None:
+    slow = "import time\nopen(__file__ + '.started', 'w').close()\ntime.sleep(60)\n"
+    quick = Quick(tmp_path)
+    (quick.job / "objective.py").write_text(slow)
+    worker = command("worker", quick.job, "--storage", quick.url)
+    wait_until((quick.job / "objective.py.started").exists)
+    worker.terminate()
+    _, errors = worker.communicate(timeout=60)
+    assert worker.returncode == 143
+    assert "Traceback" not in errors
+    assert quick.states() == {}
+
+
+def test_what_optuna_writes_is_written_whole(tmp_path: Path) -> None:
+    """A signal in the middle of a report: the report is committed, and only then it ends."""
+    quick = Quick(
+        tmp_path,
+        """
+        import time
+
+        def train(trial, context):
+            for step in range(1000):
+                context.report(step)
+                time.sleep(0.1)
+            return 0
+        """,
+    )
+
+    def interrupt(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO trial_intermediate_values"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    sqlalchemy.event.listen(quick.storage.optuna.engine, "before_cursor_execute", interrupt)
+    stop = Stop()
+    with stop.listening():
+        assert work(quick.checked, quick.study, quick.storage, stop, threads=1) is None
+    assert quick.states() == {"FAIL": 1, "WAITING": 1}
+    assert list(quick.study.trials[0].intermediate_values) == [0]
+
+
+def test_outside_a_trial_a_signal_only_sets_the_flag() -> None:
+    stop = Stop()
+    with stop.listening():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested == signal.SIGTERM
+        with pytest.raises(Stopped), stop.breaking():
+            pytest.fail("a trial was started after the signal")
+        stop.wait(3600)  # returns at once
+    assert (stop.exit_code, stop.reason) == (143, "preempted")
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    stop = Stop()
+    with stop.listening():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+
+
+def test_a_forked_loader_leaves_ctrl_c_to_its_parent_and_dies_of_sigterm() -> None:
+    stop = Stop()
+    with stop.listening():
+        pid = os.fork()
+        if pid == 0:
+            try:
+                with stop.breaking():
+                    os.kill(os.getpid(), signal.SIGINT)
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    time.sleep(60)
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGTERM
+
+
+def test_the_handlers_of_before_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Stop().listening():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
