@@ -107,10 +107,9 @@ def create(job: str, storage: str | None, weights: Path) -> None:
     from hpo_job import study as studies
     from hpo_job.spec import read_spec
 
+    _log("WARNING")
     checked = studies.check(read_spec(job), weights)
-    opened = _open(storage, create=True)
-    with opened.reaching():
-        study = studies.create(checked, opened)
+    study, opened = studies.join(checked, _url(storage))
     click.echo(f"study {study.study_name} is ready in {opened}")
 
 
@@ -138,9 +137,8 @@ def run(
     _log("WARNING")
     spec = read_spec(job)
     checked = studies.check(spec, weights)
-    opened = _open(storage, create=True, grace=grace)
+    study, opened = studies.join(checked, _url(storage), grace)
     with opened.reaching():
-        study = studies.create(checked, opened)
         told = Job(spec, _url(storage), weights, grace, threads or max(1, cpus() // workers))
         with Progress(study, workers) as progress:
             code = run_workers(told, workers, Stop(), progress.look)
@@ -215,7 +213,11 @@ def results_(study: str, format_: str, storage: str | None) -> None:
 @study_argument
 @storage_option
 def best(study: str, storage: str | None) -> None:
-    """Print the best parameters as TOML, ready to paste into a study.toml."""
+    """Print the best parameters as TOML, ready to paste.
+
+    They come as an [[enqueue]] entry, which may stand at the end of any study.toml; its lines,
+    put under [search_space], fix the parameters instead.
+    """
     from hpo_job import results
     from hpo_job.errors import StudyError
 
@@ -223,7 +225,7 @@ def best(study: str, storage: str | None) -> None:
         trial = results.best(found)
         if trial is None:
             raise StudyError(f"study {found.study_name!r} has no COMPLETE trial yet")
-        click.echo(results.as_toml(found, trial), nl=False)
+        click.echo(results.best_as_toml(found, trial), nl=False)
 
 
 @main.command()
@@ -231,7 +233,9 @@ def best(study: str, storage: str | None) -> None:
 @click.argument("parameters", metavar="NAME=VALUE...", nargs=-1, required=True)
 @storage_option
 def enqueue(study: str, parameters: tuple[str, ...], storage: str | None) -> None:
-    """Let the next free worker try these parameters; those left out are suggested.
+    """Enqueue parameters for the next free worker.
+
+    Those that are left out are suggested.
 
     Values are written as in TOML; a plain word needs no quotes: model=resnet18 epochs=3.
     """
@@ -249,20 +253,16 @@ def _url(storage: str | None) -> str:
     return storage or EMBEDDED
 
 
-def _open(storage: str | None, *, create: bool = False, grace: int = 60) -> Storage:
-    from hpo_job.storage import Storage
-
-    return Storage(_url(storage), create=create, grace=grace)
-
-
 @contextmanager
 def _loaded(study: str, storage: str | None) -> Iterator[tuple[optuna.Study, Storage]]:
     """An existing study; what its database raises inside becomes a one-line error."""
     from hpo_job import study as studies
     from hpo_job.spec import SPEC_FILE, read_spec
+    from hpo_job.storage import Storage
 
+    _log("WARNING")
     name = read_spec(study).name if (Path(study) / SPEC_FILE).is_file() else study
-    opened = _open(storage)
+    opened = Storage(_url(storage))
     with opened.reaching():
         yield studies.load(name, opened), opened
 

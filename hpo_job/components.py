@@ -59,19 +59,22 @@ def make_pruner(spec: StudySpec) -> BasePruner:
 def _make(
     spec: StudySpec, key: str, component: Component, known: Iterable[str], given: dict[str, Any]
 ) -> Any:
+    """Build Optuna's class of that name; ``given`` are arguments that are not the user's."""
     if component.name not in known:
-        raise spec.error(f"{key}.name", unknown(key, component.name, known))
-    kind = getattr(getattr(optuna, f"{key}s"), component.name)
-    accepted = set(inspect.signature(kind).parameters)
+        raise spec.error(f"{key}.name", unknown(key.partition(".")[0], component.name, known))
+    kind = getattr(getattr(optuna, "samplers" if key == "sampler" else "pruners"), component.name)
+    accepted = inspect.signature(kind).parameters
     options = component.options
-    for option in options:
+    for option, value in options.items():
+        where = f"{key}.{option}"
         if option in given:
-            raise spec.error(f"{key}.{option}", "belongs at the top of study.toml")
+            raise spec.error(where, "belongs at the top of study.toml")
         if option not in accepted:
-            raise spec.error(f"{key}.{option}", unknown("option", option, accepted - set(given)))
-    if isinstance(options.get("wrapped_pruner"), dict):
-        wrapped = Component.model_validate(options["wrapped_pruner"])
-        options["wrapped_pruner"] = _make(spec, "pruner", wrapped, known, {})
+            raise spec.error(where, unknown("option", option, set(accepted) - set(given)))
+        if option == "wrapped_pruner":
+            options[option] = _make(spec, where, _component(spec, where, value), PRUNERS, {})
+        elif problem := _misfit(inspect.formatannotation(accepted[option].annotation), value):
+            raise spec.error(where, problem)
     try:
         with warnings.catch_warnings():
             # whoever names an experimental sampler in a study has chosen it
@@ -79,3 +82,23 @@ def _make(
             return kind(**options, **{k: v for k, v in given.items() if k in accepted})
     except (TypeError, ValueError, ImportError) as error:
         raise spec.error(key, f"{component.name}: {' '.join(str(error).split())}") from error
+
+
+def _component(spec: StudySpec, where: str, value: object) -> Component:
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        raise spec.error(where, f"should be a table with a name, found {value!r}")
+    return Component.model_validate(value)
+
+
+def _misfit(annotation: str, value: object) -> str | None:
+    """Why ``value`` is not what an argument of Optuna's is annotated with; None if it is."""
+    members = set(annotation.split(" | ")) - {"None"}
+    if not members <= _TYPES.keys():
+        return "cannot be written in a study.toml"
+    # to Python a bool is an int, and an int does for a float
+    if type(value).__name__ in members or (type(value) is int and "float" in members):
+        return None
+    return f"should be {' or '.join(_TYPES[member] for member in sorted(members))}, found {value!r}"
+
+
+_TYPES = {"bool": "true or false", "int": "an integer", "float": "a number", "str": "a string"}

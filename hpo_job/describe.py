@@ -26,7 +26,8 @@ def describe(checked: Checked) -> Iterator[str]:
     elif spec.data_path:
         yield f"data          {spec.data_path}"
     if checked.baseline is not None:
-        yield f"baseline      {spec.metric} {number(checked.baseline)} by always answering one class"
+        baseline = number(checked.baseline)
+        yield f"baseline      {spec.metric} {baseline} by always answering the most frequent class"
     yield from _space(checked)
     if spec.enqueue:
         yield f"enqueued      {len(spec.enqueue)} trial{'s' if len(spec.enqueue) > 1 else ''}"

@@ -21,8 +21,7 @@ from threadpoolctl import threadpool_limits
 from hpo_job.errors import HpoJobError
 from hpo_job.spec import StudySpec
 from hpo_job.stopping import REASONS, Stop, Stopped
-from hpo_job.storage import Storage
-from hpo_job.study import check, create
+from hpo_job.study import check, join
 from hpo_job.worker import work
 
 LOOK = 0.5  # seconds between two looks at the workers
@@ -52,11 +51,11 @@ def run_worker(job: Job, stop: Stop) -> int:
         try:
             with stop.breaking():
                 checked = check(job.spec, job.weights)
-                storage = Storage(job.storage, grace=job.grace, create=True)
+                study, storage = join(checked, job.storage, job.grace)
         except Stopped:
             return stop.exit_code
         with storage.reaching():
-            refusal = work(checked, create(checked, storage), storage, stop, job.threads)
+            refusal = work(checked, study, storage, stop, job.threads)
         log.info("%s", f"done: {refusal.value}" if refusal else f"stopped: {stop.reason}")
     return stop.exit_code
 

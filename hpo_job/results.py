@@ -19,6 +19,7 @@ from rich.text import Text
 from hpo_job import attributes
 from hpo_job.admission import FINISHED, fixed_params, worked
 from hpo_job.errors import StudyError
+from hpo_job.search_space import as_toml
 
 NEARLY = 0.01  # "within one point": how much of the metric a faster trial may cost
 
@@ -80,10 +81,10 @@ def parameters(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
     return {name: both[name] for name in (*space, *trial.params) if name in both}
 
 
-def as_toml(study: optuna.Study, trial: FrozenTrial) -> str:
+def best_as_toml(study: optuna.Study, trial: FrozenTrial) -> str:
     """The parameters of ``trial`` as an ``[[enqueue]]`` entry, ready to paste into a study.toml."""
-    entry = tomli_w.dumps({"enqueue": [parameters(study, trial)]}, multiline_strings=False)
-    return f"# {study.study_name} trial {trial.number}: {score(study, trial)}\n{entry}"
+    entry = tomli_w.dumps(parameters(study, trial))
+    return f"# {study.study_name} trial {trial.number}: {score(study, trial)}\n[[enqueue]]\n{entry}"
 
 
 def score(study: optuna.Study, trial: FrozenTrial) -> str:
@@ -113,7 +114,7 @@ def number(value: float) -> str:
 def settings(values: Mapping[str, Any]) -> str:
     """Parameters on one line, numbers shortened."""
     return " ".join(
-        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={as_toml(value)}"
         for name, value in values.items()
     )
 

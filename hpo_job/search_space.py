@@ -49,9 +49,9 @@ class Categorical(_Parameter):
 
     @model_validator(mode="after")
     def _no_choice_twice(self) -> Categorical:
-        # 1 and true are equal in Python, yet different choices to whoever wrote them
-        if len({(type(choice), choice) for choice in self.choices}) < len(self.choices):
-            raise ValueError("choices has a value twice")
+        # Optuna, as Python, holds 1, 1.0 and true equal, and would give one for the other
+        if len(set(self.choices)) < len(self.choices):
+            raise ValueError("choices has a value twice (1, 1.0 and true count as the same)")
         return self
 
     def distribution(self) -> BaseDistribution:
@@ -122,7 +122,7 @@ def _kind(value: object) -> str | None:
     if isinstance(value, _Parameter):
         return str(value.type)  # type: ignore[attr-defined]
     if isinstance(value, dict):
-        return value["type"] if value.get("type") in KINDS else None
+        return kind if isinstance(kind := value.get("type"), str) and kind in KINDS else None
     return "fixed"
 
 
@@ -180,9 +180,18 @@ def size(space: Mapping[str, Parameter]) -> float:
     return math.prod(parameter.size() for parameter in searched(space).values())
 
 
-def misfit(space: Mapping[str, Parameter], values: Mapping[str, object]) -> tuple[str, str] | None:
-    """The first of ``values`` that no trial of ``space`` could have, and why; None if all fit."""
+def misfit(
+    space: Mapping[str, Parameter] | None, values: Mapping[str, object]
+) -> tuple[str, str] | None:
+    """The first of ``values`` that no trial of ``space`` could have, and why; None if all fit.
+
+    ``space`` is None where nobody knows it before a trial runs: then any scalar may fit.
+    """
     for name, value in values.items():
+        if not isinstance(value, bool | int | float | str):
+            return name, f"{value} is no true, false, number or string"
+        if space is None:
+            continue
         if name not in space:
             return name, unknown("parameter", name, space)
         if not _allows(space[name], value):
@@ -200,15 +209,17 @@ def _allows(parameter: Parameter, value: object) -> bool:
         return False
     if isinstance(parameter, Int) and not isinstance(value, int):
         return False
-    distribution = parameter.distribution()
-    return bool(distribution._contains(distribution.to_internal_repr(value)))
+    if not math.isfinite(value) or not parameter.low <= value <= parameter.high:
+        return False
+    steps = (value - parameter.low) / parameter.step if parameter.step else 0
+    return math.isclose(steps, round(steps), abs_tol=1e-8)
 
 
 def describe(parameter: Parameter) -> str:
     """One line that says which values ``parameter`` can have."""
     match parameter:
         case Categorical(choices=choices):
-            return "one of " + ", ".join(map(str, choices))
+            return "one of " + ", ".join(map(as_toml, choices))
         case Int(low=low, high=high, step=step, log=log):
             spacing = f", step {step}" if step != 1 else ""
             return f"int {low} to {high}{spacing}{', log' if log else ''}"
@@ -216,4 +227,9 @@ def describe(parameter: Parameter) -> str:
             spacing = f", step {float_step:g}" if float_step else ""
             return f"float {low:g} to {high:g}{spacing}{', log' if log else ''}"
         case _:
-            return f"fixed at {parameter}"
+            return f"fixed at {as_toml(parameter)}"
+
+
+def as_toml(value: object) -> str:
+    """A value as it is typed: TOML's true and false, and words without quotes."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -39,7 +39,7 @@ class Budget(_Table):
     """
 
     trials: int | None = Field(default=None, ge=1)
-    timeout: float | None = Field(default=None, gt=0)
+    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     failures: int = Field(default=3, ge=1)
     retries: int = Field(default=2, ge=0)
 

@@ -22,6 +22,7 @@ from hpo_job.errors import StorageError
 EMBEDDED = "sqlite:///.hpo/studies.db"
 CONNECT_TIMEOUT = 10  # seconds
 BUSY_TIMEOUT = 60  # seconds that one SQLite writer waits for the others
+GRACE = 60  # seconds without a heartbeat after which a running trial is lost
 LOCK_TIMEOUT = 120  # seconds; the lock is held for milliseconds
 # How a connection of each server is locked, told from others and bounded in time
 _SERVER_LOCKS = {
@@ -36,6 +37,12 @@ _SERVER_LOCKS = {
 DATABASE_ERRORS = (SQLAlchemyError, StorageInternalError, sqlite3.Error, LockTimeout)
 
 
+def is_new(url: str) -> bool:
+    """Whether this is a SQLite file that does not exist yet, so that no study can be in it."""
+    file = _sqlite_file(_parse(url))
+    return file is not None and not file.exists()
+
+
 class Storage:
     """An Optuna RDBStorage, the lock its workers share, and a name without the password.
 
@@ -46,7 +53,7 @@ class Storage:
     Raises StorageError where it cannot be opened.
     """
 
-    def __init__(self, url: str = EMBEDDED, *, grace: int = 60, create: bool = False) -> None:
+    def __init__(self, url: str = EMBEDDED, *, grace: int = GRACE, create: bool = False) -> None:
         self._url = _parse(url)
         self._file = _sqlite_file(self._url)
         try:
@@ -73,7 +80,7 @@ class Storage:
             )
 
     def __str__(self) -> str:
-        return self._url.render_as_string(hide_password=True)
+        return self._url.set(query=dict.fromkeys(self._url.query, "***")).render_as_string()
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
@@ -108,8 +115,8 @@ class Storage:
         reason = " ".join(str(getattr(cause, "orig", None) or cause).split())
         if isinstance(cause, ImportError):
             reason += "; install the database's driver beside hpo-job"
-        if self._url.password:
-            reason = reason.replace(str(self._url.password), "***")
+        for secret in _secrets(self._url):
+            reason = reason.replace(secret, "***")
         return StorageError(f"storage {self}: {reason}")
 
     @contextmanager
@@ -150,8 +157,10 @@ def _sqlite_file(url: URL) -> Path | None:
 
 def _prepare_sqlite(file: Path, create: bool) -> None:
     """Make sure of the file, in WAL mode: readers and the one writer then do not wait."""
-    if not create and not file.is_file():
+    if not create and not file.exists():
         raise StorageError(f"storage {file}: no such file; create a study first, or see --storage")
+    if file.exists() and not _is_sqlite(file):
+        raise StorageError(f"storage {file}: is not a database; name another file")
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock", timeout=LOCK_TIMEOUT):
         connection = sqlite3.connect(file, timeout=BUSY_TIMEOUT)
@@ -159,3 +168,16 @@ def _prepare_sqlite(file: Path, create: bool) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
         finally:
             connection.close()
+
+
+def _is_sqlite(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        return stream.read(16) in (b"", b"SQLite format 3\0")
+
+
+def _secrets(url: URL) -> list[str]:
+    """What of ``url`` is not to be shown: the password, which may stand in the query as well."""
+    values = (value for value in url.query.values() if isinstance(value, str))
+    return [secret for secret in (str(url.password or ""), *values) if len(secret) > 3]

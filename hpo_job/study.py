@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
 
-from hpo_job import attributes, metrics, objectives, provenance, search_space
+from hpo_job import attributes, metrics, objectives, provenance
+from hpo_job import storage as storages
 from hpo_job.components import make_pruner, make_sampler
 from hpo_job.data import LabelledFiles, fingerprint, read_image_folder
 from hpo_job.errors import DataError, SpecError, StudyError, unknown
@@ -18,6 +21,8 @@ from hpo_job.metrics import METRICS, Metric
 from hpo_job.search_space import Scalar
 from hpo_job.spec import Budget, StudySpec, restore
 from hpo_job.storage import Storage
+
+NAMED = 10  # unreadable images that an error names
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ def check(spec: StudySpec, weights: Path) -> Checked:
     Raises SpecError or DataError for what no trial could mend. Writes nothing, except weights
     that have to be downloaded.
     """
+    objectives.require_known(spec)
     make_sampler(spec)
     make_pruner(spec)
     metric = _metric(spec)
@@ -51,6 +57,18 @@ def check(spec: StudySpec, weights: Path) -> Checked:
     return Checked(spec, weights, metric, data, baseline)
 
 
+def join(checked: Checked, url: str, grace: int = storages.GRACE) -> tuple[optuna.Study, Storage]:
+    """Open the storage at ``url``, made where it does not exist, and `create` the study in it.
+
+    grace: seconds without a sign of life after which a running trial is lost.
+    """
+    if storages.is_new(url):
+        require_readable(checked)  # before there is a file that would have to be removed
+    storage = Storage(url, grace=grace, create=True)
+    with storage.reaching():
+        return create(checked, storage), storage
+
+
 def create(checked: Checked, storage: Storage) -> optuna.Study:
     """The study of this spec: created where it does not exist, joined where it does.
 
@@ -60,7 +78,7 @@ def create(checked: Checked, storage: Storage) -> optuna.Study:
     spec = checked.spec
     with storage.exclusive(spec.name):
         study = _find(spec.name, storage)
-        if study is None or (attributes.SPEC not in study.user_attrs and not study.trials):
+        if study is None or _is_unfinished(study, spec):
             require_readable(checked)
             study = optuna.create_study(
                 study_name=spec.name,
@@ -99,10 +117,8 @@ def enqueue(study: optuna.Study, storage: Storage, parameters: Mapping[str, Scal
     Raises SpecError where no trial of this study could have them.
     """
     stored = study.user_attrs.get(attributes.SPEC)
-    space = restore(stored).search_space if stored else {}
-    # a function that suggests for itself knows its parameters only when it runs
-    if space and (misfit := search_space.misfit(space, parameters)):
-        raise SpecError(f"study {study.study_name!r}: {misfit[0]}: {misfit[1]}")
+    if stored and (problem := objectives.misfit(restore(stored), parameters)):
+        raise SpecError(f"study {study.study_name!r}: {problem[0]}: {problem[1]}")
     with storage.exclusive(study.study_name):  # numbers of new trials are drawn one at a time
         study.enqueue_trial(dict(parameters))
 
@@ -113,7 +129,8 @@ def difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
         f"{key}: {before.get(key, 'nothing')!r} in the study, {after.get(key, 'nothing')!r} now"
         for key in sorted({*before, *after})
-        if not key.startswith("budget.") and before.get(key) != after.get(key)
+        # as JSON: Python holds 1 and true equal
+        if not key.startswith("budget.") and dumps(before.get(key)) != dumps(after.get(key))
     ]
 
 
@@ -122,6 +139,16 @@ def _find(name: str, storage: Storage) -> optuna.Study | None:
         return optuna.load_study(study_name=name, storage=storage.optuna)
     except KeyError:
         return None
+
+
+def _is_unfinished(study: optuna.Study, spec: StudySpec) -> bool:
+    """Whether whoever created ``study`` died before its spec, the last thing, was stored."""
+    trials = study.get_trials(deepcopy=False)
+    return (
+        attributes.SPEC not in study.user_attrs
+        and [direction.name.lower() for direction in study.directions] == [spec.direction]
+        and all(trial.state == TrialState.WAITING for trial in trials)
+    )
 
 
 def _store(study: optuna.Study, checked: Checked) -> None:
@@ -155,9 +182,10 @@ def _require_same(study: optuna.Study, checked: Checked) -> None:
 def require_readable(checked: Checked) -> None:
     """Raise DataError that names the images that do not decode."""
     if checked.data and (unreadable := checked.data.unreadable()):
+        named = ", ".join(unreadable[:NAMED]) + (", ..." if len(unreadable) > NAMED else "")
         raise DataError(
-            f"{checked.data.root}: {len(unreadable)} unreadable image"
-            f"{'s' if len(unreadable) > 1 else ''}: {', '.join(unreadable)}; mend or remove"
+            f"{checked.spec.file}: data.path: {checked.data.root}: {len(unreadable)} unreadable "
+            f"image{'s' if len(unreadable) > 1 else ''}: {named}; mend or remove"
         )
 
 

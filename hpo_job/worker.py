@@ -18,9 +18,9 @@ from optuna.trial import TrialState
 
 from hpo_job import attributes, objectives, search_space
 from hpo_job.admission import LOST, RETRIED, Refusal, admit, requeue, trial_id
-from hpo_job.context import Context
 from hpo_job.errors import FailuresError, HpoJobError
 from hpo_job.objectives import Train
+from hpo_job.objectives.context import Context
 from hpo_job.stopping import Stop, Stopped
 from hpo_job.storage import DATABASE_ERRORS, Storage
 from hpo_job.study import Checked, budget

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import optuna
 
+from hpo_job.admission import admit
 from hpo_job.local import Job
 from hpo_job.spec import read_spec
 from hpo_job.storage import Storage
@@ -54,12 +55,14 @@ class Quick:
         self.storage = Storage(self.url, grace=grace, create=True)
         self.study: optuna.Study = create(self.checked, self.storage)
 
-    @property
-    def spec(self) -> object:
-        return self.checked.spec
-
     def told(self, grace: int = 60) -> Job:
         return Job(self.checked.spec, self.url, self.checked.weights, grace, threads=1)
+
+    def start(self) -> optuna.Trial:
+        """The next trial, where there is one to start."""
+        trial = admit(self.study, self.checked.spec, self.storage)
+        assert isinstance(trial, optuna.Trial)
+        return trial
 
     def states(self) -> dict[str, int]:
         """How many trials are in each state."""

@@ -11,16 +11,15 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
-from quick import Quick
 
 from hpo_job import attributes
 from hpo_job.admission import Refusal, admit, fixed_params, identity, requeue, trial_id, worked
+from tests.quick import Quick
 
 
 def start(quick: Quick) -> optuna.Trial:
     """A trial as a worker on a machine of its own starts it."""
-    trial = admit(quick.study, quick.checked.spec, quick.storage)
-    assert isinstance(trial, optuna.Trial)
+    trial = quick.start()
     trial.set_user_attr(attributes.WORKER, {"host": f"pod-{trial.number}", "pid": 1})
     return trial
 

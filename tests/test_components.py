@@ -93,7 +93,7 @@ def test_another_seed_gives_other_points(job: Job) -> None:
 
 
 BAD: list[tuple[dict[str, Any], str, str]] = [
-    ({"sampler": {"name": "TPE"}}, "sampler.name", "did you mean 'TPESampler'?"),
+    ({"sampler": {"name": "TPESampeler"}}, "sampler.name", "did you mean 'TPESampler'?"),
     ({"sampler": {"name": "GridSampler"}}, "sampler.name", "known: CmaEsSampler"),
     ({"sampler": {"name": "__name__"}}, "sampler.name", "unknown sampler"),
     (

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from hpo_job.data import fingerprint, read_image_folder
 from hpo_job.errors import DataError
@@ -72,7 +73,7 @@ def test_split_does_not_depend_on_where_the_folder_is(images: Images) -> None:
 
 def test_split_does_not_depend_on_the_random_state_of_the_process(image_folder: Path) -> None:
     first = read_image_folder(image_folder, 0.25, seed=1)
-    np.random.seed(3)  # noqa: NPY002
+    np.random.seed(3)
     assert np.array_equal(first.valid, read_image_folder(image_folder, 0.25, seed=1).valid)
 
 
@@ -158,10 +159,21 @@ def test_unreadable_images_are_named(image_folder: Path) -> None:
     assert data.unreadable() == ["cats/0003.png", "cats/0004.png", "dogs/0002.png"]
 
 
+def test_a_truncated_jpeg_is_unreadable(image_folder: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    file = image_folder / "dogs" / "photo.jpg"
+    Image.fromarray(noise).save(file)
+    assert read_image_folder(image_folder, 0.25, seed=1).unreadable() == []
+    file.write_bytes(file.read_bytes()[:2000])
+    assert read_image_folder(image_folder, 0.25, seed=1).unreadable() == ["dogs/photo.jpg"]
+
+
 def _break(folder: Path) -> None:
     """One image truncated, one empty, one that is no image."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     file = folder / "cats" / "0003.png"
-    file.write_bytes(file.read_bytes()[:60])
+    Image.fromarray(noise).save(file)
+    file.write_bytes(file.read_bytes()[:6000])
     (folder / "cats" / "0004.png").write_bytes(b"")
     (folder / "dogs" / "0002.png").write_text("<html>404</html>")
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from quick import Quick, command, wait_until
 
 from hpo_job import attributes
 from hpo_job.local import run_workers
 from hpo_job.stopping import Stop
+from tests.quick import Quick, command, wait_until
 
 # A trial that tells its process, and lasts until the file "go" lies beside it
 HELD = """

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from optuna.storages import RDBStorage
-from quick import Quick, wait_until
 
 from hpo_job.errors import StorageError
 from hpo_job.storage import Storage
+from tests.quick import Quick, wait_until
 
 
 def url(folder: Path) -> str:
@@ -100,7 +100,7 @@ def test_a_missing_driver_is_named() -> None:
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.db").write_bytes(b"nonsense" * 1000)
-    with pytest.raises(StorageError, match=r"x\.db: file is not a database"):
+    with pytest.raises(StorageError, match=r"x\.db: is not a database"):
         Storage(f"sqlite:///{tmp_path}/x.db")
 
 

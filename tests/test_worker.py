@@ -6,16 +6,15 @@ import logging
 import math
 from pathlib import Path
 
-import optuna
 import pytest
 from optuna.trial import TrialState
-from quick import Quick
 
 from hpo_job import attributes
-from hpo_job.admission import Refusal, admit
+from hpo_job.admission import Refusal
 from hpo_job.errors import FailuresError, SpecError
 from hpo_job.stopping import Stop
 from hpo_job.worker import Failure, in_common, work
+from tests.quick import Quick
 
 
 def run(quick: Quick) -> Refusal | None:
@@ -63,9 +62,12 @@ def test_failures_in_a_row_stop_the_worker(tmp_path: Path) -> None:
         """,
         budget="trials = 9\nfailures = 3",
     )
-    with pytest.raises(FailuresError, match=r"3 trials in a row failed \(#2, #3, #4\), all with "
-                       r"RuntimeError, the last: RuntimeError: no weather on day 4") as raised:  # fmt: skip
+    with pytest.raises(FailuresError) as raised:
         run(quick)
+    assert str(raised.value) == (
+        "3 trials in a row failed (#2, #3, #4), all with RuntimeError, "
+        "the last: RuntimeError: no weather on day 4"
+    )
     assert raised.value.exit_code == 1
     assert quick.states() == {"COMPLETE": 2, "FAIL": 3}
 
@@ -130,7 +132,7 @@ def test_what_is_no_number_is_a_failure(tmp_path: Path, value: str) -> None:
         f"def train(trial, context):\n    return {value}",
         budget="trials = 1\nfailures = 1",
     )
-    with pytest.raises(FailuresError, match="the objective returned .*, not a number"):
+    with pytest.raises(FailuresError, match=r"the objective returned .*, not a number"):
         run(quick)
     assert quick.states() == {"FAIL": 1}
 
@@ -233,8 +235,7 @@ def test_one_seed_gives_the_same_values_twice(tmp_path: Path) -> None:
 
 def test_a_worker_waits_while_others_may_give_places_back(tmp_path: Path) -> None:
     quick = Quick(tmp_path, budget="trials = 1")
-    other = admit(quick.study, quick.checked.spec, quick.storage)
-    assert isinstance(other, optuna.Trial)
+    other = quick.start()
     other.set_user_attr(attributes.WORKER, {"host": "elsewhere", "pid": 1})
 
     class Waiting(Stop):

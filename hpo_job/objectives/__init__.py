@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -13,8 +14,8 @@ import optuna
 from pydantic import BaseModel, ValidationError
 
 from hpo_job import search_space
-from hpo_job.context import Context
 from hpo_job.errors import SpecError, unknown
+from hpo_job.objectives.context import Context
 from hpo_job.objectives.parameters import ImageClassification
 from hpo_job.search_space import Scalar, Searched
 from hpo_job.spec import StudySpec
@@ -45,14 +46,18 @@ def load(spec: StudySpec) -> Train:
     return function
 
 
+def require_known(spec: StudySpec) -> None:
+    """Raise SpecError where the objective is neither shipped nor of the form of a function."""
+    if not is_function(spec) and spec.objective not in SHIPPED:
+        names = [*SHIPPED, "file.py:function"]
+        raise spec.error("objective", unknown("objective", spec.objective, names))
+
+
 def check(spec: StudySpec, weights: Path) -> None:
     """Raise SpecError for what would make every trial, or some, fail: without training any.
 
     weights: the local folder of pre-trained weights; those that are missing are fetched into it.
     """
-    if not is_function(spec) and spec.objective not in SHIPPED:
-        names = [*SHIPPED, "file.py:function"]
-        raise spec.error("objective", unknown("objective", spec.objective, names))
     _check_parameters(spec)
     if is_function(spec):
         load(spec)
@@ -66,6 +71,12 @@ def check(spec: StudySpec, weights: Path) -> None:
         )
     except SpecError as error:
         raise spec.error("search_space", str(error)) from error
+
+
+def misfit(spec: StudySpec, values: Mapping[str, object]) -> tuple[str, str] | None:
+    """The first of ``values`` that no trial of this study could have, and why; None if all fit."""
+    suggests_itself = is_function(spec) and not spec.search_space
+    return search_space.misfit(None if suggests_itself else spec.search_space, values)
 
 
 def source(spec: StudySpec) -> Path | None:
@@ -83,8 +94,8 @@ def _check_parameters(spec: StudySpec) -> None:
             for value in parameter.extremes() if isinstance(parameter, Searched) else (parameter,):
                 _check_value(spec, key, known, name, value)
     for position, parameters in enumerate(spec.enqueue):
-        if spec.search_space and (misfit := search_space.misfit(spec.search_space, parameters)):
-            raise spec.error(f"enqueue.{position}.{misfit[0]}", misfit[1])
+        if problem := misfit(spec, parameters):
+            raise spec.error(f"enqueue.{position}.{problem[0]}", problem[1])
 
 
 def _check_value(
@@ -107,7 +118,11 @@ def _candidates(spec: StudySpec, name: str) -> tuple[object, ...]:
 
 def _shipped_module(spec: StudySpec) -> ModuleType:
     try:
-        return importlib.import_module(f"hpo_job.objectives.{spec.objective}")
+        with warnings.catch_warnings():
+            # fastai decorates with torch.jit.script, and sets what pandas 3 ignores, on import
+            warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated")
+            warnings.filterwarnings("ignore", message="The .mode.chained_assignment. option")
+            return importlib.import_module(f"hpo_job.objectives.{spec.objective}")
     except ModuleNotFoundError as error:
         raise spec.error(
             "objective", f"{spec.objective} needs {error.name}: pip install 'hpo-job[fastai]'"

@@ -40,9 +40,13 @@ class Context:
     @cached_property
     def device(self) -> str:
         """``"cuda"``, ``"mps"`` or ``"cpu"``: the best that torch can use; without torch, cpu."""
-        from hpo_job.objectives.device import best_device
-
-        return best_device()
+        try:
+            import torch  # seconds, which a function that does not ask is spared
+        except ImportError:
+            return "cpu"
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
 
     def report(self, value: float) -> None:
         """Report the metric after an epoch (or whatever a step is), and prune a bad trial.

@@ -1,0 +1,195 @@
+"""Shared fixtures: job folders with a fast objective, an embedded storage, images, the command."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+import optuna
+import pytest
+import tomli_w
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from hpo_job.cli import main
+from hpo_job.storage import Storage
+
+QUADRATIC = '''
+def train(trial, context):
+    """A bowl over every number among the parameters, lowest at 1."""
+    numbers = [v for v in context.params.values() if isinstance(v, int | float)]
+    value = float(sum((number - 1) ** 2 for number in numbers))
+    context.report(value)
+    return value
+'''
+SPACE: dict[str, Any] = {
+    "x": {"type": "float", "low": -5.0, "high": 5.0},
+    "n": {"type": "int", "low": 0, "high": 9},
+}
+
+# The image_classification helper in fastai uses it on import
+warnings.filterwarnings("ignore", message=".*torch.jit.script. is deprecated")
+
+
+@pytest.fixture(autouse=True)
+def fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing of one test's objective, environment or Optuna logging is seen by the next."""
+    for name in ("STORAGE", "WORKERS", "WEIGHTS", "THREADS", "GRACE", "FORMAT"):
+        monkeypatch.delenv(f"HPO_JOB_{name}", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    yield
+    for name in [name for name in sys.modules if name.startswith("hpo_job_objective_")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a job folder: a quadratic, with the keys given here in place of the usual ones.
+
+    A key that is None is left out; ``text`` replaces the whole study.toml, ``code`` the objective,
+    ``folder`` its place under the test's own directory.
+    """
+
+    def make(
+        text: str | None = None, *, folder: str = "job", code: str = QUADRATIC, **keys: Any
+    ) -> Path:
+        usual: dict[str, Any] = {
+            "name": "quadratic",
+            "objective": "objective.py:train",
+            "direction": "minimize",
+            "budget": {"trials": 10},
+            "search_space": SPACE,
+        }
+        table = {key: value for key, value in (usual | keys).items() if value is not None}
+        path = tmp_path / folder
+        path.mkdir(exist_ok=True)
+        (path / "study.toml").write_text(tomli_w.dumps(table) if text is None else text)
+        (path / "objective.py").write_text(code)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """The URL of a SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path}/test-studies.db"
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with Optuna's tables and no study: making them costs more than a copy."""
+    file = tmp_path_factory.mktemp("empty") / "studies.db"
+    _close(Storage(f"sqlite:///{file}", create=True))
+    return file
+
+
+@pytest.fixture
+def storage(database: str, empty_database: Path) -> Iterator[Storage]:
+    """An embedded storage in a file of the test's own, that at ``database``."""
+    shutil.copy(empty_database, database.removeprefix("sqlite:///"))
+    opened = Storage(database)
+    yield opened
+    _close(opened)
+
+
+def _close(storage: Storage) -> None:
+    storage.optuna.remove_session()
+    storage.optuna.engine.dispose()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Callable[..., Path]:
+    """Writes an image folder: tiny PNGs, as many of each class as given."""
+
+    def make(counts: Mapping[str, int], folder: str = "images") -> Path:
+        root = tmp_path / folder
+        root.mkdir(exist_ok=True)
+        for shade, (name, count) in enumerate(counts.items()):
+            (root / name).mkdir()
+            for number in range(count):
+                colour = (40 * shade, number % 256, 100)
+                Image.new("RGB", (8, 8), colour).save(root / name / f"{number:04}.png")
+        return root
+
+    return make
+
+
+@pytest.fixture
+def image_folder(images: Callable[..., Path]) -> Path:
+    """12 cats, 8 dogs."""
+    return images({"cats": 12, "dogs": 8})
+
+
+@pytest.fixture
+def image_job(
+    job: Callable[..., Path], image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Path]:
+    """A job over ``image_folder`` with the shipped objective, without torch: training is faked."""
+    module = ModuleType("hpo_job.objectives.image_classification")
+    module.__dict__["check"] = lambda **_: None
+    module.__dict__["train"] = lambda trial, context: context.params["learning_rate"]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    def make(**keys: Any) -> Path:
+        usual: dict[str, Any] = {
+            "name": "cats-and-dogs",
+            "objective": "image_classification",
+            "metric": "accuracy",
+            "direction": "maximize",
+            "data": {"path": str(image_folder), "valid_pct": 0.25, "seed": 1},
+            "search_space": {
+                "pre_trained": False,
+                "learning_rate": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},
+            },
+        }
+        return job(**(usual | keys))
+
+    return make
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs ``hpo-job`` in this process, in the test's own directory, at 80 columns."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def invoke(*arguments: str | Path, **env: str) -> Result:
+        command: click.Command = main
+        return CliRunner().invoke(
+            command, [str(argument) for argument in arguments], env=env, catch_exceptions=False
+        )
+
+    return invoke
+
+
+@pytest.fixture
+def refused(cli: Callable[..., Result], tmp_path: Path) -> Callable[..., str]:
+    """Runs ``hpo-job`` on bad input, and returns the one line it says.
+
+    It must end with exit code 2, print nothing else and write nothing.
+    """
+
+    def written() -> set[Path]:
+        return {path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts}
+
+    def invoke(*arguments: str | Path, **env: str) -> str:
+        before = written()
+        result = cli(*arguments, **env)
+        assert result.exit_code == 2, result.output
+        assert result.stdout == ""
+        lines = result.stderr.splitlines()
+        assert len(lines) == 1, result.stderr
+        assert lines[0].startswith("hpo-job: ")
+        assert "s3cret" not in result.output
+        assert written() == before
+        return lines[0]
+
+    return invoke
