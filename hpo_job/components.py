@@ -73,7 +73,7 @@ def _make(
             raise spec.error(where, unknown("option", option, set(accepted) - set(given)))
         if option == "wrapped_pruner":
             options[option] = _make(spec, where, _component(spec, where, value), PRUNERS, {})
-        elif problem := _misfit(inspect.formatannotation(accepted[option].annotation), value):
+        elif problem := _misfit(accepted[option].annotation, value):
             raise spec.error(where, problem)
     try:
         with warnings.catch_warnings():
@@ -90,9 +90,10 @@ def _component(spec: StudySpec, where: str, value: object) -> Component:
     return Component.model_validate(value)
 
 
-def _misfit(annotation: str, value: object) -> str | None:
+def _misfit(annotation: str | type, value: object) -> str | None:
     """Why ``value`` is not what an argument of Optuna's is annotated with; None if it is."""
-    members = set(annotation.split(" | ")) - {"None"}
+    written = annotation if isinstance(annotation, str) else annotation.__name__
+    members = set(written.split(" | ")) - {"None"}
     if not members <= _TYPES.keys():
         return "cannot be written in a study.toml"
     # to Python a bool is an int, and an int does for a float

@@ -111,7 +111,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"pruner": {"name": "MedianPrunner"}}, "pruner.name", "did you mean 'MedianPruner'?"),
     ({"pruner": {"name": "MedianPruner", "warmup": 3}}, "pruner.warmup", "'n_warmup_steps'"),
     ({"pruner": {"name": "MedianPruner", "n_startup_trials": -1}}, "pruner", "negative"),
-    ({"pruner": {"name": "MedianPruner", "n_startup_trials": "5"}}, "pruner", "MedianPruner"),
+    ({"pruner": {"name": "MedianPruner", "n_startup_trials": "5"}}, "pruner", "'5'"),
     ({"pruner": {"name": "PercentilePruner"}}, "pruner", "percentile"),
     ({"pruner": {"name": "PercentilePruner", "percentile": 101.0}}, "pruner", "100"),
     ({"pruner": {"name": "ThresholdPruner"}}, "pruner", "lower"),
