@@ -146,7 +146,8 @@ def job_folder(job: str | Path) -> Path:
     for folder in (Path(job), Path("jobs") / job):
         if (folder / SPEC_FILE).is_file():
             return folder
-    raise SpecError(f"{job}: no {SPEC_FILE} in it, nor in jobs/{job}; name a job folder")
+    also = "" if Path(job).is_absolute() else f", nor in jobs/{job}"
+    raise SpecError(f"{job}: no {SPEC_FILE} in it{also}; name a job folder")
 
 
 def duration(text: str) -> float:

@@ -130,7 +130,9 @@ class Storage:
     def _connect_args(self) -> dict[str, Any]:
         if self._file:
             return {"timeout": BUSY_TIMEOUT}
-        return {"connect_timeout": CONNECT_TIMEOUT}
+        if self._url.get_driver_name() in ("mysqldb", "pymysql", "psycopg", "psycopg2"):
+            return {"connect_timeout": CONNECT_TIMEOUT}
+        return {}
 
 
 def _parse(url: str) -> URL:

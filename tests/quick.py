@@ -50,8 +50,6 @@ class Quick:
         self.job = write_job(folder, source, **job)
         self.url = f"sqlite:///{folder}/studies.db"
         self.checked: Checked = check(read_spec(self.job), folder / "weights")
-        # what the test before this one imported under the same name is another file
-        sys.modules.pop("hpo_job_objective_quick", None)
         self.storage = Storage(self.url, grace=grace, create=True)
         self.study: optuna.Study = create(self.checked, self.storage)
 

@@ -132,9 +132,13 @@ def _shipped_module(spec: StudySpec) -> ModuleType:
 def _function_module(spec: StudySpec) -> ModuleType:
     """The user's file, imported once per process, with its folder importable beside it."""
     file = spec.folder / spec.objective.partition(":")[0]
-    name = f"hpo_job_objective_{spec.name}"
-    if name in sys.modules:
-        return sys.modules[name]
+    # By its plain name, processes that the function starts can import it as well.
+    for name in (file.stem, f"{file.stem}_{file.resolve()}"):
+        loaded = sys.modules.get(name)
+        if loaded is None:
+            break
+        if getattr(loaded, "__file__", None) == str(file):
+            return loaded
     if not file.is_file():
         raise spec.error("objective", f"{file}: no such file")
     location = importlib.util.spec_from_file_location(name, file)
