@@ -283,7 +283,13 @@ def _log(level: str) -> None:
 
     import optuna
 
-    logging.basicConfig(level=logging.WARNING, format="hpo-job: %(message)s")
+    class Echo(logging.Handler):
+        """To today's stderr: above the status line where one is shown."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            click.echo(f"hpo-job: {record.getMessage()}", err=True)
+
+    logging.basicConfig(level=logging.WARNING, handlers=[Echo()])
     logging.getLogger("hpo_job").setLevel(level)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
