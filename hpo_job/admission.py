@@ -13,6 +13,7 @@ import socket
 import warnings
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -21,12 +22,13 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_job import attributes
 from hpo_job.components import make_sampler
 from hpo_job.spec import Budget, StudySpec
+from hpo_job.stopping import INTERRUPTED, PREEMPTED
 from hpo_job.storage import Storage
 from hpo_job.study import budget
 
 LOST = "lost"
 # Why a trial failed, where the objective is not to blame: its parameters are run again
-RETRIED = frozenset({LOST, "interrupted", "preempted"})
+RETRIED = frozenset({LOST, INTERRUPTED, PREEMPTED})
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -50,16 +52,46 @@ def admit(study: optuna.Study, spec: StudySpec, storage: Storage) -> optuna.Tria
         refusal = _refusal(trials, budget(study))
         if refusal:
             return refusal
-        # Started trials number the draws: each is unique, since nobody else starts one now.
-        draw = sum(trial.state != TrialState.WAITING for trial in trials)
+        draw = _prepare(study, trials, storage)
         study.sampler = make_sampler(spec, draw)
         with warnings.catch_warnings():
             # Optuna reminds whoever asks outside `optimize` of the heartbeat: the worker beats it
             warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
-            trial = study.ask()
-        trial.set_user_attr(attributes.WORKER, identity())
-        storage.optuna.record_heartbeat(trial_id(study, trial.number, storage))
-        return trial
+            return study.ask()
+
+
+def _prepare(study: optuna.Study, trials: list[FrozenTrial], storage: Storage) -> int:
+    """Put this worker's name and heartbeat on the trial that is to be asked for; its draw.
+
+    They are on it while it still waits: a worker that dies before it asked leaves a trial that
+    waits, one that dies after it a trial that can be told to be lost.
+    """
+    waiting = next((trial for trial in trials if trial.state == TrialState.WAITING), None)
+    draw = _draw(waiting, trials)
+    if waiting is None:
+        attrs = {attributes.WORKER: identity(), attributes.DRAW: draw}
+        study.enqueue_trial({}, user_attrs=attrs)
+        waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))[0]
+        number = trial_id(study, waiting.number, storage)
+    else:
+        number = trial_id(study, waiting.number, storage)
+        storage.optuna.set_trial_user_attr(number, attributes.DRAW, draw)
+        storage.optuna.set_trial_user_attr(number, attributes.WORKER, identity())
+    storage.optuna.record_heartbeat(number)
+    return draw
+
+
+def _draw(waiting: FrozenTrial | None, trials: list[FrozenTrial]) -> int:
+    """Which of the study's draws the next trial is: what its sampler is seeded with.
+
+    Unique, since nobody else starts a trial now; but what is run again is drawn again, so that
+    a study goes on after an interruption as if there had been none.
+    """
+    retried = waiting.user_attrs.get(attributes.RETRY_OF) if waiting else None
+    again = waiting if retried is None else trials[retried]
+    if again and attributes.DRAW in again.user_attrs:
+        return int(again.user_attrs[attributes.DRAW])
+    return 1 + max((int(trial.user_attrs.get(attributes.DRAW, -1)) for trial in trials), default=-1)
 
 
 def requeue(study: optuna.Study) -> None:
@@ -71,16 +103,16 @@ def requeue(study: optuna.Study) -> None:
     trials = study.get_trials(deepcopy=False)
     retried = {trial.user_attrs.get(attributes.RETRY_OF) for trial in trials}
     for trial in trials:
-        if trial.user_attrs.get(attributes.REASON) not in RETRIED or trial.number in retried:
+        if not _is_broken_off(trial) or trial.number in retried:
             continue
         parameters = {**fixed_params(trial), **trial.params}
-        if parameters and _retries(trial, trials) < budget(study).retries:
+        if _lives(trial, trials) <= budget(study).retries:
             study.enqueue_trial(parameters, user_attrs={attributes.RETRY_OF: trial.number})
 
 
 def identity() -> dict[str, str | int]:
     """How this worker is named in its trials."""
-    return {"host": socket.gethostname(), "pid": os.getpid()}
+    return {"host": _host(), "pid": os.getpid()}
 
 
 def trial_id(study: optuna.Study, number: int, storage: Storage) -> int:
@@ -102,7 +134,7 @@ def worked(trials: Iterable[FrozenTrial], now: datetime) -> timedelta:
     spans = sorted(
         (trial.datetime_start, trial.datetime_complete or now)
         for trial in trials
-        if trial.datetime_start and trial.user_attrs.get(attributes.REASON) != LOST
+        if trial.datetime_start and not (_is_broken_off(trial) and _reason(trial) == LOST)
     )
     total, until = timedelta(), datetime.min
     for start, end in spans:
@@ -145,9 +177,18 @@ def _died_here(trial: FrozenTrial) -> bool:
     since a worker that asks for a trial has none.
     """
     worker = trial.user_attrs.get(attributes.WORKER)
-    if not isinstance(worker, dict) or worker.get("host") != socket.gethostname():
+    if not isinstance(worker, dict) or worker.get("host") != _host():
         return False
     return worker.get("pid") == os.getpid() or not _alive(int(worker.get("pid", 0)))
+
+
+def _host() -> str:
+    """The machine or container: what process numbers are counted in."""
+    try:
+        namespace = Path("/proc/self/ns/pid").readlink().name
+    except OSError:  # not Linux: no containers that share a host's name
+        return socket.gethostname()
+    return f"{socket.gethostname()}/{namespace}"
 
 
 def _alive(pid: int) -> bool:
@@ -160,9 +201,18 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _retries(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
-    """How many times the parameters of ``trial`` have been run again already."""
-    count = 0
+def _is_broken_off(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL and _reason(trial) in RETRIED
+
+
+def _reason(trial: FrozenTrial) -> str | None:
+    return trial.user_attrs.get(attributes.REASON)
+
+
+def _lives(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
+    """How often the parameters of ``trial`` were lost or preempted; an interruption is free."""
+    count = int(_reason(trial) != INTERRUPTED)
     while (earlier := trial.user_attrs.get(attributes.RETRY_OF)) is not None:
-        trial, count = trials[earlier], count + 1
+        trial = trials[earlier]
+        count += _reason(trial) != INTERRUPTED
     return count

@@ -7,12 +7,11 @@ Seconds unless the name says otherwise.
 # Of a study
 SPEC = "spec"
 BASELINE = "baseline"
-METRIC = "metric"
 PROVENANCE = "provenance"
 
 # Of a trial, written by the worker
 WORKER = "worker"
-SEED = "seed"
+DRAW = "draw"
 REASON = "fail_reason"
 ERROR = "error"
 RETRY_OF = "retry_of"

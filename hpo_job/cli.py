@@ -242,6 +242,8 @@ def enqueue(study: str, parameters: tuple[str, ...], storage: str | None) -> Non
     from hpo_job import study as studies
 
     values = dict(map(_assignment, parameters))
+    if len(values) < len(parameters):
+        raise SpecError("enqueue: a parameter is given twice")
     with _loaded(study, storage) as (found, opened):
         studies.enqueue(found, opened, values)
     click.echo(f"enqueued in {study}: {' '.join(parameters)}")

@@ -46,6 +46,8 @@ def make_sampler(spec: StudySpec, draw: int = 0) -> BaseSampler:
     worker alone repeats the same trials. Raises SpecError for what Optuna does not know.
     """
     seed = int(np.random.SeedSequence([spec.seed, draw]).generate_state(1)[0])
+    if spec.sampler.name == "QMCSampler":
+        seed = spec.seed  # all workers go along one sequence, counted in the storage
     sampler: BaseSampler = _make(spec, "sampler", spec.sampler, SAMPLERS, {"seed": seed})
     return sampler
 

@@ -50,10 +50,10 @@ class LabelledFiles:
         return dict(Counter(self.labels).most_common())
 
     def listing(self) -> str:
-        """A digest of names and sizes: cheap enough for every worker that joins a study."""
-        sizes = (str((self.root / name).stat().st_size) for name in self.files)
-        return _digest(f"{name}\0{size}" for name, size in zip(self.files, sizes, strict=True))
+        """`listing` of these files alone, whatever else lies beside them."""
+        return _sizes((name, self.root / name) for name in self.files)
 
+    @cached_property
     def unreadable(self) -> list[str]:
         """The files that do not decode as images; decodes every file, so done once per study."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -94,12 +94,33 @@ def read_image_folder(root: Path, valid_pct: float, seed: int) -> LabelledFiles:
     return LabelledFiles(root, files, labels, np.sort(train), np.sort(valid))
 
 
+def listing(path: Path) -> str:
+    """A digest of a file's size, or of the names and sizes in a folder.
+
+    Cheap enough for every worker that joins a study.
+    """
+    return _sizes(_files(path))
+
+
 def fingerprint(path: Path) -> str:
-    """A digest of a file, or of a folder's file names and contents; reads them all."""
+    """A digest of a file, or of the names and contents in a folder; reads them all."""
+    return _digest(f"{name}\0{_content(file)}" for name, file in _files(path))
+
+
+def _files(path: Path) -> list[tuple[str, Path]]:
+    """The files at or under ``path``, hidden ones left out, by their names relative to it."""
     if path.is_file():
-        return _content(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return _digest(f"{file.relative_to(path).as_posix()}\0{_content(file)}" for file in files)
+        return [("", path)]
+    files = ((file.relative_to(path), file) for file in path.rglob("*") if file.is_file())
+    return sorted((name.as_posix(), file) for name, file in files if not _is_hidden(name))
+
+
+def _sizes(files: Iterable[tuple[str, Path]]) -> str:
+    return _digest(f"{name}\0{file.stat().st_size}" for name, file in files)
+
+
+def _is_hidden(name: Path) -> bool:
+    return any(part.startswith(".") for part in name.parts)
 
 
 def _image_files(root: Path) -> tuple[str, ...]:
@@ -109,7 +130,7 @@ def _image_files(root: Path) -> tuple[str, ...]:
         for path in root.glob("*/**/*")
         if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
     )
-    return tuple(sorted(p.as_posix() for p in found if not any(q[0] == "." for q in p.parts)))
+    return tuple(sorted(name.as_posix() for name in found if not _is_hidden(name)))
 
 
 def _decodes(path: Path) -> bool:

@@ -47,6 +47,7 @@ def cpus() -> int:
 
 def run_worker(job: Job, stop: Stop) -> int:
     """Join the study in this process and work until there is nothing to do; the exit code."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(job.threads))  # for what is imported later
     with stop.listening(), threadpool_limits(job.threads):
         try:
             with stop.breaking():
@@ -87,6 +88,10 @@ def run_workers(job: Job, count: int, stop: Stop, look: Callable[[], None]) -> i
         except KeyboardInterrupt:  # the second Ctrl-C
             for worker in workers:
                 worker.kill()
+        except BaseException:  # nobody watches any more: the terminal is gone, or the storage
+            for worker in workers:
+                worker.terminate()
+            raise
     look()
     return stop.exit_code or max(_exit_code(worker) for worker in workers)
 

@@ -62,7 +62,7 @@ def fastest_within(study: optuna.Study, points: float = NEARLY) -> Fastest | Non
     near = [
         trial
         for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if abs(_value(trial) - _value(top)) <= points + 1e-12
+        if _value(trial) == _value(top) or abs(_value(trial) - _value(top)) <= points + 1e-12
     ]
     measured = [trial for trial in near if attributes.EXECUTE_TIME in trial.user_attrs]
     if measured:
@@ -83,8 +83,12 @@ def parameters(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
 
 def best_as_toml(study: optuna.Study, trial: FrozenTrial) -> str:
     """The parameters of ``trial`` as an ``[[enqueue]]`` entry, ready to paste into a study.toml."""
-    entry = tomli_w.dumps(parameters(study, trial))
-    return f"# {study.study_name} trial {trial.number}: {score(study, trial)}\n[[enqueue]]\n{entry}"
+    values = parameters(study, trial)
+    entry = tomli_w.dumps({name: value for name, value in values.items() if value is not None})
+    # a function may suggest None, for which TOML has no word
+    nothing = "".join(f"# {name} is None\n" for name, value in values.items() if value is None)
+    title = f"# {study.study_name} trial {trial.number}: {score(study, trial)}"
+    return f"{title}\n{nothing}[[enqueue]]\n{entry}"
 
 
 def score(study: optuna.Study, trial: FrozenTrial) -> str:
@@ -130,6 +134,10 @@ def as_text(study: optuna.Study, form: str) -> str:
 def table(study: optuna.Study, *, running: bool = False) -> Table:
     """The trials as a person reads them: all, or those that run now."""
     rows = Table(box=None, pad_edge=False, header_style="bold")
+    baseline = study.user_attrs.get(attributes.BASELINE)
+    if baseline is not None:
+        rows.caption = f"baseline {number(baseline)}: always answering the most frequent class"
+        rows.caption_justify = "left"
     rows.add_column("trial", justify="right", no_wrap=True)
     rows.add_column("state", no_wrap=True)
     rows.add_column(metric_name(study), justify="right", no_wrap=True)

@@ -146,6 +146,10 @@ def _check_range(low: float, high: float, log: bool, step: float | None) -> None
         raise ValueError(f"log needs low > 0, found low = {low:g}")
     if log and step is not None:
         raise ValueError("log and step exclude each other")
+    if step is not None:
+        last = low + math.floor((high - low) / step + 1e-9) * step
+        if not math.isclose(last, high, rel_tol=1e-9, abs_tol=1e-9 * step):
+            raise ValueError(f"high {high:g} is no multiple of step above low; nearest: {last:g}")
 
 
 def searched(space: Mapping[str, Parameter]) -> dict[str, Searched]:
@@ -188,8 +192,10 @@ def misfit(
     ``space`` is None where nobody knows it before a trial runs: then any scalar may fit.
     """
     for name, value in values.items():
-        if not isinstance(value, bool | int | float | str):
-            return name, f"{value} is no true, false, number or string"
+        try:
+            _scalar(value)
+        except ValueError as error:
+            return name, str(error)
         if space is None:
             continue
         if name not in space:

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from types import FrameType
 
 # Why a trial was broken off. Neither is its objective's fault, so its parameters run again.
-REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "preempted"}
-# Code that talks to the database: broken off in there, a write or a connection is left half done
-_WHOLE = ("optuna.", "sqlalchemy.", "hpo_job.storage")
-_AGAIN = 0.02  # seconds until the next try to break off
+INTERRUPTED, PREEMPTED = "interrupted", "preempted"
+REASONS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: PREEMPTED}
+# What talks to the database: broken off in there, a write or a connection is left half done
+_WHOLE = ("optuna.storages", "hpo_job.storage")
+_SOON = 0.02  # seconds until the next try to break off, where this one came at a bad moment
+_AGAIN = 1.0  # seconds until the next one, where Stopped was swallowed by a finalizer, say
 
 
 class Stopped(BaseException):
@@ -24,8 +26,8 @@ class Stop:
     """Whether this process was asked to stop, and by which signal.
 
     Inside `breaking`, a signal raises Stopped wherever the program is, so that an objective of
-    any kind ends within one operation, but never in the middle of Optuna's own code. Elsewhere
-    it only sets `requested`.
+    any kind ends within one operation, but never in the middle of a storage's own code.
+    Elsewhere it only sets `requested`.
     """
 
     def __init__(self) -> None:
@@ -72,6 +74,7 @@ class Stop:
             yield
         finally:
             self._breaking = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
@@ -86,9 +89,9 @@ class Stop:
         if not self._breaking:
             return
         if _in_whole(frame):
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+            signal.setitimer(signal.ITIMER_REAL, _SOON)
             return
-        self._breaking = False
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN)
         raise Stopped
 
     def _inherited(self, number: int) -> None:

@@ -24,9 +24,12 @@ CONNECT_TIMEOUT = 10  # seconds
 BUSY_TIMEOUT = 60  # seconds that one SQLite writer waits for the others
 GRACE = 60  # seconds without a heartbeat after which a running trial is lost
 LOCK_TIMEOUT = 120  # seconds; the lock is held for milliseconds
-# How a connection of each server is locked, told from others and bounded in time
+# How a server is asked for a lock that is free again when the connection ends. PostgreSQL's
+# waits as long as it takes.
+_MYSQL = ("SELECT GET_LOCK(:name, :timeout)", "SELECT RELEASE_LOCK(:name)")
 _SERVER_LOCKS = {
-    "mysql": ("SELECT GET_LOCK(:name, :timeout)", "SELECT RELEASE_LOCK(:name)"),
+    "mysql": _MYSQL,
+    "mariadb": _MYSQL,
     "postgresql": (
         "SELECT 1 FROM pg_advisory_lock(hashtext(:name))",
         "SELECT pg_advisory_unlock(hashtext(:name))",
@@ -58,7 +61,7 @@ class Storage:
         self._file = _sqlite_file(self._url)
         try:
             self._open(grace, create)
-        except (*DATABASE_ERRORS, ImportError, RuntimeError, OSError) as error:
+        except (*DATABASE_ERRORS, ImportError, RuntimeError, OSError, TypeError) as error:
             # RuntimeError is how Optuna reports a schema of another version
             raise self.error(error) from error
 

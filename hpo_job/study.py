@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from json import dumps
@@ -15,13 +16,14 @@ from optuna.trial import TrialState
 from hpo_job import attributes, metrics, objectives, provenance
 from hpo_job import storage as storages
 from hpo_job.components import make_pruner, make_sampler
-from hpo_job.data import LabelledFiles, fingerprint, read_image_folder
+from hpo_job.data import LabelledFiles, fingerprint, listing, read_image_folder
 from hpo_job.errors import DataError, SpecError, StudyError, unknown
 from hpo_job.metrics import METRICS, Metric
 from hpo_job.search_space import Scalar
 from hpo_job.spec import Budget, StudySpec, restore
 from hpo_job.storage import Storage
 
+log = logging.getLogger(__name__)
 NAMED = 10  # unreadable images that an error names
 
 
@@ -76,17 +78,14 @@ def create(checked: Checked, storage: Storage) -> optuna.Study:
     taken over. DataError names the images that cannot be read, before anything is written.
     """
     spec = checked.spec
+    if _needs_creating(checked, storage):
+        require_readable(checked)
+        origin = _provenance(checked)  # reads all data, so it is not done within the lock
+        with storage.exclusive(spec.name):
+            if _needs_creating(checked, storage):
+                _store(checked, origin, storage)
     with storage.exclusive(spec.name):
-        study = _find(spec.name, storage)
-        if study is None or _is_unfinished(study, spec):
-            require_readable(checked)
-            study = optuna.create_study(
-                study_name=spec.name,
-                storage=storage.optuna,
-                direction=spec.direction,
-                load_if_exists=True,
-            )
-            _store(study, checked)
+        study = load(spec.name, storage)
         _require_same(study, checked)
         if study.user_attrs[attributes.SPEC]["budget"] != spec.stored()["budget"]:
             study.set_user_attr(attributes.SPEC, spec.stored())
@@ -141,19 +140,27 @@ def _find(name: str, storage: Storage) -> optuna.Study | None:
         return None
 
 
-def _is_unfinished(study: optuna.Study, spec: StudySpec) -> bool:
-    """Whether whoever created ``study`` died before its spec, the last thing, was stored."""
-    trials = study.get_trials(deepcopy=False)
+def _needs_creating(checked: Checked, storage: Storage) -> bool:
+    """Whether there is no such study, or whoever created it died before its spec was stored."""
+    study = _find(checked.spec.name, storage)
+    if study is None:
+        return True
     return (
         attributes.SPEC not in study.user_attrs
-        and [direction.name.lower() for direction in study.directions] == [spec.direction]
-        and all(trial.state == TrialState.WAITING for trial in trials)
+        and [way.name.lower() for way in study.directions] == [checked.spec.direction]
+        and all(trial.state == TrialState.WAITING for trial in study.get_trials(deepcopy=False))
     )
 
 
-def _store(study: optuna.Study, checked: Checked) -> None:
+def _store(checked: Checked, origin: dict[str, Any], storage: Storage) -> None:
     """Write what the study is; the spec last, as the sign that the rest is complete."""
-    study.set_user_attr(attributes.PROVENANCE, _provenance(checked))
+    study = optuna.create_study(
+        study_name=checked.spec.name,
+        storage=storage.optuna,
+        direction=checked.spec.direction,
+        load_if_exists=True,
+    )
+    study.set_user_attr(attributes.PROVENANCE, origin)
     if checked.baseline is not None:
         study.set_user_attr(attributes.BASELINE, checked.baseline)
     for parameters in checked.spec.enqueue:
@@ -172,16 +179,18 @@ def _require_same(study: optuna.Study, checked: Checked) -> None:
             "name, or undo:\n  " + "\n  ".join(changed)
         )
     stored = study.user_attrs[attributes.PROVENANCE]
-    if checked.data and stored["data_listing"] != checked.data.listing():
+    if stored["data_listing"] != _listing(checked):
         raise StudyError(
             f"study {name!r} was made with other data than {spec.data_path} holds now; trials "
             "would be scored on different items: give the study another name"
         )
+    if stored["objective_sha256"] != _objective_sha256(spec):
+        log.warning("%s is not what study %r began with", objectives.source(spec), name)
 
 
 def require_readable(checked: Checked) -> None:
     """Raise DataError that names the images that do not decode."""
-    if checked.data and (unreadable := checked.data.unreadable()):
+    if checked.data and (unreadable := checked.data.unreadable):
         named = ", ".join(unreadable[:NAMED]) + (", ..." if len(unreadable) > NAMED else "")
         raise DataError(
             f"{checked.spec.file}: data.path: {checked.data.root}: {len(unreadable)} unreadable "
@@ -190,15 +199,27 @@ def require_readable(checked: Checked) -> None:
 
 
 def _provenance(checked: Checked) -> dict[str, Any]:
-    spec, source = checked.spec, objectives.source(checked.spec)
+    spec = checked.spec
     return {
         "seed": spec.seed,
         "git_revision": provenance.git_revision(spec.folder),
         "versions": provenance.versions(),
         "data_fingerprint": fingerprint(spec.data_path) if spec.data_path else None,
-        "data_listing": checked.data.listing() if checked.data else None,
-        "objective_sha256": hashlib.sha256(source.read_bytes()).hexdigest() if source else None,
+        "data_listing": _listing(checked),
+        "objective_sha256": _objective_sha256(spec),
     }
+
+
+def _listing(checked: Checked) -> str | None:
+    if checked.data:
+        return checked.data.listing()
+    return listing(checked.spec.data_path) if checked.spec.data_path else None
+
+
+def _objective_sha256(spec: StudySpec) -> str | None:
+    """A digest of the user's own function's file, or None for a shipped objective."""
+    source = objectives.source(spec)
+    return hashlib.sha256(source.read_bytes()).hexdigest() if source else None
 
 
 def _metric(spec: StudySpec) -> Metric | None:

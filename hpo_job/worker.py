@@ -27,6 +27,7 @@ from hpo_job.study import Checked, budget
 
 POLL = 1.0  # seconds between two looks at a budget that other workers may still give back
 MAX_ERROR = 500  # characters of an error that are stored with its trial
+MAX_TRACE = 8000  # characters of its traceback that are logged, from the end
 log = logging.getLogger(__name__)
 
 
@@ -116,8 +117,11 @@ def _run(train: Train, trial: optuna.Trial, checked: Checked, stop: Stop, thread
         return Outcome(TrialState.FAIL, reason=LOST)
     except StorageInternalError:
         raise  # the storage is at fault, and could not record the trial either
-    except Exception as error:
-        log.error("trial %d failed:\n%s", trial.number, traceback.format_exc().rstrip())
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt) and stop.requested:
+            raise  # the second Ctrl-C; without a first one it is the objective's own
+        trace = traceback.format_exc().rstrip()
+        log.error("trial %d failed:\n%s", trial.number, trace[-MAX_TRACE:])
         return Outcome(
             TrialState.FAIL,
             reason="out_of_memory" if _is_out_of_memory(error) else "error",
@@ -185,12 +189,12 @@ def _in_a_row(failures: list[Failure], trial: optuna.Trial, outcome: Outcome) ->
     return failures if outcome.state == TrialState.FAIL else []
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     """Whether the device or the machine ran out of memory; torch is not imported to know it."""
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_ERROR]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job import attributes
 from hpo_job.admission import Refusal, admit, fixed_params, identity, requeue, trial_id, worked
-from tests.quick import Quick
+from tests.quick import SPACE, Quick
 
 
 def start(quick: Quick) -> optuna.Trial:
@@ -83,7 +85,8 @@ def ran(start: int, end: int | None, reason: str | None = None) -> FrozenTrial:
     """A trial that ran from one second of a day to another, or still runs."""
     day = datetime(2026, 1, 1)
     trial = optuna.create_trial(
-        state=TrialState.RUNNING, user_attrs={attributes.REASON: reason} if reason else {}
+        state=TrialState.FAIL if reason else TrialState.RUNNING,
+        user_attrs={attributes.REASON: reason} if reason else {},
     )
     trial.datetime_start = day + timedelta(seconds=start)
     trial.datetime_complete = None if end is None else day + timedelta(seconds=end)
@@ -201,18 +204,83 @@ def test_no_two_trials_share_a_sampler_seed(tmp_path: Path) -> None:
     assert drawn[0] != drawn[1]
 
 
-def test_one_worker_repeats_its_trials_also_when_stopped_in_between(tmp_path: Path) -> None:
-    def values(folder: str, stops: int) -> list[float]:
-        drawn = []
-        for position in range(12):
-            if position % (12 // stops) == 0:
-                quick = Quick(tmp_path / folder, budget="trials = 12")
+def test_one_worker_repeats_its_trials_also_when_interrupted(tmp_path: Path) -> None:
+    def values(folder: str, interrupted: set[int]) -> list[float]:
+        quick = Quick(tmp_path / folder, budget="trials = 14")
+        told: list[float] = []
+        while len(told) < 14:
             trial = start(quick)
-            drawn.append(trial.suggest_float("x", -5, 5))
-            quick.study.tell(trial, drawn[-1] ** 2)
-        return drawn
+            x = trial.suggest_float("x", -5, 5)
+            if trial.number in interrupted:
+                break_off(quick, trial, "interrupted")
+                quick = Quick(tmp_path / folder, budget="trials = 14")
+            else:
+                told.append(x)
+                quick.study.tell(trial, x**2)
+        return told
 
-    assert values("one", stops=1) == values("two", stops=4)
+    # trials 0..9 are drawn at random, the others by what was learnt from them
+    assert values("one", set()) == values("two", {3, 4, 12, 13})
+
+
+def test_a_worker_that_dies_before_it_asked_leaves_a_trial_that_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = Quick(tmp_path, budget="trials = 1")
+
+    def die(_: optuna.Study) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as dying:
+        dying.setattr(optuna.Study, "ask", die)
+        with pytest.raises(SystemExit):
+            start(quick)
+    assert quick.states() == {"WAITING": 1}
+    quick.study.tell(start(quick), 1.0)
+    assert quick.states() == {"COMPLETE": 1}
+
+
+@pytest.mark.parametrize("more", ["", "[[enqueue]]\nx = 1.5"])
+def test_a_running_trial_can_always_be_told_to_be_lost(tmp_path: Path, more: str) -> None:
+    """Its worker's name and heartbeat are on it before it runs: it may die right after."""
+    quick = Quick(tmp_path, space=f"{SPACE}\n{more}")
+    seen: list[tuple[str, str]] = []
+
+    def look(connection: sqlalchemy.Connection, _: object, statement: str, *__: object) -> None:
+        if statement.startswith("UPDATE trials SET state="):
+            rows = connection.exec_driver_sql(
+                "SELECT t.state, a.value_json FROM trials t JOIN trial_heartbeats USING (trial_id)"
+                " JOIN trial_user_attributes a USING (trial_id) WHERE a.key = 'worker'"
+            )
+            seen.extend((state, worker) for state, worker in rows)
+
+    engine = quick.storage.optuna.engine
+    sqlalchemy.event.listen(engine, "before_cursor_execute", look)
+    quick.start()
+    assert seen == [("WAITING", json.dumps(identity()))]
+
+
+def test_a_trial_that_completed_in_the_last_moment_counts_and_is_not_retried(
+    tmp_path: Path,
+) -> None:
+    quick = Quick(tmp_path)
+    trial = start(quick)
+    trial.set_user_attr(attributes.REASON, "lost")  # somebody was about to fail it
+    quick.study.tell(trial, 1.0)
+    requeue(quick.study)
+    assert quick.states() == {"COMPLETE": 1}
+
+
+def test_interruptions_do_not_use_up_the_retries(tmp_path: Path) -> None:
+    quick = Quick(tmp_path, budget="trials = 9\nretries = 1")
+    reasons = ["interrupted", "preempted", "interrupted", "interrupted", "lost"]
+    values = []
+    for reason in [*reasons, "interrupted"]:
+        trial = start(quick)
+        values.append(trial.suggest_float("x", -5, 5))
+        break_off(quick, trial, reason)
+    assert len(set(values[:5])) == 1
+    assert values[5] != values[0]
 
 
 def test_a_failed_requeue_is_made_good_by_the_next_worker(tmp_path: Path) -> None:

@@ -244,3 +244,16 @@ def test_bad_function(job: Job, refused: Refused, objective: str, code: str, pro
 def test_enqueue_outside_a_functions_search_space(job: Job, refused: Refused) -> None:
     line = refused("check", job(enqueue=[{"n": 10}]))
     assert "enqueue.0.n: 10 is not in it: int 0 to 9" in line
+
+
+def test_all_workers_go_along_one_quasi_random_sequence(job: Job) -> None:
+    folder = job(sampler={"name": "QMCSampler", "scramble": True})
+    study = optuna.create_study()
+    for draw in range(8):
+        study.sampler = components.make_sampler(read_spec(folder), draw)
+        trial = study.ask()
+        trial.suggest_float("x", 0, 1)
+        study.tell(trial, 0.0)
+    # of 8 scrambled Sobol points, one lies in each eighth; of 8 random ones, one in 400 times
+    xs = [trial.params["x"] for trial in study.trials[1:]]
+    assert len({int(8 * x) for x in xs}) == len(xs)

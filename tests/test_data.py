@@ -95,7 +95,7 @@ def test_suffixes_in_any_case(image_folder: Path, name: str) -> None:
     (image_folder / "dogs" / name).write_bytes((image_folder / "dogs" / "0000.png").read_bytes())
     data = read_image_folder(image_folder, 0.25, seed=1)
     assert f"dogs/{name}" in data.files
-    assert data.unreadable() == []
+    assert data.unreadable == []
 
 
 def test_images_in_folders_below_a_class_are_of_that_class(image_folder: Path) -> None:
@@ -156,16 +156,16 @@ def test_listing_is_of_names_and_sizes(images: Images) -> None:
 def test_unreadable_images_are_named(image_folder: Path) -> None:
     _break(image_folder)
     data = read_image_folder(image_folder, 0.25, seed=1)
-    assert data.unreadable() == ["cats/0003.png", "cats/0004.png", "dogs/0002.png"]
+    assert data.unreadable == ["cats/0003.png", "cats/0004.png", "dogs/0002.png"]
 
 
 def test_a_truncated_jpeg_is_unreadable(image_folder: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     file = image_folder / "dogs" / "photo.jpg"
     Image.fromarray(noise).save(file)
-    assert read_image_folder(image_folder, 0.25, seed=1).unreadable() == []
+    assert read_image_folder(image_folder, 0.25, seed=1).unreadable == []
     file.write_bytes(file.read_bytes()[:2000])
-    assert read_image_folder(image_folder, 0.25, seed=1).unreadable() == ["dogs/photo.jpg"]
+    assert read_image_folder(image_folder, 0.25, seed=1).unreadable == ["dogs/photo.jpg"]
 
 
 def _break(folder: Path) -> None:

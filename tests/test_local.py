@@ -133,6 +133,18 @@ def test_the_only_worker_is_replaced_too(tmp_path: Path) -> None:
     assert quick.states() == {"COMPLETE": 1, "FAIL": 1}
 
 
+def test_workers_do_not_run_on_when_the_terminal_is_gone(tmp_path: Path) -> None:
+    quick = Quick(tmp_path, budget="trials = 100000")
+    run = command("run", quick.job, "--storage", quick.url)
+    assert run.stdout is not None
+    run.stdout.readline()
+    run.stdout.close()  # as head does
+    wait_until(lambda: run.poll() is not None)
+    assert run.stderr is not None
+    run.stderr.close()
+    assert "RUNNING" not in quick.states()
+
+
 def test_the_exit_code_is_the_worst_of_the_workers(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

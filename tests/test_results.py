@@ -464,3 +464,23 @@ def test_a_storage_without_any_study(storage: Storage, refused: Refused, databas
     assert "nor any other; make one with hpo-job run JOB" in refused(
         "status", "quadratic", "--storage", database
     )
+
+
+def test_infinite_values_are_values(made: Made) -> None:
+    study, folder = made()
+    for _ in range(2):
+        add(study, folder, float("inf"))
+    assert results.fastest_within(study) is not None
+
+
+def test_none_is_told_beside_the_toml_that_has_no_word_for_it(made: Made) -> None:
+    study, _ = made(search_space=None)
+    trial = ask(study)
+    trial.suggest_categorical("depth", [None])
+    trial.suggest_categorical("kind", ["a"])
+    study.tell(trial, 1.0)
+    top = results.best(study)
+    assert top is not None
+    text = results.best_as_toml(study, top)
+    assert "# depth is None\n[[enqueue]]\n" in text
+    assert tomllib.loads(text) == {"enqueue": [{"kind": "a"}]}

@@ -212,3 +212,17 @@ def test_describe_says_which_values(space: Space) -> None:
     assert told["i"] == "int 2 to 8, step 2"
     assert told["c"] == "one of a, 1, 2.5"
     assert told["p"] == "fixed at fixed"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "nearest"),
+    [
+        ({"type": "int", "low": 1, "high": 10, "step": 4}, "9"),
+        ({"type": "float", "low": 0.0, "high": 1.0, "step": 0.3}, "0.9"),
+    ],
+)
+def test_a_range_that_its_step_does_not_end_at_is_refused(
+    job: Callable[..., Path], refused: Callable[..., str], parameter: object, nearest: str
+) -> None:
+    line = refused("check", job(search_space={"x": parameter}))
+    assert line.endswith(f"is no multiple of step above low; nearest: {nearest}")

@@ -15,6 +15,41 @@ from hpo_job.stopping import Stop, Stopped
 from hpo_job.worker import work
 from tests.quick import Quick, command, wait_until
 
+# The first Stopped is raised in a finalizer, where Python prints and forgets it
+SWALLOWED = """
+import os, signal, time
+from pathlib import Path
+
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+
+def train(trial, context):
+    Finalized()
+    while True:
+        try:
+            time.sleep(0.01)
+        except:
+            pass  # and the next one here
+        else:
+            continue
+        break
+    while True:
+        time.sleep(0.01)
+"""
+# A study within the study: Optuna is on the stack all the time
+NESTED = """
+import os, optuna, signal, time
+
+def inner(trial):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+
+def train(trial, context):
+    optuna.create_study().optimize(inner, n_trials=2)
+    return 0
+"""
 # Counts on and on without asking anybody: nothing in it but the signal can end it
 BUSY = """
 from pathlib import Path
@@ -49,6 +84,15 @@ def test_a_signal_ends_the_trial_and_gives_its_parameters_back(
     assert failed.user_attrs[attributes.REASON] == reason
     assert waiting.user_attrs == {attributes.RETRY_OF: 0}
     assert waiting.system_attrs["fixed_params"] == failed.params
+
+
+@pytest.mark.parametrize("source", [SWALLOWED, NESTED])
+def test_nothing_an_objective_does_keeps_it_running(tmp_path: Path, source: str) -> None:
+    quick = Quick(tmp_path, source)
+    worker = command("worker", quick.job, "--storage", quick.url)
+    worker.communicate(timeout=60)
+    assert worker.returncode == 143
+    assert quick.states() == {"FAIL": 1, "WAITING": 1}
 
 
 def test_a_signal_before_any_trial_ends_the_worker_too(tmp_path: Path) -> None:

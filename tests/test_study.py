@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import platform
 import subprocess
+import sys
 from collections.abc import Callable
 from importlib import metadata
 from multiprocessing.synchronize import Barrier
@@ -300,6 +301,7 @@ KINDS = {
     "n": {"type": "int", "low": 0, "high": 9},
     "rate": {"type": "float", "low": 1e-5, "high": 1.0, "log": True},
     "fixed": "word",
+    "other": {"type": "int", "low": 0, "high": 9},
 }
 
 
@@ -339,7 +341,7 @@ MISFITS = [
     ("n=3.0", "3.0 is not in it"),
     ("n=three", "'three' is not in it"),
     ("rate=0", "0 is not in it"),
-    ("rate=nan", "nan is not in it"),
+    ("rate=nan", "nan is no value"),
     ("rate=2", "2 is not in it"),
     ("fixed=other", "'other' is not in it"),
     ("n=[1]", "[1]"),
@@ -359,7 +361,7 @@ def test_enqueue_refuses(
     study = studies.create(checked(job(search_space=KINDS)), storage)
     for written, problem in MISFITS:
         with subtests.test(written):
-            line = refused("enqueue", "quadratic", "n=1", written, "--storage", database)
+            line = refused("enqueue", "quadratic", "other=1", written, "--storage", database)
             assert problem in line
             assert study.trials == []
 
@@ -395,3 +397,49 @@ def test_enqueue_refuses_before_it_writes(job: Job, storage: Storage) -> None:
     with pytest.raises(SpecError, match="study 'quadratic': y: unknown parameter 'y'"):
         studies.enqueue(study, storage, {"x": 0.5, "y": 1})
     assert study.trials == []
+
+
+def test_a_functions_data_is_compared_too(job: Job, storage: Storage, tmp_path: Path) -> None:
+    table = tmp_path / "job" / "table.csv"
+    table.parent.mkdir()
+    table.write_text("a,b\n")
+    folder = job(data={"path": "table.csv"})
+    studies.create(checked(folder), storage)
+    studies.create(checked(folder), storage)
+    table.write_text("a,b\n1,2\n")
+    with pytest.raises(StudyError, match="other data"):
+        studies.create(checked(folder), storage)
+
+
+def test_a_changed_function_is_warned_of(
+    job: Job, storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    studies.create(checked(job()), storage)
+    assert not caplog.records
+    code = "def train(trial, context):\n    return 1\n"
+    sys.modules.pop("objective", None)
+    studies.create(checked(job(code=code)), storage)
+    assert "objective.py is not what study 'quadratic' began with" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        ("def train(trial): ...", "train cannot be called as train(trial, context)"),
+        ("import sys\nsys.exit(0)", "cannot be imported: SystemExit"),
+        ("train = 3", "has no function train"),
+        ("import no_such_module_at_all", "No module named 'no_such_module_at_all'"),
+    ],
+)
+def test_a_function_that_no_trial_could_call_is_refused(
+    job: Job, refused: Refused, code: str, problem: str
+) -> None:
+    assert problem in refused("check", str(job(code=code)))
+
+
+@pytest.mark.parametrize("wrong", [["x=nan"], ["x=1", "x=2"]])
+def test_enqueue_refuses_nan_and_a_name_twice(
+    job: Job, storage: Storage, database: str, cli: Cli, wrong: list[str]
+) -> None:
+    studies.create(checked(job(search_space=None)), storage)
+    assert cli("enqueue", "quadratic", *wrong, "--storage", database).exit_code == 2

@@ -51,6 +51,31 @@ def test_a_trial_that_raises_is_recorded_and_the_next_one_starts(
     assert "Traceback" in caplog.text  # loud where it happens
 
 
+@pytest.mark.parametrize("end", ["sys.exit(0)", "raise KeyboardInterrupt"])
+def test_an_objective_cannot_end_its_worker(tmp_path: Path, end: str) -> None:
+    quick = Quick(
+        tmp_path,
+        f"""
+        import sys
+
+        def train(trial, context):
+            if trial.number == 1:
+                {end}
+            return 1
+        """,
+        budget="trials = 3",
+    )
+    assert run(quick) is Refusal.FINISHED
+    assert quick.states() == {"COMPLETE": 3, "FAIL": 1}
+
+
+def test_a_long_error_is_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = "def train(trial, context):\n    raise ValueError('x' * 10**6)"
+    with pytest.raises(FailuresError):
+        run(Quick(tmp_path, source, budget="trials = 1\nfailures = 1"))
+    assert len(caplog.text) < 10**4
+
+
 def test_failures_in_a_row_stop_the_worker(tmp_path: Path) -> None:
     quick = Quick(
         tmp_path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -42,6 +43,11 @@ def load(spec: StudySpec) -> Train:
     train = getattr(module, name, None)
     if not callable(train):
         raise spec.error("objective", f"{spec.objective.partition(':')[0]} has no function {name}")
+    try:
+        inspect.signature(train).bind(None, None)
+    except TypeError as error:
+        problem = f"{name} cannot be called as {name}(trial, context)"
+        raise spec.error("objective", problem) from error
     function: Train = train
     return function
 
@@ -149,7 +155,7 @@ def _function_module(spec: StudySpec) -> ModuleType:
     sys.path.insert(0, str(file.parent.resolve()))
     try:
         location.loader.exec_module(module)
-    except Exception as error:  # whatever the user's own code raises
+    except (Exception, SystemExit) as error:  # whatever the user's own code raises
         del sys.modules[name]
         text = " ".join(str(error).split())
         raise spec.error(
