@@ -9,22 +9,22 @@ from __future__ import annotations
 import shutil
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpo_job import __version__
+from hpo_job.cli_data import data
 from hpo_job.errors import HpoJobError, SpecError
+from hpo_job.options import option
 
 if TYPE_CHECKING:
     import optuna
 
     from hpo_job.storage import Storage
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Commands(click.Group):
@@ -38,12 +38,6 @@ class Commands(click.Group):
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(130)  # as a shell expects of Ctrl-C
-
-
-def option(name: str, *names: str, **settings: Any) -> Callable[[F], F]:
-    """A click option that is an HPO_JOB_* environment variable as well."""
-    variable = "HPO_JOB_" + name.removeprefix("--").replace("-", "_").upper()
-    return click.option(name, *names, envvar=variable, show_envvar=True, **settings)
 
 
 storage_option = option(
@@ -82,6 +76,9 @@ def main() -> None:
     JOB is a folder with a study.toml, or its name under jobs/. STUDY is the name of a study in
     the storage, or its job folder.
     """
+
+
+main.add_command(data)
 
 
 @main.command()

@@ -24,7 +24,7 @@ Job = Callable[..., Path]
 Refused = Callable[..., str]
 Cli = Callable[..., Result]
 HPO_JOB = Path(sys.executable).parent / "hpo-job"
-COMMANDS = {"check", "create", "run", "worker", "status", "results", "best", "enqueue"}
+COMMANDS = {"check", "create", "run", "worker", "status", "results", "best", "enqueue", "data"}
 
 
 def command(*arguments: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -116,7 +116,7 @@ def test_options_of_the_issue() -> None:
 
     assert "--workers" in options("run")
     assert "--format" in options("results")
-    for name in COMMANDS - {"check"}:
+    for name in COMMANDS - {"check", "data"}:
         assert "--storage" in options(name)
 
 
