@@ -30,6 +30,7 @@ clean:  ## Remove the environment and the local studies
 
 # Each stamp says which extras are in the environment, as of these two files.
 $(VENV)/.demo: pyproject.toml constraints.txt
+	@echo "Installing into $(VENV): torch alone is several GB, so this takes minutes, once."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fastai,demo]'
 	@touch $@
