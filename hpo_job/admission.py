@@ -57,7 +57,11 @@ def admit(study: optuna.Study, spec: StudySpec, storage: Storage) -> optuna.Tria
         with warnings.catch_warnings():
             # Optuna reminds whoever asks outside `optimize` of the heartbeat: the worker beats it
             warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
-            return study.ask()
+            trial = study.ask()
+        if attributes.WORKER not in trial.user_attrs:
+            # a worker of plain Optuna, which knows no lock, took what was prepared
+            _mark(trial_id(study, trial.number, storage), draw, storage)
+        return trial
 
 
 def _prepare(study: optuna.Study, trials: list[FrozenTrial], storage: Storage) -> int:
@@ -75,10 +79,17 @@ def _prepare(study: optuna.Study, trials: list[FrozenTrial], storage: Storage) -
         number = trial_id(study, waiting.number, storage)
     else:
         number = trial_id(study, waiting.number, storage)
-        storage.optuna.set_trial_user_attr(number, attributes.DRAW, draw)
-        storage.optuna.set_trial_user_attr(number, attributes.WORKER, identity())
+        _mark(number, draw, storage)
+        return draw
     storage.optuna.record_heartbeat(number)
     return draw
+
+
+def _mark(number: int, draw: int, storage: Storage) -> None:
+    """Put this worker's name, the draw and a heartbeat on the trial with this id."""
+    storage.optuna.set_trial_user_attr(number, attributes.DRAW, draw)
+    storage.optuna.set_trial_user_attr(number, attributes.WORKER, identity())
+    storage.optuna.record_heartbeat(number)
 
 
 def _draw(waiting: FrozenTrial | None, trials: list[FrozenTrial]) -> int:
@@ -87,8 +98,7 @@ def _draw(waiting: FrozenTrial | None, trials: list[FrozenTrial]) -> int:
     Unique, since nobody else starts a trial now; but what is run again is drawn again, so that
     a study goes on after an interruption as if there had been none.
     """
-    retried = waiting.user_attrs.get(attributes.RETRY_OF) if waiting else None
-    again = waiting if retried is None else trials[retried]
+    again = waiting and (_earlier(waiting, trials) or waiting)
     if again and attributes.DRAW in again.user_attrs:
         return int(again.user_attrs[attributes.DRAW])
     return 1 + max((int(trial.user_attrs.get(attributes.DRAW, -1)) for trial in trials), default=-1)
@@ -186,9 +196,10 @@ def _host() -> str:
     """The machine or container: what process numbers are counted in."""
     try:
         namespace = Path("/proc/self/ns/pid").readlink().name
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:  # not Linux: no containers that share a host's name
         return socket.gethostname()
-    return f"{socket.gethostname()}/{namespace}"
+    return f"{socket.gethostname()}/{boot}/{namespace}"
 
 
 def _alive(pid: int) -> bool:
@@ -212,7 +223,13 @@ def _reason(trial: FrozenTrial) -> str | None:
 def _lives(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
     """How often the parameters of ``trial`` were lost or preempted; an interruption is free."""
     count = int(_reason(trial) != INTERRUPTED)
-    while (earlier := trial.user_attrs.get(attributes.RETRY_OF)) is not None:
-        trial = trials[earlier]
+    while earlier := _earlier(trial, trials):
+        trial = earlier
         count += _reason(trial) != INTERRUPTED
     return count
+
+
+def _earlier(trial: FrozenTrial, trials: list[FrozenTrial]) -> FrozenTrial | None:
+    """The trial that ``trial`` runs again; one copied in from another study names what is not."""
+    number = trial.user_attrs.get(attributes.RETRY_OF)
+    return trials[number] if isinstance(number, int) and 0 <= number < trial.number else None

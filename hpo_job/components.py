@@ -46,9 +46,11 @@ def make_sampler(spec: StudySpec, draw: int = 0) -> BaseSampler:
     worker alone repeats the same trials. Raises SpecError for what Optuna does not know.
     """
     seed = int(np.random.SeedSequence([spec.seed, draw]).generate_state(1)[0])
+    given: dict[str, Any] = {"seed": seed}
     if spec.sampler.name == "QMCSampler":
-        seed = spec.seed  # all workers go along one sequence, counted in the storage
-    sampler: BaseSampler = _make(spec, "sampler", spec.sampler, SAMPLERS, {"seed": seed})
+        # all workers go along one sequence, counted in the storage; what is not in it is random
+        given = {"seed": spec.seed, "independent_sampler": optuna.samplers.RandomSampler(seed)}
+    sampler: BaseSampler = _make(spec, "sampler", spec.sampler, SAMPLERS, given)
     return sampler
 
 
@@ -69,10 +71,10 @@ def _make(
     options = component.options
     for option, value in options.items():
         where = f"{key}.{option}"
-        if option in given:
+        if option == "seed":
             raise spec.error(where, "belongs at the top of study.toml")
         if option not in accepted:
-            raise spec.error(where, unknown("option", option, set(accepted) - set(given)))
+            raise spec.error(where, unknown("option", option, set(accepted) - {"seed"}))
         if option == "wrapped_pruner":
             options[option] = _make(spec, where, _component(spec, where, value), PRUNERS, {})
         elif problem := _misfit(accepted[option].annotation, value):

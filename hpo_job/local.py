@@ -82,8 +82,9 @@ def run_workers(job: Job, count: int, stop: Stop, look: Callable[[], None]) -> i
         return process
 
     with stop.listening():
-        workers = [start() for _ in range(count)]
+        workers: list[SpawnProcess] = []
         try:
+            workers.extend(start() for _ in range(count))
             _watch(workers, start, stop, look)
         except KeyboardInterrupt:  # the second Ctrl-C
             for worker in workers:

@@ -15,7 +15,9 @@ REASONS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: PREEMPTED}
 # What talks to the database: broken off in there, a write or a connection is left half done
 _WHOLE = ("optuna.storages", "hpo_job.storage")
 _SOON = 0.02  # seconds until the next try to break off, where this one came at a bad moment
-_AGAIN = 1.0  # seconds until the next one, where Stopped was swallowed by a finalizer, say
+# Seconds until the next try, where Stopped was swallowed, by a finalizer say; also how long an
+# objective may take to clean up
+_AGAIN = 5.0
 
 
 class Stopped(BaseException):
@@ -32,6 +34,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.requested: signal.Signals | None = None
+        self.broke_off = False  # whether what ran last in `breaking` was
         self._breaking = False
         self._process = os.getpid()
 
@@ -67,6 +70,7 @@ class Stop:
     @contextmanager
     def breaking(self) -> Iterator[None]:
         """Let a signal break off what runs in here with Stopped."""
+        self.broke_off = False
         self._breaking = True
         try:
             if self.requested:
@@ -86,11 +90,12 @@ class Stop:
             self._break(number, frame)
 
     def _break(self, number: int, frame: FrameType | None) -> None:
-        if not self._breaking:
+        if not self._breaking or not self.requested:  # an alarm may be the objective's own
             return
         if _in_whole(frame):
             signal.setitimer(signal.ITIMER_REAL, _SOON)
             return
+        self.broke_off = True
         signal.setitimer(signal.ITIMER_REAL, _AGAIN)
         raise Stopped
 

@@ -84,9 +84,9 @@ def create(checked: Checked, storage: Storage) -> optuna.Study:
         with storage.exclusive(spec.name):
             if _needs_creating(checked, storage):
                 _store(checked, origin, storage)
+    study = load(spec.name, storage)
+    _require_same(study, checked)
     with storage.exclusive(spec.name):
-        study = load(spec.name, storage)
-        _require_same(study, checked)
         if study.user_attrs[attributes.SPEC]["budget"] != spec.stored()["budget"]:
             study.set_user_attr(attributes.SPEC, spec.stored())
     study.pruner = make_pruner(spec)
@@ -179,7 +179,11 @@ def _require_same(study: optuna.Study, checked: Checked) -> None:
             "name, or undo:\n  " + "\n  ".join(changed)
         )
     stored = study.user_attrs[attributes.PROVENANCE]
-    if stored["data_listing"] != _listing(checked):
+    same_data = stored["data_listing"] == _listing(checked)
+    if not same_data and not checked.data:
+        # a function may keep what it makes beside its data
+        log.warning("%s is not as it was when study %r began", spec.data_path, name)
+    elif not same_data:
         raise StudyError(
             f"study {name!r} was made with other data than {spec.data_path} holds now; trials "
             "would be scored on different items: give the study another name"

@@ -75,6 +75,8 @@ def work(
             number = trial_id(study, trial.number, storage)
             with _heartbeat(storage, number):
                 outcome = _run(train, trial, checked, stop, threads)
+                if stop.broke_off:  # whatever the objective made of it
+                    outcome = Outcome(TrialState.FAIL, reason=stop.reason)
                 _record(study, trial, outcome, storage)
             failures = _in_a_row(failures, trial, outcome)
             if len(failures) >= budget(study).failures:

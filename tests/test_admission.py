@@ -289,3 +289,33 @@ def test_a_failed_requeue_is_made_good_by_the_next_worker(tmp_path: Path) -> Non
     x = trial.suggest_float("x", -5, 5)
     break_off(quick, trial, "preempted")  # and its worker dies before it enqueues anything
     assert start(Quick(tmp_path)).suggest_float("x", -5, 5) == x
+
+
+def test_a_plain_optuna_worker_may_take_what_was_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = Quick(tmp_path, budget="trials = 2")
+    ask = optuna.Study.ask
+    taken = []
+
+    def after_another(study: optuna.Study) -> optuna.Trial:
+        taken.append(ask(study))
+        return ask(study)
+
+    with monkeypatch.context() as racing:
+        racing.setattr(optuna.Study, "ask", after_another)
+        mine = quick.start()
+    assert mine.number != taken[0].number
+    assert quick.study.trials[mine.number].user_attrs[attributes.WORKER] == identity()
+
+
+def test_trials_copied_from_another_study_do_not_lead_astray(tmp_path: Path) -> None:
+    quick = Quick(tmp_path)
+    for retry_of in (1, 0, 99):
+        quick.study.add_trial(
+            optuna.create_trial(
+                state=TrialState.FAIL,
+                user_attrs={attributes.REASON: "lost", attributes.RETRY_OF: retry_of},
+            )
+        )
+    start(quick)

@@ -246,6 +246,11 @@ def test_enqueue_outside_a_functions_search_space(job: Job, refused: Refused) ->
     assert "enqueue.0.n: 10 is not in it: int 0 to 9" in line
 
 
+def test_before_a_quasi_random_sequence_begins_trials_differ(job: Job) -> None:
+    folder = job(sampler={"name": "QMCSampler"})
+    assert len({_first(folder, draw) for draw in range(5)}) == 5
+
+
 def test_all_workers_go_along_one_quasi_random_sequence(job: Job) -> None:
     folder = job(sampler={"name": "QMCSampler", "scramble": True})
     study = optuna.create_study()

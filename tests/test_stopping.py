@@ -38,6 +38,18 @@ def train(trial, context):
     while True:
         time.sleep(0.01)
 """
+# What it was told to stop for is taken for a result, or for an error of its own
+ANSWERED = """
+import os, signal, time
+
+def train(trial, context):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    except:
+        return 0.5
+"""
+TRANSLATED = ANSWERED.replace("return 0.5", "raise RuntimeError('the loader died')")
 # A study within the study: Optuna is on the stack all the time
 NESTED = """
 import os, optuna, signal, time
@@ -86,13 +98,33 @@ def test_a_signal_ends_the_trial_and_gives_its_parameters_back(
     assert waiting.system_attrs["fixed_params"] == failed.params
 
 
-@pytest.mark.parametrize("source", [SWALLOWED, NESTED])
+@pytest.mark.parametrize("source", [SWALLOWED, ANSWERED, TRANSLATED, NESTED])
 def test_nothing_an_objective_does_keeps_it_running(tmp_path: Path, source: str) -> None:
     quick = Quick(tmp_path, source)
     worker = command("worker", quick.job, "--storage", quick.url)
     worker.communicate(timeout=60)
     assert worker.returncode == 143
     assert quick.states() == {"FAIL": 1, "WAITING": 1}
+    assert quick.study.trials[0].user_attrs[attributes.REASON] == "preempted"
+
+
+def test_an_alarm_of_the_objectives_own_does_not_stop_it(tmp_path: Path) -> None:
+    quick = Quick(
+        tmp_path,
+        """
+        import signal, time
+
+        def train(trial, context):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            time.sleep(0.2)
+            return 1
+        """,
+        budget="trials = 1",
+    )
+    stop = Stop()
+    with stop.listening():
+        work(quick.checked, quick.study, quick.storage, stop, threads=1)
+    assert quick.states() == {"COMPLETE": 1}
 
 
 def test_a_signal_before_any_trial_ends_the_worker_too(tmp_path: Path) -> None:

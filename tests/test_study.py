@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import platform
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from click.testing import Result
 from optuna.trial import TrialState
 
+from hpo_job import objectives
 from hpo_job import study as studies
 from hpo_job.admission import admit, fixed_params
 from hpo_job.data import fingerprint
@@ -399,16 +401,19 @@ def test_enqueue_refuses_before_it_writes(job: Job, storage: Storage) -> None:
     assert study.trials == []
 
 
-def test_a_functions_data_is_compared_too(job: Job, storage: Storage, tmp_path: Path) -> None:
+def test_changed_data_of_a_function_is_warned_of(
+    job: Job, storage: Storage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     table = tmp_path / "job" / "table.csv"
     table.parent.mkdir()
     table.write_text("a,b\n")
     folder = job(data={"path": "table.csv"})
     studies.create(checked(folder), storage)
     studies.create(checked(folder), storage)
+    assert not caplog.records
     table.write_text("a,b\n1,2\n")
-    with pytest.raises(StudyError, match="other data"):
-        studies.create(checked(folder), storage)
+    studies.create(checked(folder), storage)
+    assert "table.csv is not as it was when study 'quadratic' began" in caplog.text
 
 
 def test_a_changed_function_is_warned_of(
@@ -443,3 +448,20 @@ def test_enqueue_refuses_nan_and_a_name_twice(
 ) -> None:
     studies.create(checked(job(search_space=None)), storage)
     assert cli("enqueue", "quadratic", *wrong, "--storage", database).exit_code == 2
+
+
+def test_enqueued_twice_is_refused(job: Job, refused: Refused) -> None:
+    twice = [{"x": 0.5}, {"x": 0.25}, {"x": 0.5}]
+    assert "enqueue.2: the same parameters stand above" in refused("check", job(enqueue=twice))
+
+
+def test_a_function_is_imported_once_also_from_a_relative_folder(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = job()
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.delitem(sys.modules, "objective", raising=False)
+    spec = read_spec(folder.name)
+    train = objectives.load(spec)
+    assert objectives.load(spec) is train
+    assert pickle.loads(pickle.dumps(train)) is train  # its own processes can import it

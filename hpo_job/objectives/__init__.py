@@ -102,6 +102,8 @@ def _check_parameters(spec: StudySpec) -> None:
     for position, parameters in enumerate(spec.enqueue):
         if problem := misfit(spec, parameters):
             raise spec.error(f"enqueue.{position}.{problem[0]}", problem[1])
+        if parameters in spec.enqueue[:position]:
+            raise spec.error(f"enqueue.{position}", "the same parameters stand above already")
 
 
 def _check_value(
@@ -137,9 +139,9 @@ def _shipped_module(spec: StudySpec) -> ModuleType:
 
 def _function_module(spec: StudySpec) -> ModuleType:
     """The user's file, imported once per process, with its folder importable beside it."""
-    file = spec.folder / spec.objective.partition(":")[0]
+    file = (spec.folder / spec.objective.partition(":")[0]).resolve()
     # By its plain name, processes that the function starts can import it as well.
-    for name in (file.stem, f"{file.stem}_{file.resolve()}"):
+    for name in (file.stem, f"{file.stem}_{file}"):
         loaded = sys.modules.get(name)
         if loaded is None:
             break
@@ -152,7 +154,7 @@ def _function_module(spec: StudySpec) -> ModuleType:
         raise spec.error("objective", f"{file}: not a Python file")
     module = importlib.util.module_from_spec(location)
     sys.modules[name] = module
-    sys.path.insert(0, str(file.parent.resolve()))
+    sys.path.insert(0, str(file.parent))
     try:
         location.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever the user's own code raises
