@@ -6,10 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint bench-storage clean
 
 help:  ## Show these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.demo  ## Make the environment, into .venv
 
@@ -24,6 +24,9 @@ lint: $(VENV)/.test  ## Formatting, lint, types, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench-storage: $(VENV)/.test  ## The MySQL storage beside Optuna's own, on a private server
+	$(BIN)/python benchmarks/storage.py
 
 clean:  ## Remove the environment and the local studies
 	rm -rf $(VENV) .hpo

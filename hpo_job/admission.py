@@ -11,7 +11,7 @@ import enum
 import os
 import socket
 import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,15 +21,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job import attributes
 from hpo_job.components import make_sampler
+from hpo_job.ledger import Ledger
 from hpo_job.spec import Budget, StudySpec
-from hpo_job.stopping import INTERRUPTED, PREEMPTED
 from hpo_job.storage import Storage
 from hpo_job.study import budget
-
-LOST = "lost"
-# Why a trial failed, where the objective is not to blame: its parameters are run again
-RETRIED = frozenset({LOST, INTERRUPTED, PREEMPTED})
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class Refusal(enum.Enum):
@@ -40,49 +35,60 @@ class Refusal(enum.Enum):
     FULL = "the trials that run now may use the budget up"
 
 
-def admit(study: optuna.Study, spec: StudySpec, storage: Storage) -> optuna.Trial | Refusal:
+def admit(
+    study: optuna.Study, spec: StudySpec, storage: Storage, ledger: Ledger | None = None
+) -> optuna.Trial | Refusal:
     """Start the next trial of ``study``, or say why there is none to start.
 
     First fails the trials whose workers died, and enqueues again what was broken off.
+
+    ledger: what this worker knows of the study already; spares it a look at all trials.
     """
-    with storage.exclusive(study.study_name):
-        _fail_lost(study, storage)
-        requeue(study)
-        trials = study.get_trials(deepcopy=False)
-        refusal = _refusal(trials, budget(study))
-        if refusal:
-            return refusal
-        draw = _prepare(study, trials, storage)
-        study.sampler = make_sampler(spec, draw)
-        with warnings.catch_warnings():
-            # Optuna reminds whoever asks outside `optimize` of the heartbeat: the worker beats it
-            warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
-            trial = study.ask()
-        if attributes.WORKER not in trial.user_attrs:
-            # a worker of plain Optuna, which knows no lock, took what was prepared
-            _mark(trial_id(study, trial.number, storage), draw, storage)
-        return trial
+    known = ledger or Ledger()
+    return storage.alone(study.study_name, lambda: _admit(study, spec, storage, known))
 
 
-def _prepare(study: optuna.Study, trials: list[FrozenTrial], storage: Storage) -> int:
+def _admit(
+    study: optuna.Study, spec: StudySpec, storage: Storage, ledger: Ledger
+) -> optuna.Trial | Refusal:
+    bound = budget(study)
+    _fail_lost(study, storage)
+    requeue(study, bound, ledger)
+    trials = study.get_trials(deepcopy=False)
+    ledger.update(trials)
+    refusal = _refusal(ledger, bound)
+    if refusal:
+        return refusal
+    draw = _prepare(study, trials, storage, ledger)
+    study.sampler = make_sampler(spec, draw)
+    with warnings.catch_warnings():
+        # Optuna reminds whoever asks outside `optimize` of the heartbeat: the worker beats it
+        warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
+        trial = study.ask()
+    if attributes.WORKER not in trial.user_attrs:
+        # a worker of plain Optuna, which knows no lock, took what was prepared
+        _mark(trial_id(study, trial.number, storage), draw, storage)
+    return trial
+
+
+def _prepare(
+    study: optuna.Study, trials: list[FrozenTrial], storage: Storage, ledger: Ledger
+) -> int:
     """Put this worker's name and heartbeat on the trial that is to be asked for; its draw.
 
     They are on it while it still waits: a worker that dies before it asked leaves a trial that
     waits, one that dies after it a trial that can be told to be lost.
     """
-    waiting = next((trial for trial in trials if trial.state == TrialState.WAITING), None)
-    draw = _draw(waiting, trials)
-    if waiting is None:
-        attrs = {attributes.WORKER: identity(), attributes.DRAW: draw}
-        study.enqueue_trial({}, user_attrs=attrs)
-        waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))[0]
-        number = trial_id(study, waiting.number, storage)
-    else:
-        number = trial_id(study, waiting.number, storage)
-        _mark(number, draw, storage)
+    waiting = next((trial for trial in ledger.open if trial.state == TrialState.WAITING), None)
+    if waiting:
+        draw = _draw(waiting, trials, ledger)
+        _mark(trial_id(study, waiting.number, storage), draw, storage)
         return draw
-    storage.optuna.record_heartbeat(number)
-    return draw
+    attrs = {attributes.WORKER: identity(), attributes.DRAW: ledger.draws}
+    study.enqueue_trial({}, user_attrs=attrs)
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))[0]
+    storage.optuna.record_heartbeat(trial_id(study, waiting.number, storage))
+    return ledger.draws
 
 
 def _mark(number: int, draw: int, storage: Storage) -> None:
@@ -92,31 +98,27 @@ def _mark(number: int, draw: int, storage: Storage) -> None:
     storage.optuna.record_heartbeat(number)
 
 
-def _draw(waiting: FrozenTrial | None, trials: list[FrozenTrial]) -> int:
+def _draw(waiting: FrozenTrial, trials: list[FrozenTrial], ledger: Ledger) -> int:
     """Which of the study's draws the next trial is: what its sampler is seeded with.
 
     Unique, since nobody else starts a trial now; but what is run again is drawn again, so that
     a study goes on after an interruption as if there had been none.
     """
-    again = waiting and (_earlier(waiting, trials) or waiting)
-    if again and attributes.DRAW in again.user_attrs:
-        return int(again.user_attrs[attributes.DRAW])
-    return 1 + max((int(trial.user_attrs.get(attributes.DRAW, -1)) for trial in trials), default=-1)
+    again = _earlier(waiting, trials) or waiting
+    return int(again.user_attrs.get(attributes.DRAW, ledger.draws))
 
 
-def requeue(study: optuna.Study) -> None:
+def requeue(study: optuna.Study, bound: Budget, ledger: Ledger) -> None:
     """Enqueue again the parameters of broken-off trials, each once, up to the budget's retries.
 
     What is still to do is read off the trials themselves, so a worker that dies in here leaves
     nothing undone: the next one to come finds it. Call it within the study's lock.
     """
     trials = study.get_trials(deepcopy=False)
-    retried = {trial.user_attrs.get(attributes.RETRY_OF) for trial in trials}
-    for trial in trials:
-        if not _is_broken_off(trial) or trial.number in retried:
-            continue
+    ledger.update(trials)
+    for trial in ledger.broken_off.values():
         parameters = {**fixed_params(trial), **trial.params}
-        if _lives(trial, trials) <= budget(study).retries:
+        if _lives(trial, trials) <= bound.retries:
             study.enqueue_trial(parameters, user_attrs={attributes.RETRY_OF: trial.number})
 
 
@@ -127,7 +129,7 @@ def identity() -> dict[str, str | int]:
 
 def trial_id(study: optuna.Study, number: int, storage: Storage) -> int:
     """The storage's own number of a trial, which the heartbeat goes by."""
-    study_id = storage.optuna.get_study_id_from_name(study.study_name)
+    study_id = storage.study_id(study.study_name)
     return storage.optuna.get_trial_id_from_study_id_trial_number(study_id, number)
 
 
@@ -136,45 +138,32 @@ def fixed_params(trial: FrozenTrial) -> dict[str, object]:
     return dict(trial.system_attrs.get("fixed_params", {}))
 
 
-def worked(trials: Iterable[FrozenTrial], now: datetime) -> timedelta:
-    """How long a study has been worked on: the time in which at least one trial was running.
-
-    Nights in which no worker ran do not count, nor do lost trials, whose end nobody saw.
-    """
-    spans = sorted(
-        (trial.datetime_start, trial.datetime_complete or now)
-        for trial in trials
-        if trial.datetime_start and not (_is_broken_off(trial) and _reason(trial) == LOST)
-    )
-    total, until = timedelta(), datetime.min
-    for start, end in spans:
-        total += max(end - max(start, until), timedelta())
-        until = max(until, end)
-    return total
+def worked(trials: Sequence[FrozenTrial], now: datetime) -> timedelta:
+    """How long a study has been worked on; see `Ledger.worked`."""
+    ledger = Ledger()
+    ledger.update(trials)
+    return ledger.worked(now)
 
 
-def _refusal(trials: list[FrozenTrial], budget: Budget) -> Refusal | None:
-    finished = sum(trial.state in FINISHED for trial in trials)
-    running = sum(trial.state == TrialState.RUNNING for trial in trials)
-    if budget.trials is not None and finished >= budget.trials:
+def _refusal(ledger: Ledger, bound: Budget) -> Refusal | None:
+    if bound.trials is not None and ledger.finished >= bound.trials:
         return Refusal.FINISHED
-    if budget.timeout and worked(trials, datetime.now()).total_seconds() >= budget.timeout:
+    if bound.timeout and ledger.worked(datetime.now()).total_seconds() >= bound.timeout:
         return Refusal.TIMEOUT
-    if budget.trials is not None and finished + running >= budget.trials:
+    if bound.trials is not None and ledger.finished + ledger.running >= bound.trials:
         return Refusal.FULL
     return None
 
 
 def _fail_lost(study: optuna.Study, storage: Storage) -> None:
     """Record as FAIL what runs no more: no heartbeat for the grace, or its process is gone."""
-    study_id = storage.optuna.get_study_id_from_name(study.study_name)
-    stale = set(storage.stale_trial_ids(study_id))
+    stale = set(storage.stale_trial_ids(storage.study_id(study.study_name)))
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         number = trial_id(study, trial.number, storage)
         if number not in stale and not _died_here(trial):
             continue
         try:
-            storage.optuna.set_trial_user_attr(number, attributes.REASON, LOST)
+            storage.optuna.set_trial_user_attr(number, attributes.REASON, attributes.LOST)
             storage.optuna.set_trial_state_values(number, TrialState.FAIL)
         except UpdateFinishedTrialError:
             continue  # it came back in the very last moment, and counts
@@ -212,20 +201,16 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _is_broken_off(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.FAIL and _reason(trial) in RETRIED
-
-
 def _reason(trial: FrozenTrial) -> str | None:
     return trial.user_attrs.get(attributes.REASON)
 
 
 def _lives(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
     """How often the parameters of ``trial`` were lost or preempted; an interruption is free."""
-    count = int(_reason(trial) != INTERRUPTED)
+    count = int(_reason(trial) != attributes.INTERRUPTED)
     while earlier := _earlier(trial, trials):
         trial = earlier
-        count += _reason(trial) != INTERRUPTED
+        count += _reason(trial) != attributes.INTERRUPTED
     return count
 
 

@@ -12,7 +12,7 @@ PROVENANCE = "provenance"
 # Of a trial, written by the worker
 WORKER = "worker"
 DRAW = "draw"
-REASON = "fail_reason"
+REASON = "fail_reason"  # one of those below, "error" or "out_of_memory"
 ERROR = "error"
 RETRY_OF = "retry_of"
 
@@ -20,3 +20,7 @@ RETRY_OF = "retry_of"
 DATA_TIME = "data_time"
 TRAIN_TIME = "train_time"
 EXECUTE_TIME = "execute_time"
+
+# Why a trial failed though its objective is not to blame: its parameters are run again
+INTERRUPTED, PREEMPTED, LOST = "interrupted", "preempted", "lost"
+RETRIED = frozenset({INTERRUPTED, PREEMPTED, LOST})

@@ -6,25 +6,28 @@ needs when it runs.
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from hpo_job import __version__
 from hpo_job.cli_data import data
 from hpo_job.errors import HpoJobError, SpecError
-from hpo_job.options import option
+from hpo_job.options import F, option
 
 if TYPE_CHECKING:
     import optuna
 
     from hpo_job.storage import Storage
+
+PROMPT = 10.0  # seconds that a command which shows something waits for a server
 
 
 class Commands(click.Group):
@@ -40,9 +43,31 @@ class Commands(click.Group):
             ctx.exit(130)  # as a shell expects of Ctrl-C
 
 
-storage_option = option(
-    "--storage", metavar="URL", help="Database of the studies.  [default: .hpo/studies.db]"
-)
+def storage_option(command: F) -> F:
+    """The database of the studies, as the one argument ``storage``: a URL, or None."""
+
+    @option("--storage", metavar="URL", help="Database of the studies.  [default: .hpo/studies.db]")
+    @option(
+        "--storage-file",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="File that holds the URL instead, such as a mounted secret.",
+    )
+    @functools.wraps(command)
+    def with_url(
+        *arguments: Any, storage: str | None, storage_file: Path | None, **others: Any
+    ) -> Any:
+        from hpo_job.storage import warning
+        from hpo_job.urls import given
+
+        url = given(storage, storage_file)
+        if url and (line := warning(url)):
+            _warn(line)
+        return command(*arguments, storage=url, **others)
+
+    return cast(F, with_url)
+
+
 weights_option = option(
     "--weights",
     metavar="DIR",
@@ -83,9 +108,13 @@ main.add_command(data)
 
 @main.command()
 @job_argument
+@storage_option
 @weights_option
-def check(job: str, weights: Path) -> None:
-    """Validate a job, and print the study it describes."""
+def check(job: str, storage: str | None, weights: Path) -> None:
+    """Validate a job, and print the study it describes.
+
+    With a MySQL server as --storage, also how many workers it carries now.
+    """
     from hpo_job import study as studies
     from hpo_job.describe import describe
     from hpo_job.spec import read_spec
@@ -93,6 +122,9 @@ def check(job: str, weights: Path) -> None:
     checked = studies.check(read_spec(job), weights)
     studies.require_readable(checked)
     click.echo("\n".join(describe(checked)))
+    carried = _carries(storage)
+    if carried is not None:
+        click.echo(f"server        has connections for {carried} workers")
 
 
 @main.command()
@@ -106,7 +138,7 @@ def create(job: str, storage: str | None, weights: Path) -> None:
 
     _log("WARNING")
     checked = studies.check(read_spec(job), weights)
-    study, opened = studies.join(checked, _url(storage))
+    study, opened = studies.join(checked, _url(storage), patience=PROMPT)
     click.echo(f"study {study.study_name} is ready in {opened}")
 
 
@@ -134,6 +166,12 @@ def run(
     _log("WARNING")
     spec = read_spec(job)
     checked = studies.check(spec, weights)
+    carried = _carries(storage)
+    if carried is not None and workers >= carried:  # one more shows how it goes
+        _warn(
+            f"the server has connections for {carried} workers now; with {workers}, some will "
+            "wait for each other"
+        )
     study, opened = studies.join(checked, _url(storage), grace)
     with opened.reaching():
         told = Job(spec, _url(storage), weights, grace, threads or max(1, cpus() // workers))
@@ -246,6 +284,17 @@ def enqueue(study: str, parameters: tuple[str, ...], storage: str | None) -> Non
     click.echo(f"enqueued in {study}: {' '.join(parameters)}")
 
 
+def _carries(storage: str | None) -> int | None:
+    """How many more workers a server carries; None where there is no server to ask."""
+    from hpo_job.storage import carries
+
+    return carries(storage) if storage else None
+
+
+def _warn(line: str) -> None:
+    click.echo(f"hpo-job: {line}", err=True)
+
+
 def _url(storage: str | None) -> str:
     from hpo_job.storage import EMBEDDED
 
@@ -261,7 +310,7 @@ def _loaded(study: str, storage: str | None) -> Iterator[tuple[optuna.Study, Sto
 
     _log("WARNING")
     name = read_spec(study).name if (Path(study) / SPEC_FILE).is_file() else study
-    opened = Storage(_url(storage))
+    opened = Storage(_url(storage), patience=PROMPT)
     with opened.reaching():
         yield studies.load(name, opened), opened
 

@@ -14,6 +14,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from hpo_job.errors import unknown
+from hpo_job.history import BoundedTPESampler
 from hpo_job.spec import Component, StudySpec
 
 # GridSampler and BruteForceSampler end a study through `Study.stop`, which Optuna allows inside
@@ -67,6 +68,8 @@ def _make(
     if component.name not in known:
         raise spec.error(f"{key}.name", unknown(key.partition(".")[0], component.name, known))
     kind = getattr(getattr(optuna, "samplers" if key == "sampler" else "pruners"), component.name)
+    if kind is optuna.samplers.TPESampler:
+        kind = BoundedTPESampler  # the same suggestions, in a third of the time in a long study
     accepted = inspect.signature(kind).parameters
     options = component.options
     for option, value in options.items():

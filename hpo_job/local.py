@@ -18,7 +18,7 @@ from pathlib import Path
 import joblib
 from threadpoolctl import threadpool_limits
 
-from hpo_job.errors import HpoJobError
+from hpo_job.errors import HpoJobError, StorageError
 from hpo_job.spec import StudySpec
 from hpo_job.stopping import REASONS, Stop, Stopped
 from hpo_job.study import check, join
@@ -55,8 +55,16 @@ def run_worker(job: Job, stop: Stop) -> int:
                 study, storage = join(checked, job.storage, job.grace)
         except Stopped:
             return stop.exit_code
-        with storage.reaching():
-            refusal = work(checked, study, storage, stop, job.threads)
+        stop.hurry = storage.hurry
+        try:
+            with storage.reaching():
+                refusal = work(checked, study, storage, stop, job.threads)
+        except StorageError as error:
+            if not stop.requested:
+                raise
+            # Asked to stop while the server is away: whoever comes next finds the trial lost.
+            log.warning("%s", error)
+            return stop.exit_code
         log.info("%s", f"done: {refusal.value}" if refusal else f"stopped: {stop.reason}")
     return stop.exit_code
 

@@ -17,8 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo_job import attributes
-from hpo_job.admission import FINISHED, fixed_params, worked
+from hpo_job.admission import fixed_params, worked
 from hpo_job.errors import StudyError
+from hpo_job.ledger import FINISHED
 from hpo_job.search_space import as_toml
 
 NEARLY = 0.01  # "within one point": how much of the metric a faster trial may cost

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from hpo_job import attributes
+
 # Why a trial was broken off. Neither is its objective's fault, so its parameters run again.
-INTERRUPTED, PREEMPTED = "interrupted", "preempted"
-REASONS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: PREEMPTED}
+REASONS = {signal.SIGINT: attributes.INTERRUPTED, signal.SIGTERM: attributes.PREEMPTED}
 # What talks to the database: broken off in there, a write or a connection is left half done
-_WHOLE = ("optuna.storages", "hpo_job.storage")
+_WHOLE = ("optuna.storages", "hpo_job.storage", "hpo_job.mysql")
+# ... except where it only waits for its server
+_WAITING = "hpo_job.mysql.waiting"
 _SOON = 0.02  # seconds until the next try to break off, where this one came at a bad moment
 # Seconds until the next try, where Stopped was swallowed, by a finalizer say; also how long an
 # objective may take to clean up
@@ -34,6 +37,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.requested: signal.Signals | None = None
+        self.hurry: Callable[[], None] = lambda: None  # called once, when asked to stop
         self.broke_off = False  # whether what ran last in `breaking` was
         self._breaking = False
         self._process = os.getpid()
@@ -87,6 +91,7 @@ class Stop:
             raise KeyboardInterrupt
         else:
             self.requested = self.requested or signal.Signals(number)
+            self.hurry()
             self._break(number, frame)
 
     def _break(self, number: int, frame: FrameType | None) -> None:
@@ -108,7 +113,8 @@ class Stop:
 
 def _in_whole(frame: FrameType | None) -> bool:
     while frame is not None:
-        if str(frame.f_globals.get("__name__")).startswith(_WHOLE):
-            return True
+        module = str(frame.f_globals.get("__name__"))
+        if module.startswith(_WHOLE):
+            return module != _WAITING
         frame = frame.f_back
     return False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy
 from filelock import FileLock
@@ -17,13 +18,19 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from hpo_job import urls
 from hpo_job.errors import StorageError
+from hpo_job.mysql import LockLost, MySQLStorage, capacity, plain_text_warning
+from hpo_job.mysql.schema import lock_name
 
 EMBEDDED = "sqlite:///.hpo/studies.db"
 CONNECT_TIMEOUT = 10  # seconds
 BUSY_TIMEOUT = 60  # seconds that one SQLite writer waits for the others
 GRACE = 60  # seconds without a heartbeat after which a running trial is lost
 LOCK_TIMEOUT = 120  # seconds; the lock is held for milliseconds
+PATIENCE = 600  # seconds that a worker waits for a server that is away or busy
+LEAVING = 15  # seconds that it still waits when it was asked to stop: Kubernetes kills after 30
+STOCK = "HPO_JOB_STOCK_STORAGE"  # set to 1: Optuna's own storage for every database
 # How a server is asked for a lock that is free again when the connection ends. PostgreSQL's
 # waits as long as it takes.
 _MYSQL = ("SELECT GET_LOCK(:name, :timeout)", "SELECT RELEASE_LOCK(:name)")
@@ -38,6 +45,9 @@ _SERVER_LOCKS = {
 
 # What a database, its driver or Optuna's storage raises
 DATABASE_ERRORS = (SQLAlchemyError, StorageInternalError, sqlite3.Error, LockTimeout)
+# What ends a worker, or costs a heartbeat: the above, or their one line from the MySQL storage
+STORAGE_ERRORS = (*DATABASE_ERRORS, StorageError)
+T = TypeVar("T")
 
 
 def is_new(url: str) -> bool:
@@ -46,21 +56,55 @@ def is_new(url: str) -> bool:
     return file is not None and not file.exists()
 
 
+def warning(url: str) -> str | None:
+    """One line where the password would travel to another machine as plain text."""
+    return plain_text_warning(url) if _is_mysql(_parse(url)) else None
+
+
+def carries(url: str) -> int | None:
+    """How many workers the server at ``url`` has connections for now; None where it is no MySQL.
+
+    Raises StorageError where it cannot be asked.
+    """
+    return capacity(url).workers if _is_mysql(_parse(url)) else None
+
+
 class Storage:
-    """An Optuna RDBStorage, the lock its workers share, and a name without the password.
+    """An Optuna storage, the lock its workers share, and a name without the password.
+
+    A MySQL or MariaDB server gets `MySQLStorage`, everything else Optuna's RDBStorage.
 
     url: anything Optuna's RDBStorage takes; `EMBEDDED` needs nothing set up.
     grace: seconds without a heartbeat after which a running trial counts as lost.
     create: whether a SQLite file that does not exist is made.
+    patience: seconds to wait for a MySQL server that is away or busy.
 
     Raises StorageError where it cannot be opened.
     """
 
-    def __init__(self, url: str = EMBEDDED, *, grace: int = GRACE, create: bool = False) -> None:
+    optuna: RDBStorage | MySQLStorage
+
+    def __init__(
+        self,
+        url: str = EMBEDDED,
+        *,
+        grace: int = GRACE,
+        create: bool = False,
+        patience: float = PATIENCE,
+    ) -> None:
         self._url = _parse(url)
         self._file = _sqlite_file(self._url)
+        self._studies: dict[str, int] = {}
         try:
-            self._open(grace, create)
+            if _is_mysql(self._url) and os.environ.get(STOCK) != "1":
+                self.optuna = MySQLStorage(
+                    url,
+                    heartbeat_interval=_interval(grace),
+                    grace_period=grace,
+                    patience=patience,
+                )
+            else:
+                self._open(grace, create)
         except (*DATABASE_ERRORS, ImportError, RuntimeError, OSError, TypeError) as error:
             # RuntimeError is how Optuna reports a schema of another version
             raise self.error(error) from error
@@ -72,28 +116,55 @@ class Storage:
         if self._file:
             _prepare_sqlite(self._file, create)
         # One at a time: of two processes that create the tables at once, one fails.
-        with self.exclusive("schema"), warnings.catch_warnings():
+        with self._exclusive("schema"), warnings.catch_warnings():
             # the heartbeat has been "experimental" in Optuna since 2.9
             warnings.simplefilter("ignore", ExperimentalWarning)
             self.optuna = RDBStorage(
                 self._url.render_as_string(hide_password=False),
                 engine_kwargs={"connect_args": self._connect_args()},
-                heartbeat_interval=max(1, grace // 6),
+                heartbeat_interval=_interval(grace),
                 grace_period=grace,
             )
 
     def __str__(self) -> str:
-        return self._url.set(query=dict.fromkeys(self._url.query, "***")).render_as_string()
+        return urls.hidden(self._url)
+
+    def alone(self, name: str, work: Callable[[], T]) -> T:
+        """What ``work()`` returns, called while no other worker of this storage is in ``name``.
+
+        It is called again where a server went away with the lock before it ended: others may
+        have been in between, so it must start from what is stored, and not mind having begun.
+        """
+        while True:
+            try:
+                with self.exclusive(name):
+                    return work()
+            except LockLost:
+                continue
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
-        """Hold what one worker of this storage may do at a time; given back if the worker dies."""
+        """Hold what one worker of this storage may do at a time; given back if the worker dies.
+
+        Raises LockLost where it was given back too early: see `alone`.
+        """
+        if isinstance(self.optuna, MySQLStorage):
+            with self.optuna.exclusive(name):
+                yield
+            return
+        with self._exclusive(name):
+            yield
+
+    @contextmanager
+    def _exclusive(self, name: str) -> Iterator[None]:
         if self._file:
             with FileLock(f"{self._file}.lock", timeout=LOCK_TIMEOUT):
                 yield
             return
         lock, unlock = map(sqlalchemy.text, _SERVER_LOCKS[self._url.get_backend_name()])
-        values = {"name": f"hpo-job/{name}"[:64], "timeout": LOCK_TIMEOUT}
+        # the same name as MySQLStorage's, so that workers on both keep out of each other's way
+        name = lock_name(str(self._url.database), name)
+        values = {"name": name, "timeout": LOCK_TIMEOUT}
         with self._lock_engine.connect() as connection:
             if connection.execute(lock, values).scalar() != 1:
                 raise StorageError(f"{self}: no lock within {LOCK_TIMEOUT} s; try again")
@@ -101,6 +172,23 @@ class Storage:
                 yield
             finally:
                 connection.execute(unlock, values)
+
+    def study_id(self, name: str) -> int:
+        """The storage's own number of a study, looked up once."""
+        if name not in self._studies:
+            self._studies[name] = self.optuna.get_study_id_from_name(name)
+        return self._studies[name]
+
+    def close(self) -> None:
+        """Write what is buffered, and give the connections back."""
+        self.optuna.remove_session()
+        if isinstance(self.optuna, RDBStorage):
+            self.optuna.engine.dispose()
+
+    def hurry(self) -> None:
+        """Do not wait long for a server any more: this process was asked to stop."""
+        if isinstance(self.optuna, MySQLStorage):
+            self.optuna.hurry(LEAVING)
 
     def stale_trial_ids(self, study_id: int) -> list[int]:
         """The running trials without a heartbeat for the grace, by the database's clock.
@@ -112,14 +200,14 @@ class Storage:
 
     def error(self, error: Exception) -> StorageError:
         """What the database answered, as one line without the password."""
+        if isinstance(error, StorageError):
+            return error
         cause: BaseException = error
         while isinstance(cause, StorageInternalError) and cause.__cause__ is not None:
             cause = cause.__cause__  # Optuna's text guesses, the driver's knows
-        reason = " ".join(str(getattr(cause, "orig", None) or cause).split())
+        reason = urls.scrubbed(str(getattr(cause, "orig", None) or cause), self._url)
         if isinstance(cause, ImportError):
             reason += "; install the database's driver beside hpo-job"
-        for secret in _secrets(self._url):
-            reason = reason.replace(secret, "***")
         return StorageError(f"storage {self}: {reason}")
 
     @contextmanager
@@ -156,6 +244,10 @@ def _parse(url: str) -> URL:
     return parsed
 
 
+def _is_mysql(url: URL) -> bool:
+    return url.get_backend_name() in ("mysql", "mariadb")
+
+
 def _sqlite_file(url: URL) -> Path | None:
     return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
@@ -182,7 +274,5 @@ def _is_sqlite(file: Path) -> bool:
         return stream.read(16) in (b"", b"SQLite format 3\0")
 
 
-def _secrets(url: URL) -> list[str]:
-    """What of ``url`` is not to be shown: the password, which may stand in the query as well."""
-    values = (value for value in url.query.values() if isinstance(value, str))
-    return [secret for secret in (str(url.password or ""), *values) if len(secret) > 3]
+def _interval(grace: int) -> int:
+    return max(1, grace // 6)

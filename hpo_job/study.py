@@ -59,14 +59,20 @@ def check(spec: StudySpec, weights: Path) -> Checked:
     return Checked(spec, weights, metric, data, baseline)
 
 
-def join(checked: Checked, url: str, grace: int = storages.GRACE) -> tuple[optuna.Study, Storage]:
+def join(
+    checked: Checked,
+    url: str,
+    grace: int = storages.GRACE,
+    patience: float = storages.PATIENCE,
+) -> tuple[optuna.Study, Storage]:
     """Open the storage at ``url``, made where it does not exist, and `create` the study in it.
 
     grace: seconds without a sign of life after which a running trial is lost.
+    patience: seconds to wait for a server that is away or busy.
     """
     if storages.is_new(url):
         require_readable(checked)  # before there is a file that would have to be removed
-    storage = Storage(url, grace=grace, create=True)
+    storage = Storage(url, grace=grace, create=True, patience=patience)
     with storage.reaching():
         return create(checked, storage), storage
 
@@ -81,14 +87,11 @@ def create(checked: Checked, storage: Storage) -> optuna.Study:
     if _needs_creating(checked, storage):
         require_readable(checked)
         origin = _provenance(checked)  # reads all data, so it is not done within the lock
-        with storage.exclusive(spec.name):
-            if _needs_creating(checked, storage):
-                _store(checked, origin, storage)
+        storage.alone(spec.name, lambda: _store(checked, origin, storage))
     study = load(spec.name, storage)
     _require_same(study, checked)
-    with storage.exclusive(spec.name):
-        if study.user_attrs[attributes.SPEC]["budget"] != spec.stored()["budget"]:
-            study.set_user_attr(attributes.SPEC, spec.stored())
+    if study.user_attrs[attributes.SPEC]["budget"] != spec.stored()["budget"]:
+        study.set_user_attr(attributes.SPEC, spec.stored())
     study.pruner = make_pruner(spec)
     return study
 
@@ -118,8 +121,15 @@ def enqueue(study: optuna.Study, storage: Storage, parameters: Mapping[str, Scal
     stored = study.user_attrs.get(attributes.SPEC)
     if stored and (problem := objectives.misfit(restore(stored), parameters)):
         raise SpecError(f"study {study.study_name!r}: {problem[0]}: {problem[1]}")
-    with storage.exclusive(study.study_name):  # numbers of new trials are drawn one at a time
-        study.enqueue_trial(dict(parameters))
+    enqueued = False
+
+    def add() -> None:
+        nonlocal enqueued
+        if not enqueued:
+            study.enqueue_trial(dict(parameters))
+            enqueued = True
+
+    storage.alone(study.study_name, add)  # numbers of new trials are drawn one at a time
 
 
 def difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -153,7 +163,9 @@ def _needs_creating(checked: Checked, storage: Storage) -> bool:
 
 
 def _store(checked: Checked, origin: dict[str, Any], storage: Storage) -> None:
-    """Write what the study is; the spec last, as the sign that the rest is complete."""
+    """Write what the study is, if nobody was first; the spec last, as the sign that all is."""
+    if not _needs_creating(checked, storage):
+        return
     study = optuna.create_study(
         study_name=checked.spec.name,
         storage=storage.optuna,

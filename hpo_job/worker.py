@@ -17,12 +17,13 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from hpo_job import attributes, objectives, search_space
-from hpo_job.admission import LOST, RETRIED, Refusal, admit, requeue, trial_id
-from hpo_job.errors import FailuresError, HpoJobError
+from hpo_job.admission import Refusal, admit, requeue, trial_id
+from hpo_job.errors import FailuresError, HpoJobError, StorageError
+from hpo_job.ledger import Ledger
 from hpo_job.objectives import Train
 from hpo_job.objectives.context import Context
 from hpo_job.stopping import Stop, Stopped
-from hpo_job.storage import DATABASE_ERRORS, Storage
+from hpo_job.storage import STORAGE_ERRORS, Storage
 from hpo_job.study import Checked, budget
 
 POLL = 1.0  # seconds between two looks at a budget that other workers may still give back
@@ -65,8 +66,9 @@ def work(
     """
     train = objectives.load(checked.spec)
     failures: list[Failure] = []
+    ledger = Ledger()
     while not stop.requested:
-        trial = admit(study, checked.spec, storage)
+        trial = admit(study, checked.spec, storage, ledger)
         if trial is Refusal.FULL:
             stop.wait(POLL)
         elif isinstance(trial, Refusal):
@@ -77,9 +79,9 @@ def work(
                 outcome = _run(train, trial, checked, stop, threads)
                 if stop.broke_off:  # whatever the objective made of it
                     outcome = Outcome(TrialState.FAIL, reason=stop.reason)
-                _record(study, trial, outcome, storage)
+                _record(study, trial, outcome, storage, ledger)
             failures = _in_a_row(failures, trial, outcome)
-            if len(failures) >= budget(study).failures:
+            if failures and len(failures) >= budget(study).failures:
                 raise FailuresError(in_common(failures))
     return None
 
@@ -116,8 +118,8 @@ def _run(train: Train, trial: optuna.Trial, checked: Checked, stop: Stop, thread
     except Stopped:
         return Outcome(TrialState.FAIL, reason=stop.reason)
     except UpdateFinishedTrialError:
-        return Outcome(TrialState.FAIL, reason=LOST)
-    except StorageInternalError:
+        return Outcome(TrialState.FAIL, reason=attributes.LOST)
+    except (StorageInternalError, StorageError):
         raise  # the storage is at fault, and could not record the trial either
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         if isinstance(error, KeyboardInterrupt) and stop.requested:
@@ -160,7 +162,13 @@ def _of_value(value: object) -> Outcome:
     return Outcome(TrialState.COMPLETE, value=number)
 
 
-def _record(study: optuna.Study, trial: optuna.Trial, outcome: Outcome, storage: Storage) -> None:
+def _record(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    outcome: Outcome,
+    storage: Storage,
+    ledger: Ledger,
+) -> None:
     """Write how ``trial`` ended, unless it was given away meanwhile: then its end is not ours."""
     try:
         if outcome.reason:
@@ -170,7 +178,7 @@ def _record(study: optuna.Study, trial: optuna.Trial, outcome: Outcome, storage:
         told = study.tell(trial, outcome.value, outcome.state, skip_if_finished=True)
     except UpdateFinishedTrialError:
         told = None
-    if told is None or told.state != outcome.state or outcome.reason == LOST:
+    if told is None or told.state != outcome.state or outcome.reason == attributes.LOST:
         log.warning(
             "trial %d: result refused: no heartbeat for too long, so it was given away",
             trial.number,
@@ -178,9 +186,9 @@ def _record(study: optuna.Study, trial: optuna.Trial, outcome: Outcome, storage:
         return
     if outcome.fatal:
         raise outcome.fatal
-    if outcome.reason in RETRIED:
-        with storage.exclusive(study.study_name):
-            requeue(study)
+    if outcome.reason in attributes.RETRIED:
+        bound = budget(study)
+        storage.alone(study.study_name, lambda: requeue(study, bound, ledger))
     log.info("trial %d %s %s", trial.number, told.state.name, outcome.error or told.value or "")
 
 
@@ -210,7 +218,7 @@ def _heartbeat(storage: Storage, number: int) -> Iterator[None]:
         while not done.wait(interval):
             try:
                 storage.optuna.record_heartbeat(number)
-            except DATABASE_ERRORS as error:
+            except STORAGE_ERRORS as error:
                 # one lost beat is no lost trial: the next one may get through
                 log.warning("no heartbeat: %s", storage.error(error))
 

@@ -40,7 +40,7 @@ warnings.filterwarnings("ignore", message=".*torch.jit.script. is deprecated")
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing of one test's objective, environment or Optuna logging is seen by the next."""
-    for name in ("STORAGE", "WORKERS", "WEIGHTS", "THREADS", "GRACE", "FORMAT"):
+    for name in ("STORAGE", "STORAGE_FILE", "WORKERS", "WEIGHTS", "THREADS", "GRACE", "FORMAT"):
         monkeypatch.delenv(f"HPO_JOB_{name}", raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -87,7 +87,7 @@ def database(tmp_path: Path) -> str:
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with Optuna's tables and no study: making them costs more than a copy."""
     file = tmp_path_factory.mktemp("empty") / "studies.db"
-    _close(Storage(f"sqlite:///{file}", create=True))
+    Storage(f"sqlite:///{file}", create=True).close()
     return file
 
 
@@ -97,12 +97,7 @@ def storage(database: str, empty_database: Path) -> Iterator[Storage]:
     shutil.copy(empty_database, database.removeprefix("sqlite:///"))
     opened = Storage(database)
     yield opened
-    _close(opened)
-
-
-def _close(storage: Storage) -> None:
-    storage.optuna.remove_session()
-    storage.optuna.engine.dispose()
+    opened.close()
 
 
 @pytest.fixture

@@ -44,11 +44,19 @@ def write_job(
 
 
 class Quick:
-    """A study on a SQLite file of its own, opened in this process."""
+    """A study on a SQLite file of its own, or at ``url``, opened in this process."""
 
-    def __init__(self, folder: Path, source: str = QUADRATIC, *, grace: int = 60, **job: str):
+    def __init__(
+        self,
+        folder: Path,
+        source: str = QUADRATIC,
+        *,
+        grace: int = 60,
+        url: str | None = None,
+        **job: str,
+    ):
         self.job = write_job(folder, source, **job)
-        self.url = f"sqlite:///{folder}/studies.db"
+        self.url = url or f"sqlite:///{folder}/studies.db"
         self.checked: Checked = check(read_spec(self.job), folder / "weights")
         self.storage = Storage(self.url, grace=grace, create=True)
         self.study: optuna.Study = create(self.checked, self.storage)

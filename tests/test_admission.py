@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import time
 from datetime import datetime, timedelta
@@ -12,10 +13,13 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job import attributes
 from hpo_job.admission import Refusal, admit, fixed_params, identity, requeue, trial_id, worked
+from hpo_job.ledger import Ledger, Times
+from hpo_job.study import budget
 from tests.quick import SPACE, Quick
 
 
@@ -85,7 +89,7 @@ def ran(start: int, end: int | None, reason: str | None = None) -> FrozenTrial:
     """A trial that ran from one second of a day to another, or still runs."""
     day = datetime(2026, 1, 1)
     trial = optuna.create_trial(
-        state=TrialState.FAIL if reason else TrialState.RUNNING,
+        state=TrialState.FAIL if reason or end is not None else TrialState.RUNNING,
         user_attrs={attributes.REASON: reason} if reason else {},
     )
     trial.datetime_start = day + timedelta(seconds=start)
@@ -107,7 +111,26 @@ def ran(start: int, end: int | None, reason: str | None = None) -> FrozenTrial:
 )
 def test_worked_is_the_time_in_which_any_trial_ran(trials: list[FrozenTrial], seconds: int) -> None:
     now = datetime(2026, 1, 1) + timedelta(seconds=100)
+    for number, trial in enumerate(trials):
+        trial.number = number
     assert worked(trials, now) == timedelta(seconds=seconds)
+
+
+def test_working_time_is_the_same_however_it_is_added_up() -> None:
+    draw = random.Random(1)
+    times = Times()
+    day = datetime(2026, 1, 1)
+    seconds: set[int] = set()
+    for _ in range(300):
+        start = draw.randrange(3000)
+        end = start + draw.randrange(1, 12)
+        times.add(day + timedelta(seconds=start), day + timedelta(seconds=end))
+        seconds |= set(range(start, end))
+        begun = draw.randrange(3000)
+        now = draw.randrange(begun, 3100)
+        assert times.total(
+            day + timedelta(seconds=begun), day + timedelta(seconds=now)
+        ) == timedelta(seconds=len(seconds | set(range(begun, now))))
 
 
 @pytest.mark.parametrize("reason", ["interrupted", "preempted", "lost"])
@@ -118,7 +141,7 @@ def test_a_broken_off_trial_is_enqueued_again_once(tmp_path: Path, reason: str) 
     break_off(quick, trial, reason)
     for _ in range(2):
         with quick.storage.exclusive("quick"):
-            requeue(quick.study)
+            requeue(quick.study, quick.checked.spec.budget, Ledger())
     assert quick.states() == {"FAIL": 1, "WAITING": 1}
     again = start(quick)
     assert again.suggest_float("x", -5, 5) == x
@@ -254,6 +277,7 @@ def test_a_running_trial_can_always_be_told_to_be_lost(tmp_path: Path, more: str
             )
             seen.extend((state, worker) for state, worker in rows)
 
+    assert isinstance(quick.storage.optuna, RDBStorage)
     engine = quick.storage.optuna.engine
     sqlalchemy.event.listen(engine, "before_cursor_execute", look)
     quick.start()
@@ -267,7 +291,7 @@ def test_a_trial_that_completed_in_the_last_moment_counts_and_is_not_retried(
     trial = start(quick)
     trial.set_user_attr(attributes.REASON, "lost")  # somebody was about to fail it
     quick.study.tell(trial, 1.0)
-    requeue(quick.study)
+    requeue(quick.study, budget(quick.study), Ledger())
     assert quick.states() == {"COMPLETE": 1}
 
 

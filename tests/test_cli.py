@@ -181,7 +181,7 @@ def test_a_study_in_the_embedded_storage(job: Job, tmp_path: Path) -> None:
     study = optuna.load_study(study_name="quadratic", storage=storage.optuna)
     assert len(study.trials) == 4
     assert study.best_value == 0.0
-    storage.optuna.engine.dispose()
+    storage.close()
 
     # the commands it ends with work as they are printed
     further = re.findall(r"^  (\S*hpo-job) (\S+ \S+)    ?", done.stdout, re.MULTILINE)

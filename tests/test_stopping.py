@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from optuna.storages import RDBStorage
 
 from hpo_job import attributes
 from hpo_job.stopping import Stop, Stopped
@@ -159,6 +160,7 @@ def test_what_optuna_writes_is_written_whole(tmp_path: Path) -> None:
         if statement.startswith("INSERT INTO trial_intermediate_values"):
             os.kill(os.getpid(), signal.SIGTERM)
 
+    assert isinstance(quick.storage.optuna, RDBStorage)
     sqlalchemy.event.listen(quick.storage.optuna.engine, "before_cursor_execute", interrupt)
     stop = Stop()
     with stop.listening():

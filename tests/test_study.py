@@ -260,7 +260,7 @@ def test_eight_processes_create_one_study(job: Job, database: str) -> None:
     study = studies.load("quadratic", storage)
     assert study.user_attrs["spec"] == read_spec(folder).stored()
     assert [fixed_params(trial) for trial in study.trials] == [{"x": 0.5}, {"x": 0.25}]
-    storage.optuna.engine.dispose()
+    storage.close()
 
 
 def test_two_studies_share_a_storage(job: Job, storage: Storage) -> None:

@@ -1,0 +1,77 @@
+"""Which errors of a MySQL or MariaDB server pass by themselves, and which need a person."""
+
+from typing import Any
+
+from hpo_job.errors import StorageError
+
+# The connection is gone; the statement may or may not have been executed.
+LOST = frozenset(
+    {
+        0,  # pymysql and mysqlclient, on a connection that was closed: (0, "")
+        1053,  # server shutdown in progress
+        1152,  # aborted connection
+        1158,  # communication packets: read error
+        1159,  # ... read timeout
+        1160,  # ... write error
+        1161,  # ... write timeout
+        1927,  # MariaDB: connection was killed
+        2002,  # no connection through the socket
+        2003,  # no connection to the host
+        2006,  # server has gone away
+        2013,  # lost connection during query
+        2014,  # commands out of sync: an interrupted answer is still in the pipe
+        2055,  # lost connection, with the system's error
+        4031,  # MySQL: disconnected because of inactivity
+    }
+)
+
+# The server is there and says: not now.
+BUSY = frozenset(
+    {
+        1020,  # record has changed since last read (MariaDB's snapshot isolation)
+        1040,  # too many connections
+        1203,  # too many connections of this user
+        1205,  # lock wait timeout
+        1213,  # deadlock
+        1226,  # the user's share of connections is used up
+    }
+)
+
+# Retried once a connection has worked; before that, they are a mistake in the URL.
+SETTLED = frozenset({2005, 2026})  # unknown host, TLS error
+
+TOO_MANY = frozenset({1040, 1203, 1226})
+DUPLICATE = 1062
+NO_SUCH_TABLE = 1146
+READ_ONLY_OR_FULL = {
+    1021: "the server's disk is full",
+    1114: "the server's disk is full",
+    1044: "this account may not use the database",
+    1045: "user name or password are wrong",
+    1142: "this account may not write",
+    1290: "the server is read-only",
+    1836: "the server is read-only",
+    1049: "there is no such database: create it first",
+}
+
+
+class LockLost(Exception):
+    """The connection that held the study's lock is gone: what was read under it is void."""
+
+
+def code_of(error: BaseException) -> int:
+    """The number of a driver's error, -1 where it has none."""
+    first = error.args[0] if error.args else -1
+    return first if isinstance(first, int) else -1
+
+
+def storage_error(error: BaseException, shown_url: str) -> StorageError:
+    """One line for an error that does not pass by itself; never holds the password."""
+    code = code_of(error)
+    detail: Any = error.args[1] if len(error.args) > 1 else error
+    if code == 2013 or not detail:
+        detail = "no answer"
+    hint = READ_ONLY_OR_FULL.get(code)
+    said = " ".join(str(detail).split())
+    text = f"{shown_url}: {hint + ': ' if hint else ''}{said}"
+    return StorageError(f"{text} (MySQL error {code})" if code >= 0 else text)

@@ -1,0 +1,115 @@
+"""Every name that Optuna does not publish and this storage needs; a test pins each of them."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+from optuna.storages import RDBStorage
+from optuna.storages._base import DEFAULT_STUDY_NAME_PREFIX
+from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial
+
+__all__ = [
+    "CONTENTS",
+    "DEFAULT_STUDY_NAME_PREFIX",
+    "SCHEMA_HEAD",
+    "BaseHeartbeat",
+    "FrozenStudy",
+    "LazyTrial",
+    "create_or_check_schema",
+    "trial_id_of",
+]
+
+# The revision in `alembic_version` that Optuna 5.0 writes and expects.
+SCHEMA_HEAD = "v3.2.0.a"
+
+# The attributes of a FrozenTrial that live in tables of their own.
+CONTENTS = ("_params", "_distributions", "_user_attrs", "_system_attrs", "intermediate_values")
+
+
+def create_or_check_schema(dialect: str, connect: Callable[[], Any]) -> None:
+    """Let Optuna's own storage create its tables, or raise RuntimeError for an old schema.
+
+    Args:
+        dialect: SQLAlchemy's name of it, such as `mysql+pymysql`.
+        connect: opens a DB-API connection that is not in autocommit mode.
+    """
+    storage = RDBStorage(f"{dialect}://", engine_kwargs={"creator": connect})
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def trial_id_of(trial: FrozenTrial) -> int:
+    """The trial's id in the storage; its `number` counts within the study."""
+    return trial._trial_id
+
+
+class LazyTrial(FrozenTrial):
+    """Another worker's unfinished trial, whose contents are read when they are first used.
+
+    A sampler looks at the parameters of running trials, a pruner at their attributes, a
+    counter at neither. What was read once stays as it is, as in any FrozenTrial.
+
+    Args:
+        trial: the trial without its contents.
+        read: called with the trial's id and the name of one of CONTENTS, gives its value.
+    """
+
+    def __init__(self, trial: FrozenTrial, read: Callable[[int, str], Any]) -> None:
+        self.__dict__.update(trial.__dict__)
+        for name in CONTENTS:
+            del self.__dict__[name]
+        self.__dict__["_read"] = read
+
+    def __getattr__(self, name: str) -> Any:
+        # Python asks here only for what the instance does not have (yet).
+        if name not in CONTENTS or "_read" not in self.__dict__:
+            raise AttributeError(name)
+        value = self.__dict__["_read"](self._trial_id, name)
+        self.__dict__[name] = value
+        return value
+
+    def was_read(self) -> bool:
+        """Whether somebody has seen one of the contents."""
+        return any(name in self.__dict__ for name in CONTENTS)
+
+    def bare(self) -> FrozenTrial:
+        """A trial with the same row, and no contents yet."""
+        return FrozenTrial(
+            trial_id=self._trial_id,
+            number=self.number,
+            state=self.state,
+            value=None,
+            datetime_start=self.datetime_start,
+            datetime_complete=self.datetime_complete,
+            params={},
+            distributions={},
+            user_attrs={},
+            system_attrs={},
+            intermediate_values={},
+        )
+
+    def frozen(self) -> FrozenTrial:
+        """The same trial with all contents read, as Optuna's own class."""
+        for name in CONTENTS:
+            getattr(self, name)
+        trial = FrozenTrial.__new__(FrozenTrial)
+        trial.__dict__.update({k: v for k, v in self.__dict__.items() if k != "_read"})
+        return trial
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, LazyTrial):
+            other = other.frozen()
+        return self.frozen() == other
+
+    __hash__ = FrozenTrial.__hash__
+
+    def __copy__(self) -> FrozenTrial:
+        return self.frozen()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTrial:
+        return deepcopy(self.frozen(), memo)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.frozen().__reduce_ex__(protocol)
