@@ -189,7 +189,12 @@ def _record(
     if outcome.reason in attributes.RETRIED:
         bound = budget(study)
         storage.alone(study.study_name, lambda: requeue(study, bound, ledger))
-    log.info("trial %d %s %s", trial.number, told.state.name, outcome.error or told.value or "")
+    log.info(
+        "trial %d %s %s",
+        trial.number,
+        told.state.name,
+        outcome.error or outcome.reason or told.value or "",
+    )
 
 
 def _in_a_row(failures: list[Failure], trial: optuna.Trial, outcome: Outcome) -> list[Failure]:
