@@ -22,7 +22,6 @@ class Ledger:
 
     def __init__(self) -> None:
         self.finished = 0  # COMPLETE and PRUNED
-        self.ended = 0  # and FAIL
         self.open: list[FrozenTrial] = []  # WAITING and RUNNING
         self.broken_off: dict[int, FrozenTrial] = {}  # by number: no other trial retries them yet
         self.draws = 0  # how many were drawn, which is the number of the next one
@@ -59,7 +58,6 @@ class Ledger:
         return self._times.total(min(running, default=now), now)
 
     def _end(self, trial: FrozenTrial) -> None:
-        self.ended += 1
         self.finished += trial.state in FINISHED
         reason = trial.user_attrs.get(attributes.REASON)
         broken_off = trial.state == TrialState.FAIL and reason in attributes.RETRIED
