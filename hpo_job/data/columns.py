@@ -14,11 +14,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CSV, PARQUET = (".csv", ".csv.gz"), (".parquet",)
+# What pandas takes for a missing value
+MISSING = [
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+]  # fmt: skip
 _SUFFIXES = ", ".join((*CSV, *PARQUET))
 
 
 def names(file: Path) -> tuple[str, ...]:
-    """The names of the table's columns, in its order.
+    """The names of the table's columns, in its order; those without a name are left out.
 
     Raises DataError, its text beginning with the file, where there is no such table.
     """
@@ -30,7 +35,13 @@ def names(file: Path) -> tuple[str, ...]:
         raise DataError(f"{file}: not a table that can be read; expected {_SUFFIXES}")
     if file.name.lower().endswith(PARQUET):
         return tuple(name for name in _parquet_columns(file) if not name.startswith("__index_"))
-    return tuple(str(name) for name in _csv(file, nrows=0).columns)
+    # Two lines, for pandas would take what the second has too much of for the rows' names.
+    first = _csv(file, header=None, nrows=2, dtype="str", keep_default_na=False).iloc[0]
+    named = [name for name in first if name]  # one without a name is a row number, as a rule
+    for name in named:
+        if named.count(name) > 1:
+            raise DataError(f"{file}: two columns are called {name!r}; rename one")
+    return tuple(named)
 
 
 def read(file: Path, columns: Sequence[str], verbatim: Collection[str]) -> pd.DataFrame:
@@ -52,8 +63,14 @@ def read(file: Path, columns: Sequence[str], verbatim: Collection[str]) -> pd.Da
             present = frame[name].notna()
             frame[name] = frame[name].astype(object).where(present, "").map(str)
         return frame[list(columns)]
-    # A converter sees the cell before pandas makes a number or a missing value of it.
-    frame = _csv(file, usecols=list(columns), converters=dict.fromkeys(verbatim, str))
+    frame = _csv(
+        file,
+        dtype=dict.fromkeys(verbatim, "str"),
+        keep_default_na=False,
+        na_values={name: MISSING for name in columns if name not in verbatim},
+    )
+    for name in verbatim:
+        frame[name] = frame[name].fillna("")  # of a line that is too short
     return frame[list(columns)]
 
 
@@ -69,10 +86,9 @@ def _csv(file: Path, **options: object) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # it would lose data
-            # index_col: pandas would take a first column without a name for the rows' names.
-            # low_memory: it would guess a column's type anew for every part of the file.
+            # low_memory: pandas would guess a column's type anew for every part of the file.
             frame: pd.DataFrame = pd.read_csv(  # type: ignore[call-overload]
-                file, index_col=False, low_memory=False, encoding="utf-8", **options
+                file, low_memory=False, encoding="utf-8", **options
             )
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{file}: empty; expected a first line that names the columns") from error

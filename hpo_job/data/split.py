@@ -94,8 +94,6 @@ def _grouped(
     groups: Sequence[str], valid_pct: float, seed: int, labels: Sequence[str] | None
 ) -> tuple[Positions, Positions]:
     """Of many draws of groups, the one whose classes are most nearly shared out as asked."""
-    from sklearn.model_selection import ShuffleSplit
-
     names, group = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
     if len(names) < 2:
         raise DataError(f"only one group, {groups[0]!r}; at least two are needed")
@@ -105,27 +103,27 @@ def _grouped(
             f"all rows of class {sorted(set(labels))[lonely[0]]!r} are of one group, so that it "
             "can only be learnt or only be scored; at least two are needed"
         )
-    try:
-        draws = list(
-            ShuffleSplit(DRAWS, test_size=valid_pct, random_state=seed).split(range(len(names)))
-        )
-    except ValueError as error:
-        raise DataError(
-            f"{len(names)} groups cannot be split with valid_pct = {valid_pct}: {error}"
-        ) from error
+    asked = valid_pct * counts.sum(axis=0)
+    rng = np.random.default_rng(seed)
 
-    def misfit(draw: tuple[Positions, Positions]) -> tuple[int, float]:
-        held_out = counts[draw[1]].sum(axis=0)
+    def draw() -> Positions:
+        """Groups in a random order, cut off where they hold most nearly as many items as asked."""
+        order = rng.permutation(len(names))
+        held_out = np.cumsum(counts[order].sum(axis=1))[:-1]
+        return order[: int(np.abs(held_out - asked.sum()).argmin()) + 1]
+
+    def misfit(drawn: Positions) -> tuple[int, float]:
+        held_out = counts[drawn].sum(axis=0)
         lacking = int((held_out == 0).sum() + (held_out == counts.sum(axis=0)).sum())
-        return lacking, float(np.abs(held_out - valid_pct * counts.sum(axis=0)).sum())
+        return lacking, float(np.abs(held_out - asked).sum())
 
-    best = min(draws, key=misfit)
+    best = min((draw() for _ in range(DRAWS)), key=misfit)
     if misfit(best)[0] and labels is not None:
         raise DataError(
             f"none of {DRAWS} draws of the {len(names)} groups with valid_pct = {valid_pct} puts "
             "every class into both parts; use more groups, or another valid_pct"
         )
-    held_out = np.isin(group, best[1])
+    held_out = np.isin(group, best)
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,17 +111,13 @@ def read_table(
 
     Raises DataError, its text beginning with the key of [data] that is to blame.
     """
-    try:
+    with _blaming("path"):
         known = columns.names(file)
-    except DataError as error:
-        raise DataError(f"data.path: {error}") from error
     features = _features(file, known, label, text, features, group)
     others = [name for name in (text, group) if name is not None]
     verbatim = {label, *others}
-    try:
+    with _blaming("path"):
         frame = columns.read(file, list(dict.fromkeys([*features, *others, label])), verbatim)
-    except DataError as error:
-        raise DataError(f"data.path: {error}") from error
     if frame.empty:
         raise DataError(f"data.path: {file}: no rows in it")
     for key, name in (("label", label), ("text", text), ("group", group)):
@@ -129,17 +126,17 @@ def read_table(
     if regression:
         frame[label] = _numbers(file, frame, label)
     names = None if regression else frame[label].tolist()
-    try:
-        if names is not None:
+    if names is not None:
+        with _blaming("label", file):
             require_classes(names, "row")
-        if size is not None:
+    if size is not None:
+        with _blaming("sample", file):
             drawn = sample(len(frame), seed, names, size)
-            frame = frame.iloc[drawn].reset_index(drop=True)
-            names = None if regression else frame[label].tolist()
+        frame = frame.iloc[drawn].reset_index(drop=True)
+        names = None if regression else frame[label].tolist()
+    with _blaming("group" if group else "valid_pct", file):
         groups = None if group is None else frame[group].tolist()
         train, valid = split(len(frame), valid_pct, seed, names, groups)
-    except DataError as error:
-        raise DataError(f"data.label: {file}: column {label!r}: {error}") from error
     classes = tuple(sorted(set(names or ())))
     number = {name: position for position, name in enumerate(classes)}
     targets = (
@@ -150,6 +147,15 @@ def read_table(
     return LabelledRows(
         file, frame, label, text, tuple(features), group, targets, classes, train, valid
     )
+
+
+@contextmanager
+def _blaming(key: str, file: Path | None = None) -> Iterator[None]:
+    """Let a DataError begin with the key of [data] that is to blame, and with the file."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"data.{key}: {f'{file}: ' if file else ''}{error}") from error
 
 
 def _features(
