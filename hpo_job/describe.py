@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from hpo_job import objectives, search_space
+from hpo_job.metrics import ANSWERS
 from hpo_job.results import clock, number
 from hpo_job.spec import Component
 from hpo_job.study import Checked
@@ -27,7 +28,10 @@ def describe(checked: Checked) -> Iterator[str]:
         yield f"data          {spec.data_path}"
     if checked.baseline is not None:
         baseline = number(checked.baseline)
-        yield f"baseline      {spec.metric} {baseline} by always answering the most frequent class"
+        how = ANSWERS[checked.metric.answer if checked.metric else "class"]
+        yield f"baseline      {spec.metric} {baseline} by {how}"
+    for caution in checked.cautions:
+        yield f"caution       {caution}"
     yield from _space(checked)
     if spec.enqueue:
         yield f"enqueued      {len(spec.enqueue)} trial{'s' if len(spec.enqueue) > 1 else ''}"

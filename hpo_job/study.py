@@ -37,6 +37,7 @@ class Checked:
     metric: Metric | None
     data: Labelled | None
     baseline: float | None
+    cautions: tuple[str, ...] = ()
 
 
 def check(spec: StudySpec, weights: Path) -> Checked:
@@ -53,11 +54,14 @@ def check(spec: StudySpec, weights: Path) -> Checked:
     metric = _metric(spec)
     data = _data(spec)
     objectives.check(spec, weights)
-    baseline = None
+    baseline: float | None = None
+    cautions: tuple[str, ...] = ()
     if data and metric:
-        targets = data.targets
-        baseline = metrics.baseline(metric, targets[data.train], targets[data.valid])
-    return Checked(spec, weights, metric, data, baseline)
+        if problem := metrics.undefined(data.targets[data.valid], data.classes):
+            raise spec.error("data.valid_pct", problem)
+        baseline = metrics.baseline(metric, data.targets[data.train], data.targets[data.valid])
+        cautions = _cautions(metric, data)
+    return Checked(spec, weights, metric, data, baseline, cautions)
 
 
 def join(
@@ -89,6 +93,8 @@ def create(checked: Checked, storage: Storage) -> optuna.Study:
         require_readable(checked)
         origin = _provenance(checked)  # reads all data, so it is not done within the lock
         storage.alone(spec.name, lambda: _store(checked, origin, storage))
+        for caution in checked.cautions:
+            log.warning("%s", caution)
     study = load(spec.name, storage)
     _require_same(study, checked)
     if study.user_attrs[attributes.SPEC]["budget"] != spec.stored()["budget"]:
@@ -242,19 +248,34 @@ def _objective_sha256(spec: StudySpec) -> str | None:
 def _metric(spec: StudySpec) -> Metric | None:
     if spec.metric is None:
         if not objectives.is_function(spec):
-            raise spec.error("metric", f"missing; known: {', '.join(METRICS)}")
+            known = metrics.names(objectives.task(spec))
+            raise spec.error("metric", f"missing; known: {', '.join(known)}")
         return None
     if spec.metric not in METRICS:
         if objectives.is_function(spec):
             return None  # a name for what the function returns
-        raise spec.error("metric", unknown("metric", spec.metric, METRICS))
+        of_task = metrics.names(objectives.task(spec))
+        raise spec.error("metric", unknown("metric", spec.metric, of_task))
     metric = METRICS[spec.metric]
+    if not objectives.is_function(spec) and metric.task != (task := objectives.task(spec)):
+        others = ", ".join(metrics.names(task))
+        raise spec.error("metric", f"{metric.name} is for {metric.task}; {task} has {others}")
     if metric.direction != spec.direction:
         raise spec.error("direction", f"{metric.name} is better the {_WAY[metric.direction]}")
     return metric
 
 
 _WAY = {"maximize": "higher: maximize", "minimize": "lower: minimize"}
+
+
+def _cautions(metric: Metric, data: Labelled) -> tuple[str, ...]:
+    """What the user should know of the metric on this data before the study begins."""
+    train, valid = data.targets[data.train], data.targets[data.valid]
+    found = (
+        metrics.left_out(valid, data.classes),
+        metrics.caution(metric, train, valid, data.classes),
+    )
+    return tuple(caution for caution in found if caution)
 
 
 def _data(spec: StudySpec) -> Labelled | None:
