@@ -158,10 +158,11 @@ def run(
     the workers within one batch; a second one does not wait.
     """
     from hpo_job import study as studies
-    from hpo_job.local import Job, cpus, run_workers
+    from hpo_job.local import Job, run_workers
     from hpo_job.progress import Progress
     from hpo_job.spec import read_spec
     from hpo_job.stopping import Stop
+    from hpo_job.threads import cpus
 
     _log("WARNING")
     spec = read_spec(job)
@@ -193,9 +194,10 @@ def worker(job: str, storage: str | None, weights: Path, threads: int | None, gr
     Creates the study where it does not exist. Exit codes: 0 the budget is used up, 1 too many
     failed trials in a row, 2 what no retry can mend, 130 and 143 after Ctrl-C and SIGTERM.
     """
-    from hpo_job.local import Job, cpus, run_worker
+    from hpo_job.local import Job, run_worker
     from hpo_job.spec import read_spec
     from hpo_job.stopping import Stop
+    from hpo_job.threads import cpus
 
     _log("INFO")
     told = Job(read_spec(job), _url(storage), weights, grace, threads or cpus())

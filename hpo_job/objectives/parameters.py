@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from hpo_job.data import Layout
 from hpo_job.metrics import Task
+
+Balance = Literal["none", "class_weights", "sampler"]
 
 
 class Parameters(BaseModel):
