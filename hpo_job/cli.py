@@ -190,10 +190,11 @@ def run(
     the workers within one batch; a second one does not wait.
     """
     from hpo_job import study as studies
-    from hpo_job.local import Job, cpus, run_workers
+    from hpo_job.local import Job, run_workers
     from hpo_job.progress import Progress
     from hpo_job.spec import read_spec
     from hpo_job.stopping import Stop
+    from hpo_job.threads import cpus
     from hpo_job.worker import Machine
 
     _log("WARNING")
@@ -235,9 +236,10 @@ def worker(
     Creates the study where it does not exist. Exit codes: 0 the budget is used up, 1 too many
     failed trials in a row, 2 what no retry can mend, 130 and 143 after Ctrl-C and SIGTERM.
     """
-    from hpo_job.local import Job, cpus, run_worker
+    from hpo_job.local import Job, run_worker
     from hpo_job.spec import read_spec
     from hpo_job.stopping import Stop
+    from hpo_job.threads import cpus
     from hpo_job.worker import Machine
 
     _log("INFO")

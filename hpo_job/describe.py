@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 
 from hpo_job import objectives, search_space
+from hpo_job.metrics import ANSWERS
 from hpo_job.results import clock, number
 from hpo_job.spec import Component, StudySpec
 from hpo_job.study import Checked
@@ -29,7 +30,9 @@ def describe(checked: Checked) -> Iterator[str]:
         yield f"data          {spec.data_path}"
     for metric, baseline in zip(checked.metrics, checked.baselines, strict=True):
         if baseline is not None:
-            yield f"baseline      {metric.name} {number(baseline)} by always giving the same answer"
+            yield f"baseline      {metric.name} {number(baseline)} by {ANSWERS[metric.answer]}"
+    for caution in checked.cautions:
+        yield f"caution       {caution}"
     yield from _space(checked)
     if spec.enqueue:
         yield f"enqueued      {len(spec.enqueue)} trial{'s' if len(spec.enqueue) > 1 else ''}"

@@ -15,7 +15,6 @@ from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-import joblib
 from threadpoolctl import threadpool_limits
 
 from hpo_job import lr_find
@@ -39,11 +38,6 @@ class Job:
     weights: Path
     grace: int
     machine: Machine
-
-
-def cpus() -> int:
-    """The CPUs this process may use: those of its machine, or of its container's limit."""
-    return int(joblib.cpu_count())
 
 
 def run_worker(job: Job, stop: Stop) -> int:

@@ -55,8 +55,9 @@ class Budget(_Table):
 class Data(_Table):
     """Where the data lies, relative to the job folder, and how its validation set is drawn.
 
-    Of tables also the columns: ``label`` is to be predicted, from ``features`` or from ``text``;
-    rows with the same ``group`` are in the same part. ``sample``: so many rows, drawn once.
+    Of tables also the columns: ``label`` is to be predicted, from ``features`` (of which those
+    that are ``categorical`` are, though they look like numbers) or from ``text``; rows with the
+    same ``group`` are in the same part. ``sample``: so many rows, drawn once.
     """
 
     path: str = Field(min_length=1)
@@ -65,6 +66,7 @@ class Data(_Table):
     label: str | None = Field(default=None, min_length=1)
     text: str | None = Field(default=None, min_length=1)
     features: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
+    categorical: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     group: str | None = Field(default=None, min_length=1)
     sample: int | None = Field(default=None, ge=2)
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from hpo_job.data import Layout
 from hpo_job.metrics import Task
 
+Balance = Literal["none", "class_weights", "sampler"]
+
 
 class Parameters(BaseModel):
     """The parameters of an objective; ``layout`` and ``task`` say what data it is for.
@@ -27,7 +29,15 @@ class Parameters(BaseModel):
     )
 
 
-class ImageClassification(Parameters):
+class Classification(Parameters):
+    """What every objective that tells classes apart can be tuned by."""
+
+    balance: Balance = Field(
+        "none", description="Make rare classes count as much: by their weight, or drawn as often."
+    )
+
+
+class ImageClassification(Classification):
     """The parameters of the objective ``image_classification``."""
 
     learning_rates: ClassVar[tuple[str, ...]] = ("learning_rate", "unfrozen_learning_rate")
@@ -46,9 +56,6 @@ class ImageClassification(Parameters):
     )
     unfrozen_learning_rate: float = Field(
         1e-4, gt=0, description="Highest learning rate of the second phase's one-cycle."
-    )
-    balance: Literal["none", "class_weights", "sampler"] = Field(
-        "none", description="Make rare classes count as much: by their weight, or drawn as often."
     )
     channels_last: bool = Field(
         True, description="Keep images in the memory format that convolutions are quickest in."
