@@ -8,6 +8,7 @@ Seconds unless the name says otherwise.
 SPEC = "spec"
 BASELINE = "baseline"
 PROVENANCE = "provenance"
+LR_FIND = "lr_find"
 
 # Of a trial, written by the worker
 WORKER = "worker"
@@ -20,6 +21,10 @@ RETRY_OF = "retry_of"
 DATA_TIME = "data_time"
 TRAIN_TIME = "train_time"
 EXECUTE_TIME = "execute_time"
+LR_FIND_TIME = "lr_find_time"
+VALIDATION_TIME = "validation_time"
+STORAGE_TIME = "storage_time"
+PHASES = "phases"
 
 # Why a trial failed though its objective is not to blame: its parameters are run again
 INTERRUPTED, PREEMPTED, LOST = "interrupted", "preempted", "lost"

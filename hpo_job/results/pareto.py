@@ -1,0 +1,73 @@
+"""A Pareto front over any columns, after the fact: the study need not have been made for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import optuna
+import pandas as pd
+
+from hpo_job.errors import QueryError
+from hpo_job.results.frame import frame, value_columns
+from hpo_job.results.query import column
+from hpo_job.results.trials import maximizes, metric_names
+
+_WAYS = {"max": False, "maximize": False, "min": True, "minimize": True}
+
+
+def names_of_values(study: optuna.Study) -> dict[str, str]:
+    """By metric name the column of its values; ``value`` is the first of several, too."""
+    columns = value_columns(study)
+    return {"value": columns[0], **dict(zip(metric_names(study), columns, strict=True))}
+
+
+def pareto(study: optuna.Study, targets: Sequence[str]) -> pd.DataFrame:
+    """The COMPLETE trials that no other beats in all ``targets``, best first by the first target.
+
+    targets: columns such as ``value`` or ``user_attrs_execute_time``, or these without their
+    prefix. Values have the study's direction; of anything else less is better, unless it is
+    written ``name:max``. Trials that lack one of them are left out.
+
+    Returns the rows of `frame`. Raises QueryError for a column there is not.
+    """
+    table = frame(study)
+    chosen = directions(study, table, targets)
+    numbers = numeric(table[table["state"] == "COMPLETE"], chosen)
+    signed = numbers * [1 if least else -1 for least in chosen.values()]
+    on_front = [not _beaten(signed, each) for each in signed.to_numpy()]
+    kept = signed[on_front].sort_values(list(signed.columns), kind="stable")
+    return table.loc[kept.index]
+
+
+def directions(study: optuna.Study, table: pd.DataFrame, targets: Sequence[str]) -> dict[str, bool]:
+    """By whole column name whether less is better, in the order of ``targets``."""
+    values = {
+        name: not maximizes(study, objective) for objective, name in enumerate(value_columns(study))
+    }
+    chosen = {}
+    for target in targets:
+        name, colon, way = target.strip().partition(":")
+        if colon and way not in _WAYS:
+            raise QueryError(f"--pareto: {target!r}: {way!r} is neither min nor max")
+        whole = column(table, name, names_of_values(study), "--pareto")
+        chosen[whole] = _WAYS[way] if colon else values.get(whole, True)
+    if len(chosen) < 2:
+        raise QueryError("--pareto: name two columns or more, such as value,execute_time")
+    return chosen
+
+
+def numeric(table: pd.DataFrame, names: Sequence[str] | dict[str, bool]) -> pd.DataFrame:
+    """Columns as numbers, durations in seconds; without the rows that lack one."""
+    columns = {}
+    for name in names:
+        held = table[name]
+        if pd.api.types.is_timedelta64_dtype(held):
+            held = held.dt.total_seconds()
+        columns[name] = pd.to_numeric(held, errors="coerce")
+    return pd.DataFrame(columns, index=table.index).astype(float).dropna()
+
+
+def _beaten(signed: pd.DataFrame, one: Sequence[float]) -> bool:
+    """Whether a row is as small everywhere and smaller somewhere."""
+    values = signed.to_numpy()
+    return bool(((values <= one).all(axis=1) & (values < one).any(axis=1)).any())
