@@ -1,6 +1,8 @@
 """What a study has found, as data frames, text and TOML; nothing here changes a study."""
 
-from hpo_job.results.best import (
+from hpo_job.results.frames import as_text, frame
+from hpo_job.results.overview import caption, finished, notes, overview, row, table
+from hpo_job.results.ranking import (
     NEARLY,
     Fastest,
     as_toml,
@@ -12,8 +14,6 @@ from hpo_job.results.best import (
     score,
     top,
 )
-from hpo_job.results.frame import as_text, frame
-from hpo_job.results.overview import caption, finished, notes, overview, row, table
 from hpo_job.results.trials import baselines, metric_name, metric_names, parameters, seconds
 from hpo_job.results.words import clock, number, settings, text_table
 

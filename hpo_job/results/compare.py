@@ -14,8 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job import attributes
 from hpo_job.ledger import FINISHED, Times
-from hpo_job.results.best import NEARLY, fastest_within, top
 from hpo_job.results.importance import METHODS, importances
+from hpo_job.results.ranking import NEARLY, fastest_within, top
 from hpo_job.results.trials import (
     baseline,
     complete,

@@ -13,7 +13,7 @@ from rich.text import Text
 from hpo_job import attributes
 from hpo_job.admission import fixed_params, worked
 from hpo_job.ledger import FINISHED
-from hpo_job.results.best import NEARLY, best, fastest_within, front, score
+from hpo_job.results.ranking import NEARLY, best, fastest_within, front, score
 from hpo_job.results.trials import (
     baseline,
     baselines,

@@ -8,7 +8,7 @@ import optuna
 import pandas as pd
 
 from hpo_job.errors import QueryError
-from hpo_job.results.frame import frame, value_columns
+from hpo_job.results.frames import frame, value_columns
 from hpo_job.results.query import column
 from hpo_job.results.trials import maximizes, metric_names
 

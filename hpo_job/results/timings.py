@@ -73,6 +73,7 @@ def timings(study: optuna.Study) -> Timings:
     by_worker = workers(started)
     parts[IDLE] = sum(_idle(trials) for name, trials in by_worker.items() if name != NOBODY)
     measured = {name for trial in started for name in PARTS.values() if name in trial.user_attrs}
+    measured.add(attributes.LR_FIND_TIME)  # only the trials that ask the finder have it
     missing = tuple(name for name in PARTS.values() if name not in measured)
     named = sum(name != NOBODY for name in by_worker)
     return Timings(parts, sum(parts.values()), named, missing)

@@ -32,7 +32,7 @@ def complete(study: optuna.Study) -> list[FrozenTrial]:
 def spec_of(study: optuna.Study) -> dict[str, Any]:
     """The spec as it is kept with the study; empty where hpo-job did not make it."""
     found = study.user_attrs.get(attributes.SPEC)
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and "objective" in found else {}
 
 
 def metric_names(study: optuna.Study) -> tuple[str, ...]:
