@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -49,7 +49,7 @@ def storage_option(command: F) -> F:
     return cast(F, with_url)
 
 
-def output_option(what: str, **settings: Any) -> Any:
+def output_option(what: str, **settings: Any) -> Callable[[F], F]:
     """Where a command writes ``what`` it makes, as the argument ``output``."""
     return option(
         "--output",

@@ -17,6 +17,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.exceptions import ExperimentalWarning
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 START = datetime(2026, 3, 1, 20, 0, 0)
@@ -105,7 +106,9 @@ def _trial(rng: random.Random, number: int, worker: int, shift: float, phases: b
         "worker": {"host": f"node-{worker // 2}", "pid": 100 + worker},
         "draw": number,
     }
-    named = [{"name": "frozen", "start": 0, "metric": "f1_weighted", "direction": "maximize"}]
+    named: list[dict[str, Any]] = [
+        {"name": "frozen", "start": 0, "metric": "f1_weighted", "direction": "maximize"}
+    ]
     if second:
         named.append({"name": "unfrozen", "start": params["epochs"], "metric": "f1_weighted",
                       "direction": "maximize"})  # fmt: skip
@@ -163,7 +166,9 @@ def study(
     **spec: Any,
 ) -> optuna.Study:
     """A study with these trials; ``ours``: with the attributes that hpo-job gives it."""
-    found = optuna.create_study(study_name=name, storage=storage, direction=direction)
+    found = optuna.create_study(
+        study_name=name, storage=storage, direction=StudyDirection[direction.upper()]
+    )
     if ours:
         found.set_user_attr("provenance", PROVENANCE)
         found.set_user_attr("baseline", 0.52)
@@ -186,7 +191,7 @@ def several_objectives(count: int, *, storage: Any = None, name: str = "several"
     found.set_user_attr("spec", {**SPEC, "name": name, "metric": metrics,
                                  "direction": ["maximize", "minimize"]})  # fmt: skip
     for trial in trials(count, seed=3):
-        if trial.state == TrialState.COMPLETE:
+        if trial.value is not None and trial.state == TrialState.COMPLETE:
             found.add_trial(create_trial(
                 state=trial.state, values=[trial.value, trial.user_attrs["execute_time"]],
                 params=trial.params, distributions=trial.distributions,

@@ -11,6 +11,7 @@ from hpo_job.errors import StudyError
 from hpo_job.report import sections
 from hpo_job.report.assemble import assembled
 from hpo_job.report.comparison import compared
+from hpo_job.report.kinds import figures_of
 from hpo_job.report.markup import Page
 from hpo_job.report.tables import columns_and_rows
 from hpo_job.results.importance import METHODS
@@ -29,6 +30,19 @@ def write_comparison(studies: Sequence[optuna.Study], file: Path, method: str = 
     page = Page(", ".join(study.study_name for study in studies))
     compared(studies, page, method)
     _save(page, file)
+
+
+def write_plot(
+    study: optuna.Study, kind: str, file: Path, params: Sequence[str] | None = None
+) -> bool:
+    """Write one kind of plot as a page; whether there was anything to draw."""
+    page = Page(f"{study.study_name}: {kind}")
+    made = figures_of(study, kind, params)
+    if not made:
+        return False
+    page.section(kind, kind, *(page.figure(name, each) for name, each in made.items()))
+    _save(page, file)
+    return True
 
 
 def report(studies: Sequence[optuna.Study], method: str = METHODS[0]) -> Page:

@@ -22,7 +22,7 @@ _POLICY = (
 def assembled(page: Page) -> str:
     """The whole file."""
     figures = {name: json.loads(plotly.io.to_json(made)) for name, made in page.figures.items()}
-    menu = "".join(f'<a href="#{name}">{text(title)}</a>' for name, title in page.links)
+    menu = "".join(f'<a href="#{name}">{text(title)}</a>' for name, title in page.menu())
     made = f"{datetime.now():%Y-%m-%d %H:%M}, hpo-job {__version__}"
     return f"""<!doctype html>
 <html lang="en">

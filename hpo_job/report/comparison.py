@@ -12,6 +12,7 @@ from hpo_job.report import comparison_figures as figures
 from hpo_job.report.markup import Page, grid, note, simple_table
 from hpo_job.results import clock, compare, number
 from hpo_job.results.comparing import differences
+from hpo_job.results.frames import lines
 from hpo_job.results.importance import importance
 from hpo_job.results.trials import several
 from hpo_job.results.words import plain
@@ -25,7 +26,7 @@ def compared(studies: Sequence[optuna.Study], page: Page, method: str) -> None:
         parts.append(note("Of studies with several objectives, the first is compared."))
     parts += [
         _summary(table),
-        page.figure("compare-gains", figures.gains(table), "What each study gained over its baseline.",
+        page.figure("compare-gains", figures.gains(table), "What each gained over its baseline.",
                     empty="No study has a COMPLETE trial yet."),
         "<h3>How soon</h3>",
         grid([
@@ -39,7 +40,7 @@ def compared(studies: Sequence[optuna.Study], page: Page, method: str) -> None:
         "<h3>Best parameters</h3>",
         _side_by_side(compare.best_parameters(studies)),
         page.figure("compare-parameters", figures.parameters(studies),
-                    "Where the best values lie between the lowest and the highest that were tried."),
+                    "Where the best values lie between the lowest and highest tried."),
         "<h3>Importance</h3>",
         page.figure("compare-importance",
                     figures.importances(compare.best_importances(studies, method)),
@@ -48,7 +49,7 @@ def compared(studies: Sequence[optuna.Study], page: Page, method: str) -> None:
     for study in studies:
         parts += [note(f"{study.study_name}: {told}.") for told in importance(study, method).notes]
     parts += _learning_rates(studies, page)
-    page.section("Comparison", "comparison", *parts)
+    page.section("Comparison", "comparison", *parts, level=1)
 
 
 def _learning_rates(studies: Sequence[optuna.Study], page: Page) -> list[str]:
@@ -90,7 +91,7 @@ def _summary(table: pd.DataFrame) -> str:
 def _side_by_side(table: pd.DataFrame) -> str:
     rows = [
         (str(name), *("-" if found is None or found != found else plain(found) for found in line))
-        for name, line in zip(table.index, table.itertuples(index=False, name=None), strict=True)
+        for name, *line in lines(table)
     ]
     if not rows:
         return note("None yet.")

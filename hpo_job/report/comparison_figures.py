@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import optuna
 import pandas as pd
 import plotly.graph_objects as go
@@ -19,7 +20,7 @@ from hpo_job.results.words import plain
 
 def gains(summary: pd.DataFrame) -> go.Figure | None:
     """Each study's baseline and best value, joined."""
-    known = summary[summary["best"].map(math.isfinite)]
+    known = summary[np.isfinite(summary["best"].astype(float))]
     if known.empty:
         return None
     names = [label(name) for name in known.index]
@@ -78,11 +79,12 @@ def importances(table: pd.DataFrame) -> go.Figure | None:
         return None
     rows = table.iloc[::-1]
     made = figure(height=110 + (18 * len(table.columns) + 16) * len(rows), barmode="group")
-    for name, colour in zip(table.columns, _colours(table.columns), strict=True):
+    colours = _colours(table.columns)
+    for name, colour in reversed(list(zip(table.columns, colours, strict=True))):
         made.add_trace(go.Bar(
             x=rows[name].fillna(0), y=[label(each) for each in rows.index], orientation="h",
             name=label(name), marker_color=colour, hoverinfo="x+name",
-            text=[f"{share:.2f}" if math.isfinite(share) else "not assessed" for share in rows[name]],
+            text=[f"{s:.2f}" if math.isfinite(s) else "not assessed" for s in rows[name]],
             textposition="outside", cliponaxis=False))  # fmt: skip
     made.update_xaxes(title_text="share of what the parameters explain",
                       range=[0, float(table.max().max()) * 1.2 or 1])  # fmt: skip

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import accumulate
 
 import optuna
-import pandas as pd
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 from plotly.subplots import make_subplots
@@ -15,6 +13,7 @@ from plotly.subplots import make_subplots
 from hpo_job.report.style import BEST, COLOURS, MUTED, about, figure, label
 from hpo_job.results import clock, number
 from hpo_job.results.importance import Importance
+from hpo_job.results.pareto import two
 from hpo_job.results.phases import ONLY, phases_in, segments
 from hpo_job.results.ranking import top
 from hpo_job.results.timings import Timings, workers
@@ -156,34 +155,31 @@ def time_bars(found: Timings) -> go.Figure | None:
         x=[spent[name] / 60 for name in names], y=names, orientation="h",
         text=[f"{spent[name] / found.total:.1%}  {clock(spent[name])}" for name in names],
         textposition="outside", cliponaxis=False, hoverinfo="skip",
-        marker_color=[colours.get(name, COLOURS[TrialState.COMPLETE]) for name in names]))  # fmt: skip
+        marker_color=[colours.get(name, COLOURS[TrialState.COMPLETE]) for name in names],
+    ))  # fmt: skip
     made.update_layout(xaxis_title="minutes of all workers", margin_l=10)
     made.update_xaxes(range=[0, max(spent.values()) / 60 * 1.3])
     made.update_yaxes(type="category", automargin=True)
     return made
 
 
-def pareto_points(
-    points: pd.DataFrame, front: pd.DataFrame, study: optuna.Study, names: Sequence[str]
-) -> go.Figure | None:
-    """Two columns against each other, those of the front joined.
-
-    points, front: indexed by trial number, with the two columns called ``x`` and ``y``.
-    """
-    if points.empty:
+def pareto(study: optuna.Study) -> go.Figure | None:
+    """Value against speed, or two objectives against each other, those of the front joined."""
+    found = two(study)
+    if found is None or found.points.empty:
         return None
     trials = trials_of(study)
     made = figure()
     for table, name, colour, mode in (
-        (points, "COMPLETE", COLOURS[TrialState.COMPLETE], "markers"),
-        (front.sort_values("x"), "Pareto front", BEST, "lines+markers"),
+        (found.points, "COMPLETE", COLOURS[TrialState.COMPLETE], "markers"),
+        (found.front.sort_values("x"), "Pareto front", BEST, "lines+markers"),
     ):
         made.add_trace(go.Scatter(
             x=table["x"], y=table["y"], mode=mode, name=name, line={"color": colour, "dash": "dot"},
             marker={"color": colour, "size": 6 if mode == "markers" else 9},
-            opacity=0.55 if mode == "markers" else 1,
-            hovertext=[about(trials[found]) for found in table.index], hoverinfo="text"))  # fmt: skip
-    made.update_layout(xaxis_title=label(names[0]), yaxis_title=label(names[1]))
+            opacity=0.55 if mode == "markers" else 1, hoverinfo="text",
+            hovertext=[about(trials[each]) for each in table.index]))  # fmt: skip
+    made.update_layout(xaxis_title=label(found.x), yaxis_title=label(found.y))
     return made
 
 

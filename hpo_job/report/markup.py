@@ -17,19 +17,26 @@ class Page:
 
     title: str
     body: list[str] = field(default_factory=list)
-    links: list[tuple[str, str]] = field(default_factory=list)
+    links: list[tuple[str, str, int]] = field(default_factory=list)
     figures: dict[str, go.Figure] = field(default_factory=dict)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def section(self, title: str, name: str, *parts: str, level: int = 2) -> None:
-        """A part of the page with a heading that can be linked to; of level 2 it is in the menu."""
+        """A part of the page with a heading that can be linked to.
+
+        The menu has all of level 2; where there are chapters of level 1, those instead.
+        """
         name = self._free(name)
-        if level == 2:
-            self.links.append((name, title))
+        self.links.append((name, title, level))
         heading = f"<h{level}>{text(title)}</h{level}>"
         self.body.append(
             f'<section id="{name}" class="level{level}">{heading}{"".join(parts)}</section>'
         )
+
+    def menu(self) -> list[tuple[str, str]]:
+        """The names and titles of the parts that are linked to from the top."""
+        top = min((level for *_, level in self.links), default=2)
+        return [(name, title) for name, title, level in self.links if level == top]
 
     def figure(
         self, name: str, made: go.Figure | None, caption: str = "", *, empty: str | None = None
@@ -53,7 +60,7 @@ class Page:
 
     def _free(self, name: str) -> str:
         base = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "part"
-        taken = {*self.figures, *self.tables, *(link for link, _ in self.links)}
+        taken = {*self.figures, *self.tables, *(link for link, *_ in self.links)}
         count, free = 2, base
         while free in taken or any(f'id="{free}"' in part for part in self.body):
             free, count = f"{base}-{count}", count + 1

@@ -56,9 +56,7 @@ def parallel(
         if part:
             made.add_trace(_lines(part, axes, low, high, colour, step == count - 1))
     ends = [(number(high), number(low))] + [_ends(each) for each in axes]
-    for place, (name, (upper, lower)) in enumerate(
-        zip([metric_names(study)[objective], *names], ends, strict=True)
-    ):
+    for place, (upper, lower) in enumerate(ends):
         made.add_shape(type="line", x0=place, x1=place, y0=0, y1=1, layer="below",
                        line={"color": MUTED, "width": 1})  # fmt: skip
         for y, text, anchor in ((1.03, upper, "bottom"), (-0.03, lower, "top")):
@@ -198,7 +196,8 @@ def _name_words(made: go.Figure, place: int, each: Axis) -> None:
     for word in each.words[:12]:
         share = each.words.index(word) / (each.high or 1.0)
         made.add_annotation(x=place, y=share if each.high else 0.5, text=label(word[:18]),
-                            showarrow=False, xanchor="left", xshift=4, font={"size": 11})  # fmt: skip
+                            showarrow=False, xanchor="left", xshift=4,
+                            font={"size": 11})  # fmt: skip
 
 
 def _cells(each: Axis) -> list[float]:

@@ -10,9 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job import attributes
 from hpo_job.admission import worked
-from hpo_job.errors import QueryError
 from hpo_job.report import figures, parameter_figures
-from hpo_job.report.markup import Page, cards, details, grid, note, pre, simple_table
+from hpo_job.report.markup import Page, cards, details, grid, note, pre, simple_table, text
 from hpo_job.results import (
     NEARLY,
     as_toml,
@@ -25,14 +24,12 @@ from hpo_job.results import (
     score,
     settings,
 )
-from hpo_job.results.frames import frame, value_columns
+from hpo_job.results.frames import lines
 from hpo_job.results.importance import Importance, importance
-from hpo_job.results.pareto import directions, numeric, pareto
+from hpo_job.results.pareto import two
 from hpo_job.results.timings import timings
 from hpo_job.results.trials import (
-    attribute,
     baselines,
-    complete,
     maximizes,
     parameters,
     seconds,
@@ -210,7 +207,7 @@ def _best_cards(study: optuna.Study) -> list[tuple[str, str, str]]:
         found_cards.append((
             f"Fastest within {NEARLY:g}", f"{quick.seconds:.3g} s",
             f"{quick.measure} of #{quick.trial.number}, {metric} {number(value(quick.trial))}; "
-            f"{quick.among} trials are that good"))  # fmt: skip
+            f"one of {quick.among} that good"))  # fmt: skip
     return found_cards
 
 
@@ -229,52 +226,22 @@ def _state_cards(study: optuna.Study) -> list[tuple[str, str, str]]:
 
 def _pareto(study: optuna.Study, page: Page, prefix: str) -> str:
     """Values against speed, or the first two objectives."""
-    done = complete(study)
-    if len(done) < 2:
+    found = two(study)
+    if found is None or found.points.empty:
         return ""
-    speed = attributes.EXECUTE_TIME
-    if not any(attribute(trial, speed) is not None for trial in done):
-        speed = "duration"
-    columns = value_columns(study)
-    targets = columns[:2] if several(study) else [columns[0], speed]
-    names = (
-        list(metric_names(study)[:2])
-        if several(study)
-        else [metric_names(study)[0], f"{speed} (s)"]
-    )
-    try:
-        whole = directions(study, frame(study), targets)
-        best_rows = pareto(study, targets)
-    except QueryError:
-        return ""
-    table = frame(study).set_index("number")
-    points = numeric(table[table["state"] == "COMPLETE"], whole)
-    points.columns = ["y", "x"] if not several(study) else ["x", "y"]
-    on_front = points.loc[[found for found in best_rows["number"] if found in points.index]]
-    axes = names if several(study) else names[::-1]
-    made = figures.pareto_points(points, on_front, study, axes)
     trials = trials_of(study)
-    header = ("trial", *names, "parameters")
     rows = [
-        (
-            f"#{found}",
-            *_pair_of(on_front.loc[found], study),
-            settings(parameters(study, trials[found])),
-        )
-        for found in on_front.index[:FRONT]
+        (f"#{each}", number(y), number(x), settings(parameters(study, trials[each])))
+        for each, x, y in lines(found.front)
     ]
-    more = len(on_front) - len(rows)
+    more = len(rows) - FRONT
     return "".join((
-        f"<h3>{' against '.join(map(str, names))}</h3>",
-        page.figure(f"{prefix}pareto", made, "No trial beats those of the front in both."),
-        simple_table(header, rows, right=(1, 2)),
+        f"<h3>{text(found.y)} against {text(found.x)}</h3>",
+        page.figure(f"{prefix}pareto", figures.pareto(study),
+                    "No trial beats those of the front in both."),
+        simple_table(("trial", found.y, found.x, "parameters"), rows[:FRONT], right=(1, 2)),
         note(f"And {more} more.") if more > 0 else "",
     ))  # fmt: skip
-
-
-def _pair_of(line: object, study: optuna.Study) -> tuple[str, str]:
-    x, y = (float(line[axis]) for axis in ("x", "y"))  # type: ignore[index]
-    return (number(x), number(y)) if several(study) else (number(y), f"{x:.3g}")
 
 
 def _pair(
@@ -285,17 +252,11 @@ def _pair(
     for first, second in ((a, b) for i, a in enumerate(names) for b in names[i + 1 :]):
         made = parameter_figures.contour(study, (first, second), objective)
         if made is not None:
-            return [f"<h3>{_two(first, second)}</h3>", page.figure(
+            return [f"<h3>{text(first)} and {text(second)}</h3>", page.figure(
                 f"{prefix}contour-{objective}", made,
                 "The two most important parameters. Points are trials; the colour is the mean of "
                 "the trials nearby, so where there are none it says little.")]  # fmt: skip
     return []
-
-
-def _two(first: str, second: str) -> str:
-    from hpo_job.report.markup import text
-
-    return f"{text(first)} and {text(second)}"
 
 
 def _reason(trial: FrozenTrial) -> str:

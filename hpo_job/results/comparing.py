@@ -11,6 +11,7 @@ import optuna
 import pandas as pd
 
 from hpo_job.results import compare
+from hpo_job.results.frames import lines
 from hpo_job.results.importance import Importance, importance
 from hpo_job.results.trials import metric_names
 from hpo_job.results.words import clock, number, plain, text_table
@@ -66,7 +67,7 @@ def told(
             "best_parameters": parameters.to_dict(),
             "importances": importances.to_dict(),
             "learning_rates": {
-                study.study_name: rates[study.study_name].to_dict("index") for study in studies
+                study.study_name: rates.xs(study.study_name, axis=1).to_dict() for study in studies
             },
         }
         return json.dumps(_plain(tables), indent=2), remarks
@@ -118,7 +119,7 @@ def _side_by_side(table: pd.DataFrame, width: int) -> str:
     header = (str(table.index.name), *map(str, table.columns))
     rows = [
         (str(name), *("-" if _missing(found) else plain(found) for found in line))
-        for name, line in zip(table.index, table.itertuples(index=False, name=None), strict=True)
+        for name, *line in lines(table)
     ]
     return text_table(header, rows, width, right=(False, *[True] * len(table.columns)), bold=True)
 
@@ -131,8 +132,7 @@ def _shares(table: pd.DataFrame, width: int) -> str:
     size = BAR if sum(max(len(title), BAR + 6) for title in titles) + 30 <= width else 0
     most = float(table.max().max()) or 1.0
     rows = [
-        (str(name), *(_share(found, most, size) for found in line))
-        for name, line in zip(table.index, table.itertuples(index=False, name=None), strict=True)
+        (str(name), *(_share(found, most, size) for found in line)) for name, *line in lines(table)
     ]
     return text_table(("parameter", *titles), rows, width, bold=True)
 

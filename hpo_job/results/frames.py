@@ -51,6 +51,11 @@ def to_text(table: pd.DataFrame, form: str) -> str:
     return str(table.to_json(orient="records", date_format="iso", indent=2)) + "\n"
 
 
+def lines(table: pd.DataFrame) -> list[tuple[Any, ...]]:
+    """Each row as a tuple, what it is indexed by in front."""
+    return list(table.itertuples(name=None))
+
+
 def write(table: pd.DataFrame, file: Path, form: str) -> None:
     """A frame as a file. Raises StudyError where it cannot be written."""
     try:

@@ -24,6 +24,7 @@ from hpo_job.results.trials import complete, metric_names, value
 METHODS = ("ped-anova", "fanova", "mean-decrease-impurity")
 FEW = 20  # COMPLETE trials below which an importance says little, however few parameters
 EACH = 5  # ... and for each parameter
+RARE = 10  # trials with a conditional parameter below which nothing is said of it
 SEED = 0  # of the methods that grow random forests: the same trials give the same answer
 
 
@@ -56,21 +57,25 @@ def importance(study: optuna.Study, method: str = METHODS[0], objective: int = 0
     """
     if method not in METHODS:
         raise QueryError(f"--method: {unknown('method', method, METHODS)}")
-    metric = metric_names(study)[objective]
+    metric, forest = metric_names(study)[objective], method != METHODS[0]
     trials = [trial for trial in complete(study) if abs(value(trial, objective)) != float("inf")]
     counts = _counts(trials)
     conditional = {name: count for name, count in counts.items() if count < len(trials)}
+    rare = {name for name, count in conditional.items() if count < RARE}
     names = [
         name
         for name in counts
-        if _varied(trials, name) and (method == METHODS[0] or name not in conditional)
+        if _varied(trials, name) and (name not in conditional or not (forest or name in rare))
     ]
     shares, problem = _evaluated(study, trials, names, method, objective)
     notes = [problem] if problem else [*_few(len(trials), len(names))]
-    if conditional:
-        told = ", ".join(f"{name} ({count})" for name, count in conditional.items())
-        assessed = "assessed on those alone" if method == METHODS[0] else "left out; see ped-anova"
-        notes.append(f"only some of the {len(trials)} trials have {told}: {assessed}")
+    left_out = {name: n for name, n in conditional.items() if forest or name in rare}
+    assessed = {name: n for name, n in conditional.items() if name not in left_out}
+    if assessed:
+        notes.append(f"{_some(assessed, trials)}: assessed on those alone")
+    if left_out:
+        why = "ped-anova assesses it" if forest else "too few to say, so left out"
+        notes.append(f"{_some(left_out, trials)}: {why}")
     return Importance(method, metric, shares, len(trials), conditional, tuple(notes))
 
 
@@ -142,6 +147,11 @@ def _evaluated(
         return {}, f"{method} cannot say: {' '.join(str(error).split())}"
     ranked = sorted(shares.items(), key=lambda item: -item[1])
     return {name: float(share) for name, share in ranked}, None
+
+
+def _some(counts: dict[str, int], trials: list[FrozenTrial]) -> str:
+    named = ", ".join(f"{name} ({count})" for name, count in counts.items())
+    return f"only some of the {len(trials)} trials have {named}"
 
 
 def _few(trials: int, names: int) -> tuple[str, ...]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import optuna
 import pandas as pd
 
+from hpo_job.attributes import EXECUTE_TIME
 from hpo_job.errors import QueryError
 from hpo_job.results.frames import frame, value_columns
 from hpo_job.results.query import column
-from hpo_job.results.trials import maximizes, metric_names
+from hpo_job.results.trials import attribute, complete, maximizes, metric_names, several
 
 _WAYS = {"max": False, "maximize": False, "min": True, "minimize": True}
 
@@ -37,6 +40,42 @@ def pareto(study: optuna.Study, targets: Sequence[str]) -> pd.DataFrame:
     on_front = [not _beaten(signed, each) for each in signed.to_numpy()]
     kept = signed[on_front].sort_values(list(signed.columns), kind="stable")
     return table.loc[kept.index]
+
+
+@dataclass(frozen=True)
+class Two:
+    """Two columns against each other: value and speed, or the first two objectives.
+
+    points, front: indexed by trial number, with the columns ``x`` and ``y``; all trials that
+    have both, and those that no other beats. x, y: what these are called.
+    """
+
+    points: pd.DataFrame
+    front: pd.DataFrame
+    x: str
+    y: str
+
+
+def two(study: optuna.Study) -> Two | None:
+    """What a Pareto front of any study is first drawn over; None of fewer than two trials.
+
+    Speed is ``execute_time``, or where no trial measured that, the duration.
+    """
+    done = complete(study)
+    if len(done) < 2:
+        return None
+    values, names = value_columns(study), metric_names(study)
+    if several(study):
+        x, y, title_x, title_y = values[0], values[1], names[0], names[1]
+    else:
+        measured = any(attribute(trial, EXECUTE_TIME) is not None for trial in done)
+        x = f"user_attrs_{EXECUTE_TIME}" if measured else "duration"
+        y, title_x, title_y = values[0], f"{EXECUTE_TIME if measured else x} (s)", names[0]
+    table = frame(study)
+    table = table[table["state"] == "COMPLETE"].set_index("number")
+    points = numeric(table, [x, y]).set_axis(["x", "y"], axis=1)
+    front = points.loc[pareto(study, [y, x])["number"]]
+    return Two(points, front, title_x, title_y)
 
 
 def directions(study: optuna.Study, table: pd.DataFrame, targets: Sequence[str]) -> dict[str, bool]:
@@ -67,7 +106,7 @@ def numeric(table: pd.DataFrame, names: Sequence[str] | dict[str, bool]) -> pd.D
     return pd.DataFrame(columns, index=table.index).astype(float).dropna()
 
 
-def _beaten(signed: pd.DataFrame, one: Sequence[float]) -> bool:
+def _beaten(signed: pd.DataFrame, one: Any) -> bool:
     """Whether a row is as small everywhere and smaller somewhere."""
     values = signed.to_numpy()
     return bool(((values <= one).all(axis=1) & (values < one).any(axis=1)).any())

@@ -107,7 +107,7 @@ def _where(table: pd.DataFrame, where: str, known: dict[str, str]) -> pd.DataFra
     return table[chosen]
 
 
-def _comparable(values: pd.Series) -> pd.Series:  # type: ignore[type-arg]
+def _comparable(values: pd.Series) -> pd.Series:
     """A column of numbers and None as numbers: only those compare with a number."""
     if values.dtype != object:
         return values
