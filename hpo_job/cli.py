@@ -22,7 +22,7 @@ from hpo_job.cli_common import warn as _warn
 from hpo_job.cli_data import data
 from hpo_job.cli_results import COMMANDS
 from hpo_job.errors import HpoJobError
-from hpo_job.options import option
+from hpo_job.options import F, option
 
 
 class Commands(click.Group):
@@ -54,11 +54,34 @@ grace_option = option(
     show_default=True,
     help="A trial without a sign of life for so long is lost, and run again.",
 )
-threads_option = option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="CPU threads of each worker.  [default: the CPUs, shared out]",
-)
+
+
+def machine_options(command: F) -> F:
+    """What a worker may use of its machine: ``threads``, ``cache`` and ``artifacts``."""
+    for decorate in (
+        option(
+            "--artifacts",
+            metavar="URL",
+            default=".hpo/artifacts",
+            show_default=True,
+            help="Folder, s3://bucket or gs://bucket for the best trials' models.",
+        ),
+        option(
+            "--cache",
+            metavar="DIR",
+            type=click.Path(file_okay=False, path_type=Path),
+            default=Path(".hpo/cache"),
+            show_default=True,
+            help="Folder of what the workers of this machine share, such as tokenised text.",
+        ),
+        option(
+            "--threads",
+            type=click.IntRange(min=1),
+            help="CPU threads of each worker.  [default: the CPUs, shared out]",
+        ),
+    ):
+        command = decorate(command)
+    return command
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -116,10 +139,17 @@ def create(job: str, storage: str | None, weights: Path) -> None:
 @option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @storage_option
 @weights_option
-@threads_option
+@machine_options
 @grace_option
 def run(
-    job: str, workers: int, storage: str | None, weights: Path, threads: int | None, grace: int
+    job: str,
+    workers: int,
+    storage: str | None,
+    weights: Path,
+    threads: int | None,
+    cache: Path,
+    artifacts: str,
+    grace: int,
 ) -> None:
     """Run a job's study on this machine, and show how it goes.
 
@@ -127,10 +157,12 @@ def run(
     the workers within one batch; a second one does not wait.
     """
     from hpo_job import study as studies
-    from hpo_job.local import Job, cpus, run_workers
+    from hpo_job.local import Job, run_workers
     from hpo_job.progress import Progress
     from hpo_job.spec import read_spec
     from hpo_job.stopping import Stop
+    from hpo_job.threads import cpus
+    from hpo_job.worker import Machine
 
     _log("WARNING")
     spec = read_spec(job)
@@ -143,7 +175,8 @@ def run(
         )
     study, opened = studies.join(checked, _url(storage), grace)
     with opened.reaching():
-        told = Job(spec, _url(storage), weights, grace, threads or max(1, cpus() // workers))
+        machine = Machine(threads or max(1, cpus() // workers), cache, artifacts)
+        told = Job(spec, _url(storage), weights, grace, machine)
         with Progress(study, workers) as progress:
             code = run_workers(told, workers, Stop(), progress.look)
         click.echo("\n".join(progress.summary(_program())))
@@ -154,20 +187,31 @@ def run(
 @job_argument
 @storage_option
 @weights_option
-@threads_option
+@machine_options
 @grace_option
-def worker(job: str, storage: str | None, weights: Path, threads: int | None, grace: int) -> None:
+def worker(
+    job: str,
+    storage: str | None,
+    weights: Path,
+    threads: int | None,
+    cache: Path,
+    artifacts: str,
+    grace: int,
+) -> None:
     """Join a job's study as one worker: what each pod runs.
 
     Creates the study where it does not exist. Exit codes: 0 the budget is used up, 1 too many
     failed trials in a row, 2 what no retry can mend, 130 and 143 after Ctrl-C and SIGTERM.
     """
-    from hpo_job.local import Job, cpus, run_worker
+    from hpo_job.local import Job, run_worker
     from hpo_job.spec import read_spec
     from hpo_job.stopping import Stop
+    from hpo_job.threads import cpus
+    from hpo_job.worker import Machine
 
     _log("INFO")
-    told = Job(read_spec(job), _url(storage), weights, grace, threads or cpus())
+    machine = Machine(threads or cpus(), cache, artifacts)
+    told = Job(read_spec(job), _url(storage), weights, grace, machine)
     sys.exit(run_worker(told, Stop()))
 
 

@@ -132,8 +132,9 @@ def _history(study: optuna.Study, _: object) -> Any:
     if beside is not None:
         axes.axhline(beside, color=MUTED, linestyle="--", label=f"baseline {beside:.4f}")
         axes.legend()
-    axes.figure.set_size_inches(8, 5)
-    return axes.figure
+    figure: Any = axes.figure
+    figure.set_size_inches(8, 5)
+    return figure
 
 
 def _edf(study: optuna.Study, _: object) -> Any:

@@ -9,7 +9,7 @@ from importlib import resources
 import plotly.io
 from plotly.offline import get_plotlyjs
 
-from hpo_job import __version__
+from hpo_job import provenance
 from hpo_job.report.markup import Page, text
 
 # Nothing is fetched, whatever an error message or a parameter may hold
@@ -23,7 +23,7 @@ def assembled(page: Page) -> str:
     """The whole file."""
     figures = {name: json.loads(plotly.io.to_json(made)) for name, made in page.figures.items()}
     menu = "".join(f'<a href="#{name}">{text(title)}</a>' for name, title in page.menu())
-    made = f"{datetime.now():%Y-%m-%d %H:%M}, hpo-job {__version__}"
+    made = f"{datetime.now():%Y-%m-%d %H:%M}, hpo-job {provenance.versions().get('hpo-job', '')}"
     return f"""<!doctype html>
 <html lang="en">
 <head>

@@ -56,7 +56,7 @@ def _learning_rates(studies: Sequence[optuna.Study], page: Page) -> list[str]:
     rates = compare.learning_rates(studies)
     if rates.empty:
         return ["<h3>Learning rates</h3>", note("No study asked the learning-rate finder.")]
-    rates.columns = pd.Index([f"{study}, {what}" for study, what in rates.columns])
+    rates.columns = pd.Index([", ".join(each) for each in rates.columns])
     drawn = [page.figure(f"compare-lr-{name}", made)
              for name, made in figures.learning_rates(studies).items()]  # fmt: skip
     caption = "Losses over the learning rates; the dotted line is the suggestion."

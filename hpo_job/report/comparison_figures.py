@@ -25,11 +25,17 @@ def gains(summary: pd.DataFrame) -> go.Figure | None:
         return None
     names = [label(name) for name in known.index]
     made = figure(height=130 + 40 * len(names))
-    for name, line in zip(names, known.itertuples(), strict=True):
-        if math.isfinite(line.baseline):
-            made.add_trace(go.Scatter(x=[line.baseline, line.best], y=[name, name], mode="lines",
-                                      line={"color": MUTED, "width": 3}, showlegend=False,
-                                      hoverinfo="skip"))  # fmt: skip
+    for name, low, high in zip(names, known["baseline"], known["best"], strict=True):
+        made.add_trace(
+            go.Scatter(
+                x=[low, high],
+                y=[name, name],
+                mode="lines",
+                showlegend=False,
+                line={"color": MUTED, "width": 3},
+                hoverinfo="skip",
+            )
+        )
     for column, symbol, colour in (
         ("baseline", "line-ns-open", MUTED), ("fastest", "diamond", COLORWAY[1]),
         ("best", "circle", COLORWAY[2]),

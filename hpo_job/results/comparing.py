@@ -78,7 +78,7 @@ def told(
     }
     if len(rates):
         flat = rates.copy()
-        flat.columns = pd.Index([f"{study} {what}" for study, what in rates.columns])
+        flat.columns = pd.Index([" ".join(each) for each in rates.columns])
         parts["learning rates"] = _side_by_side(flat.astype(object), width)
     return "\n\n".join(f"{title}\n{text}" for title, text in parts.items()), remarks
 
