@@ -130,8 +130,7 @@ def enqueue(study: optuna.Study, storage: Storage, parameters: Mapping[str, Scal
 
     Raises SpecError where no trial of this study could have them.
     """
-    stored = study.user_attrs.get(attributes.SPEC)
-    if stored and (problem := objectives.misfit(restore(stored), parameters)):
+    if problem := misfit(study, parameters):
         raise SpecError(f"study {study.study_name!r}: {problem[0]}: {problem[1]}")
     enqueued = False
 
@@ -142,6 +141,14 @@ def enqueue(study: optuna.Study, storage: Storage, parameters: Mapping[str, Scal
             enqueued = True
 
     storage.alone(study.study_name, add)  # numbers of new trials are drawn one at a time
+
+
+def misfit(study: optuna.Study, parameters: Mapping[str, Scalar]) -> tuple[str, str] | None:
+    """The first of ``parameters`` that no trial of ``study`` could have, and why."""
+    stored = study.user_attrs.get(attributes.SPEC)
+    if not isinstance(stored, Mapping) or "objective" not in stored:
+        return None  # not made by hpo-job, so nobody knows its search space
+    return objectives.misfit(restore(stored), parameters)
 
 
 def difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
