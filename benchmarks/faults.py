@@ -23,12 +23,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.mysql.pods import Pods, short  # noqa: E402
+from tests.mysql.pods import FIVE, Pods, short  # noqa: E402
 from tests.mysql.server import PrivateServer, new_database, sql  # noqa: E402
 
-SPACE = "[search_space]\n" + "\n".join(
-    f'{name} = {{ type = "float", low = -5.0, high = 5.0 }}' for name in ("x", "a", "b", "c", "d")
-)
 N_PARAMS = N_REPORTS = 5
 # What is stored of a finished trial, in one text for each
 CONTENTS = (
@@ -225,7 +222,7 @@ def main() -> None:
             short(arguments.pause),
             grace=arguments.grace,
             budget=f"trials = {arguments.budget}",
-            space=SPACE,
+            space=FIVE,
         )
         try:
             found = run(arguments, server, pods)

@@ -19,7 +19,10 @@ from tests.mysql.fleet import FORK, exit_codes
 from tests.mysql.server import sql
 from tests.quick import wait_until, write_job
 
-# 5 parameters, 5 reports, some milliseconds
+FIVE = "[search_space]\n" + "\n".join(
+    f'{name} = {{ type = "float", low = -5.0, high = 5.0 }}' for name in "xabcd"
+)
+# 5 reports, some milliseconds
 SHORT = """
 import time
 
