@@ -183,7 +183,8 @@ def _fail_lost(study: optuna.Study, storage: Storage, mine: int | None = None) -
     stale = set(storage.stale_trial_ids(storage.study_id(study.study_name)))
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         number = trial_id(study, trial.number, storage)
-        if trial.number == mine or (number not in stale and not _died_here(trial)):
+        gone = number in stale or is_gone(trial.user_attrs.get(attributes.WORKER))
+        if trial.number == mine or not gone:
             continue
         try:
             storage.optuna.set_trial_user_attr(number, attributes.REASON, attributes.LOST)
@@ -193,13 +194,12 @@ def _fail_lost(study: optuna.Study, storage: Storage, mine: int | None = None) -
         log.info("trial %d is lost: no sign of life from its worker", trial.number)
 
 
-def _died_here(trial: FrozenTrial) -> bool:
-    """Whether the trial's worker ran on this machine and is gone: no need to wait the grace out.
+def is_gone(worker: object) -> bool:
+    """Whether a worker, named as in `identity`, ran on this machine and runs no more.
 
-    A trial under this very process's name was left by an earlier process of the same number,
-    since a worker that asks for a trial has none.
+    Then there is no need to wait the grace out. This very process's name was left by an earlier
+    process of the same number, since a worker that asks for a trial has none.
     """
-    worker = trial.user_attrs.get(attributes.WORKER)
     if not isinstance(worker, dict) or worker.get("host") != _host():
         return False
     return worker.get("pid") == os.getpid() or not _alive(int(worker.get("pid", 0)))

@@ -12,6 +12,7 @@ from hpo_job.admission import Refusal, admit
 from hpo_job.history import BoundedTPESampler
 from hpo_job.mysql import MySQLStorage
 from hpo_job.stopping import Stop
+from hpo_job.worker import Machine
 from tests.mysql.pods import FIVE, short
 from tests.mysql.server import connect
 from tests.quick import Quick
@@ -97,7 +98,7 @@ def test_the_workers_whole_loop_costs_no_more(
         return Refusal.FINISHED if len(marks) > 16 else admit(*arguments)
 
     monkeypatch.setattr(worker, "admit", counted)
-    worker.work(quick.checked, quick.study, quick.storage, Stop(), threads=1)
+    worker.work(quick.checked, quick.study, quick.storage, Stop(), Machine(threads=1))
     connection.close()
 
     grown = {name: marks[-1][name] - marks[-5][name] for name in COUNTED}
