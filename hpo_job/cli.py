@@ -14,15 +14,24 @@ from typing import Any
 import click
 
 from hpo_job import __version__
-from hpo_job.cli_common import PROMPT, job_argument, storage_option, study_argument
+from hpo_job.cli_common import (
+    PROMPT,
+    grace_option,
+    job_argument,
+    machine_options,
+    storage_option,
+    study_argument,
+    weights_option,
+)
 from hpo_job.cli_common import loaded as _loaded
 from hpo_job.cli_common import log as _log
 from hpo_job.cli_common import url_of as _url
 from hpo_job.cli_common import warn as _warn
 from hpo_job.cli_data import data
+from hpo_job.cli_models import export, lr_find, predict
 from hpo_job.cli_results import COMMANDS
 from hpo_job.errors import HpoJobError
-from hpo_job.options import F, option
+from hpo_job.options import option
 
 
 class Commands(click.Group):
@@ -38,52 +47,6 @@ class Commands(click.Group):
             ctx.exit(130)  # as a shell expects of Ctrl-C
 
 
-weights_option = option(
-    "--weights",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".hpo/weights"),
-    show_default=True,
-    help="Where pre-trained weights are looked for first, and downloaded to.",
-)
-grace_option = option(
-    "--grace",
-    metavar="SECONDS",
-    type=click.IntRange(min=2),
-    default=60,
-    show_default=True,
-    help="A trial without a sign of life for so long is lost, and run again.",
-)
-
-
-def machine_options(command: F) -> F:
-    """What a worker may use of its machine: ``threads``, ``cache`` and ``artifacts``."""
-    for decorate in (
-        option(
-            "--artifacts",
-            metavar="URL",
-            default=".hpo/artifacts",
-            show_default=True,
-            help="Folder, s3://bucket or gs://bucket for the best trials' models.",
-        ),
-        option(
-            "--cache",
-            metavar="DIR",
-            type=click.Path(file_okay=False, path_type=Path),
-            default=Path(".hpo/cache"),
-            show_default=True,
-            help="Folder of what the workers of this machine share, such as tokenised text.",
-        ),
-        option(
-            "--threads",
-            type=click.IntRange(min=1),
-            help="CPU threads of each worker.  [default: the CPUs, shared out]",
-        ),
-    ):
-        command = decorate(command)
-    return command
-
-
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="hpo-job")
 def main() -> None:
@@ -94,7 +57,7 @@ def main() -> None:
     """
 
 
-for command in (data, *COMMANDS):
+for command in (data, lr_find, export, predict, *COMMANDS):
     main.add_command(command)
 
 

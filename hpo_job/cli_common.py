@@ -24,6 +24,55 @@ study_argument = click.argument("study", metavar="STUDY")
 studies_argument = click.argument("studies", metavar="STUDY...", nargs=-1, required=True)
 
 
+weights_option = option(
+    "--weights",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".hpo/weights"),
+    show_default=True,
+    help="Where pre-trained weights are looked for first, and downloaded to.",
+)
+grace_option = option(
+    "--grace",
+    metavar="SECONDS",
+    type=click.IntRange(min=2),
+    default=60,
+    show_default=True,
+    help="A trial without a sign of life for so long is lost, and run again.",
+)
+
+
+artifacts_option = option(
+    "--artifacts",
+    metavar="URL",
+    default=".hpo/artifacts",
+    show_default=True,
+    help="Folder, s3://bucket or gs://bucket for the best trials' models.",
+)
+
+
+def machine_options(command: F) -> F:
+    """What a worker may use of its machine: ``threads``, ``cache`` and ``artifacts``."""
+    for decorate in (
+        artifacts_option,
+        option(
+            "--cache",
+            metavar="DIR",
+            type=click.Path(file_okay=False, path_type=Path),
+            default=Path(".hpo/cache"),
+            show_default=True,
+            help="Folder of what the workers of this machine share, such as tokenised text.",
+        ),
+        option(
+            "--threads",
+            type=click.IntRange(min=1),
+            help="CPU threads of each worker.  [default: the CPUs, shared out]",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
 def storage_option(command: F) -> F:
     """The database of the studies, as the one argument ``storage``: a URL, or None."""
 

@@ -15,6 +15,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+import optuna
 from threadpoolctl import threadpool_limits
 
 from hpo_job import lr_find
@@ -139,6 +140,7 @@ def _child(job: Job) -> None:
     os.setsid()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="hpo-job: worker %(process)d: %(message)s")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         code = run_worker(job, Stop())
     except HpoJobError as error:
