@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator
 
 from hpo_job import objectives, search_space
@@ -31,7 +32,7 @@ def describe(checked: Checked) -> Iterator[str]:
         how = ANSWERS[checked.metric.answer if checked.metric else "class"]
         yield f"baseline      {spec.metric} {baseline} by {how}"
     for caution in checked.cautions:
-        yield f"caution       {caution}"
+        yield from _wrapped("caution", caution)
     yield from _space(checked)
     if spec.enqueue:
         yield f"enqueued      {len(spec.enqueue)} trial{'s' if len(spec.enqueue) > 1 else ''}"
@@ -49,10 +50,16 @@ def _component(component: Component) -> str:
     return f"{component.name}({options})"
 
 
+def _wrapped(heading: str, text: str) -> Iterator[str]:
+    """Text of any length, in lines of 80 columns."""
+    for number, line in enumerate(textwrap.wrap(text, 80 - 14)):
+        yield f"{'' if number else heading:<13} {line}"
+
+
 def _data(checked: Checked) -> Iterator[str]:
     assert checked.data is not None
     for heading, text in checked.data.described():
-        yield f"{heading:<13} {text}"
+        yield from _wrapped(heading, text) if heading == "features" else [f"{heading:<13} {text}"]
 
 
 def _space(checked: Checked) -> Iterator[str]:
