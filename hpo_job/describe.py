@@ -54,8 +54,8 @@ def _component(component: Component) -> str:
 
 def _wrapped(heading: str, text: str) -> Iterator[str]:
     """Text of any length, in lines of 80 columns."""
-    for number, line in enumerate(textwrap.wrap(text, 80 - 14)):
-        yield f"{'' if number else heading:<13} {line}"
+    for position, line in enumerate(textwrap.wrap(text, 80 - 14)):
+        yield f"{'' if position else heading:<13} {line}"
 
 
 def _pruner(spec: StudySpec) -> str:
