@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench-storage clean
+.PHONY: help setup demo test lint bench-storage bench-faults clean
 
 help:  ## Show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ lint: $(VENV)/.test  ## Formatting, lint, types, and who may import whom
 
 bench-storage: $(VENV)/.test  ## The MySQL storage beside Optuna's own, on a private server
 	$(BIN)/python benchmarks/storage.py
+
+bench-faults: $(VENV)/.test  ## 200 workers killed, stopped or frozen in 10 minutes, 3 server restarts
+	$(BIN)/python benchmarks/faults.py
 
 clean:  ## Remove the environment and the local studies
 	rm -rf $(VENV) .hpo

@@ -8,6 +8,7 @@ place in the budget, one that fails gives it back.
 from __future__ import annotations
 
 import enum
+import logging
 import os
 import socket
 import warnings
@@ -25,6 +26,8 @@ from hpo_job.ledger import Ledger
 from hpo_job.spec import Budget, StudySpec
 from hpo_job.storage import Storage
 from hpo_job.study import budget
+
+log = logging.getLogger(__name__)
 
 
 class Refusal(enum.Enum):
@@ -56,7 +59,7 @@ def _admit(
     requeue(study, bound, ledger)
     trials = study.get_trials(deepcopy=False)
     ledger.update(trials)
-    refusal = _refusal(ledger, bound)
+    refusal = _refusal(ledger, bound, storage)
     if refusal:
         return refusal
     draw = _prepare(study, trials, storage, ledger)
@@ -122,6 +125,23 @@ def requeue(study: optuna.Study, bound: Budget, ledger: Ledger) -> None:
             study.enqueue_trial(parameters, user_attrs={attributes.RETRY_OF: trial.number})
 
 
+def recover(study: optuna.Study, storage: Storage, ledger: Ledger, mine: int) -> None:
+    """Fail and enqueue again what was lost, if anything was, though no trial is to be started.
+
+    For a worker in the middle of a long trial: lost ones are noticed while it is at it.
+
+    mine: the number of that trial.
+    """
+    if not storage.stale_trial_ids(storage.study_id(study.study_name)):
+        return
+
+    def take_back() -> None:
+        _fail_lost(study, storage, mine)
+        requeue(study, budget(study), ledger)
+
+    storage.alone(study.study_name, take_back)
+
+
 def identity() -> dict[str, str | int]:
     """How this worker is named in its trials."""
     return {"host": _host(), "pid": os.getpid()}
@@ -145,28 +165,33 @@ def worked(trials: Sequence[FrozenTrial], now: datetime) -> timedelta:
     return ledger.worked(now)
 
 
-def _refusal(ledger: Ledger, bound: Budget) -> Refusal | None:
+def _refusal(ledger: Ledger, bound: Budget, storage: Storage) -> Refusal | None:
     if bound.trials is not None and ledger.finished >= bound.trials:
         return Refusal.FINISHED
-    if bound.timeout and ledger.worked(datetime.now()).total_seconds() >= bound.timeout:
+    if bound.timeout and ledger.worked(storage.now()).total_seconds() >= bound.timeout:
         return Refusal.TIMEOUT
     if bound.trials is not None and ledger.finished + ledger.running >= bound.trials:
         return Refusal.FULL
     return None
 
 
-def _fail_lost(study: optuna.Study, storage: Storage) -> None:
-    """Record as FAIL what runs no more: no heartbeat for the grace, or its process is gone."""
+def _fail_lost(study: optuna.Study, storage: Storage, mine: int | None = None) -> None:
+    """Record as FAIL what runs no more: no heartbeat for the grace, or its process is gone.
+
+    mine: the number of the trial that this process runs, if it does.
+    """
     stale = set(storage.stale_trial_ids(storage.study_id(study.study_name)))
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         number = trial_id(study, trial.number, storage)
-        if number not in stale and not is_gone(trial.user_attrs.get(attributes.WORKER)):
+        gone = number in stale or is_gone(trial.user_attrs.get(attributes.WORKER))
+        if trial.number == mine or not gone:
             continue
         try:
             storage.optuna.set_trial_user_attr(number, attributes.REASON, attributes.LOST)
             storage.optuna.set_trial_state_values(number, TrialState.FAIL)
         except UpdateFinishedTrialError:
             continue  # it came back in the very last moment, and counts
+        log.info("trial %d is lost: no sign of life from its worker", trial.number)
 
 
 def is_gone(worker: object) -> bool:

@@ -7,6 +7,7 @@ import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -180,6 +181,15 @@ class Storage:
             self._studies[name] = self.optuna.get_study_id_from_name(name)
         return self._studies[name]
 
+    def now(self) -> datetime:
+        """The time by the clock that trials start and end by, naive and local as theirs is.
+
+        The server's, where trials are started by it: this machine's may be off.
+        """
+        if isinstance(self.optuna, MySQLStorage):
+            return self.optuna.now()
+        return datetime.now()
+
     def close(self) -> None:
         """Write what is buffered, and give the connections back."""
         self.optuna.remove_session()
@@ -276,4 +286,5 @@ def _is_sqlite(file: Path) -> bool:
 
 
 def _interval(grace: int) -> int:
-    return max(1, grace // 6)
+    """Seconds between heartbeats, at which workers also look for lost trials."""
+    return min(max(1, grace // 6), 8)

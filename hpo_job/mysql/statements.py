@@ -294,6 +294,7 @@ def study_attrs(table: str) -> str:
     )
 
 
+NOW = "SELECT UTC_TIMESTAMP(6)"
 ALL_STUDIES = "SELECT study_id, study_name FROM studies ORDER BY study_id"
 ALL_DIRECTIONS = "SELECT study_id, direction FROM study_directions ORDER BY study_id, objective"
 
