@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -54,50 +55,50 @@ def admit(
 def _admit(
     study: optuna.Study, spec: StudySpec, storage: Storage, ledger: Ledger
 ) -> optuna.Trial | Refusal:
-    bound = budget(study)
     _fail_lost(study, storage)
+    bound = budget(study)
     requeue(study, bound, ledger)
     trials = study.get_trials(deepcopy=False)
     ledger.update(trials)
     refusal = _refusal(ledger, bound, storage)
     if refusal:
         return refusal
-    draw = _prepare(study, trials, storage, ledger)
+    waiting = next((trial for trial in ledger.open if trial.state == TrialState.WAITING), None)
+    draw = _draw(waiting, trials, ledger) if waiting else ledger.draws
     study.sampler = make_sampler(spec, draw)
-    with warnings.catch_warnings():
+    attrs = {attributes.WORKER: identity(), attributes.DRAW: draw}
+    with storage.starting_with(attrs) as marked, warnings.catch_warnings():
         # Optuna reminds whoever asks outside `optimize` of the heartbeat: the worker beats it
         warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
+        if not marked:
+            _prepare(study, waiting, attrs, storage)
         trial = study.ask()
     if attributes.WORKER not in trial.user_attrs:
         # a worker of plain Optuna, which knows no lock, took what was prepared
-        _mark(trial_id(study, trial.number, storage), draw, storage)
+        _mark(trial_id(study, trial.number, storage), attrs, storage)
     return trial
 
 
 def _prepare(
-    study: optuna.Study, trials: list[FrozenTrial], storage: Storage, ledger: Ledger
-) -> int:
-    """Put this worker's name and heartbeat on the trial that is to be asked for; its draw.
+    study: optuna.Study, waiting: FrozenTrial | None, attrs: dict[str, Any], storage: Storage
+) -> None:
+    """Put this worker's name and heartbeat on the trial that is to be asked for.
 
     They are on it while it still waits: a worker that dies before it asked leaves a trial that
     waits, one that dies after it a trial that can be told to be lost.
     """
-    waiting = next((trial for trial in ledger.open if trial.state == TrialState.WAITING), None)
     if waiting:
-        draw = _draw(waiting, trials, ledger)
-        _mark(trial_id(study, waiting.number, storage), draw, storage)
-        return draw
-    attrs = {attributes.WORKER: identity(), attributes.DRAW: ledger.draws}
+        _mark(trial_id(study, waiting.number, storage), attrs, storage)
+        return
     study.enqueue_trial({}, user_attrs=attrs)
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))[0]
     storage.optuna.record_heartbeat(trial_id(study, waiting.number, storage))
-    return ledger.draws
 
 
-def _mark(number: int, draw: int, storage: Storage) -> None:
+def _mark(number: int, attrs: dict[str, Any], storage: Storage) -> None:
     """Put this worker's name, the draw and a heartbeat on the trial with this id."""
-    storage.optuna.set_trial_user_attr(number, attributes.DRAW, draw)
-    storage.optuna.set_trial_user_attr(number, attributes.WORKER, identity())
+    for name, value in attrs.items():
+        storage.optuna.set_trial_user_attr(number, name, value)
     storage.optuna.record_heartbeat(number)
 
 
