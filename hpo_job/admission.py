@@ -26,6 +26,9 @@ from hpo_job.spec import Budget, StudySpec
 from hpo_job.storage import Storage
 from hpo_job.study import budget
 
+# Set in a pod of an Indexed Job: which Job (its uid), and which of its indexes
+OWNER, INDEX = "HPO_JOB_OWNER", "HPO_JOB_INDEX"
+
 
 class Refusal(enum.Enum):
     """Why no trial was started."""
@@ -123,8 +126,10 @@ def requeue(study: optuna.Study, bound: Budget, ledger: Ledger) -> None:
 
 
 def identity() -> dict[str, str | int]:
-    """How this worker is named in its trials."""
-    return {"host": _host(), "pid": os.getpid()}
+    """How this worker is named in its trials; in a pod also by its Job and its index there."""
+    named: dict[str, str | int] = {"host": _host(), "pid": os.getpid()}
+    owner, index = os.environ.get(OWNER), os.environ.get(INDEX)
+    return {**named, "owner": owner, "index": index} if owner and index else named
 
 
 def trial_id(study: optuna.Study, number: int, storage: Storage) -> int:
@@ -170,13 +175,19 @@ def _fail_lost(study: optuna.Study, storage: Storage) -> None:
 
 
 def _died_here(trial: FrozenTrial) -> bool:
-    """Whether the trial's worker ran on this machine and is gone: no need to wait the grace out.
+    """Whether the trial's worker is known to be gone: no need to wait the grace out.
 
-    A trial under this very process's name was left by an earlier process of the same number,
-    since a worker that asks for a trial has none.
+    It ran on this machine; or it was the pod before this one, of the same index of the same Job,
+    of which there is never more than one at a time. A trial under this very process's name was
+    left by an earlier process of the same number, since a worker that asks for a trial has none.
     """
     worker = trial.user_attrs.get(attributes.WORKER)
-    if not isinstance(worker, dict) or worker.get("host") != _host():
+    if not isinstance(worker, dict):
+        return False
+    mine = identity()
+    if "owner" in mine and all(worker.get(key) == mine[key] for key in ("owner", "index")):
+        return True
+    if worker.get("host") != mine["host"]:
         return False
     return worker.get("pid") == os.getpid() or not _alive(int(worker.get("pid", 0)))
 

@@ -7,6 +7,7 @@ needs when it runs.
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import sys
 import tomllib
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from hpo_job import __version__
+from hpo_job.cli_cluster import COMMANDS, connect, database_of, show
 from hpo_job.cli_data import data
 from hpo_job.errors import HpoJobError, SpecError
 from hpo_job.options import F, option
@@ -43,29 +45,60 @@ class Commands(click.Group):
             ctx.exit(130)  # as a shell expects of Ctrl-C
 
 
+def storage_options(command: F) -> F:
+    """Where the database of the studies is: options for `storage_url`, or for a cluster."""
+    for add in (
+        option("--context", metavar="NAME", help="With --cluster: another than the current one."),
+        option(
+            "--namespace", "-n", metavar="NAME", help="With --cluster: not that of k8s/settings."
+        ),
+        option("--cluster", is_flag=True, help="The database of the cluster in the kubeconfig."),
+        option(
+            "--storage-file",
+            metavar="FILE",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="File that holds the URL instead, such as a mounted secret.",
+        ),
+        option(
+            "--storage", metavar="URL", help="Database of the studies.  [default: .hpo/studies.db]"
+        ),
+    ):
+        command = add(command)
+    return command
+
+
 def storage_option(command: F) -> F:
     """The database of the studies, as the one argument ``storage``: a URL, or None."""
 
-    @option("--storage", metavar="URL", help="Database of the studies.  [default: .hpo/studies.db]")
-    @option(
-        "--storage-file",
-        metavar="FILE",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="File that holds the URL instead, such as a mounted secret.",
-    )
+    @storage_options
     @functools.wraps(command)
     def with_url(
-        *arguments: Any, storage: str | None, storage_file: Path | None, **others: Any
+        *arguments: Any,
+        storage: str | None,
+        storage_file: Path | None,
+        cluster: bool,
+        namespace: str | None,
+        context: str | None,
+        **others: Any,
     ) -> Any:
-        from hpo_job.storage import warning
-        from hpo_job.urls import given
-
-        url = given(storage, storage_file)
-        if url and (line := warning(url)):
-            _warn(line)
+        url = _given(storage, storage_file)
+        if cluster and not url:
+            reached = database_of(context, namespace)
+            url = click.get_current_context().with_resource(reached)
         return command(*arguments, storage=url, **others)
 
     return cast(F, with_url)
+
+
+def _given(storage: str | None, storage_file: Path | None) -> str | None:
+    """The URL of --storage or --storage-file, with a warning where it gives its password away."""
+    from hpo_job.storage import warning
+    from hpo_job.urls import given
+
+    url = given(storage, storage_file)
+    if url and (line := warning(url)):
+        _warn(line)
+    return url
 
 
 weights_option = option(
@@ -104,6 +137,14 @@ def main() -> None:
 
 
 main.add_command(data)
+for cluster_command in COMMANDS:
+    main.add_command(cluster_command)
+
+
+def kubectl() -> None:
+    """`kubectl hpo`: the same commands, of a cluster where there is a choice."""
+    os.environ.setdefault("HPO_JOB_CLUSTER", "1")
+    main(prog_name="kubectl hpo")
 
 
 @main.command()
@@ -187,7 +228,19 @@ def run(
 @weights_option
 @threads_option
 @grace_option
-def worker(job: str, storage: str | None, weights: Path, threads: int | None, grace: int) -> None:
+@option(
+    "--no-wait",
+    is_flag=True,
+    help="End while other workers run all that is left: for a Job that starts a lost one again.",
+)
+def worker(
+    job: str,
+    storage: str | None,
+    weights: Path,
+    threads: int | None,
+    grace: int,
+    no_wait: bool,
+) -> None:
     """Join a job's study as one worker: what each pod runs.
 
     Creates the study where it does not exist. Exit codes: 0 the budget is used up, 1 too many
@@ -198,20 +251,37 @@ def worker(job: str, storage: str | None, weights: Path, threads: int | None, gr
     from hpo_job.stopping import Stop
 
     _log("INFO")
-    told = Job(read_spec(job), _url(storage), weights, grace, threads or cpus())
+    told = Job(read_spec(job), _url(storage), weights, grace, threads or cpus(), not no_wait)
     sys.exit(run_worker(told, Stop()))
 
 
 @main.command()
 @study_argument
-@storage_option
-def status(study: str, storage: str | None) -> None:
-    """Show where a study stands, and what runs now."""
+@option("--watch", is_flag=True, help="With --cluster: go on until the Job has ended.")
+@storage_options
+def status(
+    study: str,
+    watch: bool,
+    storage: str | None,
+    storage_file: Path | None,
+    cluster: bool,
+    namespace: str | None,
+    context: str | None,
+) -> None:
+    """Show where a study stands, and what runs now.
+
+    With --cluster, also its Job and its pods: where they run, and why they do not.
+    """
     from rich.console import Console
 
     from hpo_job import results
 
-    with _loaded(study, storage) as (found, _):
+    url = _given(storage, storage_file)
+    if cluster and not url:
+        _log("WARNING")
+        show(study, connect(context, namespace), results.overview, watch=watch)
+        return
+    with _loaded(study, url) as (found, _):
         click.echo(f"study     {found.study_name}")
         click.echo("\n".join(results.overview(found)))
         running = results.table(found, running=True)
@@ -282,6 +352,20 @@ def enqueue(study: str, parameters: tuple[str, ...], storage: str | None) -> Non
     with _loaded(study, storage) as (found, opened):
         studies.enqueue(found, opened, values)
     click.echo(f"enqueued in {study}: {' '.join(parameters)}")
+
+
+@main.command("weights")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@weights_option
+def weights_(models: tuple[str, ...], weights: Path) -> None:
+    """Fetch the pre-trained weights of models, as an image's build does.
+
+    Those that this machine has already are not downloaded again.
+    """
+    from hpo_job.objectives.weights import obtain
+
+    for model in models:
+        click.echo(f"{model}: {obtain(model, weights)}")
 
 
 def _carries(storage: str | None) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,7 @@ from pathlib import Path
 import joblib
 from threadpoolctl import threadpool_limits
 
+from hpo_job.admission import OWNER
 from hpo_job.errors import HpoJobError, StorageError
 from hpo_job.spec import StudySpec
 from hpo_job.stopping import REASONS, Stop, Stopped
@@ -25,19 +27,24 @@ from hpo_job.study import check, join
 from hpo_job.worker import work
 
 LOOK = 0.5  # seconds between two looks at the workers
+SLACK = 5  # seconds beyond the grace, in which whoever lives has beaten its heartbeat
 RESTARTS = 3  # how often one worker is started again after it was killed
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker process is told: all of it crosses the process boundary."""
+    """What a worker process is told: all of it crosses the process boundary.
+
+    ``wait``: whether it stays while others run all that is left, in case one of them is lost.
+    """
 
     spec: StudySpec
     storage: str
     weights: Path
     grace: int
     threads: int
+    wait: bool = True
 
 
 def cpus() -> int:
@@ -58,7 +65,8 @@ def run_worker(job: Job, stop: Stop) -> int:
         stop.hurry = storage.hurry
         try:
             with storage.reaching():
-                refusal = work(checked, study, storage, stop, job.threads)
+                patience = math.inf if job.wait else job.grace + SLACK
+                refusal = work(checked, study, storage, stop, job.threads, patience)
         except StorageError as error:
             if not stop.requested:
                 raise
@@ -141,6 +149,7 @@ def _exit_code(worker: SpawnProcess) -> int:
 def _child(job: Job) -> None:
     """A worker process: out of the terminal's reach, since its parent passes Ctrl-C on."""
     os.setsid()
+    os.environ.pop(OWNER, None)  # several workers in one pod are not one another's successors
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="hpo-job: worker %(process)d: %(message)s")
     try:

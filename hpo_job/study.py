@@ -18,6 +18,7 @@ from hpo_job import storage as storages
 from hpo_job.components import make_pruner, make_sampler
 from hpo_job.data import LabelledFiles, fingerprint, listing, read_image_folder
 from hpo_job.errors import DataError, SpecError, StudyError, unknown
+from hpo_job.fetch import with_data
 from hpo_job.metrics import METRICS, Metric
 from hpo_job.search_space import Scalar
 from hpo_job.spec import Budget, StudySpec, restore
@@ -44,12 +45,10 @@ def check(spec: StudySpec, weights: Path) -> Checked:
     weights: the local folder of pre-trained weights.
 
     Raises SpecError or DataError for what no trial could mend. Writes nothing, except weights
-    that have to be downloaded.
+    and data that have to be downloaded.
     """
-    objectives.require_known(spec)
-    make_sampler(spec)
-    make_pruner(spec)
-    metric = _metric(spec)
+    metric = check_spec(spec)
+    spec = with_data(spec)
     data = _data(spec)
     objectives.check(spec, weights)
     baseline = None
@@ -57,6 +56,17 @@ def check(spec: StudySpec, weights: Path) -> Checked:
         targets = data.targets
         baseline = metrics.baseline(metric, targets[data.train], targets[data.valid])
     return Checked(spec, weights, metric, data, baseline)
+
+
+def check_spec(spec: StudySpec) -> Metric | None:
+    """Look up what can be looked up without data and weights: the metric, where there is one.
+
+    Raises SpecError.
+    """
+    objectives.require_known(spec)
+    make_sampler(spec)
+    make_pruner(spec)
+    return _metric(spec)
 
 
 def join(

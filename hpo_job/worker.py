@@ -6,6 +6,7 @@ import gc
 import logging
 import math
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,24 +57,36 @@ class Failure:
 
 
 def work(
-    checked: Checked, study: optuna.Study, storage: Storage, stop: Stop, threads: int
+    checked: Checked,
+    study: optuna.Study,
+    storage: Storage,
+    stop: Stop,
+    threads: int,
+    patience: float = math.inf,
 ) -> Refusal | None:
     """Run trials until there are none to start, and say why; None where ``stop`` ended it.
 
     threads: CPU threads that a trial may use.
+    patience: seconds to wait while other workers run all that is left. It must be longer than
+        the grace: then each of them has shown that it lives.
 
     Raises FailuresError after as many failed trials in a row as the budget tolerates.
     """
     train = objectives.load(checked.spec)
     failures: list[Failure] = []
     ledger = Ledger()
+    full_since: float | None = None
     while not stop.requested:
         trial = admit(study, checked.spec, storage, ledger)
         if trial is Refusal.FULL:
+            full_since = full_since or time.monotonic()
+            if time.monotonic() - full_since > patience:
+                return trial
             stop.wait(POLL)
         elif isinstance(trial, Refusal):
             return trial
         else:
+            full_since = None
             number = trial_id(study, trial.number, storage)
             with _heartbeat(storage, number):
                 outcome = _run(train, trial, checked, stop, threads)
