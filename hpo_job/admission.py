@@ -165,7 +165,7 @@ def _fail_lost(study: optuna.Study, storage: Storage) -> None:
     stale = set(storage.stale_trial_ids(storage.study_id(study.study_name)))
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         number = trial_id(study, trial.number, storage)
-        if number not in stale and not _died_here(trial):
+        if number not in stale and not is_gone(trial.user_attrs.get(attributes.WORKER)):
             continue
         try:
             storage.optuna.set_trial_user_attr(number, attributes.REASON, attributes.LOST)
@@ -174,14 +174,13 @@ def _fail_lost(study: optuna.Study, storage: Storage) -> None:
             continue  # it came back in the very last moment, and counts
 
 
-def _died_here(trial: FrozenTrial) -> bool:
-    """Whether the trial's worker is known to be gone: no need to wait the grace out.
+def is_gone(worker: object) -> bool:
+    """Whether a worker, named as in `identity`, is known to run no more: no grace to wait out.
 
     It ran on this machine; or it was the pod before this one, of the same index of the same Job,
-    of which there is never more than one at a time. A trial under this very process's name was
-    left by an earlier process of the same number, since a worker that asks for a trial has none.
+    of which there is never more than one at a time. This very process's name was left by an
+    earlier process of the same number, since a worker that asks for a trial has none.
     """
-    worker = trial.user_attrs.get(attributes.WORKER)
     if not isinstance(worker, dict):
         return False
     mine = identity()

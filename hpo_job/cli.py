@@ -117,11 +117,36 @@ grace_option = option(
     show_default=True,
     help="A trial without a sign of life for so long is lost, and run again.",
 )
-threads_option = option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="CPU threads of each worker.  [default: the CPUs, shared out]",
-)
+
+
+def machine_options(command: F) -> F:
+    """What a worker may use of its machine: ``threads``, ``cache`` and ``artifacts``."""
+    for decorate in (
+        option(
+            "--artifacts",
+            metavar="URL",
+            default=".hpo/artifacts",
+            show_default=True,
+            help="Folder, s3://bucket or gs://bucket for the best trials' models.",
+        ),
+        option(
+            "--cache",
+            metavar="DIR",
+            type=click.Path(file_okay=False, path_type=Path),
+            default=Path(".hpo/cache"),
+            show_default=True,
+            help="Folder of what the workers of this machine share, such as tokenised text.",
+        ),
+        option(
+            "--threads",
+            type=click.IntRange(min=1),
+            help="CPU threads of each worker.  [default: the CPUs, shared out]",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
 job_argument = click.argument("job", metavar="JOB")
 study_argument = click.argument("study", metavar="STUDY")
 
@@ -188,10 +213,17 @@ def create(job: str, storage: str | None, weights: Path) -> None:
 @option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @storage_option
 @weights_option
-@threads_option
+@machine_options
 @grace_option
 def run(
-    job: str, workers: int, storage: str | None, weights: Path, threads: int | None, grace: int
+    job: str,
+    workers: int,
+    storage: str | None,
+    weights: Path,
+    threads: int | None,
+    cache: Path,
+    artifacts: str,
+    grace: int,
 ) -> None:
     """Run a job's study on this machine, and show how it goes.
 
@@ -203,10 +235,11 @@ def run(
     from hpo_job.progress import Progress
     from hpo_job.spec import read_spec
     from hpo_job.stopping import Stop
+    from hpo_job.worker import Machine
 
     _log("WARNING")
     spec = read_spec(job)
-    checked = studies.check(spec, weights)
+    checked = studies.check(spec, weights, cache)
     carried = _carries(storage)
     if carried is not None and workers >= carried:  # one more shows how it goes
         _warn(
@@ -215,7 +248,8 @@ def run(
         )
     study, opened = studies.join(checked, _url(storage), grace)
     with opened.reaching():
-        told = Job(spec, _url(storage), weights, grace, threads or max(1, cpus() // workers))
+        machine = Machine(threads or max(1, cpus() // workers), cache, artifacts)
+        told = Job(spec, _url(storage), weights, grace, machine)
         with Progress(study, workers) as progress:
             code = run_workers(told, workers, Stop(), progress.look)
         click.echo("\n".join(progress.summary(_program())))
@@ -226,7 +260,7 @@ def run(
 @job_argument
 @storage_option
 @weights_option
-@threads_option
+@machine_options
 @grace_option
 @option(
     "--no-wait",
@@ -238,6 +272,8 @@ def worker(
     storage: str | None,
     weights: Path,
     threads: int | None,
+    cache: Path,
+    artifacts: str,
     grace: int,
     no_wait: bool,
 ) -> None:
@@ -249,9 +285,11 @@ def worker(
     from hpo_job.local import Job, cpus, run_worker
     from hpo_job.spec import read_spec
     from hpo_job.stopping import Stop
+    from hpo_job.worker import Machine
 
     _log("INFO")
-    told = Job(read_spec(job), _url(storage), weights, grace, threads or cpus(), not no_wait)
+    machine = Machine(threads or cpus(), cache, artifacts)
+    told = Job(read_spec(job), _url(storage), weights, grace, machine, not no_wait)
     sys.exit(run_worker(told, Stop()))
 
 

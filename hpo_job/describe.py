@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from hpo_job import objectives, search_space
 from hpo_job.results import clock, number
-from hpo_job.spec import Component
+from hpo_job.spec import Component, StudySpec
 from hpo_job.study import Checked
 
 
@@ -16,18 +17,19 @@ def describe(checked: Checked) -> Iterator[str]:
     spec = checked.spec
     yield f"study         {spec.name} ({spec.file})"
     yield f"objective     {spec.objective}"
-    yield f"metric        {spec.metric or 'value'}, {spec.direction}"
+    for name, way in zip_longest(spec.metrics, spec.directions, fillvalue="value"):
+        yield f"metric        {name}, {way}"
     yield f"budget        {_budget(checked)}"
     yield f"sampler       {_component(spec.sampler)}"
-    yield f"pruner        {_component(spec.pruner)}"
+    yield f"pruner        {_pruner(spec)}"
     yield f"seed          {spec.seed}"
     if checked.data:
         yield from _data(checked)
     elif spec.data_path:
         yield f"data          {spec.data_path}"
-    if checked.baseline is not None:
-        baseline = number(checked.baseline)
-        yield f"baseline      {spec.metric} {baseline} by always answering the most frequent class"
+    for metric, baseline in zip(checked.metrics, checked.baselines, strict=True):
+        if baseline is not None:
+            yield f"baseline      {metric.name} {number(baseline)} by always giving the same answer"
     yield from _space(checked)
     if spec.enqueue:
         yield f"enqueued      {len(spec.enqueue)} trial{'s' if len(spec.enqueue) > 1 else ''}"
@@ -36,8 +38,9 @@ def describe(checked: Checked) -> Iterator[str]:
 def _budget(checked: Checked) -> str:
     budget = checked.spec.budget
     trials = f"{budget.trials} trials" if budget.trials else "any number of trials"
+    each = f", each on {budget.repeats} seeds" if budget.repeats > 1 else ""
     timeout = f" in at most {clock(budget.timeout)}" if budget.timeout else ""
-    return f"{trials}{timeout}; {budget.failures} failures in a row stop a worker"
+    return f"{trials}{each}{timeout}; {budget.failures} failures in a row stop a worker"
 
 
 def _component(component: Component) -> str:
@@ -45,13 +48,15 @@ def _component(component: Component) -> str:
     return f"{component.name}({options})"
 
 
+def _pruner(spec: StudySpec) -> str:
+    off = len(spec.directions) > 1 and spec.pruner.name != "NopPruner"
+    return _component(spec.pruner) + (": off, with several metrics" if off else "")
+
+
 def _data(checked: Checked) -> Iterator[str]:
-    data = checked.data
-    assert data is not None
-    yield f"data          {data.root}: {len(data.files)} images in {len(data.classes)} classes"
-    for name, count in data.counts.items():
-        yield f"              {count:>7}  {count / len(data.files):>4.0%}  {name}"
-    yield f"validation    {len(data.valid)} images, the same in every trial"
+    assert checked.data is not None
+    for heading, text in checked.data.described():
+        yield f"{heading:<13} {text}"
 
 
 def _space(checked: Checked) -> Iterator[str]:

@@ -19,12 +19,13 @@ from pathlib import Path
 import joblib
 from threadpoolctl import threadpool_limits
 
+from hpo_job import lr_find
 from hpo_job.admission import OWNER
 from hpo_job.errors import HpoJobError, StorageError
 from hpo_job.spec import StudySpec
 from hpo_job.stopping import REASONS, Stop, Stopped
 from hpo_job.study import check, join
-from hpo_job.worker import work
+from hpo_job.worker import Machine, work
 
 LOOK = 0.5  # seconds between two looks at the workers
 SLACK = 5  # seconds beyond the grace, in which whoever lives has beaten its heartbeat
@@ -43,7 +44,7 @@ class Job:
     storage: str
     weights: Path
     grace: int
-    threads: int
+    machine: Machine
     wait: bool = True
 
 
@@ -54,19 +55,20 @@ def cpus() -> int:
 
 def run_worker(job: Job, stop: Stop) -> int:
     """Join the study in this process and work until there is nothing to do; the exit code."""
-    os.environ.setdefault("OMP_NUM_THREADS", str(job.threads))  # for what is imported later
-    with stop.listening(), threadpool_limits(job.threads):
+    os.environ.setdefault("OMP_NUM_THREADS", str(job.machine.threads))  # for what is imported later
+    with stop.listening(), threadpool_limits(job.machine.threads):
         try:
             with stop.breaking():
-                checked = check(job.spec, job.weights)
+                checked = check(job.spec, job.weights, job.machine.cache)
                 study, storage = join(checked, job.storage, job.grace)
         except Stopped:
             return stop.exit_code
         stop.hurry = storage.hurry
         try:
             with storage.reaching():
+                lr_find.ensure(checked, study, storage, stop, job.machine, job.grace)
                 patience = math.inf if job.wait else job.grace + SLACK
-                refusal = work(checked, study, storage, stop, job.threads, patience)
+                refusal = work(checked, study, storage, stop, job.machine, patience)
         except StorageError as error:
             if not stop.requested:
                 raise

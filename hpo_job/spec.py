@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -18,10 +18,11 @@ from pydantic import (
 )
 
 from hpo_job.errors import SpecError, unknown
-from hpo_job.search_space import KINDS, Parameter, Scalar
+from hpo_job.search_space import KINDS, Parameter, Scalar, conditions_problem
 
 SPEC_FILE = "study.toml"
 UNWRITTEN = {"folder", "place"}  # fields of a spec that are no keys of study.toml
+Direction = Literal["maximize", "minimize"]
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 # pydantic's messages that speak of Python's types, in TOML's words
@@ -44,12 +45,14 @@ class Budget(_Table):
     timeout: seconds of the study's own working time after which no trial starts; None for none.
     failures: how many trials in a row may raise before a worker stops.
     retries: how often one parameter set is run again after a trial was lost or preempted.
+    repeats: on how many seeds each parameter set is trained; its value is their mean.
     """
 
     trials: int | None = Field(default=None, ge=1)
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     failures: int = Field(default=3, ge=1)
     retries: int = Field(default=2, ge=0)
+    repeats: int = Field(default=1, ge=1)
 
     @field_validator("timeout", mode="before")
     @classmethod
@@ -61,13 +64,20 @@ class Data(_Table):
     """Where the data lies, relative to the job folder, and how its validation set is drawn.
 
     ``path`` may be a URL of fsspec's (s3://, gs://, https://) of a file or an archive; then
-    ``sha256`` is what it must be.
+    ``sha256`` is what it must be. Of tables also the columns: ``label`` is to be predicted, from
+    ``features`` or from ``text``; rows with the same ``group`` are in the same part. ``sample``:
+    so many rows, drawn once.
     """
 
     path: str = Field(min_length=1)
     valid_pct: float = Field(default=0.2, gt=0, lt=1)
     seed: int | None = Field(default=None, ge=0, lt=2**32)
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    label: str | None = Field(default=None, min_length=1)
+    text: str | None = Field(default=None, min_length=1)
+    features: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
+    group: str | None = Field(default=None, min_length=1)
+    sample: int | None = Field(default=None, ge=2)
 
     @model_validator(mode="after")
     def _checksum_of_url(self) -> Self:
@@ -76,6 +86,16 @@ class Data(_Table):
         if self.sha256 is not None and not is_url(self.path):
             raise ValueError(f"sha256 is for data behind a URL, and {self.path!r} is none")
         return self
+
+
+class Artifacts(_Table):
+    """How many of the best trials' models are kept, and where.
+
+    store: a folder, or ``s3://bucket`` or ``gs://bucket``; the worker's --artifacts where None.
+    """
+
+    keep: int = Field(default=3, ge=0)
+    store: str | None = Field(default=None, min_length=1)
 
 
 class Component(BaseModel):
@@ -93,21 +113,23 @@ class StudySpec(_Table):
     """Everything a study is, as read from its job folder.
 
     ``folder`` is the job folder, ``place`` where its data is on this machine if not in there
-    (see `hpo_job.fetch`); the rest are the keys of study.toml.
+    (see `hpo_job.fetch`); the rest are the keys of study.toml. With several metrics and as many
+    directions, trials are compared by all of them: see `metrics` and `directions`.
     """
 
     folder: Path = Field(exclude=True)
     place: Path | None = Field(default=None, exclude=True)
     name: str
     objective: str
-    metric: str | None = None
-    direction: Literal["maximize", "minimize"]
+    metric: str | Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None
+    direction: Direction | Annotated[tuple[Direction, ...], Field(min_length=1, strict=False)]
     seed: int = Field(default=0, ge=0, lt=2**32)
     budget: Budget
     data: Data | None = None
     sampler: Component = Component(name="TPESampler")
     pruner: Component = Component(name="NopPruner")
     search_space: dict[str, Parameter] = Field(default_factory=dict)
+    artifacts: Artifacts = Artifacts()
     enqueue: tuple[dict[str, Scalar], ...] = Field(default=(), strict=False)
 
     @field_validator("name")
@@ -116,6 +138,25 @@ class StudySpec(_Table):
         if not _NAME.fullmatch(name):  # Kubernetes names a study's objects after it
             raise ValueError(f"{name!r} is not lower-case letters, digits and dashes, at most 63")
         return name
+
+    @field_validator("search_space")
+    @classmethod
+    def _conditions(cls, space: dict[str, Parameter]) -> dict[str, Parameter]:
+        if problem := conditions_problem(space):
+            raise ValueError(problem)
+        return space
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What trials are scored by; empty for a function that does not name it."""
+        if self.metric is None:
+            return ()
+        return (self.metric,) if isinstance(self.metric, str) else self.metric
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Which way is better, for each metric."""
+        return (self.direction,) if isinstance(self.direction, str) else self.direction
 
     @property
     def file(self) -> Path:
@@ -156,6 +197,11 @@ def read_spec(job: str | Path) -> StudySpec:
         spec = StudySpec.model_validate({**table, "folder": folder})
     except ValidationError as error:
         raise SpecError(f"{file}: {_one_line(error, table)}") from error
+    if spec.metric is not None and len(spec.metrics) != len(spec.directions):
+        raise spec.error(
+            "direction",
+            f"{len(spec.directions)} for {len(spec.metrics)} metrics; give one for each",
+        )
     if spec.budget.trials is None and spec.budget.timeout is None:
         raise spec.error("budget", "neither trials nor timeout given; the study would never end")
     return spec
@@ -226,6 +272,8 @@ def _keys_at(parents: tuple[str, ...], table: Mapping[str, Any]) -> list[str]:
             return _keys(Budget)
         case ("data",):
             return _keys(Data)
+        case ("artifacts",):
+            return _keys(Artifacts)
         case ("search_space", name):
             return _keys(KINDS[table["search_space"][name]["type"]])
         case _:

@@ -14,12 +14,14 @@ import optuna
 from optuna.trial import TrialState
 
 from hpo_job import attributes, metrics, objectives, provenance
+from hpo_job import data as rooms
 from hpo_job import storage as storages
 from hpo_job.components import make_pruner, make_sampler
-from hpo_job.data import LabelledFiles, fingerprint, listing, read_image_folder
+from hpo_job.data import Labelled, fingerprint, listing
 from hpo_job.errors import DataError, SpecError, StudyError, unknown
 from hpo_job.fetch import with_data
 from hpo_job.metrics import METRICS, Metric
+from hpo_job.phases import PhasePruner
 from hpo_job.search_space import Scalar
 from hpo_job.spec import Budget, StudySpec, restore
 from hpo_job.storage import Storage
@@ -34,39 +36,44 @@ class Checked:
 
     spec: StudySpec
     weights: Path
-    metric: Metric | None
-    data: LabelledFiles | None
-    baseline: float | None
+    metrics: tuple[Metric, ...]
+    data: Labelled | None
+    baselines: tuple[float | None, ...]
+
+    @property
+    def baseline(self) -> float | list[float | None] | None:
+        """As it is stored: of several metrics a list, in their order."""
+        if not any(baseline is not None for baseline in self.baselines):
+            return None
+        return self.baselines[0] if len(self.baselines) == 1 else list(self.baselines)
 
 
-def check(spec: StudySpec, weights: Path) -> Checked:
+def check(spec: StudySpec, weights: Path, cache: Path | None = None) -> Checked:
     """Look up everything that ``spec`` names.
 
     weights: the local folder of pre-trained weights.
+    cache: where data that is behind a URL is kept.
 
     Raises SpecError or DataError for what no trial could mend. Writes nothing, except weights
     and data that have to be downloaded.
     """
-    metric = check_spec(spec)
-    spec = with_data(spec)
+    scored = check_spec(spec)
+    spec = with_data(spec, cache)
     data = _data(spec)
     objectives.check(spec, weights)
-    baseline = None
-    if data and metric:
-        targets = data.targets
-        baseline = metrics.baseline(metric, targets[data.train], targets[data.valid])
-    return Checked(spec, weights, metric, data, baseline)
+    baselines = tuple(_baseline(metric, data) for metric in scored)
+    return Checked(spec, weights, scored, data, baselines)
 
 
-def check_spec(spec: StudySpec) -> Metric | None:
-    """Look up what can be looked up without data and weights: the metric, where there is one.
+def check_spec(spec: StudySpec) -> tuple[Metric, ...]:
+    """Look up what can be looked up without data and weights: the metrics that are known.
 
     Raises SpecError.
     """
     objectives.require_known(spec)
     make_sampler(spec)
     make_pruner(spec)
-    return _metric(spec)
+    return _metrics(spec)
 
 
 def join(
@@ -100,9 +107,9 @@ def create(checked: Checked, storage: Storage) -> optuna.Study:
         storage.alone(spec.name, lambda: _store(checked, origin, storage))
     study = load(spec.name, storage)
     _require_same(study, checked)
-    if study.user_attrs[attributes.SPEC]["budget"] != spec.stored()["budget"]:
+    if study.user_attrs[attributes.SPEC] != spec.stored():
         study.set_user_attr(attributes.SPEC, spec.stored())
-    study.pruner = make_pruner(spec)
+    study.pruner = PhasePruner(lambda: make_pruner(spec), storage.optuna)
     return study
 
 
@@ -143,14 +150,19 @@ def enqueue(study: optuna.Study, storage: Storage, parameters: Mapping[str, Scal
 
 
 def difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The keys in which two stored specs differ, budgets aside: ``key: stored, now``."""
+    """The keys in which two stored specs differ, but for what may: ``key: stored, now``."""
     before, after = dict(_flat(stored)), dict(_flat(now))
     return [
         f"{key}: {before.get(key, 'nothing')!r} in the study, {after.get(key, 'nothing')!r} now"
         for key in sorted({*before, *after})
         # as JSON: Python holds 1 and true equal
-        if not key.startswith("budget.") and dumps(before.get(key)) != dumps(after.get(key))
+        if not _may_change(key) and dumps(before.get(key)) != dumps(after.get(key))
     ]
+
+
+def _may_change(key: str) -> bool:
+    """Whether a running study may be given another value; repeats are part of what a value is."""
+    return key.startswith(("budget.", "artifacts.")) and key != "budget.repeats"
 
 
 def _find(name: str, storage: Storage) -> optuna.Study | None:
@@ -167,7 +179,7 @@ def _needs_creating(checked: Checked, storage: Storage) -> bool:
         return True
     return (
         attributes.SPEC not in study.user_attrs
-        and [way.name.lower() for way in study.directions] == [checked.spec.direction]
+        and tuple(way.name.lower() for way in study.directions) == checked.spec.directions
         and all(trial.state == TrialState.WAITING for trial in study.get_trials(deepcopy=False))
     )
 
@@ -179,14 +191,17 @@ def _store(checked: Checked, origin: dict[str, Any], storage: Storage) -> None:
     study = optuna.create_study(
         study_name=checked.spec.name,
         storage=storage.optuna,
-        direction=checked.spec.direction,
+        directions=checked.spec.directions,
         load_if_exists=True,
     )
     study.set_user_attr(attributes.PROVENANCE, origin)
     if checked.baseline is not None:
         study.set_user_attr(attributes.BASELINE, checked.baseline)
+    if len(checked.spec.metrics) > 1:
+        study.set_metric_names(list(checked.spec.metrics))
     for parameters in checked.spec.enqueue:
-        study.enqueue_trial(parameters, skip_if_exists=True)
+        if not objectives.asks_lr_find(parameters):  # the others wait for what it finds
+            study.enqueue_trial(parameters, skip_if_exists=True)
     study.set_user_attr(attributes.SPEC, checked.spec.stored())
 
 
@@ -248,38 +263,58 @@ def _objective_sha256(spec: StudySpec) -> str | None:
     return hashlib.sha256(source.read_bytes()).hexdigest() if source else None
 
 
-def _metric(spec: StudySpec) -> Metric | None:
-    if spec.metric is None:
-        if not objectives.is_function(spec):
-            raise spec.error("metric", f"missing; known: {', '.join(METRICS)}")
-        return None
-    if spec.metric not in METRICS:
-        if objectives.is_function(spec):
-            return None  # a name for what the function returns
-        raise spec.error("metric", unknown("metric", spec.metric, METRICS))
-    metric = METRICS[spec.metric]
-    if metric.direction != spec.direction:
+def _metrics(spec: StudySpec) -> tuple[Metric, ...]:
+    """The metrics that trials are scored by; none where a function returns values of its own."""
+    names, function = spec.metrics, objectives.is_function(spec)
+    if not names and not function:
+        raise spec.error("metric", f"missing; known: {', '.join(METRICS)}")
+    if len(set(names)) < len(names):
+        raise spec.error("metric", "one is named twice")
+    found = tuple(
+        _metric(spec, name, way)
+        for name, way in zip(names, spec.directions, strict=False)
+        if name in METRICS or not function
+    )
+    if not function and all(metric.name == attributes.EXECUTE_TIME for metric in found):
+        raise spec.error("metric", "execute_time says nothing of the predictions; add another")
+    return found if len(found) == len(names) else ()
+
+
+def _metric(spec: StudySpec, name: str, direction: str) -> Metric:
+    if name not in (*METRICS, attributes.EXECUTE_TIME):
+        known = [*METRICS, attributes.EXECUTE_TIME]
+        raise spec.error("metric", unknown("metric", name, known))
+    metric = METRICS.get(name, TIMED)
+    if metric.direction != direction:
         raise spec.error("direction", f"{metric.name} is better the {_WAY[metric.direction]}")
     return metric
+
+
+def _untimed(targets: object, predictions: object) -> float:
+    raise TypeError("execute_time is measured, not computed of predictions")
+
+
+# Seconds for one pass over the validation set, as one metric among several
+TIMED = Metric(attributes.EXECUTE_TIME, "minimize", _untimed)
+
+
+def _baseline(metric: Metric, data: Labelled | None) -> float | None:
+    if data is None or metric is TIMED:
+        return None
+    return metrics.baseline(metric, data.targets[data.train], data.targets[data.valid])
 
 
 _WAY = {"maximize": "higher: maximize", "minimize": "lower: minimize"}
 
 
-def _data(spec: StudySpec) -> LabelledFiles | None:
-    if spec.data is None or spec.data_path is None:
-        if not objectives.is_function(spec):
-            raise spec.error("data", f"missing; {spec.objective} needs [data] path")
-        return None
-    if objectives.is_function(spec):
+def _data(spec: StudySpec) -> Labelled | None:
+    if not objectives.is_function(spec):
+        return rooms.read(spec, objectives.layout(spec), objectives.task(spec) == "regression")
+    if spec.data and spec.data_path:
+        rooms.require_keys(spec, spec.data, None)
         if not spec.data_path.exists():
             raise spec.error("data.path", f"{spec.data_path} does not exist")
-        return None
-    seed = spec.seed if spec.data.seed is None else spec.data.seed
-    try:
-        return read_image_folder(spec.data_path, spec.data.valid_pct, seed)
-    except DataError as error:
-        raise DataError(f"{spec.file}: data.path: {error}") from error
+    return None
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
+from hpo_job.data import Layout
+from hpo_job.metrics import Task
 
-class ImageClassification(BaseModel):
-    """The parameters of the objective ``image_classification``.
+
+class Parameters(BaseModel):
+    """The parameters of an objective; ``layout`` and ``task`` say what data it is for.
 
     Strict: a bool is not a number and a string is not either; an int does for a float.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    layout: ClassVar[Layout] = "images"
+    task: ClassVar[Task] = "classification"
+    learning_rates: ClassVar[tuple[str, ...]] = ()  # those that the finder can suggest
+
+    batch_size: int = Field(32, ge=2, description="Items a training step sees.")
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
+        "auto", description="What the model computes in; auto: half precision where it is quick."
+    )
+
+
+class ImageClassification(Parameters):
+    """The parameters of the objective ``image_classification``."""
+
+    learning_rates: ClassVar[tuple[str, ...]] = ("learning_rate", "unfrozen_learning_rate")
 
     model: str = Field("resnet18", description="Name of a torchvision or timm model.")
     pre_trained: bool = Field(
         True, description="Start from ImageNet weights, the body frozen, rather than at random."
     )
-    batch_size: int = Field(32, ge=2, description="Images a training step sees.")
     image_size: int = Field(128, ge=32, description="Side of the square image, in pixels.")
     epochs: int = Field(1, ge=1, description="Epochs of the first phase.")
     learning_rate: float = Field(
@@ -29,3 +47,25 @@ class ImageClassification(BaseModel):
     unfrozen_learning_rate: float = Field(
         1e-4, gt=0, description="Highest learning rate of the second phase's one-cycle."
     )
+    balance: Literal["none", "class_weights", "sampler"] = Field(
+        "none", description="Make rare classes count as much: by their weight, or drawn as often."
+    )
+    channels_last: bool = Field(
+        True, description="Keep images in the memory format that convolutions are quickest in."
+    )
+    apply_tfms: bool = Field(
+        False, description="Change training images at random: fastai's aug_transforms."
+    )
+    mult: float = Field(
+        1.0, ge=0, le=1, description="Multiplies max_rotate, max_lighting and max_warp."
+    )
+    do_flip: bool = Field(True, description="Mirror half of the images.")
+    flip_vert: bool = Field(False, description="Also upside down, and turned by 90 degrees.")
+    max_rotate: float = Field(10.0, ge=0, le=180, description="Degrees to turn by, at most.")
+    max_zoom: float = Field(
+        1.1, gt=0, le=10, description="Enlarge up to so many times; below 1, shrink."
+    )
+    max_lighting: float = Field(
+        0.2, ge=0, lt=1, description="Change of brightness and contrast, at most."
+    )
+    max_warp: float = Field(0.2, ge=0, le=1, description="Change of perspective, at most.")
