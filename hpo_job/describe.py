@@ -46,12 +46,9 @@ def _component(component: Component) -> str:
 
 
 def _data(checked: Checked) -> Iterator[str]:
-    data = checked.data
-    assert data is not None
-    yield f"data          {data.root}: {len(data.files)} images in {len(data.classes)} classes"
-    for name, count in data.counts.items():
-        yield f"              {count:>7}  {count / len(data.files):>4.0%}  {name}"
-    yield f"validation    {len(data.valid)} images, the same in every trial"
+    assert checked.data is not None
+    for heading, text in checked.data.described():
+        yield f"{heading:<13} {text}"
 
 
 def _space(checked: Checked) -> Iterator[str]:

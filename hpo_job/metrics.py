@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Direction = Literal["maximize", "minimize"]
-Targets = NDArray[np.int64]
+Task = Literal["classification", "regression"]
+Targets = NDArray[np.int64] | NDArray[np.float64]
 Probabilities = NDArray[np.float64]
 
 
@@ -58,7 +59,7 @@ def baseline(metric: Metric, train: Targets, valid: Targets) -> float:
     nothing, however good the number looks on unbalanced data.
     """
     classes = int(max(train.max(), valid.max())) + 1
-    answer = np.bincount(train, minlength=classes).argmax()
+    answer = np.bincount(train.astype(np.int64), minlength=classes).argmax()
     probabilities = np.zeros((len(valid), classes))
     probabilities[:, answer] = 1.0
     return metric.score(valid, probabilities)

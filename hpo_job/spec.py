@@ -50,11 +50,20 @@ class Budget(_Table):
 
 
 class Data(_Table):
-    """Where the data lies, relative to the job folder, and how its validation set is drawn."""
+    """Where the data lies, relative to the job folder, and how its validation set is drawn.
+
+    Of tables also the columns: ``label`` is to be predicted, from ``features`` or from ``text``;
+    rows with the same ``group`` are in the same part. ``sample``: so many rows, drawn once.
+    """
 
     path: str = Field(min_length=1)
     valid_pct: float = Field(default=0.2, gt=0, lt=1)
     seed: int | None = Field(default=None, ge=0, lt=2**32)
+    label: str | None = Field(default=None, min_length=1)
+    text: str | None = Field(default=None, min_length=1)
+    features: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
+    group: str | None = Field(default=None, min_length=1)
+    sample: int | None = Field(default=None, ge=2)
 
 
 class Component(BaseModel):

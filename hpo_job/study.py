@@ -14,9 +14,10 @@ import optuna
 from optuna.trial import TrialState
 
 from hpo_job import attributes, metrics, objectives, provenance
+from hpo_job import data as rooms
 from hpo_job import storage as storages
 from hpo_job.components import make_pruner, make_sampler
-from hpo_job.data import LabelledFiles, fingerprint, listing, read_image_folder
+from hpo_job.data import Labelled, fingerprint, listing
 from hpo_job.errors import DataError, SpecError, StudyError, unknown
 from hpo_job.metrics import METRICS, Metric
 from hpo_job.search_space import Scalar
@@ -34,7 +35,7 @@ class Checked:
     spec: StudySpec
     weights: Path
     metric: Metric | None
-    data: LabelledFiles | None
+    data: Labelled | None
     baseline: float | None
 
 
@@ -256,20 +257,14 @@ def _metric(spec: StudySpec) -> Metric | None:
 _WAY = {"maximize": "higher: maximize", "minimize": "lower: minimize"}
 
 
-def _data(spec: StudySpec) -> LabelledFiles | None:
-    if spec.data is None or spec.data_path is None:
-        if not objectives.is_function(spec):
-            raise spec.error("data", f"missing; {spec.objective} needs [data] path")
-        return None
-    if objectives.is_function(spec):
+def _data(spec: StudySpec) -> Labelled | None:
+    if not objectives.is_function(spec):
+        return rooms.read(spec, objectives.layout(spec), objectives.task(spec) == "regression")
+    if spec.data and spec.data_path:
+        rooms.require_keys(spec, spec.data, None)
         if not spec.data_path.exists():
             raise spec.error("data.path", f"{spec.data_path} does not exist")
-        return None
-    seed = spec.seed if spec.data.seed is None else spec.data.seed
-    try:
-        return read_image_folder(spec.data_path, spec.data.valid_pct, seed)
-    except DataError as error:
-        raise DataError(f"{spec.file}: data.path: {error}") from error
+    return None
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -58,7 +58,7 @@ def test_every_key_is_read(job: Job) -> None:
         "trials": 20, "timeout": 5400.0, "failures": 5, "retries": 1,
     }  # fmt: skip
     assert spec.data is not None
-    assert spec.data.model_dump() == {"path": "data", "valid_pct": 0.4, "seed": 3}
+    assert spec.data.model_dump(exclude_none=True) == {"path": "data", "valid_pct": 0.4, "seed": 3}
     assert (spec.sampler.name, spec.sampler.options) == ("CmaEsSampler", {"n_startup_trials": 4})
     assert (spec.pruner.name, spec.pruner.options) == ("MedianPruner", {"n_warmup_steps": 2})
     assert list(spec.search_space) == ["rate", "fixed"]

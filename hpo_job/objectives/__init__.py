@@ -12,23 +12,35 @@ from pathlib import Path
 from types import ModuleType
 
 import optuna
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from hpo_job import search_space
+from hpo_job.data import Layout
 from hpo_job.errors import SpecError, unknown
+from hpo_job.metrics import Task
 from hpo_job.objectives.context import Context
-from hpo_job.objectives.parameters import ImageClassification
+from hpo_job.objectives.parameters import ImageClassification, Parameters
 from hpo_job.search_space import Scalar, Searched
 from hpo_job.spec import StudySpec
 
 Train = Callable[[optuna.Trial, Context], float]
 # Each shipped objective is the module of its name, and declares the parameters it knows.
-SHIPPED: dict[str, type[BaseModel]] = {"image_classification": ImageClassification}
+SHIPPED: dict[str, type[Parameters]] = {"image_classification": ImageClassification}
 
 
 def is_function(spec: StudySpec) -> bool:
     """Whether the objective is a function of the user's own, named as ``file.py:function``."""
     return ":" in spec.objective
+
+
+def layout(spec: StudySpec) -> Layout:
+    """What a shipped objective learns from."""
+    return SHIPPED[spec.objective].layout
+
+
+def task(spec: StudySpec) -> Task:
+    """What a shipped objective predicts: classes or numbers."""
+    return SHIPPED[spec.objective].task
 
 
 def defaults(spec: StudySpec) -> dict[str, object]:
@@ -107,7 +119,7 @@ def _check_parameters(spec: StudySpec) -> None:
 
 
 def _check_value(
-    spec: StudySpec, key: str, known: type[BaseModel], name: str, value: Scalar
+    spec: StudySpec, key: str, known: type[Parameters], name: str, value: Scalar
 ) -> None:
     try:
         known.model_validate({name: value})

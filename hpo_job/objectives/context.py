@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 
-from hpo_job.data import LabelledFiles
+from hpo_job.data import Labelled
 from hpo_job.metrics import Metric
 
 
@@ -20,7 +20,7 @@ class Context:
     params: the value of every parameter in ``[search_space]``, suggested or fixed, over the
         objective's defaults; empty for a function that suggests for itself.
     path: the data, ``[data] path`` resolved against the job folder, or None.
-    data: the labelled files and their split, for the shipped objectives, or None.
+    data: the labelled files or rows and their split, for the shipped objectives, or None.
     metric: how the study is scored, or None where the objective returns its own value.
     seed: for everything random in training; the same in every trial of a study.
     threads: CPU threads this worker may use.
@@ -33,7 +33,7 @@ class Context:
     seed: int
     threads: int
     weights: Path
-    data: LabelledFiles | None = None
+    data: Labelled | None = None
     metric: Metric | None = None
     _step: int = field(default=0, init=False)
 

@@ -79,7 +79,7 @@ def _start_afresh(context: Context) -> None:
 def _load(context: Context, parameters: ImageClassification) -> DataLoaders:
     """The loaders over the study's split; the validation items stay in its order."""
     data = context.data
-    assert data is not None
+    assert isinstance(data, LabelledFiles)
     # fastai leaves out the last, smaller batch: of few items nothing would be left.
     batch_size = min(parameters.batch_size, len(data.train))
     processes = min(context.threads, LOADER_PROCESSES) if context.device == "cuda" else 0

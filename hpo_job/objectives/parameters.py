@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict, Field
 
+from hpo_job.data import Layout
+from hpo_job.metrics import Task
 
-class ImageClassification(BaseModel):
-    """The parameters of the objective ``image_classification``.
+
+class Parameters(BaseModel):
+    """The parameters of an objective; ``layout`` and ``task`` say what data it is for.
 
     Strict: a bool is not a number and a string is not either; an int does for a float.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    layout: ClassVar[Layout] = "images"
+    task: ClassVar[Task] = "classification"
+
+
+class ImageClassification(Parameters):
+    """The parameters of the objective ``image_classification``."""
 
     model: str = Field("resnet18", description="Name of a torchvision or timm model.")
     pre_trained: bool = Field(

@@ -1,0 +1,114 @@
+"""The columns of a table file: CSV, gzipped CSV or Parquet, read as far as a study needs them."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpo_job.errors import DataError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CSV, PARQUET = (".csv", ".csv.gz"), (".parquet",)
+# What pandas takes for a missing value
+MISSING = [
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+]  # fmt: skip
+_SUFFIXES = ", ".join((*CSV, *PARQUET))
+
+
+def names(file: Path) -> tuple[str, ...]:
+    """The names of the table's columns, in its order; those without a name are left out.
+
+    Raises DataError, its text beginning with the file, where there is no such table.
+    """
+    if file.is_dir():
+        raise DataError(f"{file}: a folder; expected a table in one file ({_SUFFIXES})")
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; [data] path must be a table ({_SUFFIXES})")
+    if not file.name.lower().endswith((*CSV, *PARQUET)):
+        raise DataError(f"{file}: not a table that can be read; expected {_SUFFIXES}")
+    if file.name.lower().endswith(PARQUET):
+        return tuple(name for name in _parquet_columns(file) if not name.startswith("__index_"))
+    # Two lines, for pandas would take what the second has too much of for the rows' names.
+    first = _csv(file, header=None, nrows=2, dtype="str", keep_default_na=False).iloc[0]
+    named = [name for name in first if name]  # one without a name is a row number, as a rule
+    for name in named:
+        if named.count(name) > 1:
+            raise DataError(f"{file}: two columns are called {name!r}; rename one")
+    return tuple(named)
+
+
+def read(file: Path, columns: Sequence[str], verbatim: Collection[str]) -> pd.DataFrame:
+    """The given ``columns`` of a table, with rows numbered from 0.
+
+    Those that are ``verbatim`` are text, as written, and missing only where nothing is written:
+    a class may be called NA, or 007. In the others pandas tells numbers, text and what is missing.
+    """
+    if file.name.lower().endswith(PARQUET):
+        from pyarrow import parquet
+
+        try:
+            # metadata: pandas would make the rows' names of a column that it wrote as such
+            table = parquet.read_table(file, columns=list(columns))
+            frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+        except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+            raise _unreadable(file, "Parquet", error) from error
+        for name in verbatim:
+            present = frame[name].notna()
+            frame[name] = frame[name].astype(object).where(present, "").map(str)
+        return frame[list(columns)]
+    frame = _csv(
+        file,
+        dtype=dict.fromkeys(verbatim, "str"),
+        keep_default_na=False,
+        na_values={name: MISSING for name in columns if name not in verbatim},
+    )
+    for name in verbatim:
+        frame[name] = frame[name].fillna("")  # of a line that is too short
+    return frame[list(columns)]
+
+
+def require(file: Path, key: str, column: str, known: Sequence[str]) -> None:
+    """Raise DataError, naming the nearest column, where the table has no such ``column``."""
+    if column not in known:
+        raise DataError(f"data.{key}: {file}: {unknown('column', column, known)}")
+
+
+def _csv(file: Path, **options: object) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # it would lose data
+            # low_memory: pandas would guess a column's type anew for every part of the file.
+            frame: pd.DataFrame = pd.read_csv(  # type: ignore[call-overload]
+                file, low_memory=False, encoding="utf-8", **options
+            )
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{file}: empty; expected a first line that names the columns") from error
+    except (ValueError, OSError, EOFError, zlib.error, pd.errors.ParserWarning) as error:
+        raise _unreadable(file, "CSV", error) from error
+    return frame
+
+
+def _parquet_columns(file: Path) -> list[str]:
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise DataError(
+            f"{file}: Parquet needs pyarrow: pip install 'hpo-job[parquet]' (or pyarrow)"
+        ) from error
+    try:
+        return list(parquet.read_schema(file).names)
+    except (OSError, ValueError) as error:
+        raise _unreadable(file, "Parquet", error) from error
+
+
+def _unreadable(file: Path, kind: str, error: BaseException) -> DataError:
+    return DataError(f"{file}: not a readable {kind} file: {' '.join(str(error).split())}")
