@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,6 +14,31 @@ from fastai.torch_core import TensorCategory
 from numpy.typing import NDArray
 
 from hpo_job.objectives.tokens import UNKNOWN, Corpus
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How texts are read: what has to be known to read new ones.
+
+    vocabulary: the token of each number; classes: the class of each number.
+    column: the column of a table that holds the texts.
+    bptt: tokens that a model reads at a time; longest: that it reads of a text, from its beginning.
+    """
+
+    vocabulary: list[str]
+    classes: tuple[str, ...]
+    column: str
+    bptt: int
+    longest: int
+
+    def stored(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def restored(cls, stored: dict[str, Any]) -> Self:
+        """What `stored` gave."""
+        return cls(**{**stored, "classes": tuple(stored["classes"])})
 
 
 @dataclass(frozen=True)
@@ -44,11 +71,14 @@ class Texts:
         return [int(length) for length in np.minimum(whole, self.longest)]
 
 
-class _Stream:
-    """The texts as items of a language model."""
+Items = tuple[Texts, NDArray[np.int64]]  # texts, and the class number of each
 
-    def __init__(self, texts: Texts) -> None:
-        self.texts = texts
+
+class _Stream:
+    """The texts as items of a language model; the loaders have its attributes as well."""
+
+    def __init__(self, texts: Texts, reader: Reader) -> None:
+        self.texts, self.vocab = texts, reader.vocabulary  # fastai's name
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -58,10 +88,11 @@ class _Stream:
 
 
 class _Labelled:
-    """The texts as items of a classifier; without ``targets`` all of class 0."""
+    """The texts as items of a classifier; the loaders have its attributes as well."""
 
-    def __init__(self, texts: Texts, targets: NDArray[np.int64]) -> None:
-        self.texts, self.targets = texts, targets
+    def __init__(self, items: Items, reader: Reader) -> None:
+        self.texts, self.targets = items
+        self.reader = reader
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -69,44 +100,72 @@ class _Labelled:
     def __getitem__(self, item: int) -> tuple[TensorText, TensorCategory]:
         return TensorText(self.texts[item]), TensorCategory(int(self.targets[item]))
 
+    def new_empty(self) -> _Labelled:
+        """How texts are read, without any; a learner's export holds it."""
+        texts = replace(self.texts, corpus=Corpus.empty(), rows=self.texts.rows[:0])
+        return _Labelled((texts, self.targets[:0]), self.reader)
+
+
+class _Balanced(SortedDL):  # type: ignore[misc]  # fastai is untyped
+    """Draws texts of every class as often, with replacement; in batches of like length."""
+
+    def shuffle_fn(self, idxs: object) -> Iterator[int]:
+        """As many positions as make whole batches."""
+        targets = self.dataset.targets
+        share = 1 / np.bincount(targets)[targets]
+        count = len(targets) // self.bs * self.bs
+        drawn = np.random.choice(len(targets), count, p=share / share.sum())
+        by_length = drawn[np.argsort(-np.array(self.res)[drawn], kind="stable")]
+        batches = np.random.permutation(by_length.reshape(-1, self.bs))
+        return iter(batches.ravel())
+
 
 def language_loaders(
-    train: Texts, valid: Texts, batch_size: int, bptt: int, device: torch.device
+    train: Texts, valid: Texts, reader: Reader, batch_size: int, device: torch.device
 ) -> DataLoaders:
     """Batches of ``batch_size`` streams of ``bptt`` tokens; texts are shuffled each epoch."""
 
     def loader(texts: Texts, shuffle: bool) -> LMDataLoader:
         lengths = texts.lengths
         # of few tokens, no stream would be left
-        streams = max(1, min(batch_size, (sum(lengths) - 1) // bptt))
+        streams = max(1, min(batch_size, (sum(lengths) - 1) // reader.bptt))
         return LMDataLoader(
-            _Stream(texts), lens=lengths, bs=streams, seq_len=bptt, shuffle=shuffle, device=device
+            _Stream(texts, reader),
+            lens=lengths,
+            bs=streams,
+            seq_len=reader.bptt,
+            shuffle=shuffle,
+            device=device,
         )
 
     return DataLoaders(loader(train, True), loader(valid, False), device=device)
 
 
 def classifier_loaders(
-    train: tuple[Texts, NDArray[np.int64]],
-    valid: tuple[Texts, NDArray[np.int64]],
+    train: Items,
+    valid: Items,
+    reader: Reader,
     batch_size: int,
-    bptt: int,
     device: torch.device,
+    *,
+    balanced: bool = False,
 ) -> DataLoaders:
     """Batches of texts of like length, each padded to a multiple of ``bptt`` tokens.
 
-    train, valid: the texts, and the class number of each.
+    balanced: whether training texts of every class are drawn as often.
     """
 
-    def loader(texts: Texts, targets: NDArray[np.int64], training: bool) -> SortedDL:
-        return SortedDL(
-            _Labelled(texts, targets),
-            res=texts.lengths,
-            bs=min(batch_size, len(texts)),
+    def loader(items: Items, training: bool) -> SortedDL:
+        kind = _Balanced if training and balanced else SortedDL
+        return kind(
+            _Labelled(items, reader),
+            res=items[0].lengths,
+            bs=min(batch_size, len(items[0])),
             shuffle=training,
             drop_last=training,  # batch norm cannot train on a batch of one
-            before_batch=Pad_Chunk(seq_len=bptt),
+            num_workers=0,
+            before_batch=Pad_Chunk(seq_len=reader.bptt),
             device=device,
         )
 
-    return DataLoaders(loader(*train, True), loader(*valid, False), device=device)
+    return DataLoaders(loader(train, True), loader(valid, False), device=device)

@@ -43,6 +43,12 @@ class Corpus:
     vocab: tuple[str, ...]
     counts: NDArray[np.int64]
 
+    @classmethod
+    def empty(cls) -> Corpus:
+        """No texts."""
+        none = np.zeros(0, dtype=np.int64)
+        return cls(none.astype(np.int32), np.zeros(1, dtype=np.int64), (), none)
+
     def vocabulary(self, max_vocab: int, min_freq: int) -> list[str]:
         """The ``max_vocab`` most frequent tokens, of those seen ``min_freq`` times or more.
 
