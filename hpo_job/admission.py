@@ -160,7 +160,7 @@ def _fail_lost(study: optuna.Study, storage: Storage) -> None:
     stale = set(storage.stale_trial_ids(storage.study_id(study.study_name)))
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         number = trial_id(study, trial.number, storage)
-        if number not in stale and not _died_here(trial):
+        if number not in stale and not is_gone(trial.user_attrs.get(attributes.WORKER)):
             continue
         try:
             storage.optuna.set_trial_user_attr(number, attributes.REASON, attributes.LOST)
@@ -169,13 +169,12 @@ def _fail_lost(study: optuna.Study, storage: Storage) -> None:
             continue  # it came back in the very last moment, and counts
 
 
-def _died_here(trial: FrozenTrial) -> bool:
-    """Whether the trial's worker ran on this machine and is gone: no need to wait the grace out.
+def is_gone(worker: object) -> bool:
+    """Whether a worker, named as in `identity`, ran on this machine and runs no more.
 
-    A trial under this very process's name was left by an earlier process of the same number,
-    since a worker that asks for a trial has none.
+    Then there is no need to wait the grace out. This very process's name was left by an earlier
+    process of the same number, since a worker that asks for a trial has none.
     """
-    worker = trial.user_attrs.get(attributes.WORKER)
     if not isinstance(worker, dict) or worker.get("host") != _host():
         return False
     return worker.get("pid") == os.getpid() or not _alive(int(worker.get("pid", 0)))

@@ -6,8 +6,9 @@ Seconds unless the name says otherwise.
 
 # Of a study
 SPEC = "spec"
-BASELINE = "baseline"
+BASELINE = "baseline"  # a number; a list of them, one for each metric, with several objectives
 PROVENANCE = "provenance"
+LR_FIND = "lr_find"  # what the learning-rate finder found, by parameter
 
 # Of a trial, written by the worker
 WORKER = "worker"
@@ -15,12 +16,58 @@ DRAW = "draw"
 REASON = "fail_reason"  # one of those below, "error" or "out_of_memory"
 ERROR = "error"
 RETRY_OF = "retry_of"
+PHASES = "phases"  # the phases it went through: name, first step, metric, direction
+REPEAT_VALUES = "repeat_values"  # the value with each seed
+REPEAT_STD = "repeat_std"  # their standard deviation
+ARTIFACT = "artifact_id"  # the kept model, in the study's artifact store
 
-# Of a trial, written by its objective
-DATA_TIME = "data_time"
-TRAIN_TIME = "train_time"
-EXECUTE_TIME = "execute_time"
+# Where a trial's time went: all of it measured anew by each trial, written however it ends
+DATA_TIME = "data_time"  # making the loaders
+LR_FIND_TIME = "lr_find_time"  # the learning-rate finder, in the trial that runs its suggestion
+TRAIN_TIME = "train_time"  # all fits, their validation passes included
+EPOCH_TIMES = "epoch_times"  # a list: each epoch, its validation pass included
+VALIDATION_TIME = "validation_time"  # the validation passes after the epochs
+EXECUTE_TIME = "execute_time"  # one pass over the validation set, warmed up, device synchronised
+ITEM_TIME_MS = "item_time_ms"  # milliseconds of that pass for each item
+STORAGE_TIME = "storage_time"  # waiting for the study's storage, until the result is recorded
+TOTAL_TIME = "total_time"  # from the question for a trial to its result
+PEAK_GPU_MEMORY_MIB = "peak_gpu_memory_mib"
+TIMES = (
+    DATA_TIME,
+    LR_FIND_TIME,
+    TRAIN_TIME,
+    EPOCH_TIMES,
+    VALIDATION_TIME,
+    EXECUTE_TIME,
+    ITEM_TIME_MS,
+    STORAGE_TIME,
+    TOTAL_TIME,
+    PEAK_GPU_MEMORY_MIB,
+)
+
+# Where a trial ran
+DEVICE_NAME = "device_name"
+HOST = "host"
+POD = "pod"
+IMAGE = "image"
 
 # Why a trial failed though its objective is not to blame: its parameters are run again
 INTERRUPTED, PREEMPTED, LOST = "interrupted", "preempted", "lost"
 RETRIED = frozenset({INTERRUPTED, PREEMPTED, LOST})
+
+
+def train_time(phase: str) -> str:
+    """The attribute that holds the seconds of the fits of one phase."""
+    return f"{TRAIN_TIME}_{phase}"
+
+
+def is_measured(name: str) -> bool:
+    """Whether a trial measures this attribute itself, so that what was copied in means nothing.
+
+    Not so the finder's time: it ran before the trial did.
+    """
+    if name == LR_FIND_TIME:
+        return False
+    return name in (*TIMES, PHASES, REPEAT_VALUES, REPEAT_STD, ARTIFACT) or name.startswith(
+        f"{TRAIN_TIME}_"
+    )

@@ -6,28 +6,23 @@ needs when it runs.
 
 from __future__ import annotations
 
-import functools
 import shutil
 import sys
-import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import click
 
 from hpo_job import __version__
+from hpo_job.cli_common import PROMPT, job_argument, storage_option, study_argument
+from hpo_job.cli_common import loaded as _loaded
+from hpo_job.cli_common import log as _log
+from hpo_job.cli_common import url_of as _url
+from hpo_job.cli_common import warn as _warn
 from hpo_job.cli_data import data
-from hpo_job.errors import HpoJobError, SpecError
+from hpo_job.cli_results import COMMANDS
+from hpo_job.errors import HpoJobError
 from hpo_job.options import F, option
-
-if TYPE_CHECKING:
-    import optuna
-
-    from hpo_job.storage import Storage
-
-PROMPT = 10.0  # seconds that a command which shows something waits for a server
 
 
 class Commands(click.Group):
@@ -41,31 +36,6 @@ class Commands(click.Group):
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(130)  # as a shell expects of Ctrl-C
-
-
-def storage_option(command: F) -> F:
-    """The database of the studies, as the one argument ``storage``: a URL, or None."""
-
-    @option("--storage", metavar="URL", help="Database of the studies.  [default: .hpo/studies.db]")
-    @option(
-        "--storage-file",
-        metavar="FILE",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="File that holds the URL instead, such as a mounted secret.",
-    )
-    @functools.wraps(command)
-    def with_url(
-        *arguments: Any, storage: str | None, storage_file: Path | None, **others: Any
-    ) -> Any:
-        from hpo_job.storage import warning
-        from hpo_job.urls import given
-
-        url = given(storage, storage_file)
-        if url and (line := warning(url)):
-            _warn(line)
-        return command(*arguments, storage=url, **others)
-
-    return cast(F, with_url)
 
 
 weights_option = option(
@@ -84,13 +54,34 @@ grace_option = option(
     show_default=True,
     help="A trial without a sign of life for so long is lost, and run again.",
 )
-threads_option = option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="CPU threads of each worker.  [default: the CPUs, shared out]",
-)
-job_argument = click.argument("job", metavar="JOB")
-study_argument = click.argument("study", metavar="STUDY")
+
+
+def machine_options(command: F) -> F:
+    """What a worker may use of its machine: ``threads``, ``cache`` and ``artifacts``."""
+    for decorate in (
+        option(
+            "--artifacts",
+            metavar="URL",
+            default=".hpo/artifacts",
+            show_default=True,
+            help="Folder, s3://bucket or gs://bucket for the best trials' models.",
+        ),
+        option(
+            "--cache",
+            metavar="DIR",
+            type=click.Path(file_okay=False, path_type=Path),
+            default=Path(".hpo/cache"),
+            show_default=True,
+            help="Folder of what the workers of this machine share, such as tokenised text.",
+        ),
+        option(
+            "--threads",
+            type=click.IntRange(min=1),
+            help="CPU threads of each worker.  [default: the CPUs, shared out]",
+        ),
+    ):
+        command = decorate(command)
+    return command
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -103,7 +94,8 @@ def main() -> None:
     """
 
 
-main.add_command(data)
+for command in (data, *COMMANDS):
+    main.add_command(command)
 
 
 @main.command()
@@ -147,10 +139,17 @@ def create(job: str, storage: str | None, weights: Path) -> None:
 @option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @storage_option
 @weights_option
-@threads_option
+@machine_options
 @grace_option
 def run(
-    job: str, workers: int, storage: str | None, weights: Path, threads: int | None, grace: int
+    job: str,
+    workers: int,
+    storage: str | None,
+    weights: Path,
+    threads: int | None,
+    cache: Path,
+    artifacts: str,
+    grace: int,
 ) -> None:
     """Run a job's study on this machine, and show how it goes.
 
@@ -158,10 +157,12 @@ def run(
     the workers within one batch; a second one does not wait.
     """
     from hpo_job import study as studies
-    from hpo_job.local import Job, cpus, run_workers
+    from hpo_job.local import Job, run_workers
     from hpo_job.progress import Progress
     from hpo_job.spec import read_spec
     from hpo_job.stopping import Stop
+    from hpo_job.threads import cpus
+    from hpo_job.worker import Machine
 
     _log("WARNING")
     spec = read_spec(job)
@@ -174,7 +175,8 @@ def run(
         )
     study, opened = studies.join(checked, _url(storage), grace)
     with opened.reaching():
-        told = Job(spec, _url(storage), weights, grace, threads or max(1, cpus() // workers))
+        machine = Machine(threads or max(1, cpus() // workers), cache, artifacts)
+        told = Job(spec, _url(storage), weights, grace, machine)
         with Progress(study, workers) as progress:
             code = run_workers(told, workers, Stop(), progress.look)
         click.echo("\n".join(progress.summary(_program())))
@@ -185,33 +187,49 @@ def run(
 @job_argument
 @storage_option
 @weights_option
-@threads_option
+@machine_options
 @grace_option
-def worker(job: str, storage: str | None, weights: Path, threads: int | None, grace: int) -> None:
+def worker(
+    job: str,
+    storage: str | None,
+    weights: Path,
+    threads: int | None,
+    cache: Path,
+    artifacts: str,
+    grace: int,
+) -> None:
     """Join a job's study as one worker: what each pod runs.
 
     Creates the study where it does not exist. Exit codes: 0 the budget is used up, 1 too many
     failed trials in a row, 2 what no retry can mend, 130 and 143 after Ctrl-C and SIGTERM.
     """
-    from hpo_job.local import Job, cpus, run_worker
+    from hpo_job.local import Job, run_worker
     from hpo_job.spec import read_spec
     from hpo_job.stopping import Stop
+    from hpo_job.threads import cpus
+    from hpo_job.worker import Machine
 
     _log("INFO")
-    told = Job(read_spec(job), _url(storage), weights, grace, threads or cpus())
+    machine = Machine(threads or cpus(), cache, artifacts)
+    told = Job(read_spec(job), _url(storage), weights, grace, machine)
     sys.exit(run_worker(told, Stop()))
 
 
 @main.command()
 @study_argument
+@option("--watch", is_flag=True, help="Go on showing it until the budget is used up, or Ctrl-C.")
 @storage_option
-def status(study: str, storage: str | None) -> None:
+def status(study: str, watch: bool, storage: str | None) -> None:
     """Show where a study stands, and what runs now."""
     from rich.console import Console
 
     from hpo_job import results
+    from hpo_job.watch import watch as go_on
 
     with _loaded(study, storage) as (found, _):
+        if watch:
+            go_on(found)
+            return
         click.echo(f"study     {found.study_name}")
         click.echo("\n".join(results.overview(found)))
         running = results.table(found, running=True)
@@ -220,126 +238,11 @@ def status(study: str, storage: str | None) -> None:
             Console().print(running)
 
 
-@main.command("results")
-@study_argument
-@option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "csv", "json"]),
-    default="table",
-    show_default=True,
-    help="csv and json have the columns of Optuna's trials_dataframe.",
-)
-@storage_option
-def results_(study: str, format_: str, storage: str | None) -> None:
-    """Print all trials of a study."""
-    from rich.console import Console
-
-    from hpo_job import results
-
-    with _loaded(study, storage) as (found, _):
-        if format_ == "table":
-            Console().print(results.table(found))
-        else:
-            click.echo(results.as_text(found, format_), nl=False)
-
-
-@main.command()
-@study_argument
-@storage_option
-def best(study: str, storage: str | None) -> None:
-    """Print the best parameters as TOML, ready to paste.
-
-    They come as an [[enqueue]] entry, which may stand at the end of any study.toml; its lines,
-    put under [search_space], fix the parameters instead.
-    """
-    from hpo_job import results
-    from hpo_job.errors import StudyError
-
-    with _loaded(study, storage) as (found, _):
-        trial = results.best(found)
-        if trial is None:
-            raise StudyError(f"study {found.study_name!r} has no COMPLETE trial yet")
-        click.echo(results.best_as_toml(found, trial), nl=False)
-
-
-@main.command()
-@study_argument
-@click.argument("parameters", metavar="NAME=VALUE...", nargs=-1, required=True)
-@storage_option
-def enqueue(study: str, parameters: tuple[str, ...], storage: str | None) -> None:
-    """Enqueue parameters for the next free worker.
-
-    Those that are left out are suggested.
-
-    Values are written as in TOML; a plain word needs no quotes: model=resnet18 epochs=3.
-    """
-    from hpo_job import study as studies
-
-    values = dict(map(_assignment, parameters))
-    if len(values) < len(parameters):
-        raise SpecError("enqueue: a parameter is given twice")
-    with _loaded(study, storage) as (found, opened):
-        studies.enqueue(found, opened, values)
-    click.echo(f"enqueued in {study}: {' '.join(parameters)}")
-
-
 def _carries(storage: str | None) -> int | None:
     """How many more workers a server carries; None where there is no server to ask."""
     from hpo_job.storage import carries
 
     return carries(storage) if storage else None
-
-
-def _warn(line: str) -> None:
-    click.echo(f"hpo-job: {line}", err=True)
-
-
-def _url(storage: str | None) -> str:
-    from hpo_job.storage import EMBEDDED
-
-    return storage or EMBEDDED
-
-
-@contextmanager
-def _loaded(study: str, storage: str | None) -> Iterator[tuple[optuna.Study, Storage]]:
-    """An existing study; what its database raises inside becomes a one-line error."""
-    from hpo_job import study as studies
-    from hpo_job.spec import SPEC_FILE, read_spec
-    from hpo_job.storage import Storage
-
-    _log("WARNING")
-    name = read_spec(study).name if (Path(study) / SPEC_FILE).is_file() else study
-    opened = Storage(_url(storage), patience=PROMPT)
-    with opened.reaching():
-        yield studies.load(name, opened), opened
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    """``name=value``, the value as TOML has it, or a plain word."""
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise SpecError(f"enqueue: {text!r} is not name=value")
-    try:
-        return name, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name, value
-
-
-def _log(level: str) -> None:
-    import logging
-
-    import optuna
-
-    class Echo(logging.Handler):
-        """To today's stderr: above the status line where one is shown."""
-
-        def emit(self, record: logging.LogRecord) -> None:
-            click.echo(f"hpo-job: {record.getMessage()}", err=True)
-
-    logging.basicConfig(level=logging.WARNING, handlers=[Echo()])
-    logging.getLogger("hpo_job").setLevel(level)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def _program() -> str:

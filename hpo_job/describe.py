@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from hpo_job import objectives, search_space
+from hpo_job.metrics import ANSWERS
 from hpo_job.results import clock, number
-from hpo_job.spec import Component
+from hpo_job.spec import Component, StudySpec
 from hpo_job.study import Checked
 
 
@@ -16,18 +18,21 @@ def describe(checked: Checked) -> Iterator[str]:
     spec = checked.spec
     yield f"study         {spec.name} ({spec.file})"
     yield f"objective     {spec.objective}"
-    yield f"metric        {spec.metric or 'value'}, {spec.direction}"
+    for name, way in zip_longest(spec.metrics, spec.directions, fillvalue="value"):
+        yield f"metric        {name}, {way}"
     yield f"budget        {_budget(checked)}"
     yield f"sampler       {_component(spec.sampler)}"
-    yield f"pruner        {_component(spec.pruner)}"
+    yield f"pruner        {_pruner(spec)}"
     yield f"seed          {spec.seed}"
     if checked.data:
         yield from _data(checked)
     elif spec.data_path:
         yield f"data          {spec.data_path}"
-    if checked.baseline is not None:
-        baseline = number(checked.baseline)
-        yield f"baseline      {spec.metric} {baseline} by always answering the most frequent class"
+    for metric, baseline in zip(checked.metrics, checked.baselines, strict=True):
+        if baseline is not None:
+            yield f"baseline      {metric.name} {number(baseline)} by {ANSWERS[metric.answer]}"
+    for caution in checked.cautions:
+        yield f"caution       {caution}"
     yield from _space(checked)
     if spec.enqueue:
         yield f"enqueued      {len(spec.enqueue)} trial{'s' if len(spec.enqueue) > 1 else ''}"
@@ -36,13 +41,19 @@ def describe(checked: Checked) -> Iterator[str]:
 def _budget(checked: Checked) -> str:
     budget = checked.spec.budget
     trials = f"{budget.trials} trials" if budget.trials else "any number of trials"
+    each = f", each on {budget.repeats} seeds" if budget.repeats > 1 else ""
     timeout = f" in at most {clock(budget.timeout)}" if budget.timeout else ""
-    return f"{trials}{timeout}; {budget.failures} failures in a row stop a worker"
+    return f"{trials}{each}{timeout}; {budget.failures} failures in a row stop a worker"
 
 
 def _component(component: Component) -> str:
     options = ", ".join(f"{name}={value!r}" for name, value in component.options.items())
     return f"{component.name}({options})"
+
+
+def _pruner(spec: StudySpec) -> str:
+    off = len(spec.directions) > 1 and spec.pruner.name != "NopPruner"
+    return _component(spec.pruner) + (": off, with several metrics" if off else "")
 
 
 def _data(checked: Checked) -> Iterator[str]:

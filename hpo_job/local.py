@@ -15,14 +15,14 @@ from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-import joblib
 from threadpoolctl import threadpool_limits
 
+from hpo_job import lr_find
 from hpo_job.errors import HpoJobError, StorageError
 from hpo_job.spec import StudySpec
 from hpo_job.stopping import REASONS, Stop, Stopped
 from hpo_job.study import check, join
-from hpo_job.worker import work
+from hpo_job.worker import Machine, work
 
 LOOK = 0.5  # seconds between two looks at the workers
 RESTARTS = 3  # how often one worker is started again after it was killed
@@ -37,18 +37,13 @@ class Job:
     storage: str
     weights: Path
     grace: int
-    threads: int
-
-
-def cpus() -> int:
-    """The CPUs this process may use: those of its machine, or of its container's limit."""
-    return int(joblib.cpu_count())
+    machine: Machine
 
 
 def run_worker(job: Job, stop: Stop) -> int:
     """Join the study in this process and work until there is nothing to do; the exit code."""
-    os.environ.setdefault("OMP_NUM_THREADS", str(job.threads))  # for what is imported later
-    with stop.listening(), threadpool_limits(job.threads):
+    os.environ.setdefault("OMP_NUM_THREADS", str(job.machine.threads))  # for what is imported later
+    with stop.listening(), threadpool_limits(job.machine.threads):
         try:
             with stop.breaking():
                 checked = check(job.spec, job.weights)
@@ -58,7 +53,8 @@ def run_worker(job: Job, stop: Stop) -> int:
         stop.hurry = storage.hurry
         try:
             with storage.reaching():
-                refusal = work(checked, study, storage, stop, job.threads)
+                lr_find.ensure(checked, study, storage, stop, job.machine, job.grace)
+                refusal = work(checked, study, storage, stop, job.machine)
         except StorageError as error:
             if not stop.requested:
                 raise

@@ -38,7 +38,14 @@ Scalar = Annotated[bool | int | float | str, PlainValidator(_scalar)]
 
 
 class _Parameter(BaseModel):
+    """What trials differ in.
+
+    when: the values that other parameters must have for this one to be suggested; where they
+    have others, the objective's default stands.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    when: dict[str, Scalar] = Field(default_factory=dict)
 
 
 class Categorical(_Parameter):
@@ -163,8 +170,39 @@ def fixed(space: Mapping[str, Parameter]) -> dict[str, Scalar]:
 
 
 def suggest(trial: optuna.Trial, space: Mapping[str, Parameter]) -> dict[str, Any]:
-    """The value of every parameter of ``space`` for ``trial``, in the order they are written."""
-    return {name: _suggest(trial, name, parameter) for name, parameter in space.items()}
+    """The value of every parameter of ``space`` for ``trial``, in the order they are written.
+
+    Those whose condition is not met are left out.
+    """
+    values: dict[str, Any] = {}
+    for name, parameter in space.items():
+        if not isinstance(parameter, _Parameter) or _met(parameter, values):
+            values[name] = _suggest(trial, name, parameter)
+    return values
+
+
+def _met(parameter: _Parameter, values: Mapping[str, Any]) -> bool:
+    """Whether ``values``, those suggested so far, are what ``parameter`` is conditional on."""
+    return all(name in values and _same(values[name], to) for name, to in parameter.when.items())
+
+
+def _same(value: object, other: object) -> bool:
+    # Python holds 1, 1.0 and true equal
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
+
+
+def conditions_problem(space: Mapping[str, Parameter]) -> str | None:
+    """What is wrong with the first ``when`` of ``space`` that no trial could meet; or None."""
+    above: list[str] = []
+    for name, parameter in space.items():
+        for other, value in parameter.when.items() if isinstance(parameter, _Parameter) else ():
+            if other not in above:
+                return f"{name}: when: {unknown('parameter above it', other, above)}"
+            if not _allows(space[other], value):
+                possible = describe(space[other])
+                return f"{name}: when: {other} is never {as_toml(value)}; it is {possible}"
+        above.append(name)
+    return None
 
 
 def _suggest(trial: optuna.Trial, name: str, parameter: Parameter) -> Any:
@@ -181,7 +219,21 @@ def _suggest(trial: optuna.Trial, name: str, parameter: Parameter) -> Any:
 
 def size(space: Mapping[str, Parameter]) -> float:
     """How many different trials ``space`` allows; infinite with a float that has no step."""
-    return math.prod(parameter.size() for parameter in searched(space).values())
+    return _size(list(searched(space).items()), fixed(space))
+
+
+def _size(parameters: list[tuple[str, Searched]], values: Mapping[str, Any]) -> float:
+    """Likewise, of the ``parameters`` still to be suggested, the others having these values."""
+    if not parameters:
+        return 1
+    (name, parameter), *rest = parameters
+    if not _met(parameter, values):
+        return _size(rest, values)
+    asked = {
+        value for _, other in rest for key, value in other.when.items() if key == name
+    }  # all other values of this parameter lead to the same choices
+    sizes = [_size(rest, {**values, name: value}) for value in asked]
+    return sum(sizes) + (parameter.size() - len(asked)) * _size(rest, values)
 
 
 def misfit(
@@ -200,8 +252,12 @@ def misfit(
             continue
         if name not in space:
             return name, unknown("parameter", name, space)
-        if not _allows(space[name], value):
-            return name, f"{value!r} is not in it: {describe(space[name])}"
+        parameter = space[name]
+        if not _allows(parameter, value):
+            return name, f"{value!r} is not in it: {describe(parameter)}"
+        for other, to in parameter.when.items() if isinstance(parameter, _Parameter) else ():
+            if other in values and not _same(values[other], to):
+                return name, f"would do nothing with {other} = {as_toml(values[other])}"
     return None
 
 
@@ -222,7 +278,13 @@ def _allows(parameter: Parameter, value: object) -> bool:
 
 
 def describe(parameter: Parameter) -> str:
-    """One line that says which values ``parameter`` can have."""
+    """One line that says which values ``parameter`` can have, and when."""
+    conditions = parameter.when.items() if isinstance(parameter, _Parameter) else ()
+    when = " and ".join(f"{name} = {as_toml(value)}" for name, value in conditions)
+    return _described(parameter) + (f", when {when}" if when else "")
+
+
+def _described(parameter: Parameter) -> str:
     match parameter:
         case Categorical(choices=choices):
             return "one of " + ", ".join(map(as_toml, choices))

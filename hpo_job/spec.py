@@ -6,14 +6,15 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hpo_job.errors import SpecError, unknown
-from hpo_job.search_space import KINDS, Parameter, Scalar
+from hpo_job.search_space import KINDS, Parameter, Scalar, conditions_problem
 
 SPEC_FILE = "study.toml"
+Direction = Literal["maximize", "minimize"]
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 # pydantic's messages that speak of Python's types, in TOML's words
@@ -36,12 +37,14 @@ class Budget(_Table):
     timeout: seconds of the study's own working time after which no trial starts; None for none.
     failures: how many trials in a row may raise before a worker stops.
     retries: how often one parameter set is run again after a trial was lost or preempted.
+    repeats: on how many seeds each parameter set is trained; its value is their mean.
     """
 
     trials: int | None = Field(default=None, ge=1)
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     failures: int = Field(default=3, ge=1)
     retries: int = Field(default=2, ge=0)
+    repeats: int = Field(default=1, ge=1)
 
     @field_validator("timeout", mode="before")
     @classmethod
@@ -52,8 +55,9 @@ class Budget(_Table):
 class Data(_Table):
     """Where the data lies, relative to the job folder, and how its validation set is drawn.
 
-    Of tables also the columns: ``label`` is to be predicted, from ``features`` or from ``text``;
-    rows with the same ``group`` are in the same part. ``sample``: so many rows, drawn once.
+    Of tables also the columns: ``label`` is to be predicted, from ``features`` (of which those
+    that are ``categorical`` are, though they look like numbers) or from ``text``; rows with the
+    same ``group`` are in the same part. ``sample``: so many rows, drawn once.
     """
 
     path: str = Field(min_length=1)
@@ -62,8 +66,19 @@ class Data(_Table):
     label: str | None = Field(default=None, min_length=1)
     text: str | None = Field(default=None, min_length=1)
     features: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
+    categorical: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     group: str | None = Field(default=None, min_length=1)
     sample: int | None = Field(default=None, ge=2)
+
+
+class Artifacts(_Table):
+    """How many of the best trials' models are kept, and where.
+
+    store: a folder, or ``s3://bucket`` or ``gs://bucket``; the worker's --artifacts where None.
+    """
+
+    keep: int = Field(default=3, ge=0)
+    store: str | None = Field(default=None, min_length=1)
 
 
 class Component(BaseModel):
@@ -80,20 +95,22 @@ class Component(BaseModel):
 class StudySpec(_Table):
     """Everything a study is, as read from its job folder.
 
-    ``folder`` is the job folder; the rest are the keys of study.toml.
+    ``folder`` is the job folder; the rest are the keys of study.toml. With several metrics and
+    as many directions, trials are compared by all of them: see `metrics` and `directions`.
     """
 
     folder: Path = Field(exclude=True)
     name: str
     objective: str
-    metric: str | None = None
-    direction: Literal["maximize", "minimize"]
+    metric: str | Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None
+    direction: Direction | Annotated[tuple[Direction, ...], Field(min_length=1, strict=False)]
     seed: int = Field(default=0, ge=0, lt=2**32)
     budget: Budget
     data: Data | None = None
     sampler: Component = Component(name="TPESampler")
     pruner: Component = Component(name="NopPruner")
     search_space: dict[str, Parameter] = Field(default_factory=dict)
+    artifacts: Artifacts = Artifacts()
     enqueue: tuple[dict[str, Scalar], ...] = Field(default=(), strict=False)
 
     @field_validator("name")
@@ -102,6 +119,25 @@ class StudySpec(_Table):
         if not _NAME.fullmatch(name):  # Kubernetes names a study's objects after it
             raise ValueError(f"{name!r} is not lower-case letters, digits and dashes, at most 63")
         return name
+
+    @field_validator("search_space")
+    @classmethod
+    def _conditions(cls, space: dict[str, Parameter]) -> dict[str, Parameter]:
+        if problem := conditions_problem(space):
+            raise ValueError(problem)
+        return space
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What trials are scored by; empty for a function that does not name it."""
+        if self.metric is None:
+            return ()
+        return (self.metric,) if isinstance(self.metric, str) else self.metric
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Which way is better, for each metric."""
+        return (self.direction,) if isinstance(self.direction, str) else self.direction
 
     @property
     def file(self) -> Path:
@@ -140,6 +176,11 @@ def read_spec(job: str | Path) -> StudySpec:
         spec = StudySpec.model_validate({**table, "folder": folder})
     except ValidationError as error:
         raise SpecError(f"{file}: {_one_line(error, table)}") from error
+    if spec.metric is not None and len(spec.metrics) != len(spec.directions):
+        raise spec.error(
+            "direction",
+            f"{len(spec.directions)} for {len(spec.metrics)} metrics; give one for each",
+        )
     if spec.budget.trials is None and spec.budget.timeout is None:
         raise spec.error("budget", "neither trials nor timeout given; the study would never end")
     return spec
@@ -205,6 +246,8 @@ def _keys_at(parents: tuple[str, ...], table: Mapping[str, Any]) -> list[str]:
             return _keys(Budget)
         case ("data",):
             return _keys(Data)
+        case ("artifacts",):
+            return _keys(Artifacts)
         case ("search_space", name):
             return _keys(KINDS[table["search_space"][name]["type"]])
         case _:

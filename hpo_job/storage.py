@@ -22,6 +22,7 @@ from hpo_job import urls
 from hpo_job.errors import StorageError
 from hpo_job.mysql import LockLost, MySQLStorage, capacity, plain_text_warning
 from hpo_job.mysql.schema import lock_name
+from hpo_job.rdb import SwiftRDBStorage
 
 EMBEDDED = "sqlite:///.hpo/studies.db"
 CONNECT_TIMEOUT = 10  # seconds
@@ -119,7 +120,7 @@ class Storage:
         with self._exclusive("schema"), warnings.catch_warnings():
             # the heartbeat has been "experimental" in Optuna since 2.9
             warnings.simplefilter("ignore", ExperimentalWarning)
-            self.optuna = RDBStorage(
+            self.optuna = SwiftRDBStorage(
                 self._url.render_as_string(hide_password=False),
                 engine_kwargs={"connect_args": self._connect_args()},
                 heartbeat_interval=_interval(grace),

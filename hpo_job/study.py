@@ -20,6 +20,7 @@ from hpo_job.components import make_pruner, make_sampler
 from hpo_job.data import Labelled, fingerprint, listing
 from hpo_job.errors import DataError, SpecError, StudyError, unknown
 from hpo_job.metrics import METRICS, Metric
+from hpo_job.phases import PhasePruner
 from hpo_job.search_space import Scalar
 from hpo_job.spec import Budget, StudySpec, restore
 from hpo_job.storage import Storage
@@ -34,9 +35,17 @@ class Checked:
 
     spec: StudySpec
     weights: Path
-    metric: Metric | None
+    metrics: tuple[Metric, ...]
     data: Labelled | None
-    baseline: float | None
+    baselines: tuple[float | None, ...]
+    cautions: tuple[str, ...] = ()
+
+    @property
+    def baseline(self) -> float | list[float | None] | None:
+        """As it is stored: of several metrics a list, in their order."""
+        if not any(baseline is not None for baseline in self.baselines):
+            return None
+        return self.baselines[0] if len(self.baselines) == 1 else list(self.baselines)
 
 
 def check(spec: StudySpec, weights: Path) -> Checked:
@@ -50,14 +59,14 @@ def check(spec: StudySpec, weights: Path) -> Checked:
     objectives.require_known(spec)
     make_sampler(spec)
     make_pruner(spec)
-    metric = _metric(spec)
+    scored = _metrics(spec)
     data = _data(spec)
     objectives.check(spec, weights)
-    baseline = None
-    if data and metric:
-        targets = data.targets
-        baseline = metrics.baseline(metric, targets[data.train], targets[data.valid])
-    return Checked(spec, weights, metric, data, baseline)
+    if data and (problem := metrics.undefined(data.targets[data.valid], data.classes)):
+        raise spec.error("data.valid_pct", problem)
+    baselines = tuple(_baseline(metric, data) for metric in scored)
+    cautions = tuple(line for metric in scored for line in _cautions(metric, data))
+    return Checked(spec, weights, scored, data, baselines, tuple(dict.fromkeys(cautions)))
 
 
 def join(
@@ -89,11 +98,13 @@ def create(checked: Checked, storage: Storage) -> optuna.Study:
         require_readable(checked)
         origin = _provenance(checked)  # reads all data, so it is not done within the lock
         storage.alone(spec.name, lambda: _store(checked, origin, storage))
+        for caution in checked.cautions:
+            log.warning("%s", caution)
     study = load(spec.name, storage)
     _require_same(study, checked)
-    if study.user_attrs[attributes.SPEC]["budget"] != spec.stored()["budget"]:
+    if study.user_attrs[attributes.SPEC] != spec.stored():
         study.set_user_attr(attributes.SPEC, spec.stored())
-    study.pruner = make_pruner(spec)
+    study.pruner = PhasePruner(lambda: make_pruner(spec), storage.optuna)
     return study
 
 
@@ -119,8 +130,7 @@ def enqueue(study: optuna.Study, storage: Storage, parameters: Mapping[str, Scal
 
     Raises SpecError where no trial of this study could have them.
     """
-    stored = study.user_attrs.get(attributes.SPEC)
-    if stored and (problem := objectives.misfit(restore(stored), parameters)):
+    if problem := misfit(study, parameters):
         raise SpecError(f"study {study.study_name!r}: {problem[0]}: {problem[1]}")
     enqueued = False
 
@@ -133,15 +143,28 @@ def enqueue(study: optuna.Study, storage: Storage, parameters: Mapping[str, Scal
     storage.alone(study.study_name, add)  # numbers of new trials are drawn one at a time
 
 
+def misfit(study: optuna.Study, parameters: Mapping[str, Scalar]) -> tuple[str, str] | None:
+    """The first of ``parameters`` that no trial of ``study`` could have, and why."""
+    stored = study.user_attrs.get(attributes.SPEC)
+    if not isinstance(stored, Mapping) or "objective" not in stored:
+        return None  # not made by hpo-job, so nobody knows its search space
+    return objectives.misfit(restore(stored), parameters)
+
+
 def difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The keys in which two stored specs differ, budgets aside: ``key: stored, now``."""
+    """The keys in which two stored specs differ, but for what may: ``key: stored, now``."""
     before, after = dict(_flat(stored)), dict(_flat(now))
     return [
         f"{key}: {before.get(key, 'nothing')!r} in the study, {after.get(key, 'nothing')!r} now"
         for key in sorted({*before, *after})
         # as JSON: Python holds 1 and true equal
-        if not key.startswith("budget.") and dumps(before.get(key)) != dumps(after.get(key))
+        if not _may_change(key) and dumps(before.get(key)) != dumps(after.get(key))
     ]
+
+
+def _may_change(key: str) -> bool:
+    """Whether a running study may be given another value; repeats are part of what a value is."""
+    return key.startswith(("budget.", "artifacts.")) and key != "budget.repeats"
 
 
 def _find(name: str, storage: Storage) -> optuna.Study | None:
@@ -158,7 +181,7 @@ def _needs_creating(checked: Checked, storage: Storage) -> bool:
         return True
     return (
         attributes.SPEC not in study.user_attrs
-        and [way.name.lower() for way in study.directions] == [checked.spec.direction]
+        and tuple(way.name.lower() for way in study.directions) == checked.spec.directions
         and all(trial.state == TrialState.WAITING for trial in study.get_trials(deepcopy=False))
     )
 
@@ -170,14 +193,17 @@ def _store(checked: Checked, origin: dict[str, Any], storage: Storage) -> None:
     study = optuna.create_study(
         study_name=checked.spec.name,
         storage=storage.optuna,
-        direction=checked.spec.direction,
+        directions=checked.spec.directions,
         load_if_exists=True,
     )
     study.set_user_attr(attributes.PROVENANCE, origin)
     if checked.baseline is not None:
         study.set_user_attr(attributes.BASELINE, checked.baseline)
+    if len(checked.spec.metrics) > 1:
+        study.set_metric_names(list(checked.spec.metrics))
     for parameters in checked.spec.enqueue:
-        study.enqueue_trial(parameters, skip_if_exists=True)
+        if not objectives.asks_lr_find(parameters):  # the others wait for what it finds
+            study.enqueue_trial(parameters, skip_if_exists=True)
     study.set_user_attr(attributes.SPEC, checked.spec.stored())
 
 
@@ -239,22 +265,67 @@ def _objective_sha256(spec: StudySpec) -> str | None:
     return hashlib.sha256(source.read_bytes()).hexdigest() if source else None
 
 
-def _metric(spec: StudySpec) -> Metric | None:
-    if spec.metric is None:
-        if not objectives.is_function(spec):
-            raise spec.error("metric", f"missing; known: {', '.join(METRICS)}")
-        return None
-    if spec.metric not in METRICS:
-        if objectives.is_function(spec):
-            return None  # a name for what the function returns
-        raise spec.error("metric", unknown("metric", spec.metric, METRICS))
-    metric = METRICS[spec.metric]
-    if metric.direction != spec.direction:
+def _metrics(spec: StudySpec) -> tuple[Metric, ...]:
+    """The metrics that trials are scored by; none where a function returns values of its own."""
+    names, function = spec.metrics, objectives.is_function(spec)
+    if not names and not function:
+        raise spec.error("metric", f"missing; known: {', '.join(_known(spec))}")
+    if len(set(names)) < len(names):
+        raise spec.error("metric", "one is named twice")
+    found = tuple(
+        _metric(spec, name, way)
+        for name, way in zip(names, spec.directions, strict=False)
+        if name in METRICS or not function
+    )
+    if not function and all(metric is TIMED for metric in found):
+        raise spec.error("metric", "execute_time says nothing of the predictions; add another")
+    return found if len(found) == len(names) else ()
+
+
+def _known(spec: StudySpec) -> list[str]:
+    return [*metrics.names(objectives.task(spec)), TIMED.name]
+
+
+def _metric(spec: StudySpec, name: str, direction: str) -> Metric:
+    if name not in (*METRICS, TIMED.name):
+        raise spec.error("metric", unknown("metric", name, _known(spec)))
+    metric = METRICS.get(name, TIMED)
+    shipped = metric is not TIMED and not objectives.is_function(spec)
+    if shipped and metric.task != (task := objectives.task(spec)):
+        others = ", ".join(metrics.names(task))
+        raise spec.error("metric", f"{metric.name} is for {metric.task}; {task} has {others}")
+    if metric.direction != direction:
         raise spec.error("direction", f"{metric.name} is better the {_WAY[metric.direction]}")
     return metric
 
 
+def _untimed(targets: object, predictions: object) -> float:
+    raise TypeError("execute_time is measured, not computed of predictions")
+
+
+# Seconds for one pass over the validation set, as one metric among several
+TIMED = Metric(attributes.EXECUTE_TIME, "minimize", _untimed)
+
+
+def _baseline(metric: Metric, data: Labelled | None) -> float | None:
+    if data is None or metric is TIMED:
+        return None
+    return metrics.baseline(metric, data.targets[data.train], data.targets[data.valid])
+
+
 _WAY = {"maximize": "higher: maximize", "minimize": "lower: minimize"}
+
+
+def _cautions(metric: Metric, data: Labelled | None) -> tuple[str, ...]:
+    """What the user should know of the metric on this data before the study begins."""
+    if data is None or metric is TIMED:
+        return ()
+    train, valid = data.targets[data.train], data.targets[data.valid]
+    found = (
+        metrics.left_out(valid, data.classes),
+        metrics.caution(metric, train, valid, data.classes),
+    )
+    return tuple(caution for caution in found if caution)
 
 
 def _data(spec: StudySpec) -> Labelled | None:

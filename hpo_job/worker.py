@@ -7,16 +7,17 @@ import logging
 import math
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from hpo_job import attributes, objectives, search_space
+from hpo_job import artifacts, attributes, objectives, repeats, search_space
 from hpo_job.admission import Refusal, admit, requeue, trial_id
 from hpo_job.errors import FailuresError, HpoJobError, StorageError
 from hpo_job.ledger import Ledger
@@ -25,6 +26,7 @@ from hpo_job.objectives.context import Context
 from hpo_job.stopping import Stop, Stopped
 from hpo_job.storage import STORAGE_ERRORS, Storage
 from hpo_job.study import Checked, budget
+from hpo_job.timings import Timings, surroundings
 
 POLL = 1.0  # seconds between two looks at a budget that other workers may still give back
 MAX_ERROR = 500  # characters of an error that are stored with its trial
@@ -36,14 +38,32 @@ log = logging.getLogger(__name__)
 class Outcome:
     """How a trial ended, before it is recorded.
 
+    ``attrs`` are stored with it, ``keep`` writes its model, which scored ``kept``.
     ``fatal`` is an error that no other trial of this worker would be spared.
     """
 
     state: TrialState
-    value: float | None = None
+    values: tuple[float, ...] | None = None
+    attrs: dict[str, Any] = field(default_factory=dict)
+    keep: Callable[[Path], None] | None = None
+    kept: tuple[float, ...] = ()
     reason: str | None = None
     error: str | None = None
     fatal: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What this machine gives its workers.
+
+    threads: CPU threads that a trial may use.
+    cache: folder of what trials and workers can share.
+    artifacts: where kept models go, unless the study names a place: a folder or a bucket's URL.
+    """
+
+    threads: int
+    cache: Path = Path(".hpo/cache")
+    artifacts: str = ".hpo/artifacts"
 
 
 @dataclass(frozen=True)
@@ -56,34 +76,64 @@ class Failure:
 
 
 def work(
-    checked: Checked, study: optuna.Study, storage: Storage, stop: Stop, threads: int
+    checked: Checked, study: optuna.Study, storage: Storage, stop: Stop, machine: Machine
 ) -> Refusal | None:
     """Run trials until there are none to start, and say why; None where ``stop`` ended it.
-
-    threads: CPU threads that a trial may use.
 
     Raises FailuresError after as many failed trials in a row as the budget tolerates.
     """
     train = objectives.load(checked.spec)
     failures: list[Failure] = []
     ledger = Ledger()
+    models = kept_models(checked, study, machine)
     while not stop.requested:
-        trial = admit(study, checked.spec, storage, ledger)
+        timings = Timings()
+        with timings.measure(attributes.STORAGE_TIME):
+            trial = admit(study, checked.spec, storage, ledger)
         if trial is Refusal.FULL:
             stop.wait(POLL)
         elif isinstance(trial, Refusal):
             return trial
         else:
-            number = trial_id(study, trial.number, storage)
-            with _heartbeat(storage, number):
-                outcome = _run(train, trial, checked, stop, threads)
-                if stop.broke_off:  # whatever the objective made of it
-                    outcome = Outcome(TrialState.FAIL, reason=stop.reason)
-                _record(study, trial, outcome, storage, ledger)
+            outcome = _one(train, _context(trial, checked, machine, timings), checked, study,
+                           storage, stop, models, ledger)  # fmt: skip
             failures = _in_a_row(failures, trial, outcome)
             if failures and len(failures) >= budget(study).failures:
                 raise FailuresError(in_common(failures))
     return None
+
+
+def _one(
+    train: Train,
+    context: Context,
+    checked: Checked,
+    study: optuna.Study,
+    storage: Storage,
+    stop: Stop,
+    models: artifacts.Models | None,
+    ledger: Ledger,
+) -> Outcome:
+    """Run one trial and record it; nothing of its model stays behind."""
+    trial = context.trial
+    with _heartbeat(storage, trial_id(study, trial.number, storage)):
+        outcome = _run(train, context, checked, stop)
+        if stop.broke_off:  # whatever the objective made of it
+            outcome = Outcome(TrialState.FAIL, reason=stop.reason)
+        artifact = _offer(models, trial, outcome)
+        recorded = _record(study, trial, _described(outcome, context, artifact))
+    if models and artifact:
+        models.sweep() if recorded else models.remove(artifact)
+    if recorded:
+        _after(study, trial, outcome, storage, ledger)
+    return replace(outcome, keep=None)
+
+
+def kept_models(checked: Checked, study: optuna.Study, machine: Machine) -> artifacts.Models | None:
+    """Where the best trials' models go; None where the study keeps none."""
+    told = checked.spec.artifacts
+    if not told.keep or objectives.is_function(checked.spec):
+        return None
+    return artifacts.Models(study, artifacts.open_store(told.store or machine.artifacts), told.keep)
 
 
 def in_common(failures: list[Failure]) -> str:
@@ -107,12 +157,18 @@ def in_common(failures: list[Failure]) -> str:
     return f"{times} failed ({numbers}), {shared}{same}"
 
 
-def _run(train: Train, trial: optuna.Trial, checked: Checked, stop: Stop, threads: int) -> Outcome:
+def _run(train: Train, context: Context, checked: Checked, stop: Stop) -> Outcome:
     """Suggest the parameters, call the objective, and say how it ended."""
+    trial, spec = context.trial, checked.spec
     try:
         with stop.breaking():
-            value = train(trial, _context(trial, checked, threads))
-        return _of_value(value)
+            with context.timings.measure(attributes.STORAGE_TIME):
+                _reset(trial)
+                suggested = search_space.suggest(trial, spec.search_space)
+            context.params = {**objectives.defaults(spec), **suggested}
+            compared = spec.pruner.name == "WilcoxonPruner"
+            trained = repeats.run(train, context, spec.budget.repeats, compared)
+        return _of_trained(trained, len(trial.study.directions))
     except optuna.TrialPruned:
         return Outcome(TrialState.PRUNED)
     except Stopped:
@@ -136,46 +192,77 @@ def _run(train: Train, trial: optuna.Trial, checked: Checked, stop: Stop, thread
         gc.collect()  # a model in a reference cycle would hold its memory into the next trial
 
 
-def _context(trial: optuna.Trial, checked: Checked, threads: int) -> Context:
+def _reset(trial: optuna.Trial) -> None:
+    """Forget measurements that were copied into a trial: Optuna's own retries copy them."""
+    for name in trial.user_attrs:
+        if attributes.is_measured(name):
+            trial.set_user_attr(name, None)
+
+
+def _context(trial: optuna.Trial, checked: Checked, machine: Machine, timings: Timings) -> Context:
     spec = checked.spec
     return Context(
         trial=trial,
-        params={**objectives.defaults(spec), **search_space.suggest(trial, spec.search_space)},
+        params={},
         path=spec.data_path,
         seed=spec.seed,
-        threads=threads,
+        threads=machine.threads,
         weights=checked.weights,
+        cache=machine.cache,
         data=checked.data,
-        metric=checked.metric,
+        metrics=checked.metrics,
+        timings=timings,
     )
 
 
-def _of_value(value: object) -> Outcome:
-    """COMPLETE with a value that can be compared; FAIL with anything else."""
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = math.nan
-    if math.isnan(number):
-        error = f"the objective returned {value!r}, not a number"
+def _of_trained(trained: repeats.Trained, objectives: int) -> Outcome:
+    """COMPLETE with values that can be compared; FAIL with anything else."""
+    values, kept = (_floats(value, objectives) for value in (trained.value, trained.kept))
+    if values is None or kept is None:
+        wanted = "a number" if objectives == 1 else f"{objectives} numbers"
+        error = f"the objective returned {trained.value!r}, not {wanted}"
         return Outcome(TrialState.FAIL, reason="error", error=error[:MAX_ERROR])
-    return Outcome(TrialState.COMPLETE, value=number)
+    return Outcome(TrialState.COMPLETE, values, trained.attrs, trained.keep, kept)
 
 
-def _record(
-    study: optuna.Study,
-    trial: optuna.Trial,
-    outcome: Outcome,
-    storage: Storage,
-    ledger: Ledger,
-) -> None:
+def _floats(value: Any, count: int) -> tuple[float, ...] | None:
+    """``value`` as so many numbers; None where it is anything else, or one is NaN."""
+    try:
+        numbers = tuple(map(float, value if count > 1 else [value]))
+    except (TypeError, ValueError):
+        return None
+    return None if len(numbers) != count or any(map(math.isnan, numbers)) else numbers
+
+
+def _offer(models: artifacts.Models | None, trial: optuna.Trial, outcome: Outcome) -> str | None:
+    """Keep the model of a COMPLETE trial, if the study keeps it; its id."""
+    if models is None or outcome.keep is None or outcome.values is None:
+        return None
+    return models.offer(trial, outcome.values, outcome.kept, outcome.keep)
+
+
+def _described(outcome: Outcome, context: Context, artifact: str | None) -> Outcome:
+    """``outcome`` with all that is stored with its trial."""
+    attrs: dict[str, Any] = {
+        attributes.REASON: outcome.reason,
+        attributes.ERROR: outcome.error,
+        attributes.ARTIFACT: artifact,
+        **outcome.attrs,
+        **surroundings(),
+        attributes.DEVICE_NAME: context.device_name,
+        **context.timings.values(),
+    }
+    present = {name: value for name, value in attrs.items() if value is not None}
+    return replace(outcome, attrs=present)
+
+
+def _record(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> bool:
     """Write how ``trial`` ended, unless it was given away meanwhile: then its end is not ours."""
     try:
-        if outcome.reason:
-            trial.set_user_attr(attributes.REASON, outcome.reason)
-        if outcome.error:
-            trial.set_user_attr(attributes.ERROR, outcome.error)
-        told = study.tell(trial, outcome.value, outcome.state, skip_if_finished=True)
+        for name, value in outcome.attrs.items():
+            trial.set_user_attr(name, value)
+        values: Sequence[float] | None = outcome.values
+        told = study.tell(trial, values, outcome.state, skip_if_finished=True)
     except UpdateFinishedTrialError:
         told = None
     if told is None or told.state != outcome.state or outcome.reason == attributes.LOST:
@@ -183,18 +270,21 @@ def _record(
             "trial %d: result refused: no heartbeat for too long, so it was given away",
             trial.number,
         )
-        return
+        return False
+    shown = outcome.error or outcome.reason or " ".join(f"{v:.6g}" for v in told.values or ())
+    log.info("trial %d %s %s", trial.number, told.state.name, shown)
+    return True
+
+
+def _after(
+    study: optuna.Study, trial: optuna.Trial, outcome: Outcome, storage: Storage, ledger: Ledger
+) -> None:
+    """What the end of a trial asks of its worker."""
     if outcome.fatal:
         raise outcome.fatal
     if outcome.reason in attributes.RETRIED:
         bound = budget(study)
         storage.alone(study.study_name, lambda: requeue(study, bound, ledger))
-    log.info(
-        "trial %d %s %s",
-        trial.number,
-        told.state.name,
-        outcome.error or outcome.reason or told.value or "",
-    )
 
 
 def _in_a_row(failures: list[Failure], trial: optuna.Trial, outcome: Outcome) -> list[Failure]:

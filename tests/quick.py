@@ -16,6 +16,7 @@ from hpo_job.local import Job
 from hpo_job.spec import read_spec
 from hpo_job.storage import Storage
 from hpo_job.study import Checked, check, create
+from hpo_job.worker import Machine
 
 QUADRATIC = """
 def train(trial, context):
@@ -62,7 +63,7 @@ class Quick:
         self.study: optuna.Study = create(self.checked, self.storage)
 
     def told(self, grace: int = 60) -> Job:
-        return Job(self.checked.spec, self.url, self.checked.weights, grace, threads=1)
+        return Job(self.checked.spec, self.url, self.checked.weights, grace, Machine(threads=1))
 
     def start(self) -> optuna.Trial:
         """The next trial, where there is one to start."""

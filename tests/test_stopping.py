@@ -13,7 +13,7 @@ from optuna.storages import RDBStorage
 
 from hpo_job import attributes
 from hpo_job.stopping import Stop, Stopped
-from hpo_job.worker import work
+from hpo_job.worker import Machine, work
 from tests.quick import Quick, command, wait_until
 
 # The first Stopped is raised in a finalizer, where Python prints and forgets it
@@ -124,7 +124,7 @@ def test_an_alarm_of_the_objectives_own_does_not_stop_it(tmp_path: Path) -> None
     )
     stop = Stop()
     with stop.listening():
-        work(quick.checked, quick.study, quick.storage, stop, threads=1)
+        work(quick.checked, quick.study, quick.storage, stop, Machine(threads=1))
     assert quick.states() == {"COMPLETE": 1}
 
 
@@ -164,7 +164,7 @@ def test_what_optuna_writes_is_written_whole(tmp_path: Path) -> None:
     sqlalchemy.event.listen(quick.storage.optuna.engine, "before_cursor_execute", interrupt)
     stop = Stop()
     with stop.listening():
-        assert work(quick.checked, quick.study, quick.storage, stop, threads=1) is None
+        assert work(quick.checked, quick.study, quick.storage, stop, Machine(threads=1)) is None
     assert quick.states() == {"FAIL": 1, "WAITING": 1}
     assert list(quick.study.trials[0].intermediate_values) == [0]
 

@@ -13,12 +13,12 @@ from hpo_job import attributes
 from hpo_job.admission import Refusal
 from hpo_job.errors import FailuresError, SpecError
 from hpo_job.stopping import Stop
-from hpo_job.worker import Failure, in_common, work
+from hpo_job.worker import Failure, Machine, in_common, work
 from tests.quick import Quick
 
 
 def run(quick: Quick) -> Refusal | None:
-    return work(quick.checked, quick.study, quick.storage, Stop(), threads=1)
+    return work(quick.checked, quick.study, quick.storage, Stop(), Machine(threads=1))
 
 
 def test_a_worker_runs_exactly_the_budget_and_a_rerun_none(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_a_worker_waits_while_others_may_give_places_back(tmp_path: Path) -> Non
                 quick.study.tell(other, state=TrialState.FAIL)
 
     stop = Waiting()
-    assert work(quick.checked, quick.study, quick.storage, stop, 1) is Refusal.FINISHED
+    assert work(quick.checked, quick.study, quick.storage, stop, Machine(1)) is Refusal.FINISHED
     assert stop.waits == 3
     assert quick.states() == {"COMPLETE": 1, "FAIL": 1}
 

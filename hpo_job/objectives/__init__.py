@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import optuna
 from pydantic import ValidationError
@@ -19,13 +20,17 @@ from hpo_job.data import Layout
 from hpo_job.errors import SpecError, unknown
 from hpo_job.metrics import Task
 from hpo_job.objectives.context import Context
-from hpo_job.objectives.parameters import ImageClassification, Parameters
-from hpo_job.search_space import Scalar, Searched
+from hpo_job.objectives.parameters import ImageClassification, Parameters, TextClassification
+from hpo_job.search_space import Float, Scalar, Searched
 from hpo_job.spec import StudySpec
 
-Train = Callable[[optuna.Trial, Context], float]
+Train = Callable[[optuna.Trial, Context], Any]  # a number; a sequence of them for several metrics
+LR_FIND = "lr_find"  # the value of an enqueued learning rate that the finder is to suggest
 # Each shipped objective is the module of its name, and declares the parameters it knows.
-SHIPPED: dict[str, type[Parameters]] = {"image_classification": ImageClassification}
+SHIPPED: dict[str, type[Parameters]] = {
+    "image_classification": ImageClassification,
+    "text_classification": TextClassification,
+}
 
 
 def is_function(spec: StudySpec) -> bool:
@@ -80,13 +85,9 @@ def check(spec: StudySpec, weights: Path) -> None:
     if is_function(spec):
         load(spec)
         return
-    values = {name: _candidates(spec, name) for name in SHIPPED[spec.objective].model_fields}
+    candidates = {name: _candidates(spec, name) for name in SHIPPED[spec.objective].model_fields}
     try:
-        _shipped_module(spec).check(
-            models=[str(model) for model in values["model"]],
-            pre_trained=True in values["pre_trained"],
-            weights=weights,
-        )
+        _shipped_module(spec).check(candidates, weights)
     except SpecError as error:
         raise spec.error("search_space", str(error)) from error
 
@@ -95,6 +96,28 @@ def misfit(spec: StudySpec, values: Mapping[str, object]) -> tuple[str, str] | N
     """The first of ``values`` that no trial of this study could have, and why; None if all fit."""
     suggests_itself = is_function(spec) and not spec.search_space
     return search_space.misfit(None if suggests_itself else spec.search_space, values)
+
+
+def asks_lr_find(values: Mapping[str, object]) -> bool:
+    """Whether an enqueued entry leaves a learning rate to the finder."""
+    return LR_FIND in values.values()
+
+
+def learning_rates(spec: StudySpec) -> tuple[str, ...]:
+    """The parameters that the learning-rate finder can suggest; none for a function."""
+    return () if is_function(spec) else SHIPPED[spec.objective].learning_rates
+
+
+def shipped(objective: str) -> ModuleType:
+    """The module of a shipped objective. Raises SpecError where its packages are missing."""
+    try:
+        with warnings.catch_warnings():
+            # fastai decorates with torch.jit.script, and sets what pandas 3 ignores, on import
+            warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated")
+            warnings.filterwarnings("ignore", message="The .mode.chained_assignment. option")
+            return importlib.import_module(f"hpo_job.objectives.{objective}")
+    except ModuleNotFoundError as error:
+        raise SpecError(f"{objective} needs {error.name}: pip install 'hpo-job[fastai]'") from error
 
 
 def source(spec: StudySpec) -> Path | None:
@@ -112,10 +135,26 @@ def _check_parameters(spec: StudySpec) -> None:
             for value in parameter.extremes() if isinstance(parameter, Searched) else (parameter,):
                 _check_value(spec, key, known, name, value)
     for position, parameters in enumerate(spec.enqueue):
-        if problem := misfit(spec, parameters):
+        if problem := _lr_find_misfit(spec, parameters) or misfit(spec, _given(parameters)):
             raise spec.error(f"enqueue.{position}.{problem[0]}", problem[1])
         if parameters in spec.enqueue[:position]:
             raise spec.error(f"enqueue.{position}", "the same parameters stand above already")
+
+
+def _given(parameters: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """An enqueued entry without what the learning-rate finder is to suggest."""
+    return {name: value for name, value in parameters.items() if value != LR_FIND}
+
+
+def _lr_find_misfit(spec: StudySpec, parameters: Mapping[str, Scalar]) -> tuple[str, str] | None:
+    known = learning_rates(spec)
+    for name, value in parameters.items():
+        if value == LR_FIND and name not in known:
+            which = f"only for {', '.join(known)}" if known else "for none of this objective"
+            return name, f"lr_find suggests learning rates, {which}"
+        if value == LR_FIND and not isinstance(spec.search_space.get(name), Float):
+            return name, "lr_find needs a float to search in [search_space]"
+    return None
 
 
 def _check_value(
@@ -138,15 +177,9 @@ def _candidates(spec: StudySpec, name: str) -> tuple[object, ...]:
 
 def _shipped_module(spec: StudySpec) -> ModuleType:
     try:
-        with warnings.catch_warnings():
-            # fastai decorates with torch.jit.script, and sets what pandas 3 ignores, on import
-            warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated")
-            warnings.filterwarnings("ignore", message="The .mode.chained_assignment. option")
-            return importlib.import_module(f"hpo_job.objectives.{spec.objective}")
-    except ModuleNotFoundError as error:
-        raise spec.error(
-            "objective", f"{spec.objective} needs {error.name}: pip install 'hpo-job[fastai]'"
-        ) from error
+        return shipped(spec.objective)
+    except SpecError as error:
+        raise spec.error("objective", str(error)) from error
 
 
 def _function_module(spec: StudySpec) -> ModuleType:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,8 +12,11 @@ from typing import Any
 
 import optuna
 
+from hpo_job import attributes
 from hpo_job.data import Labelled
 from hpo_job.metrics import Metric
+from hpo_job.phases import Phase
+from hpo_job.timings import Timings
 
 
 @dataclass
@@ -20,11 +26,15 @@ class Context:
     params: the value of every parameter in ``[search_space]``, suggested or fixed, over the
         objective's defaults; empty for a function that suggests for itself.
     path: the data, ``[data] path`` resolved against the job folder, or None.
-    data: the labelled files or rows and their split, for the shipped objectives, or None.
-    metric: how the study is scored, or None where the objective returns its own value.
-    seed: for everything random in training; the same in every trial of a study.
+    data: the labelled items and their split, for the shipped objectives, or None.
+    metrics: how the study is scored; empty where the objective returns its own value.
+    seed: for everything random in training; the same in every trial of a study, but for repeats.
     threads: CPU threads this worker may use.
     weights: the local folder of pre-trained weights.
+    cache: a local folder for what all trials and workers of this machine can share.
+    timings: where the time goes; written with the trial, however it ends.
+    quiet: whether what is reported is left unsaid: in a further repeat, which nothing prunes.
+    keep: set by an objective: writes the trained model into an empty folder, if it is to be kept.
     """
 
     trial: optuna.Trial
@@ -33,9 +43,19 @@ class Context:
     seed: int
     threads: int
     weights: Path
+    cache: Path = Path(".hpo/cache")
     data: Labelled | None = None
-    metric: Metric | None = None
+    metrics: tuple[Metric, ...] = ()
+    timings: Timings = field(default_factory=Timings)
+    quiet: bool = False
+    keep: Callable[[Path], None] | None = None
     _step: int = field(default=0, init=False)
+    _phases: list[dict[str, Any]] = field(default_factory=list, init=False)
+
+    @property
+    def scored(self) -> Metric:
+        """The metric of predictions that a shipped objective's epochs are compared by."""
+        return next(m for m in self.metrics if m.name != attributes.EXECUTE_TIME)
 
     @cached_property
     def device(self) -> str:
@@ -47,6 +67,22 @@ class Context:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
+
+    @property
+    def device_name(self) -> str:
+        """What the device calls itself; torch is asked only where it is loaded already."""
+        torch = sys.modules.get("torch")
+        if torch is not None and self.device == "cuda":
+            return str(torch.cuda.get_device_name())
+        return _processor() if self.device == "cpu" or torch is None else self.device
+
+    def begin(self, phase: Phase) -> None:
+        """Start a phase: what is reported from here on is compared with this phase of others."""
+        if self._silent:
+            return
+        self._phases.append(phase.stored(self._step))
+        with self.timings.measure(attributes.STORAGE_TIME):
+            self.trial.set_user_attr(attributes.PHASES, self._phases)
 
     def report(self, value: float) -> None:
         """Report the metric after an epoch (or whatever a step is), and prune a bad trial.
@@ -64,6 +100,24 @@ class Context:
         once a step, since other workers can change its answer; and not at all on the ``last``
         one, after which pruning would save nothing.
         """
-        self.trial.report(value, self._step)
-        self._step += 1
-        return not last and self.trial.should_prune()
+        if self._silent:
+            return False
+        with self.timings.measure(attributes.STORAGE_TIME):
+            self.trial.report(value, self._step)
+            self._step += 1
+            return not last and self.trial.should_prune()
+
+    @property
+    def _silent(self) -> bool:
+        # Optuna takes no reports in a study with several objectives
+        return self.quiet or len(self.trial.study.directions) > 1
+
+
+def _processor() -> str:
+    """The processor's name, which Python does not know on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

@@ -2,78 +2,174 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from time import perf_counter
+from tempfile import TemporaryDirectory
 
 import fastai.callback.schedule  # noqa: F401  # adds fit_one_cycle to Learner
+import numpy as np
 import optuna
+import pandas as pd
 import torch
-from fastai.callback.progress import ProgressCallback
 from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.core import DataLoaders
+from fastai.data.transforms import parent_label
 from fastai.learner import Learner
-from fastai.torch_core import set_seed
-from fastai.vision.augment import Normalize, Resize, ResizeMethod
+from fastai.vision.augment import (
+    Dihedral,
+    Normalize,
+    RandTransform,
+    Resize,
+    ResizeMethod,
+    aug_transforms,
+)
 from fastai.vision.data import ImageBlock
+from PIL import Image
 
 from hpo_job import attributes
 from hpo_job.data import LabelledFiles
 from hpo_job.errors import SpecError
+from hpo_job.objectives import saved
+from hpo_job.objectives.balance import loss, sample
 from hpo_job.objectives.context import Context
+from hpo_job.objectives.finder import Curve, find_lr
+from hpo_job.objectives.loaders import loader_workers
 from hpo_job.objectives.models import build, check_known, stats
 from hpo_job.objectives.parameters import ImageClassification
-from hpo_job.objectives.training import EpochScores
+from hpo_job.objectives.training import finish, fit, prepare, start_afresh
 from hpo_job.objectives.weights import find, obtain
+from hpo_job.phases import Phase
 
-LOADER_PROCESSES = 8  # per worker at most; more only wait for each other
+HEAD, UNFROZEN = "head", "unfrozen"
+UPSIDE_DOWN = 2  # of fastai's eight symmetries
+CHANNELS = 3  # a byte each, until a batch is on its device
 
 
-def check(models: Collection[str], pre_trained: bool, weights: Path) -> None:
+def check(candidates: Mapping[str, Sequence[object]], weights: Path) -> None:
     """Raise SpecError, once and before the first trial, where a trial could not start.
 
-    Builds each of ``models``, the candidates of the study; where any trial may be
-    ``pre_trained``, with its weights, which are downloaded into the folder ``weights`` if this
-    machine has none.
+    candidates: the values that each parameter can have.
+    weights: the folder of pre-trained weights.
+
+    Builds each model; where any trial may be ``pre_trained``, with its weights, which are
+    downloaded if this machine has none.
     """
+    models = [str(name) for name in candidates["model"]]
     for name in models:
         check_known(name)
     for name in models:
-        build(name, 2, obtain(name, weights) if pre_trained else None)
+        build(name, 2, obtain(name, weights) if True in candidates["pre_trained"] else None)
 
 
-def train(trial: optuna.Trial, context: Context) -> float:
-    """Train one model and return the study's metric on the validation set after the last epoch.
+def train(trial: optuna.Trial, context: Context) -> float | tuple[float, ...]:
+    """Train one model; the study's metrics on the validation set after the last epoch.
 
     First ``epochs`` epochs of one-cycle at ``learning_rate``, in which a pre-trained body is
     frozen but for its batch norms, as is fastai's way; then ``unfrozen_epochs`` epochs at
-    ``unfrozen_learning_rate`` of everything. Each epoch is reported. Stores how long the
-    loaders, the fits, and one pass over the validation set took. Raises optuna.TrialPruned.
+    ``unfrozen_learning_rate`` of everything. Each epoch is reported. Raises optuna.TrialPruned.
     """
+    learn, parameters = _start(context)
+    _fit_head(learn, context, parameters)
+    if parameters.unfrozen_epochs:
+        _fit_unfrozen(learn, context, parameters)
+    context.keep = partial(save, learn, parameters)
+    return finish(learn, context)
+
+
+def lr_find(context: Context, names: Sequence[str]) -> dict[str, Curve]:
+    """What fastai's learning-rate finder says for each of these parameters, in its own phase."""
+    learn, parameters = _start(context)
+    curves = {}
+    if "learning_rate" in names:
+        curves["learning_rate"] = find_lr(learn)
+    if "unfrozen_learning_rate" in names:
+        _fit_head(learn, context, parameters)
+        learn.unfreeze()
+        curves["unfrozen_learning_rate"] = find_lr(learn)
+    return curves
+
+
+def save(learn: Learner, parameters: ImageClassification, folder: Path) -> None:
+    """Write what `rebuild` needs into ``folder``."""
+    saved.write(
+        folder,
+        learn.model,
+        {
+            "objective": "image_classification",
+            "model": parameters.model,
+            "image_size": parameters.image_size,
+            "classes": list(learn.dls.vocab),
+        },
+    )
+
+
+def rebuild(folder: Path) -> Learner:
+    """The learner that `save` wrote, without its data; it can be exported and predicts."""
+    told = saved.read(folder)
+    classes, size = told["classes"], told["image_size"]
+    with TemporaryDirectory() as images:
+        block = DataBlock(
+            blocks=(ImageBlock, CategoryBlock(vocab=classes, sort=False)),
+            get_y=parent_label,
+            item_tfms=Resize(size, method=ResizeMethod.Squish),
+            batch_tfms=Normalize.from_stats(*stats(told["model"]), cuda=False),
+        )
+        # fastai wants to have seen an item of each part; the export holds none of them
+        items = [Path(images) / classes[0] / f"{number}.png" for number in range(4)]
+        for item in items:
+            item.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (size, size)).save(item)
+        dls = block.dataloaders(items, bs=2, num_workers=0, device=torch.device("cpu"))
+    model, splitter = build(told["model"], len(classes), None)
+    saved.load(folder, model)
+    return prepare(Learner(dls, model, splitter=splitter), None)
+
+
+def predict(learn: Learner, files: Sequence[Path]) -> pd.DataFrame:
+    """The class of each image file, and the probability of every class; a row for each file."""
+    loader = learn.dls.test_dl(list(files), num_workers=0)
+    probabilities = learn.get_preds(dl=loader)[0].double().numpy()
+    classes = list(learn.dls.vocab)
+    table = pd.DataFrame(probabilities, columns=classes)
+    table.insert(0, "prediction", np.array(classes)[probabilities.argmax(axis=1)])
+    table.insert(0, "file", [str(file) for file in files])
+    return table
+
+
+def _start(context: Context) -> tuple[Learner, ImageClassification]:
+    """A new learner on the study's data."""
     parameters = ImageClassification.model_validate(context.params)
-    _start_afresh(context)
-    started = perf_counter()
-    dls = _load(context, parameters)
-    trial.set_user_attr(attributes.DATA_TIME, perf_counter() - started)
-    learn = _learner(dls, context, parameters)
-
-    started = perf_counter()
-    scores = _fit(learn, context, parameters)
-    trial.set_user_attr(attributes.TRAIN_TIME, perf_counter() - started)
-    trial.set_user_attr(attributes.EXECUTE_TIME, _execute_time(learn))
-    if scores.pruned:
-        raise optuna.TrialPruned(f"pruned after epoch {len(scores.values)} of {scores.epochs}")
-    return scores.values[-1]
+    start_afresh(context)
+    with context.timings.measure(attributes.DATA_TIME):
+        dls = _load(context, parameters)
+    return _learner(dls, context, parameters), parameters
 
 
-def _start_afresh(context: Context) -> None:
-    """Free what the last trial left, however it ended, and repeat its random numbers."""
-    gc.collect()  # a learner and its callbacks refer to each other
-    if context.device == "cuda":
-        torch.cuda.empty_cache()
-    torch.set_num_threads(context.threads)
-    set_seed(context.seed, reproducible=True)
+def _fit_head(learn: Learner, context: Context, parameters: ImageClassification) -> None:
+    fit(
+        learn,
+        context,
+        _phase(context, HEAD, parameters.epochs, final=not parameters.unfrozen_epochs),
+        lambda: learn.fit_one_cycle(parameters.epochs, parameters.learning_rate),
+    )
+
+
+def _fit_unfrozen(learn: Learner, context: Context, parameters: ImageClassification) -> None:
+    epochs = parameters.unfrozen_epochs
+    learn.unfreeze()
+    fit(
+        learn,
+        context,
+        _phase(context, UNFROZEN, epochs, final=True),
+        lambda: learn.fit_one_cycle(epochs, parameters.unfrozen_learning_rate),
+    )
+
+
+def _phase(context: Context, name: str, epochs: int, *, final: bool) -> Phase:
+    """A phase of the classifier itself, which is scored by the study's own metric."""
+    metric = context.scored
+    return Phase(name, epochs, metric.name, metric.direction, final)
 
 
 def _load(context: Context, parameters: ImageClassification) -> DataLoaders:
@@ -82,16 +178,19 @@ def _load(context: Context, parameters: ImageClassification) -> DataLoaders:
     assert isinstance(data, LabelledFiles)
     # fastai leaves out the last, smaller batch: of few items nothing would be left.
     batch_size = min(parameters.batch_size, len(data.train))
-    processes = min(context.threads, LOADER_PROCESSES) if context.device == "cuda" else 0
-    return _block(data, parameters).dataloaders(
+    batch_bytes = batch_size * CHANNELS * parameters.image_size**2
+    dls = _block(data, parameters).dataloaders(
         range(len(data.files)),
         bs=batch_size,
-        num_workers=processes,
+        num_workers=loader_workers(context.threads, context.device, batch_bytes),
         device=torch.device(context.device),
     )
+    sample(parameters.balance, dls.train, data)
+    return dls
 
 
 def _block(data: LabelledFiles, parameters: ImageClassification) -> DataBlock:
+    normalise = Normalize.from_stats(*stats(parameters.model), cuda=False)
     return DataBlock(
         blocks=(ImageBlock, CategoryBlock(vocab=list(data.classes), sort=False)),
         splitter=lambda _: (data.train.tolist(), data.valid.tolist()),
@@ -99,8 +198,28 @@ def _block(data: LabelledFiles, parameters: ImageClassification) -> DataBlock:
         get_y=lambda item: data.labels[item],
         # Of the whole image: fastai would crop, which cuts subjects off, and at random in training.
         item_tfms=Resize(parameters.image_size, method=ResizeMethod.Squish),
-        batch_tfms=Normalize.from_stats(*stats(parameters.model)),
+        batch_tfms=[*_augmentations(parameters), normalise],
     )
+
+
+def _augmentations(parameters: ImageClassification) -> list[RandTransform]:
+    """What changes the training images, and leaves those of the validation set as they are."""
+    if not parameters.apply_tfms:
+        return []
+    upside_down = parameters.flip_vert and not parameters.do_flip  # fastai would do nothing
+    tfms: list[RandTransform] = aug_transforms(
+        mult=parameters.mult,
+        do_flip=parameters.do_flip,
+        flip_vert=parameters.flip_vert,
+        max_rotate=parameters.max_rotate,
+        # fastai does nothing either with a max_zoom below 1 and its min_zoom of 1
+        min_zoom=min(1.0, parameters.max_zoom),
+        max_zoom=max(1.0, parameters.max_zoom),
+        max_lighting=parameters.max_lighting,
+        max_warp=parameters.max_warp,
+        xtra_tfms=[Dihedral(p=0.5, draw=UPSIDE_DOWN)] if upside_down else None,
+    )
+    return tfms
 
 
 def _learner(dls: DataLoaders, context: Context, parameters: ImageClassification) -> Learner:
@@ -108,43 +227,13 @@ def _learner(dls: DataLoaders, context: Context, parameters: ImageClassification
     if parameters.pre_trained and file is None:  # `check` has seen them
         raise SpecError(f"model {parameters.model!r}: its weights are gone from {context.weights}")
     model, splitter = build(parameters.model, len(dls.vocab), file)
-    if context.device == "cpu":
-        model.to(memory_format=torch.channels_last)  # a third off the time of mobile models
-    learn = Learner(dls, model, splitter=splitter)
-    learn.remove_cb(ProgressCallback)
-    learn.logger = lambda _: None
+    assert context.data is not None
+    learn = prepare(
+        Learner(dls, model, loss(parameters.balance, context.data), splitter=splitter),
+        context,
+        parameters.precision,
+        channels_last=parameters.channels_last,
+    )
     if parameters.pre_trained:
         learn.freeze()
     return learn
-
-
-def _fit(learn: Learner, context: Context, parameters: ImageClassification) -> EpochScores:
-    """Both phases, the second only if the first was not pruned."""
-    scores = EpochScores(context, parameters.epochs + parameters.unfrozen_epochs)
-    learn.fit_one_cycle(parameters.epochs, parameters.learning_rate, cbs=scores)
-    if parameters.unfrozen_epochs and not scores.pruned:
-        learn.unfreeze()
-        learn.fit_one_cycle(
-            parameters.unfrozen_epochs, parameters.unfrozen_learning_rate, cbs=scores
-        )
-    return scores
-
-
-def _execute_time(learn: Learner) -> float:
-    """Seconds for one pass over the validation set, reading the images included.
-
-    The validation of the epoch before was the warm-up: same loader, same shapes.
-    """
-    _synchronise(learn.dls.device)
-    started = perf_counter()
-    learn.get_preds()
-    _synchronise(learn.dls.device)
-    return perf_counter() - started
-
-
-def _synchronise(device: torch.device) -> None:
-    """Wait for a device that computes behind Python's back."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()

@@ -1,4 +1,4 @@
-"""Image models by name: a torchvision or timm body, and fastai's head for our classes."""
+"""Image models by name: a torchvision, fastai or timm body, and fastai's head for our classes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import timm
 from fastai.callback.hook import num_features_model
 from fastai.vision.core import imagenet_stats
 from fastai.vision.learner import TimmBody, add_head, create_body, default_split, model_meta
+from fastai.vision.models import xresnet
 from torch import nn
 from torchvision import models as torchvision_models
 
@@ -37,10 +38,14 @@ class Body:
 
 
 def check_known(name: str) -> None:
-    """Raise SpecError, with the nearest names, where neither library knows the model."""
-    if weights.is_torchvision(name) or timm.is_model(name):
+    """Raise SpecError, with the nearest names, where no library knows the model."""
+    if weights.is_torchvision(name) or weights.is_fastai(name) or timm.is_model(name):
         return
-    known = {*torchvision_models.list_models(module=torchvision_models), *timm.list_models()}
+    known = {
+        *weights.FASTAI,
+        *torchvision_models.list_models(module=torchvision_models),
+        *timm.list_models(),
+    }
     near = get_close_matches(name, sorted(known), n=3)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     raise SpecError(f"unknown model {name!r}; {hint}any torchvision or timm image model will do")
@@ -53,20 +58,27 @@ def build(name: str, classes: int, file: Path | None) -> tuple[nn.Sequential, Sp
     are, so seed torch before. Raises SpecError where the model has no body to put a head on, or
     ``file`` does not hold its weights.
     """
-    body = _torchvision(name, file) if weights.is_torchvision(name) else _timm(name, file)
+    cut = weights.is_torchvision(name) or weights.is_fastai(name)
+    body = _cut(name, file) if cut else _timm(name, file)
     return add_head(body.layers, body.features, classes, pool=body.pool), body.split
 
 
 def stats(name: str) -> Stats:
     """Mean and standard deviation, per channel, of the images that the model is made for."""
-    published = None if weights.is_torchvision(name) else timm.get_pretrained_cfg(name)
+    cut = weights.is_torchvision(name) or weights.is_fastai(name)
+    published = None if cut else timm.get_pretrained_cfg(name)
     mean, std = (published.mean, published.std) if published else imagenet_stats
     return tuple(mean), tuple(std)
 
 
-def _torchvision(name: str, file: Path | None) -> Body:
-    meta = model_meta.get(torchvision_models.get_model_builder(name))
-    model = torchvision_models.get_model(name, weights=None)
+def _cut(name: str, file: Path | None) -> Body:
+    """The body of a model of torchvision or fastai, cut off where fastai's table says."""
+    if weights.is_fastai(name):
+        make = getattr(xresnet, name)
+    else:
+        make = torchvision_models.get_model_builder(name)
+    meta = model_meta.get(make)
+    model = make()
     if file:
         try:
             model.load_state_dict(weights.renamed(weights.load(file), model.state_dict()))

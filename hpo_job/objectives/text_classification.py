@@ -18,6 +18,7 @@ from hpo_job import attributes
 from hpo_job.data import LabelledRows
 from hpo_job.errors import DataError, SpecError
 from hpo_job.objectives import language_model, saved, text_weights
+from hpo_job.objectives.balance import loss, sample
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
 from hpo_job.objectives.parameters import TextClassification
@@ -103,9 +104,9 @@ def rebuild(folder: Path) -> Learner:
     """The learner that `save` wrote, without its data; it can be exported and predicts."""
     told = saved.read(folder)
     reader = Reader.restored(told["reader"])
-    parameters = TextClassification.model_validate({**told["sizes"], "batch_size": BATCH})
     items = _items([[]], reader)
-    learn = classifier(items, items, reader, parameters, torch.device("cpu"))
+    dls = classifier_loaders(items, items, reader, BATCH, torch.device("cpu"))
+    learn = classifier(dls, TextClassification.model_validate(told["sizes"]))
     saved.load(folder, learn.model)
     return prepare(learn, None)
 
@@ -182,13 +183,15 @@ def _classifier(study: _Study, context: Context, encoder: dict[str, torch.Tensor
     """A classifier with this encoder, and a new head."""
     parameters, data = study.parameters, study.data
     with context.timings.measure(attributes.DATA_TIME):
-        learn = classifier(
+        dls = classifier_loaders(
             study.part(data.train),
             study.part(data.valid),
             study.reader,
-            parameters,
+            parameters.batch_size,
             torch.device(context.device),
         )
+        sample(parameters.balance, dls.train, data)
+    learn = classifier(dls, parameters, loss(parameters.balance, data))
     learn.model[0].module.load_state_dict(encoder)
     return prepare(learn, context, language_model.precision(parameters, context))
 

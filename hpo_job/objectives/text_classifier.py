@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
+from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.text.learner import TextLearner
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_clas_split
 from fastai.text.models.core import get_text_classifier
-from numpy.typing import NDArray
 
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.language_model import sizes
 from hpo_job.objectives.parameters import TextClassification
-from hpo_job.objectives.text_loaders import Items, Reader, classifier_loaders
+from hpo_job.objectives.text_loaders import Reader
 from hpo_job.objectives.training import fit
 from hpo_job.phases import Phase
 
@@ -22,20 +20,10 @@ CLASSIFIER = "classifier"
 
 
 def classifier(
-    train: Items, valid: Items, reader: Reader, parameters: TextClassification, device: torch.device
+    dls: DataLoaders, parameters: TextClassification, loss: CrossEntropyLossFlat | None = None
 ) -> Learner:
-    """A new classifier, with random weights.
-
-    train, valid: texts and the class number of each.
-    """
-    dls = classifier_loaders(
-        train,
-        valid,
-        reader,
-        parameters.batch_size,
-        device,
-        balanced=parameters.balance == "sampler",
-    )
+    """A classifier with random weights, for what `classifier_loaders` gave."""
+    reader: Reader = dls.reader
     model = get_text_classifier(
         AWD_LSTM,
         len(reader.vocabulary),
@@ -45,17 +33,9 @@ def classifier(
         drop_mult=parameters.drop_mult,
         max_len=reader.longest,
     )
-    weights = None
-    if parameters.balance == "class_weights":
-        weights = class_weights(train[1], len(reader.classes)).to(device)
-    loss = CrossEntropyLossFlat(weight=weights)
-    return TextLearner(dls, model, loss_func=loss, splitter=awd_lstm_clas_split)
-
-
-def class_weights(targets: NDArray[np.int64], classes: int) -> torch.Tensor:
-    """Of each class the inverse of its share; 1 where all classes are as frequent."""
-    counts = np.maximum(np.bincount(targets, minlength=classes), 1)
-    return torch.tensor(len(targets) / (classes * counts), dtype=torch.float32)
+    return TextLearner(
+        dls, model, loss_func=loss or CrossEntropyLossFlat(), splitter=awd_lstm_clas_split
+    )
 
 
 def fit_classifier(learn: Learner, context: Context, parameters: TextClassification) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -106,20 +105,6 @@ class _Labelled:
         return _Labelled((texts, self.targets[:0]), self.reader)
 
 
-class _Balanced(SortedDL):  # type: ignore[misc]  # fastai is untyped
-    """Draws texts of every class as often, with replacement; in batches of like length."""
-
-    def shuffle_fn(self, idxs: object) -> Iterator[int]:
-        """As many positions as make whole batches."""
-        targets = self.dataset.targets
-        share = 1 / np.bincount(targets)[targets]
-        count = len(targets) // self.bs * self.bs
-        drawn = np.random.choice(len(targets), count, p=share / share.sum())
-        by_length = drawn[np.argsort(-np.array(self.res)[drawn], kind="stable")]
-        batches = np.random.permutation(by_length.reshape(-1, self.bs))
-        return iter(batches.ravel())
-
-
 def language_loaders(
     train: Texts, valid: Texts, reader: Reader, batch_size: int, device: torch.device
 ) -> DataLoaders:
@@ -147,17 +132,11 @@ def classifier_loaders(
     reader: Reader,
     batch_size: int,
     device: torch.device,
-    *,
-    balanced: bool = False,
 ) -> DataLoaders:
-    """Batches of texts of like length, each padded to a multiple of ``bptt`` tokens.
-
-    balanced: whether training texts of every class are drawn as often.
-    """
+    """Batches of texts of like length, each padded to a multiple of ``bptt`` tokens."""
 
     def loader(items: Items, training: bool) -> SortedDL:
-        kind = _Balanced if training and balanced else SortedDL
-        return kind(
+        return SortedDL(
             _Labelled(items, reader),
             res=items[0].lengths,
             bs=min(batch_size, len(items[0])),

@@ -1,50 +1,252 @@
-"""The fastai callback that scores every epoch, reports it, and stops a trial to be pruned."""
+"""How every fastai objective trains: afresh, in phases that are reported, pruned and timed."""
 
 from __future__ import annotations
 
+import gc
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
 import numpy as np
+import optuna
+import torch
 from fastai.callback.core import Callback, CancelFitException
+from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.progress import ProgressCallback
+from fastai.learner import Learner
+from fastai.torch_core import set_seed
+from numpy.typing import NDArray
 
+from hpo_job import attributes
 from hpo_job.objectives.context import Context
+from hpo_job.phases import Phase
+
+Score = Callable[[NDArray[Any], NDArray[np.float64]], float]
+MIB = 2**20
+log = logging.getLogger(__name__)
 
 
-class EpochScores(Callback):  # type: ignore[misc]  # fastai is untyped
-    """Reports the study's metric on the validation set after each of ``epochs`` epochs.
+def start_afresh(context: Context) -> None:
+    """Free what the last trial left, however it ended, and repeat its random numbers."""
+    gc.collect()  # a learner and its callbacks refer to each other
+    torch.set_num_threads(context.threads)
+    set_seed(context.seed, reproducible=True)
+    if context.device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        context.timings.gauge(
+            attributes.PEAK_GPU_MEMORY_MIB, lambda: torch.cuda.max_memory_allocated() / MIB
+        )
 
-    One and the same callback goes through all the fits of a trial, so that its epochs are
-    counted over all of them. The predictions are those of fastai's own validation pass.
-    ``values`` are the scores so far; after `pruned` turned True nothing more should be fitted.
+
+def prepare(
+    learn: Learner,
+    context: Context | None,
+    precision: str = "auto",
+    *,
+    channels_last: bool = False,
+) -> Learner:
+    """Make ``learn`` quiet, and quick on its device: precision and memory format.
+
+    precision: "auto", "fp32", "fp16" or "bf16"; see `resolved`.
+    channels_last: for models of images: the format that convolutions are quickest in.
+    context: None where nothing is trained: then in float32, as the weights are.
+    """
+    learn.remove_cb(ProgressCallback)
+    learn.logger = lambda _: None
+    if channels_last:
+        learn.model.to(memory_format=torch.channels_last)
+    if context is None:
+        return learn
+    kind = resolved(precision, context.device)
+    if kind == "fp16":
+        learn.add_cb(MixedPrecision())
+    elif kind == "bf16":
+        # Around the model alone: fastai's callback knows CUDA only, and where a batch raises,
+        # it leaves the mode switched on for the trials to come.
+        autocast = torch.autocast(context.device, dtype=torch.bfloat16)
+        learn.model.forward = autocast(learn.model.forward)
+        learn.add_cb(Float32Predictions())
+    return learn
+
+
+def resolved(precision: str, device: str) -> str:
+    """The precision to train in: "auto" is bf16 where the hardware has it, else fp16 on CUDA.
+
+    A CPU without bf16 instructions computes it more slowly than float32, so "auto" is that there.
+    Raises ValueError for fp16 without a CUDA GPU: gradients would underflow unscaled.
+    """
+    if precision == "fp16" and device != "cuda":
+        raise ValueError(f"precision fp16 needs a CUDA GPU, found {device}; bf16 or auto will do")
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if device == "cpu" and cpu_has_bf16() else "fp32"
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU has instructions for bf16 (AVX512-BF16, AMX, or Arm's)."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return False
+    flags = {
+        word for line in lines if line.startswith(("flags", "Features")) for word in line.split()
+    }
+    return not flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def fit(
+    learn: Learner,
+    context: Context,
+    phase: Phase,
+    run: Callable[[], None],
+    score: Score | None = None,
+    of_learner: Callable[[Learner], float] | None = None,
+) -> float:
+    """Go through one phase of a trial; returns the value after its last epoch.
+
+    run: fits ``learn``, once or several times, for ``phase.epochs`` epochs in all.
+    score: of (targets, predictions) on the validation set; the study's first metric where None.
+    of_learner: the value of an epoch, told by the learner itself, in place of any score: for a
+        language model, whose predictions of a validation set are too many to be kept.
+
+    Each epoch is scored, timed and reported. Raises optuna.TrialPruned, but only after the fit
+    has returned: fastai rewrites the message of what a callback raises.
+    """
+    context.begin(phase)
+    epochs = Epochs(context, phase, score or context.scored.score, of_learner)
+    times = (attributes.TRAIN_TIME, attributes.train_time(phase.name))
+    with context.timings.measure(*times), learn.added_cbs(epochs):
+        run()
+    if epochs.pruned:
+        if (
+            score is None and of_learner is None
+        ):  # the final model, so how fast it is may be of interest
+            validate(learn, context)
+        raise optuna.TrialPruned(
+            f"pruned after epoch {len(epochs.values)} of {phase.epochs} of phase {phase.name}"
+        )
+    return epochs.values[-1]
+
+
+def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:
+    """The trained model's values: one, or with several metrics one each, in their order.
+
+    Measures `execute_time`: the validation pass of the last epoch was the warm-up.
+    """
+    targets, predictions = validate(learn, context)
+    values = tuple(
+        context.timings.values()[attributes.EXECUTE_TIME]
+        if metric.name == attributes.EXECUTE_TIME
+        else metric.score(targets, predictions)
+        for metric in context.metrics
+    )
+    return values if len(values) > 1 else values[0]  # type: ignore[return-value]
+
+
+def validate(learn: Learner, context: Context) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """(targets, predictions) of one timed pass over the validation set, reading included.
+
+    Predictions have the shape (items, classes), or (items,) in regression.
+    """
+    _synchronise(learn.dls.device)
+    started = perf_counter()
+    predictions, targets = learn.get_preds()
+    _synchronise(learn.dls.device)
+    seconds = perf_counter() - started
+    context.timings.add(attributes.EXECUTE_TIME, seconds)
+    context.timings.add(attributes.ITEM_TIME_MS, 1000 * seconds / len(targets))
+    return _array(targets), _array(predictions)
+
+
+class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
+    """Scores, times and reports each epoch of a phase, and ends it where it should be pruned.
+
+    ``values`` are the scores so far. After `pruned` turned True, further fits of the phase end
+    before they begin. The predictions are those of fastai's own validation pass.
     """
 
     order = 60  # after Recorder and all the others: raising ends their turn as well
 
-    def __init__(self, context: Context, epochs: int) -> None:
-        self.context, self.epochs = context, epochs
+    def __init__(
+        self,
+        context: Context,
+        phase: Phase,
+        score: Score,
+        of_learner: Callable[[Learner], float] | None = None,
+    ) -> None:
+        self.context, self.phase, self.score, self.of_learner = context, phase, score, of_learner
         self.values: list[float] = []
         self.pruned = False
 
+    def before_fit(self) -> None:
+        if self.pruned:
+            raise CancelFitException
+
+    def before_epoch(self) -> None:
+        self.started = perf_counter()
+
     def before_validate(self) -> None:
-        self.probabilities: list[np.ndarray] = []
-        self.targets: list[np.ndarray] = []
+        self.predictions: list[NDArray[np.float64]] = []
+        self.targets: list[NDArray[Any]] = []
+        _synchronise(self.dls.device)
+        self.validating = perf_counter()
 
     def after_pred(self) -> None:
-        if self.training:
+        if self.training or self.of_learner:
             return
-        probabilities = self.loss_func.activation(self.pred.detach())
-        self.probabilities.append(probabilities.double().cpu().numpy())
-        self.targets.append(self.yb[0].cpu().numpy())
+        predictions = getattr(self.loss_func, "activation", lambda x: x)(self.pred.detach())
+        self.predictions.append(_array(predictions))
+        self.targets.append(_array(self.yb[0]))
+
+    def after_validate(self) -> None:
+        _synchronise(self.dls.device)
+        self.context.timings.add(attributes.VALIDATION_TIME, perf_counter() - self.validating)
 
     def after_epoch(self) -> None:
-        """Score, report and, where the pruner says so, end the fit.
-
-        TrialPruned is not raised here: fastai rewrites the message of what a callback raises.
-        """
-        assert self.context.metric is not None
-        value = self.context.metric.score(
-            np.concatenate(self.targets).astype(np.int64), np.concatenate(self.probabilities)
-        )
+        if self.of_learner:
+            value = self.of_learner(self.learn)
+        else:
+            value = self.score(np.concatenate(self.targets), np.concatenate(self.predictions))
+        self.context.timings.epoch(perf_counter() - self.started)
         self.values.append(value)
-        last = len(self.values) == self.epochs
+        last = self.phase.final and len(self.values) == self.phase.epochs
         if self.context.should_stop_after(value, last=last):
             self.pruned = True
             raise CancelFitException
+
+
+class Float32Predictions(Callback):  # type: ignore[misc]
+    """Losses and scores are computed in float32, whatever the model computed in."""
+
+    order = 10
+
+    def after_pred(self) -> None:
+        self.learn.pred = _to_float32(self.pred)
+
+
+def _to_float32(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.float() if value.is_floating_point() else value
+    if isinstance(value, list | tuple):
+        return type(value)(map(_to_float32, value))
+    return value
+
+
+def _array(tensor: torch.Tensor) -> NDArray[Any]:
+    """As numpy computes with it: class numbers int64, all else float64; (items, 1) as (items,)."""
+    whole = not tensor.is_floating_point()
+    array = tensor.detach().cpu().to(torch.int64 if whole else torch.float64).numpy()
+    return np.asarray(array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array)
+
+
+def _synchronise(device: torch.device) -> None:
+    """Wait for a device that computes behind Python's back."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -39,6 +39,9 @@ PACKAGES = {
         "models/efficientnet-lite0-57934424.pth",
     ),
 }
+# fastai's own architecture, of which one size was published with weights
+FASTAI = ("xresnet18", "xresnet34", "xresnet50", "xresnet101", "xresnet152")
+FASTAI_WEIGHTS = {"xresnet50": "https://s3.amazonaws.com/fast-ai-modelzoo/xrn50_940.pth"}
 HUB_FILE = "model.safetensors"
 SUFFIXES = (".safetensors", ".pth", ".pt")
 TIMEOUT = 15  # seconds without an answer after which a download is given up
@@ -69,7 +72,7 @@ def obtain(model: str, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
-            return find(model, folder) or _download(url, target)
+            return find(model, folder) or download(url, target)
     except OSError as error:  # urllib's errors are OSErrors too
         _leave_as_found(folder, lock)
         reason = " ".join(str(error).split())
@@ -88,8 +91,10 @@ def renamed(state: dict[str, torch.Tensor], names: Iterable[str]) -> dict[str, t
 
     EfficientNet-PyTorch and timm both list their layers in the order of computation, so the
     names are matched by position. torchvision's DenseNet files date from before a renaming.
-    Raises ValueError where the positions do not agree.
+    Raises ValueError where the positions do not agree. fastai's own keep more than the weights.
     """
+    if isinstance(state.get("model"), dict):
+        return dict(state["model"])
     if "_conv_stem.weight" in state:
         pairs = list(zip(state, names, strict=True))
         for theirs, ours in pairs:
@@ -103,6 +108,11 @@ def renamed(state: dict[str, torch.Tensor], names: Iterable[str]) -> dict[str, t
 def is_torchvision(model: str) -> bool:
     """Whether torchvision has an image model of this name; it then goes before timm's."""
     return model in torchvision_models.list_models(module=torchvision_models)
+
+
+def is_fastai(model: str) -> bool:
+    """Whether fastai has an image model of its own by this name."""
+    return model in FASTAI
 
 
 def _file_names(model: str) -> list[str]:
@@ -124,6 +134,8 @@ def _packaged(model: str) -> Path | None:
 
 def _urls(model: str) -> list[str]:
     """Where the weights are published, the place to download them from first."""
+    if is_fastai(model):
+        return [FASTAI_WEIGHTS[model]] if model in FASTAI_WEIGHTS else []
     if is_torchvision(model):
         return [torchvision_models.get_model_weights(model)["DEFAULT"].url]
     published = timm.get_pretrained_cfg(model)
@@ -138,7 +150,7 @@ def _base_name(url: str) -> str:
     return PurePosixPath(urlparse(url).path).name
 
 
-def _download(url: str, target: Path) -> Path:
+def download(url: str, target: Path) -> Path:
     """Fetch ``url`` under a temporary name and rename it, so that no half file is ever found."""
     request = urllib.request.Request(url, headers={"User-Agent": "hpo-job"})
     with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:

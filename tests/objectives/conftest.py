@@ -47,7 +47,7 @@ def make_context(few: LabelledFiles, tmp_path: Path) -> Callable[..., Context]:
             threads=1,
             weights=tmp_path / "weights",
             data=few,
-            metric=METRICS["accuracy"],
+            metrics=(METRICS["accuracy"],),
         )
 
     return make

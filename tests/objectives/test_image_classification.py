@@ -17,12 +17,23 @@ from hpo_job.data import LabelledFiles
 from hpo_job.metrics import Metric, Probabilities, Targets
 from hpo_job.objectives import image_classification
 from hpo_job.objectives.context import Context
-from hpo_job.objectives.image_classification import train
+from hpo_job.objectives.image_classification import _fit_head, _fit_unfrozen, train
 from hpo_job.objectives.models import build
 from hpo_job.objectives.parameters import ImageClassification
+from hpo_job.objectives.training import start_afresh
 
 MakeContext = Callable[..., Context]
-TIMES = {attributes.DATA_TIME, attributes.TRAIN_TIME, attributes.EXECUTE_TIME}
+TIMES = {
+    attributes.DATA_TIME,
+    attributes.TRAIN_TIME,
+    attributes.EPOCH_TIMES,
+    attributes.VALIDATION_TIME,
+    attributes.EXECUTE_TIME,
+    attributes.ITEM_TIME_MS,
+    attributes.STORAGE_TIME,
+    attributes.TOTAL_TIME,
+    attributes.train_time("head"),
+}
 TWO_PHASES = {"epochs": 2, "unfrozen_epochs": 2, "unfrozen_learning_rate": 1e-3}
 
 
@@ -53,8 +64,10 @@ def optimizer_steps(learn: Learner) -> int:
     return steps
 
 
-def attributes_of(context: Context) -> dict[str, Any]:
-    return dict(context.trial.user_attrs)
+def value_of(context: Context) -> float:
+    value = train(context.trial, context)
+    assert isinstance(value, float)
+    return value
 
 
 @pytest.fixture
@@ -63,8 +76,8 @@ def learners(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Learner]]:
     made: list[Learner] = []
     make = image_classification._learner
 
-    def keep(*args: Any) -> Learner:
-        made.append(make(*args))
+    def keep(*args: Any, **options: Any) -> Learner:
+        made.append(make(*args, **options))
         return made[-1]
 
     monkeypatch.setattr(image_classification, "_learner", keep)
@@ -79,8 +92,19 @@ def test_steps_grow_over_both_phases(make_context: MakeContext) -> None:
     assert list(reported(context)) == [0, 1, 2, 3]
     assert value == reported(context)[3]
     assert pruner.asked == [0, 1, 2]  # once an epoch, and not after the last
-    assert attributes_of(context).keys() == TIMES
-    assert all(seconds > 0 for seconds in attributes_of(context).values())
+    assert context.trial.user_attrs[attributes.PHASES] == [
+        {"name": "head", "start": 0, "metric": "accuracy", "direction": "maximize"},
+        {"name": "unfrozen", "start": 2, "metric": "accuracy", "direction": "maximize"},
+    ]
+    times = context.timings.values()
+    assert times.keys() == TIMES | {attributes.train_time("unfrozen")}
+    epochs = times.pop(attributes.EPOCH_TIMES)
+    assert isinstance(epochs, list)
+    assert len(epochs) == 4
+    assert all(isinstance(seconds, float) and seconds > 0 for seconds in times.values())
+    phases = [times[attributes.train_time(phase)] for phase in ("head", "unfrozen")]
+    assert sum(phases) == pytest.approx(times[attributes.TRAIN_TIME], rel=1e-3)  # type: ignore[arg-type]
+    assert times[attributes.VALIDATION_TIME] < times[attributes.TRAIN_TIME]  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
@@ -89,10 +113,13 @@ def test_a_pruned_trial_is_not_trained_further(
 ) -> None:
     pruner = PrunesAt(step)
     context = make_context(pruner, **TWO_PHASES)
-    with pytest.raises(optuna.TrialPruned, match=f"^pruned after epoch {step + 1} of 4$"):
+    phase, epoch = ("head", step + 1) if step < 2 else ("unfrozen", step - 1)
+    message = f"^pruned after epoch {epoch} of 2 of phase {phase}$"
+    with pytest.raises(optuna.TrialPruned, match=message):
         train(context.trial, context)
     assert list(reported(context)) == pruner.asked == list(range(step + 1))
-    assert attributes_of(context).keys() == TIMES
+    further = {attributes.train_time("unfrozen")} if step == 2 else set()
+    assert context.timings.values().keys() == TIMES | further
     assert optimizer_steps(learners[0]) == [4, 8, 4][step]  # 64 images, 16 a batch
 
 
@@ -101,7 +128,7 @@ def test_one_seed_gives_the_same_values_twice(make_context: MakeContext) -> None
         context = make_context(epochs=2, pre_trained=False, learning_rate=1e-2)
         context.seed = seed
         # a metric that shows the last bit of a difference
-        context.metric = Metric("sum", "maximize", lambda _, p: float((p[:, 0] ** 2).sum()))
+        context.metrics = (Metric("sum", "maximize", lambda _, p: float((p[:, 0] ** 2).sum())),)
         train(context.trial, context)
         return list(reported(context).values())
 
@@ -119,10 +146,10 @@ def test_the_items_scored_are_those_of_the_split(make_context: MakeContext) -> N
         return 0.0
 
     context = make_context(epochs=2)
-    context.metric = Metric("seen", "maximize", score)
+    context.metrics = (Metric("seen", "maximize", score),)
     assert context.data is not None
     train(context.trial, context)
-    assert len(seen) == 2
+    assert len(seen) == 3  # after each epoch, and when the pass is timed
     for targets, probabilities in seen:
         assert targets.dtype == np.int64
         assert probabilities.dtype == np.float64
@@ -156,7 +183,7 @@ def test_the_value_is_that_of_the_predictions(
     log_loss = Metric(
         "nll", "minimize", lambda t, p: float(-np.log(p[np.arange(len(t)), t]).mean())
     )
-    context.metric = log_loss
+    context.metrics = (log_loss,)
     value = train(context.trial, context)
     probabilities, targets = learners[0].get_preds()
     again = log_loss.score(targets.numpy().astype(np.int64), probabilities.double().numpy())
@@ -175,17 +202,16 @@ def changed(before: list[torch.Tensor], model: nn.Module) -> list[bool]:
 def test_only_the_second_phase_trains_the_body(make_context: MakeContext) -> None:
     context = make_context(unfrozen_epochs=1, unfrozen_learning_rate=1e-3)
     parameters = ImageClassification(**context.params)
-    image_classification._start_afresh(context)
+    start_afresh(context)
     dls = image_classification._load(context, parameters)
     learn = image_classification._learner(dls, context, parameters)
     body = convolutions(learn.model[0])
     head = learn.model[1][-1].weight.detach().clone()
 
-    first_phase = ImageClassification(**context.params | {"unfrozen_epochs": 0})
-    image_classification._fit(learn, context, first_phase)
+    _fit_head(learn, context, parameters)
     assert not any(changed(body, learn.model[0]))
     assert not torch.equal(head, learn.model[1][-1].weight)
-    image_classification._fit(learn, context, parameters)
+    _fit_unfrozen(learn, context, parameters)
     assert all(changed(body, learn.model[0]))
 
 
@@ -195,7 +221,7 @@ def test_a_random_body_is_not_frozen(make_context: MakeContext) -> None:
     dls = image_classification._load(context, parameters)
     learn = image_classification._learner(dls, context, parameters)
     body = convolutions(learn.model[0])
-    image_classification._fit(learn, context, parameters)
+    _fit_head(learn, context, parameters)
     assert all(changed(body, learn.model[0]))
 
 
@@ -204,7 +230,7 @@ def test_pre_training_helps(make_context: MakeContext, all_images: LabelledFiles
     for pre_trained in (True, False):
         context = make_context(image_size=64, learning_rate=3e-3, pre_trained=pre_trained)
         context.data = all_images
-        values[pre_trained] = train(context.trial, context)
+        values[pre_trained] = value_of(context)
     assert values[True] > values[False] + 0.05
 
 
@@ -233,7 +259,7 @@ def test_what_breaks_off_a_batch_comes_through_unharmed(
 @pytest.mark.parametrize("model", ["squeezenet1_1", "mobilenetv3_small_050"])
 def test_models_of_either_library_train(make_context: MakeContext, model: str) -> None:
     context = make_context(model=model, pre_trained=False, image_size=64, unfrozen_epochs=1)
-    assert 0 <= train(context.trial, context) <= 1
+    assert 0 <= value_of(context) <= 1
     assert len(reported(context)) == 2
 
 
@@ -247,7 +273,7 @@ def test_nothing_is_printed(make_context: MakeContext, capfd: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("name", "value"),
     [("epochs", True), ("epochs", 1.0), ("learning_rate", "1e-3"), ("image_size", 31),
-     ("batch_size", 1), ("learning_rate", float("nan")), ("mult", 1)],
+     ("batch_size", 1), ("learning_rate", float("nan")), ("mult", 2), ("max_lighting", 1)],
 )  # fmt: skip
 def test_parameters_are_strict(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=name):

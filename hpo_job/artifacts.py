@@ -1,0 +1,168 @@
+"""The models of a study's best trials, in Optuna's artifact store: a folder, S3 or GCS."""
+
+from __future__ import annotations
+
+import json
+import logging
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlparse
+
+import optuna
+from optuna.artifacts import (
+    Boto3ArtifactStore,
+    FileSystemArtifactStore,
+    GCSArtifactStore,
+    download_artifact,
+    upload_artifact,
+)
+from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_job import attributes
+from hpo_job.errors import SpecError, StudyError
+
+MODEL = "model.zip"
+TOLD = "trial.json"  # which trial the model is of, and what it scored
+Store = FileSystemArtifactStore | Boto3ArtifactStore | GCSArtifactStore
+log = logging.getLogger(__name__)
+
+
+def open_store(url: str) -> Store:
+    """The store at ``url``: a folder, made where it does not exist, ``s3://…`` or ``gs://…``.
+
+    Credentials come from where boto3 and google-cloud-storage look for them.
+    """
+    parsed = urlparse(url)
+    if parsed.scheme not in ("s3", "gs"):
+        folder = Path(url.removeprefix("file://"))
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileSystemArtifactStore(folder)
+    if parsed.path.strip("/") or not parsed.netloc:
+        raise SpecError(f"artifacts: {url}: name a bucket alone, {parsed.scheme}://bucket")
+    kind, extra = (Boto3ArtifactStore, "s3") if parsed.scheme == "s3" else (GCSArtifactStore, "gcs")
+    try:
+        return kind(parsed.netloc)
+    except ImportError as error:
+        raise SpecError(f"artifacts: {url}: pip install 'hpo-job[{extra}]'") from error
+
+
+class Models:
+    """The kept models of one study: at most ``keep``, those of its best COMPLETE trials.
+
+    With several objectives trials are ranked by the first.
+    """
+
+    def __init__(self, study: optuna.Study, store: Store, keep: int) -> None:
+        self._study, self._store, self._keep = study, store, keep
+        self._gone: set[str] = set()
+
+    def offer(
+        self,
+        trial: optuna.Trial,
+        values: Sequence[float],
+        scored: Sequence[float],
+        write: Callable[[Path], None],
+    ) -> str | None:
+        """Store the model of ``trial``, if it is among the best so far; its id, or None.
+
+        values: the trial's.
+        scored: the model's own, which differ from the trial's where that is a mean of repeats.
+        write: writes the model into an empty folder. Whatever goes wrong is only logged: a
+        trial is worth more than its model.
+        """
+        better = [t for t in self._ranked() if not _is_worse(self._study, t, values[0])]
+        if len(better) >= self._keep:
+            return None
+        try:
+            with TemporaryDirectory() as folder:
+                model = Path(folder) / "model"
+                model.mkdir()
+                write(model)
+                told = {"study": self._study.study_name, "trial": trial.number}
+                (model / TOLD).write_text(json.dumps({**told, "values": list(scored)}))
+                return upload_artifact(
+                    artifact_store=self._store,
+                    file_path=str(_zipped(model, Path(folder) / MODEL)),
+                    study_or_trial=trial,
+                )
+        except Exception as error:  # every store's client has its own
+            reason = " ".join(str(error).split())[:200]
+            log.warning(
+                "trial %d: its model is not kept: %s: %s",
+                trial.number, type(error).__name__, reason,
+            )  # fmt: skip
+            return None
+
+    def sweep(self) -> None:
+        """Remove the models of trials that are no longer, or never came, among the best."""
+        best = {trial.number for trial in self._ranked()[: self._keep]}
+        for trial in self._study.get_trials(deepcopy=False):
+            artifact = trial.user_attrs.get(attributes.ARTIFACT)
+            if artifact and trial.state.is_finished() and trial.number not in best:
+                self.remove(artifact)
+
+    def remove(self, artifact: str) -> None:
+        if artifact in self._gone:
+            return
+        self._gone.add(artifact)
+        try:
+            self._store.remove(artifact)
+        except (ArtifactNotFound, OSError):
+            pass  # another worker was first
+        except Exception as error:
+            log.warning("model %s cannot be removed: %s", artifact, " ".join(str(error).split()))
+
+    def kept(self) -> list[FrozenTrial]:
+        """The trials whose models should be here, the best first."""
+        best = self._ranked()[: self._keep]
+        return [trial for trial in best if trial.user_attrs.get(attributes.ARTIFACT)]
+
+    def fetch(self, trial: FrozenTrial, folder: Path) -> dict[str, Any]:
+        """Unpack the model of ``trial`` into ``folder``; which trial it is of, and its values.
+
+        Raises StudyError where it was not kept.
+        """
+        artifact = trial.user_attrs.get(attributes.ARTIFACT)
+        with TemporaryDirectory() as place:
+            archive = Path(place) / MODEL
+            try:
+                if not artifact:
+                    raise ArtifactNotFound
+                download_artifact(
+                    artifact_store=self._store, artifact_id=artifact, file_path=str(archive)
+                )
+            except (ArtifactNotFound, FileNotFoundError) as error:
+                kept = ", ".join(f"#{other.number}" for other in self.kept()) or "none"
+                raise StudyError(
+                    f"study {self._study.study_name!r}: the model of trial {trial.number} was not "
+                    f"kept; those of the best are: {kept}"
+                ) from error
+            folder.mkdir(parents=True, exist_ok=True)
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(folder)
+        told: dict[str, Any] = json.loads((folder / TOLD).read_text())
+        return told
+
+    def _ranked(self) -> list[FrozenTrial]:
+        complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        maximize = self._study.directions[0] == StudyDirection.MAXIMIZE
+        return sorted(complete, key=lambda trial: trial.values[0], reverse=maximize)
+
+
+def _is_worse(study: optuna.Study, trial: FrozenTrial, value: float) -> bool:
+    if study.directions[0] == StudyDirection.MAXIMIZE:
+        return bool(trial.values[0] < value)
+    return bool(trial.values[0] > value)
+
+
+def _zipped(folder: Path, archive: Path) -> Path:
+    """``folder`` as one file, stored as it is: weights hardly get smaller."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
+        for file in sorted(folder.rglob("*")):
+            packed.write(file, file.relative_to(folder))
+    return archive

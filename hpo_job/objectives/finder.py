@@ -1,0 +1,50 @@
+"""fastai's learning-rate finder: a mock training at growing rates, and what it suggests."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import fastai.callback.schedule  # noqa: F401  # adds lr_find to Learner
+import torch
+from fastai.learner import Learner
+
+SKIPPED = 5  # of the last losses, as fastai does: they have diverged
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Smoothed training losses at growing learning rates, and the rate in their longest valley."""
+
+    suggestion: float
+    lrs: list[float]
+    losses: list[float]
+
+    def stored(self) -> dict[str, Any]:
+        """Plain values, in few digits: a study attribute has little room."""
+        digits = {key: [float(f"{value:.5g}") for value in getattr(self, key)] for key in _LISTS}
+        return {**asdict(self), **digits}
+
+
+_LISTS = ("lrs", "losses")
+
+
+def find_lr(learn: Learner, batches: int = 100) -> Curve:
+    """Run the finder over at most ``batches`` training batches; ``learn`` is left as it was.
+
+    Raises ValueError where the loss diverges before there is anything to see.
+    """
+    path, random = learn.path, torch.random.get_rng_state()
+    with TemporaryDirectory() as folder:
+        learn.path = Path(folder)  # where fastai keeps the weights meanwhile
+        try:
+            suggestion = learn.lr_find(num_it=batches, show_plot=False).valley
+        except (IndexError, RuntimeError) as error:
+            raise ValueError(f"the loss diverged at once: {error}") from error
+        finally:
+            learn.path = path
+            torch.random.set_rng_state(random)
+    lrs, losses = learn.recorder.lrs, [float(loss) for loss in learn.recorder.losses]
+    return Curve(float(suggestion), lrs[:-SKIPPED], losses[:-SKIPPED])

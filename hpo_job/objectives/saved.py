@@ -1,0 +1,43 @@
+"""A trained model in a folder: its weights, and as JSON what its learner is rebuilt from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from hpo_job.errors import DataError
+
+WEIGHTS = "weights.safetensors"
+LEARNER = "learner.json"
+
+
+def write(folder: Path, model: nn.Module, told: dict[str, Any]) -> None:
+    """Write the weights of ``model``, as float32 on no device, and ``told``: plain JSON values.
+
+    ``told`` names the objective, whose module rebuilds the learner.
+    """
+    save_model(model.to(memory_format=torch.contiguous_format), str(folder / WEIGHTS))
+    (folder / LEARNER).write_text(json.dumps(told, indent=2), encoding="utf-8")
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What `write` was told. Raises DataError where ``folder`` holds no model."""
+    try:
+        told: dict[str, Any] = json.loads((folder / LEARNER).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: no model in it: {LEARNER}: {error}") from error
+    return told
+
+
+def load(folder: Path, model: nn.Module) -> None:
+    """Put the weights into a model of the same make; nothing in the file is executed."""
+    try:
+        load_model(model, str(folder / WEIGHTS))
+    except Exception as error:  # torch and safetensors have an error each
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{folder / WEIGHTS}: not this model's weights: {reason}") from error
