@@ -57,7 +57,8 @@ class Data(_Table):
 
     Of tables also the columns: ``label`` is to be predicted, from ``features`` (of which those
     that are ``categorical`` are, though they look like numbers) or from ``text``; rows with the
-    same ``group`` are in the same part. ``sample``: so many rows, drawn once.
+    same ``group`` are in the same part. ``sample``: so many rows, drawn once. ``made_by``: the
+    command that makes data which is not shipped, told where it is missing.
     """
 
     path: str = Field(min_length=1)
@@ -69,6 +70,7 @@ class Data(_Table):
     categorical: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     group: str | None = Field(default=None, min_length=1)
     sample: int | None = Field(default=None, ge=2)
+    made_by: str | None = Field(default=None, min_length=1)
 
 
 class Artifacts(_Table):

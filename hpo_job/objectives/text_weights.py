@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import tarfile
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fastai.data.external import URLs, fastai_cfg
+from fastai.data.external import URLs
 from filelock import FileLock
 
 from hpo_job.errors import SpecError
@@ -39,7 +40,9 @@ class Pretrained:
 
 def find(folder: Path) -> Path | None:
     """The folder of the model on this machine: in ``folder`` before fastai's own; or None."""
-    for place in (folder / NAME, Path(fastai_cfg().path("model")) / NAME):
+    # Where fastai unpacks it; not asked of fastai, which would write a file into the home folder
+    own = Path(os.environ.get("FASTAI_HOME", "~/.fastai")).expanduser() / "models"
+    for place in (folder / NAME, own / NAME):
         if _file(place, "*.pth") and _file(place, "*.pkl"):
             return place
     return None

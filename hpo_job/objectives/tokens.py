@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -65,15 +66,15 @@ class Corpus:
         return len(vocabulary) - list(vocabulary[-MULTIPLE:]).count("xxfake")
 
 
-def tokenised(texts: Sequence[str], train: NDArray[np.int64], cache: Path) -> Corpus:
-    """The texts as numbers, from the folder ``cache``, or made and kept there.
+def tokenised(texts: Sequence[str], train: NDArray[np.int64], kept: Path) -> Corpus:
+    """The texts as numbers, from the folder ``kept``, or made and kept there.
 
     train: the positions of the training texts, of which the vocabulary is made.
 
     Workers that come at the same time wait for the one that makes it. What is found damaged is
     made anew.
     """
-    folder = cache / "text" / _key(texts, train)
+    folder = kept / "text" / _key(texts, train)
     corpus = _read(folder)
     if corpus is not None:
         return corpus
@@ -91,8 +92,13 @@ def tokens_of(texts: Iterable[str]) -> Iterator[list[str]]:
     """The tokens of each text, by fastai's rules, as its pre-trained models were trained on."""
     # fastai's TokenizeWithRules does the same in twice the time
     before, after = compose(*defaults.text_proc_rules), compose(*defaults.text_postproc_rules)
-    for document in WordTokenizer().pipe(map(before, texts)):
+    for document in _tokenizer().pipe(map(before, texts)):
         yield [after(token.text) for token in document]
+
+
+@cache
+def _tokenizer() -> WordTokenizer:
+    return WordTokenizer()  # takes a second
 
 
 def numbers(tokens: Iterable[str], vocabulary: Sequence[str]) -> NDArray[np.int64]:
