@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,7 +41,10 @@ def find_lr(learn: Learner, batches: int = 100) -> Curve:
     with TemporaryDirectory() as folder:
         learn.path = Path(folder)  # where fastai keeps the weights meanwhile
         try:
-            suggestion = learn.lr_find(num_it=batches, show_plot=False).valley
+            with warnings.catch_warnings():
+                # fastai restores the weights through a name that numpy has renamed
+                warnings.filterwarnings("ignore", message="numpy.core is deprecated")
+                suggestion = learn.lr_find(num_it=batches, show_plot=False).valley
         except (IndexError, RuntimeError) as error:
             raise ValueError(f"the loss diverged at once: {error}") from error
         finally:

@@ -1,0 +1,118 @@
+"""A kept image model scores as its trial did, and predicts on new files, also through fastai."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import Result
+from fastai.learner import load_learner
+
+from hpo_job.metrics import METRICS
+from hpo_job.objectives import saved
+from hpo_job.objectives.context import Context
+from hpo_job.objectives.image_classification import predict, rebuild, train
+from hpo_job.objectives.training import resolved
+
+MakeContext = Callable[..., Context]
+JOB = Path(__file__).parents[2] / "jobs" / "people-vs-animals"
+
+
+@pytest.mark.parametrize("model", ["tf_efficientnet_lite0", "xresnet18"])
+def test_rebuilt_weights_reproduce_the_metric(
+    make_context: MakeContext, tmp_path: Path, model: str
+) -> None:
+    pre_trained = model == "tf_efficientnet_lite0"
+    context = make_context(model=model, pre_trained=pre_trained, epochs=2, image_size=48)
+    context.metrics = (METRICS["log_loss"],)
+    value = train(context.trial, context)
+    assert context.keep is not None
+    context.keep(tmp_path)
+    data = context.data
+    assert data is not None
+    files = [data.root / data.files[item] for item in data.valid]  # type: ignore[union-attr]
+    table = predict(rebuild(tmp_path), files)
+    probabilities = table[list(data.classes)].to_numpy()
+    again = METRICS["log_loss"].score(data.targets[data.valid], probabilities)
+    assert again == pytest.approx(value, abs=1e-3)
+    assert list(table["file"]) == [str(file) for file in files]
+    assert (table["prediction"] == np.array(data.classes)[probabilities.argmax(axis=1)]).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*load_learner:UserWarning")  # of pickles; this one is ours
+def test_through_the_command(cli: Callable[..., Result], tmp_path: Path) -> None:
+    job = tmp_path / "small"
+    job.mkdir()
+    text = (JOB / "study.toml").read_text()
+    for old, new in (
+        ('name = "people-vs-animals"', 'name = "small"'),
+        ("trials = 12", "trials = 1"),
+        ('path = "data"', f'path = "{JOB / "data"}"'),
+        ("image_size = 80", "image_size = 32"),
+        ("pre_trained = { type", "# { type"),
+        ("\npre_trained = true\nlearning_rate = 3e-3", '\nlearning_rate = "lr_find"\nepochs = 1'),
+        ("pre_trained = false\nlearning_rate = 3e-3", "epochs = 1"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (job / "study.toml").write_text(text)
+
+    assert cli("worker", job).exit_code == 0
+    shown = cli("lr-find", job)  # shows what the worker found, and runs nothing
+    assert shown.exit_code == 0
+    assert "learning_rate " in shown.stdout
+    assert (tmp_path / "small-lr-find.png").read_bytes().startswith(b"\x89PNG")
+
+    exported = cli("export", "small", "-o", "best")
+    assert exported.exit_code == 0, exported.output
+    assert exported.stdout.startswith("best: trial 0 of small, accuracy 0.")
+    image = JOB / "data" / "people" / "0133-people.jpg"
+    predicted = cli("predict", "best", image, "--format", "json")
+    assert predicted.exit_code == 0, predicted.output
+    assert '"prediction":' in predicted.stdout
+    learn = load_learner(tmp_path / "best" / "export.pkl")
+    name, _, probabilities = learn.predict(image)
+    assert f'"prediction":"{name}"' in predicted.stdout.replace(" ", "")
+    assert probabilities.sum() == pytest.approx(1, abs=1e-4)
+
+    again = cli("export", "small", "-o", "best")
+    assert again.exit_code == 2
+    assert "exists already" in again.stderr
+    unknown = cli("export", "small", "--trial", "7", "-o", "other")
+    assert (unknown.exit_code, unknown.stderr) == (2, "hpo-job: study 'small': no trial 7\n")
+    nothing = cli("predict", tmp_path, image)
+    assert nothing.exit_code == 2
+    assert "no exported model in it" in nothing.stderr
+    missing = cli("predict", "best", "nowhere.jpg")
+    assert (missing.exit_code, missing.stderr) == (2, "hpo-job: nowhere.jpg: no such file\n")
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    saved.write(tmp_path, torch.nn.Linear(2, 2), {"objective": "image_classification"})
+    with pytest.raises(Exception, match="not this model's weights"):
+        saved.load(tmp_path, torch.nn.Linear(3, 2))
+
+
+def test_half_precision_is_used_where_it_is_quick(make_context: MakeContext) -> None:
+    assert resolved("fp32", "cuda") == "fp32"
+    assert resolved("bf16", "cpu") == "bf16"
+    assert resolved("auto", "mps") == "fp32"
+    with pytest.raises(ValueError, match="fp16 needs a CUDA GPU, found cpu"):
+        resolved("fp16", "cpu")
+
+
+def test_bf16_trains_on_a_cpu_and_scores_in_full(make_context: MakeContext) -> None:
+    seen: list[torch.dtype] = []
+    context = make_context(model="squeezenet1_1", pre_trained=False, precision="bf16")
+    from hpo_job.objectives import image_classification
+
+    learn, parameters = image_classification._start(context)
+    convolution = next(m for m in learn.model.modules() if isinstance(m, torch.nn.Conv2d))
+    convolution.register_forward_hook(lambda *hooked: seen.append(hooked[2].dtype))
+    image_classification._fit_head(learn, context, parameters)
+    assert set(seen) == {torch.bfloat16}
+    assert learn.get_preds()[0].dtype == torch.float32
+    assert not torch.is_autocast_enabled("cpu")  # nor is it for the next trial
