@@ -15,11 +15,13 @@ from hpo_job.objectives.parameters import (
     ImageClassification,
     TabularClassification,
     TabularRegression,
+    TextClassification,
 )
 from hpo_job.spec import Data, read_spec
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "text.md").read_text(encoding="utf-8")
 DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 JOBS = sorted((ROOT / "jobs").glob("*/study.toml"))
 
@@ -57,6 +59,13 @@ def test_every_parameter_is_in_the_readme(name: str) -> None:
 )
 def test_every_tabular_parameter_is_in_its_page(name: str) -> None:
     assert f"| `{name}` | " in DATA
+
+
+@pytest.mark.parametrize("name", sorted(TextClassification.model_fields))
+def test_every_text_parameter_is_in_its_page_with_its_default(name: str) -> None:
+    default = TextClassification.model_fields[name].default
+    shown = str(default).lower() if isinstance(default, bool) else str(default)
+    assert f"| `{name}` | `{shown}` | " in TEXT
 
 
 @pytest.mark.parametrize("name", sorted(Data.model_fields))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -105,3 +106,10 @@ def test_the_shipped_tables_are_what_the_command_makes(cli: Cli, tmp_path: Path,
     assert result.exit_code == 0, result.output
     shipped = JOBS / f"state-of-the-union-{era}" / "passages.csv.gz"
     assert read(tmp_path / "made.csv.gz") == read(shipped)
+
+
+def test_missing_data_names_the_command_that_makes_it(refused: Refused, tmp_path: Path) -> None:
+    job = tmp_path / "old-bailey-1730s"
+    shutil.copytree(JOBS / job.name, job, ignore=shutil.ignore_patterns("*.csv.gz"))
+    line = refused("check", job)
+    assert "1730s.csv.gz: not there yet; make it: hpo-job data old-bailey OBO_XML_7-2.zip" in line

@@ -58,9 +58,9 @@ class PrunesAt(optuna.pruners.BasePruner):
 
 @pytest.fixture(scope="session")
 def passages() -> LabelledRows:
-    """160 of the shipped passages, a quarter of them held out by address."""
+    """96 of the shipped passages, a quarter of them held out by address."""
     file = JOB / "passages.csv.gz"
-    return read_table(file, "party", 0.25, 1, text="text", group="address", size=160)
+    return read_table(file, "party", 0.25, 1, text="text", group="address", size=96)
 
 
 @pytest.fixture(scope="session")
