@@ -223,7 +223,11 @@ def test_a_job_folder_needs_only_its_study(tmp_path: Path) -> None:
 def test_components_do_what_they_say(full_pod: Object) -> None:
     assert full_pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
     tolerated = {each["key"] for each in full_pod["tolerations"]}
-    assert {"nvidia.com/gpu", "cloud.google.com/gke-spot", "karpenter.sh/capacity-type"} <= tolerated
+    assert {
+        "nvidia.com/gpu",
+        "cloud.google.com/gke-spot",
+        "karpenter.sh/capacity-type",
+    } <= tolerated
     volumes = {each["name"]: each for each in full_pod["volumes"]}
     assert volumes["cache"]["persistentVolumeClaim"]["claimName"] == "hpo-job-cache"
     assert full_pod["suspend"] is True
@@ -259,9 +263,7 @@ def test_only_workers_and_dashboard_reach_the_database() -> None:
                 if t["kind"] == "NetworkPolicy"}  # fmt: skip
     (rule,) = policies["hpo-job-mysql"]["ingress"]
     assert rule["ports"] == [{"protocol": "TCP", "port": 3306}]
-    assert rule["from"] == [
-        {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "hpo-job"}}}
-    ]
+    assert rule["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "hpo-job"}}}]
     assert "ingress" not in policies["hpo-job-worker"]  # nobody talks to a worker
 
 
