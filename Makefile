@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench-storage clean \
+.PHONY: help setup demo test lint bench-storage bench-faults clean \
 	image cluster database submit scale status results test-cluster
 
 # Of the cluster's targets: make submit JOB=digits WORKERS=4
@@ -39,6 +39,9 @@ lint: $(VENV)/.test  ## Formatting, lint, types, and who may import whom
 
 bench-storage: $(VENV)/.test  ## The MySQL storage beside Optuna's own, on a private server
 	$(BIN)/python benchmarks/storage.py
+
+bench-faults: $(VENV)/.test  ## 200 workers killed, stopped or frozen in 10 minutes, 3 server restarts
+	$(BIN)/python benchmarks/faults.py
 
 image:  ## Build the workers' image: BUILDER= BASE_IMAGE= IMAGE= VARIANT=cuda|cpu WEIGHTS="resnet18"
 	$(BUILDER) build --file images/Dockerfile --tag $(IMAGE) --build-arg VARIANT=$(VARIANT) \

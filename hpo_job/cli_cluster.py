@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo_job.options import F, option
+from hpo_job.cli_common import job_argument, place_options
+from hpo_job.options import option
 
 if TYPE_CHECKING:
     import optuna
@@ -18,42 +18,6 @@ if TYPE_CHECKING:
     from hpo_job.cluster.client import Cluster
 
 WATCH = 3.0  # seconds between two looks
-
-
-def place_options(command: F) -> F:
-    """Which cluster and namespace, as the one argument ``cluster``."""
-
-    @option("--namespace", "-n", metavar="NAME", help="[default: that of k8s/settings]")
-    @option("--context", metavar="NAME", help="Of the kubeconfig.  [default: its current one]")
-    @functools.wraps(command)
-    def with_cluster(
-        *arguments: Any, namespace: str | None, context: str | None, **others: Any
-    ) -> Any:
-        return command(*arguments, cluster=connect(context, namespace), **others)
-
-    return cast(F, with_cluster)
-
-
-def connect(context: str | None, namespace: str | None) -> Cluster:
-    """The cluster of a kubeconfig. Raises ClusterError."""
-    from hpo_job.cluster.client import Cluster
-    from hpo_job.cluster.names import namespace_of
-
-    return Cluster(context, namespace_of(namespace))
-
-
-@contextmanager
-def database_of(context: str | None, namespace: str | None) -> Iterator[str]:
-    """The URL of the cluster's database, reached for as long as this is open."""
-    from hpo_job.cluster.client import Cluster
-    from hpo_job.cluster.database import reachable
-    from hpo_job.cluster.names import namespace_of
-
-    with reachable(Cluster(context, namespace_of(namespace))) as url:
-        yield url
-
-
-job_argument = click.argument("job", metavar="JOB")
 
 
 @click.command()

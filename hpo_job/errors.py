@@ -46,6 +46,12 @@ class StudyError(HpoJobError):
     exit_code = 2
 
 
+class QueryError(HpoJobError):
+    """What was asked of a study's results names something there is not."""
+
+    exit_code = 2
+
+
 class FailuresError(HpoJobError):
     """Too many trials failed one after the other."""
 

@@ -16,7 +16,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-import joblib
+import optuna
 from threadpoolctl import threadpool_limits
 
 from hpo_job import lr_find
@@ -46,11 +46,6 @@ class Job:
     grace: int
     machine: Machine
     wait: bool = True
-
-
-def cpus() -> int:
-    """The CPUs this process may use: those of its machine, or of its container's limit."""
-    return int(joblib.cpu_count())
 
 
 def run_worker(job: Job, stop: Stop) -> int:
@@ -154,6 +149,7 @@ def _child(job: Job) -> None:
     os.environ.pop(OWNER, None)  # several workers in one pod are not one another's successors
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="hpo-job: worker %(process)d: %(message)s")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         code = run_worker(job, Stop())
     except HpoJobError as error:

@@ -1,8 +1,9 @@
-"""The metrics a study can be scored by, and what always answering one class would score."""
+"""The metrics a study can be scored by, and what always giving the same answer would score."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,23 +13,42 @@ from numpy.typing import NDArray
 Direction = Literal["maximize", "minimize"]
 Task = Literal["classification", "regression"]
 Targets = NDArray[np.int64] | NDArray[np.float64]
-Probabilities = NDArray[np.float64]
+Predictions = NDArray[np.float64]
+Probabilities = Predictions  # of classes
+Score = Callable[[Targets, Predictions], float]
+# The answer, always the same, that a metric's baseline is the score of
+ANSWERS = {
+    "class": "always answering the most frequent class",
+    "shares": "always answering with the classes' shares in training",
+    "mean": "always answering the mean of training",
+    "median": "always answering the median of training",
+}
+ROOM = 0.25  # of the metric's range: with less, the metric says little about the rarer classes
 
 
 @dataclass(frozen=True)
 class Metric:
     """A score of predictions: its name, which way is better, and how it is computed.
 
-    ``score`` takes the true classes, shape (items,), and the predicted probabilities,
-    shape (items, classes).
+    ``score`` takes, for classification, the true classes, shape (items,), and the predicted
+    probabilities, shape (items, classes); for regression the true and the predicted numbers,
+    (items,) or (items, 1). Classes that are not among the true ones do no harm.
+    ``answer`` is the key of `ANSWERS` whose score is the baseline.
     """
 
     name: str
     direction: Direction
-    score: Callable[[Targets, Probabilities], float]
+    score: Score
+    task: Task = "classification"
+    answer: Literal["class", "shares", "mean", "median"] = "class"
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the score lies between 0 and 1 for any answer no worse than chance."""
+        return self.answer == "class"
 
 
-def _of_classes(name: str, **options: object) -> Callable[[Targets, Probabilities], float]:
+def _of_classes(name: str, **options: object) -> Score:
     """A scikit-learn metric of (true classes, predicted classes)."""
 
     def score(targets: Targets, probabilities: Probabilities) -> float:
@@ -39,27 +59,141 @@ def _of_classes(name: str, **options: object) -> Callable[[Targets, Probabilitie
     return score
 
 
+def _balanced_accuracy(targets: Targets, probabilities: Probabilities) -> float:
+    """The mean recall of the classes there are; scikit-learn's own warns of others answered."""
+    from sklearn.metrics import recall_score
+
+    return float(
+        recall_score(
+            targets, probabilities.argmax(axis=1), labels=np.unique(targets), average="macro"
+        )
+    )
+
+
+def _of_each_class(name: str) -> Score:
+    """A scikit-learn metric of (whether it is the class, its probability).
+
+    Of two classes, that of the second; of more, the mean over each against the rest, leaving out
+    those that no target has. A probability that is no number is taken for 0.
+    """
+
+    def score(targets: Targets, probabilities: Probabilities) -> float:
+        from sklearn import metrics
+
+        probabilities = np.nan_to_num(probabilities)
+        present = np.unique(targets).astype(np.int64)
+        if len(present) < 2:
+            return math.nan
+        classes = [1] if probabilities.shape[1] == 2 else present.tolist()
+        of_one = getattr(metrics, name)
+        return float(np.mean([of_one(targets == c, probabilities[:, c]) for c in classes]))
+
+    return score
+
+
+def _log_loss(targets: Targets, probabilities: Probabilities) -> float:
+    """As scikit-learn's, which would warn of single precision: never more than 36 an item."""
+    given = np.nan_to_num(probabilities[np.arange(len(targets)), targets.astype(np.int64)])
+    return float(-np.log(np.clip(given, np.finfo(np.float64).eps, 1)).mean())
+
+
+def _rmse(targets: Targets, predictions: Predictions) -> float:
+    """The root of the mean squared error; infinite where a prediction is no number."""
+    error = float(np.square(targets - predictions.reshape(len(targets))).mean())
+    return math.sqrt(error) if math.isfinite(error) else math.inf
+
+
+def _mae(targets: Targets, predictions: Predictions) -> float:
+    """The mean absolute error; infinite where a prediction is no number."""
+    error = float(np.abs(targets - predictions.reshape(len(targets))).mean())
+    return error if math.isfinite(error) else math.inf
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("accuracy", "maximize", _of_classes("accuracy_score")),
-        Metric("balanced_accuracy", "maximize", _of_classes("balanced_accuracy_score")),
+        Metric("balanced_accuracy", "maximize", _balanced_accuracy),
         Metric("f1_weighted", "maximize", _of_classes("f1_score", average="weighted")),
         Metric("f1_macro", "maximize", _of_classes("f1_score", average="macro")),
         Metric("cohen_kappa", "maximize", _of_classes("cohen_kappa_score")),
+        Metric("roc_auc", "maximize", _of_each_class("roc_auc_score")),
+        Metric("average_precision", "maximize", _of_each_class("average_precision_score")),
+        Metric("log_loss", "minimize", _log_loss, answer="shares"),
         Metric("error_rate", "minimize", _of_classes("zero_one_loss")),
+        Metric("rmse", "minimize", _rmse, task="regression", answer="mean"),
+        Metric("mae", "minimize", _mae, task="regression", answer="median"),
     )
 }
 
 
+def names(task: Task) -> list[str]:
+    """The metrics that a task can be scored by."""
+    return [metric.name for metric in METRICS.values() if metric.task == task]
+
+
 def baseline(metric: Metric, train: Targets, valid: Targets) -> float:
-    """The metric of always answering the class that is most frequent in ``train``.
+    """The metric of always giving the same answer, learnt from ``train`` (see `ANSWERS`).
 
     Scored on ``valid``, as every trial is: a study whose best value is no better has learnt
     nothing, however good the number looks on unbalanced data.
     """
-    classes = int(max(train.max(), valid.max())) + 1
-    answer = np.bincount(train.astype(np.int64), minlength=classes).argmax()
-    probabilities = np.zeros((len(valid), classes))
-    probabilities[:, answer] = 1.0
-    return metric.score(valid, probabilities)
+    if metric.task == "regression":
+        answer = np.mean(train) if metric.answer == "mean" else np.median(train)
+        return metric.score(valid, np.full(len(valid), float(answer)))
+    counts = np.bincount(train.astype(np.int64), minlength=int(max(train.max(), valid.max())) + 1)
+    if metric.answer == "shares":
+        row = counts / counts.sum()
+    else:
+        row = np.eye(len(counts))[counts.argmax()]
+    return metric.score(valid, np.tile(row, (len(valid), 1)))
+
+
+def room(metric: Metric, train: Targets, valid: Targets) -> float:
+    """How far the metric is from the best score to that of always answering the majority."""
+    return abs((metric.direction == "maximize") - baseline(metric, train, valid))
+
+
+def caution(metric: Metric, train: Targets, valid: Targets, classes: Sequence[str]) -> str | None:
+    """One line where the metric barely moves between the majority's answer and all right.
+
+    That is where getting every rarer class right as well adds less than `ROOM` to what always
+    answering the most frequent class scores; None where it adds more.
+    """
+    if metric.task == "regression" or not metric.bounded:
+        return None
+    left = room(metric, train, valid)
+    if left >= ROOM:
+        return None
+    best = 1 if metric.direction == "maximize" else 0
+    majority = int(np.bincount(train.astype(np.int64)).argmax())
+    share = float((valid == majority).mean())
+    other = baseline(METRICS["f1_macro"], train, valid)
+    return (
+        f"{metric.name} says little about the rarer classes: always answering "
+        f"{classes[majority]!r} ({share:.0%}) scores {abs(best - left):.2f}, all right {best}; "
+        f"f1_macro goes from {other:.2f} to 1"
+    )
+
+
+def undefined(valid: Targets, classes: Sequence[str]) -> str | None:
+    """One line where no metric of classes says anything: all validation items are of one."""
+    present = np.unique(valid).astype(np.int64)
+    if not classes or len(present) > 1:
+        return None
+    return (
+        f"all {len(valid)} validation items are of class {classes[present[0]]!r}, which no metric "
+        "can be computed on; a larger valid_pct, or more items of the others, would do"
+    )
+
+
+def left_out(valid: Targets, classes: Sequence[str]) -> str | None:
+    """One line where classes have no validation item, so that no metric sees them; else None."""
+    lacking = [name for number, name in enumerate(classes) if not (valid == number).any()]
+    if not lacking:
+        return None
+    named = ", ".join(repr(name) for name in lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+    return (
+        f"no validation item is of class {named}: no trial is scored on it; a larger valid_pct, "
+        "or more items of it, would do"
+    )

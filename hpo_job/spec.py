@@ -65,8 +65,10 @@ class Data(_Table):
 
     ``path`` may be a URL of fsspec's (s3://, gs://, https://) of a file or an archive; then
     ``sha256`` is what it must be. Of tables also the columns: ``label`` is to be predicted, from
-    ``features`` or from ``text``; rows with the same ``group`` are in the same part. ``sample``:
-    so many rows, drawn once.
+    ``features`` (of which those that are ``categorical`` are, though they look like numbers) or
+    from ``text``; rows with the same ``group`` are in the same part. ``sample``: so many rows,
+    drawn once. ``made_by``: the command that makes data which is not shipped, told where it is
+    missing.
     """
 
     path: str = Field(min_length=1)
@@ -76,8 +78,10 @@ class Data(_Table):
     label: str | None = Field(default=None, min_length=1)
     text: str | None = Field(default=None, min_length=1)
     features: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
+    categorical: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     group: str | None = Field(default=None, min_length=1)
     sample: int | None = Field(default=None, ge=2)
+    made_by: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _checksum_of_url(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from json import dumps
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from hpo_job import attributes, metrics, objectives, provenance
@@ -39,6 +41,7 @@ class Checked:
     metrics: tuple[Metric, ...]
     data: Labelled | None
     baselines: tuple[float | None, ...]
+    cautions: tuple[str, ...] = ()
 
     @property
     def baseline(self) -> float | list[float | None] | None:
@@ -61,8 +64,11 @@ def check(spec: StudySpec, weights: Path, cache: Path | None = None) -> Checked:
     spec = with_data(spec, cache)
     data = _data(spec)
     objectives.check(spec, weights)
+    if data and (problem := metrics.undefined(data.targets[data.valid], data.classes)):
+        raise spec.error("data.valid_pct", problem)
     baselines = tuple(_baseline(metric, data) for metric in scored)
-    return Checked(spec, weights, scored, data, baselines)
+    cautions = tuple(line for metric in scored for line in _cautions(metric, data))
+    return Checked(spec, weights, scored, data, baselines, tuple(dict.fromkeys(cautions)))
 
 
 def check_spec(spec: StudySpec) -> tuple[Metric, ...]:
@@ -105,6 +111,8 @@ def create(checked: Checked, storage: Storage) -> optuna.Study:
         require_readable(checked)
         origin = _provenance(checked)  # reads all data, so it is not done within the lock
         storage.alone(spec.name, lambda: _store(checked, origin, storage))
+        for caution in checked.cautions:
+            log.warning("%s", caution)
     study = load(spec.name, storage)
     _require_same(study, checked)
     if study.user_attrs[attributes.SPEC] != spec.stored():
@@ -135,8 +143,7 @@ def enqueue(study: optuna.Study, storage: Storage, parameters: Mapping[str, Scal
 
     Raises SpecError where no trial of this study could have them.
     """
-    stored = study.user_attrs.get(attributes.SPEC)
-    if stored and (problem := objectives.misfit(restore(stored), parameters)):
+    if problem := misfit(study, parameters):
         raise SpecError(f"study {study.study_name!r}: {problem[0]}: {problem[1]}")
     enqueued = False
 
@@ -147,6 +154,14 @@ def enqueue(study: optuna.Study, storage: Storage, parameters: Mapping[str, Scal
             enqueued = True
 
     storage.alone(study.study_name, add)  # numbers of new trials are drawn one at a time
+
+
+def misfit(study: optuna.Study, parameters: Mapping[str, Scalar]) -> tuple[str, str] | None:
+    """The first of ``parameters`` that no trial of ``study`` could have, and why."""
+    stored = study.user_attrs.get(attributes.SPEC)
+    if not isinstance(stored, Mapping) or "objective" not in stored:
+        return None  # not made by hpo-job, so nobody knows its search space
+    return objectives.misfit(restore(stored), parameters)
 
 
 def difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -198,7 +213,9 @@ def _store(checked: Checked, origin: dict[str, Any], storage: Storage) -> None:
     if checked.baseline is not None:
         study.set_user_attr(attributes.BASELINE, checked.baseline)
     if len(checked.spec.metrics) > 1:
-        study.set_metric_names(list(checked.spec.metrics))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # it has been since 3.2
+            study.set_metric_names(list(checked.spec.metrics))
     for parameters in checked.spec.enqueue:
         if not objectives.asks_lr_find(parameters):  # the others wait for what it finds
             study.enqueue_trial(parameters, skip_if_exists=True)
@@ -267,7 +284,7 @@ def _metrics(spec: StudySpec) -> tuple[Metric, ...]:
     """The metrics that trials are scored by; none where a function returns values of its own."""
     names, function = spec.metrics, objectives.is_function(spec)
     if not names and not function:
-        raise spec.error("metric", f"missing; known: {', '.join(METRICS)}")
+        raise spec.error("metric", f"missing; known: {', '.join(_known(spec))}")
     if len(set(names)) < len(names):
         raise spec.error("metric", "one is named twice")
     found = tuple(
@@ -275,16 +292,23 @@ def _metrics(spec: StudySpec) -> tuple[Metric, ...]:
         for name, way in zip(names, spec.directions, strict=False)
         if name in METRICS or not function
     )
-    if not function and all(metric.name == attributes.EXECUTE_TIME for metric in found):
+    if not function and all(metric is TIMED for metric in found):
         raise spec.error("metric", "execute_time says nothing of the predictions; add another")
     return found if len(found) == len(names) else ()
 
 
+def _known(spec: StudySpec) -> list[str]:
+    return [*metrics.names(objectives.task(spec)), TIMED.name]
+
+
 def _metric(spec: StudySpec, name: str, direction: str) -> Metric:
-    if name not in (*METRICS, attributes.EXECUTE_TIME):
-        known = [*METRICS, attributes.EXECUTE_TIME]
-        raise spec.error("metric", unknown("metric", name, known))
+    if name not in (*METRICS, TIMED.name):
+        raise spec.error("metric", unknown("metric", name, _known(spec)))
     metric = METRICS.get(name, TIMED)
+    shipped = metric is not TIMED and not objectives.is_function(spec)
+    if shipped and metric.task != (task := objectives.task(spec)):
+        others = ", ".join(metrics.names(task))
+        raise spec.error("metric", f"{metric.name} is for {metric.task}; {task} has {others}")
     if metric.direction != direction:
         raise spec.error("direction", f"{metric.name} is better the {_WAY[metric.direction]}")
     return metric
@@ -305,6 +329,18 @@ def _baseline(metric: Metric, data: Labelled | None) -> float | None:
 
 
 _WAY = {"maximize": "higher: maximize", "minimize": "lower: minimize"}
+
+
+def _cautions(metric: Metric, data: Labelled | None) -> tuple[str, ...]:
+    """What the user should know of the metric on this data before the study begins."""
+    if data is None or metric is TIMED:
+        return ()
+    train, valid = data.targets[data.train], data.targets[data.valid]
+    found = (
+        metrics.left_out(valid, data.classes),
+        metrics.caution(metric, train, valid, data.classes),
+    )
+    return tuple(caution for caution in found if caution)
 
 
 def _data(spec: StudySpec) -> Labelled | None:

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from hpo_job import artifacts, attributes, objectives, repeats, search_space
-from hpo_job.admission import Refusal, admit, requeue, trial_id
+from hpo_job.admission import Refusal, admit, recover, requeue, trial_id
 from hpo_job.errors import FailuresError, HpoJobError, StorageError
 from hpo_job.ledger import Ledger
 from hpo_job.objectives import Train
@@ -30,6 +31,7 @@ from hpo_job.study import Checked, budget
 from hpo_job.timings import Timings, surroundings
 
 POLL = 1.0  # seconds between two looks at a budget that other workers may still give back
+LOOKS = 20  # a second at most, of all workers together, for trials that were lost
 MAX_ERROR = 500  # characters of an error that are stored with its trial
 MAX_TRACE = 8000  # characters of its traceback that are logged, from the end
 log = logging.getLogger(__name__)
@@ -129,7 +131,9 @@ def _one(
 ) -> Outcome:
     """Run one trial and record it; nothing of its model stays behind."""
     trial = context.trial
-    with _heartbeat(storage, trial_id(study, trial.number, storage)):
+    number = trial_id(study, trial.number, storage)
+    look = partial(recover, study, storage, ledger, trial.number)
+    with _heartbeat(storage, number, ledger.running / LOOKS, look):
         outcome = _run(train, context, checked, stop)
         if stop.broke_off:  # whatever the objective made of it
             outcome = Outcome(TrialState.FAIL, reason=stop.reason)
@@ -318,15 +322,24 @@ def _one_line(error: BaseException) -> str:
 
 
 @contextmanager
-def _heartbeat(storage: Storage, number: int) -> Iterator[None]:
-    """Tell the storage, now and then, that the trial with this id is alive."""
+def _heartbeat(
+    storage: Storage, number: int, every: float, look: Callable[[], None]
+) -> Iterator[None]:
+    """Tell the storage, now and then, that the trial with this id is alive.
+
+    look: called as well, at most ``every`` so many seconds.
+    """
     done = threading.Event()
 
     def beat() -> None:
         interval = storage.optuna.get_heartbeat_interval() or 1
+        looked = time.monotonic()
         while not done.wait(interval):
             try:
                 storage.optuna.record_heartbeat(number)
+                if time.monotonic() - looked >= every:
+                    looked = time.monotonic()
+                    look()
             except STORAGE_ERRORS as error:
                 # one lost beat is no lost trial: the next one may get through
                 log.warning("no heartbeat: %s", storage.error(error))

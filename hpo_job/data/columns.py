@@ -6,7 +6,7 @@ import warnings
 import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpo_job.errors import DataError, unknown
 
@@ -44,11 +44,17 @@ def names(file: Path) -> tuple[str, ...]:
     return tuple(named)
 
 
-def read(file: Path, columns: Sequence[str], verbatim: Collection[str]) -> pd.DataFrame:
+def read(
+    file: Path,
+    columns: Sequence[str],
+    verbatim: Collection[str] = (),
+    categorical: Collection[str] = (),
+) -> pd.DataFrame:
     """The given ``columns`` of a table, with rows numbered from 0.
 
     Those that are ``verbatim`` are text, as written, and missing only where nothing is written:
-    a class may be called NA, or 007. In the others pandas tells numbers, text and what is missing.
+    a class may be called NA, or 007. In the others pandas tells numbers, text and what is missing;
+    but those that are ``categorical`` are text, though they look like numbers.
     """
     if file.name.lower().endswith(PARQUET):
         from pyarrow import parquet
@@ -59,19 +65,35 @@ def read(file: Path, columns: Sequence[str], verbatim: Collection[str]) -> pd.Da
             frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
         except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
             raise _unreadable(file, "Parquet", error) from error
+        for name in (*verbatim, *categorical):
+            frame[name] = as_text(frame[name])
         for name in verbatim:
-            present = frame[name].notna()
-            frame[name] = frame[name].astype(object).where(present, "").map(str)
+            frame[name] = frame[name].fillna("")
         return frame[list(columns)]
     frame = _csv(
         file,
-        dtype=dict.fromkeys(verbatim, "str"),
+        dtype=dict.fromkeys([*verbatim, *categorical], "str"),
         keep_default_na=False,
         na_values={name: MISSING for name in columns if name not in verbatim},
     )
     for name in verbatim:
         frame[name] = frame[name].fillna("")  # of a line that is too short
     return frame[list(columns)]
+
+
+def as_text(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Values as text, the missing ones as None; 1 and 1.0 are the same, as are 1 and "1"."""
+    import numpy as np
+    import pandas as pd
+
+    def text(value: object) -> str | None:
+        if pd.isna(value):  # type: ignore[call-overload]
+            return None
+        # whole numbers come as floats where others of their column are missing
+        whole = isinstance(value, float | np.floating) and float(value).is_integer()
+        return str(int(value)) if whole else str(value)  # type: ignore[call-overload]
+
+    return pd.Series([text(value) for value in column], column.index, dtype=object)
 
 
 def require(file: Path, key: str, column: str, known: Sequence[str]) -> None:

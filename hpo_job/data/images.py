@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from hpo_job.data.digests import is_hidden, sizes
 from hpo_job.data.split import require_classes, split
 from hpo_job.errors import DataError
+from hpo_job.threads import cpus
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
@@ -60,7 +60,7 @@ class LabelledFiles:
     @cached_property
     def unreadable(self) -> list[str]:
         """The files that do not decode as images; decodes every file, so done once per study."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cpus()) as pool:
             decodes = pool.map(_decodes, (self.root / name for name in self.files))
             return [name for name, ok in zip(self.files, decodes, strict=True) if not ok]
 

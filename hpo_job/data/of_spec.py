@@ -14,7 +14,7 @@ Labelled = LabelledFiles | LabelledRows
 Layout = Literal["images", "table", "text"]
 _KEYS: dict[Layout, set[str]] = {
     "images": set(),
-    "table": {"label", "features", "group", "sample"},
+    "table": {"label", "features", "categorical", "group", "sample"},
     "text": {"label", "text", "group", "sample"},
 }
 _NEEDED: dict[Layout, tuple[str, ...]] = {
@@ -33,6 +33,8 @@ def read(spec: StudySpec, layout: Layout, regression: bool = False) -> Labelled:
     if data is None or path is None:
         raise spec.error("data", f"missing; {spec.objective} needs [data] path")
     require_keys(spec, data, layout)
+    if data.made_by and not path.exists():
+        raise DataError(f"{spec.file}: data.path: {path}: not there yet; make it: {data.made_by}")
     seed = spec.seed if data.seed is None else data.seed
     try:
         if layout == "images":
@@ -44,7 +46,7 @@ def read(spec: StudySpec, layout: Layout, regression: bool = False) -> Labelled:
         return read_table(
             path, data.label, data.valid_pct, seed,
             regression=regression, text=data.text, features=data.features,
-            group=data.group, size=data.sample,
+            categorical=data.categorical or (), group=data.group, size=data.sample,
         )  # fmt: skip
     except DataError as error:
         raise DataError(f"{spec.file}: {error}") from error
@@ -56,7 +58,7 @@ def require_keys(spec: StudySpec, data: Data, layout: Layout | None) -> None:
     layout: the objective's; None for a function of the user's own, which reads for itself.
     """
     used = _KEYS[layout] if layout else set()
-    for key in ("label", "text", "features", "group", "sample"):
+    for key in ("label", "text", "features", "categorical", "group", "sample"):
         given = getattr(data, key) is not None
         if given and key not in used:
             uses = ", ".join(["path", "valid_pct", "seed", *sorted(used)])

@@ -29,6 +29,7 @@ class LabelledRows:
         there are any) and ``label``; as many as were sampled.
     targets: the class number of every row, int64, or the number to be predicted, float64.
     classes: the class names, sorted: a class's position is its number; empty for regression.
+    categorical: the features that were said to be, though they may look like numbers.
     train, valid: positions of rows, ascending; every trial is scored on those of ``valid``.
     """
 
@@ -37,6 +38,7 @@ class LabelledRows:
     label: str
     text: str | None
     features: tuple[str, ...]
+    categorical: tuple[str, ...]
     group: str | None
     targets: NDArray[np.int64] | NDArray[np.float64]
     classes: tuple[str, ...]
@@ -97,6 +99,7 @@ def read_table(
     regression: bool = False,
     text: str | None = None,
     features: Sequence[str] | None = None,
+    categorical: Sequence[str] = (),
     group: str | None = None,
     size: int | None = None,
 ) -> LabelledRows:
@@ -105,6 +108,7 @@ def read_table(
     label: the column to be predicted: a class, or a number for ``regression``.
     text: the column of the text; then no features are read.
     features: the columns to learn from; all but the others named here where None.
+    categorical: those of the features that are categories, though they look like numbers.
     group: rows that have the same value in this column are all in the same part.
     size: at most so many rows, drawn once; with classes, in their proportions.
     valid_pct, seed: the share held out, and what the draws depend on besides the rows.
@@ -114,15 +118,23 @@ def read_table(
     with _blaming("path"):
         known = columns.names(file)
     features = _features(file, known, label, text, features, group)
+    for name in categorical:
+        columns.require(file, "categorical", name, features)
     others = [name for name in (text, group) if name is not None]
     verbatim = {label, *others}
     with _blaming("path"):
-        frame = columns.read(file, list(dict.fromkeys([*features, *others, label])), verbatim)
+        every = list(dict.fromkeys([*features, *others, label]))
+        frame = columns.read(file, every, verbatim, set(categorical) - verbatim)
     if frame.empty:
         raise DataError(f"data.path: {file}: no rows in it")
-    for key, name in (("label", label), ("text", text), ("group", group)):
-        if name is not None:
-            _require_filled(file, key, frame, name)
+    for name in features:
+        if frame[name].dtype.kind in "mM":
+            raise DataError(
+                f"data.features: {file}: {name!r} holds dates; make numbers of them, or leave out"
+            )
+    for key, column in (("label", label), ("text", text), ("group", group)):
+        if column is not None:
+            _require_filled(file, key, frame, column)
     if regression:
         frame[label] = _numbers(file, frame, label)
     names = None if regression else frame[label].tolist()
@@ -145,8 +157,9 @@ def read_table(
         else np.array([number[name] for name in names], dtype=np.int64)
     )
     return LabelledRows(
-        file, frame, label, text, tuple(features), group, targets, classes, train, valid
-    )
+        file, frame, label, text, tuple(features), tuple(categorical), group,
+        targets, classes, train, valid,
+    )  # fmt: skip
 
 
 @contextmanager

@@ -31,8 +31,10 @@ from hpo_job import attributes
 from hpo_job.data import LabelledFiles
 from hpo_job.errors import SpecError
 from hpo_job.objectives import saved
+from hpo_job.objectives.balance import loss, sample
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
+from hpo_job.objectives.loaders import loader_workers
 from hpo_job.objectives.models import build, check_known, stats
 from hpo_job.objectives.parameters import ImageClassification
 from hpo_job.objectives.training import finish, fit, prepare, start_afresh
@@ -41,7 +43,7 @@ from hpo_job.phases import Phase
 
 HEAD, UNFROZEN = "head", "unfrozen"
 UPSIDE_DOWN = 2  # of fastai's eight symmetries
-LOADER_PROCESSES = 8  # per worker at most; more only wait for each other
+CHANNELS = 3  # a byte each, until a batch is on its device
 
 
 def check(candidates: Mapping[str, Sequence[object]], weights: Path) -> None:
@@ -176,13 +178,15 @@ def _load(context: Context, parameters: ImageClassification) -> DataLoaders:
     assert isinstance(data, LabelledFiles)
     # fastai leaves out the last, smaller batch: of few items nothing would be left.
     batch_size = min(parameters.batch_size, len(data.train))
-    processes = min(context.threads, LOADER_PROCESSES) if context.device == "cuda" else 0
-    return _block(data, parameters).dataloaders(
+    batch_bytes = batch_size * CHANNELS * parameters.image_size**2
+    dls = _block(data, parameters).dataloaders(
         range(len(data.files)),
         bs=batch_size,
-        num_workers=processes,
+        num_workers=loader_workers(context.threads, context.device, batch_bytes),
         device=torch.device(context.device),
     )
+    sample(parameters.balance, dls.train, data)
+    return dls
 
 
 def _block(data: LabelledFiles, parameters: ImageClassification) -> DataBlock:
@@ -223,8 +227,9 @@ def _learner(dls: DataLoaders, context: Context, parameters: ImageClassification
     if parameters.pre_trained and file is None:  # `check` has seen them
         raise SpecError(f"model {parameters.model!r}: its weights are gone from {context.weights}")
     model, splitter = build(parameters.model, len(dls.vocab), file)
+    assert context.data is not None
     learn = prepare(
-        Learner(dls, model, splitter=splitter),
+        Learner(dls, model, loss(parameters.balance, context.data), splitter=splitter),
         context,
         parameters.precision,
         channels_last=parameters.channels_last,

@@ -146,6 +146,25 @@ def test_a_column_without_a_name_is_no_feature(tmp_path: Path) -> None:
     assert data.frame["colour"][0] == "red"
 
 
+def test_numbers_that_are_categories(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"zip": [7, 10010, None, 33] * 5, "kind": ["a", "b"] * 10})
+    frame["zip"] = frame["zip"].astype("Int64")
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "a.parquet")
+    for name in ("a.csv", "a.parquet"):
+        data = read(tmp_path / name, categorical=["zip"])
+        assert data.categorical == ("zip",)
+        assert data.frame["zip"][:2].tolist() == ["7", "10010"]
+        assert data.frame["zip"].isna().sum() == 5
+
+
+def test_dates_are_no_feature(tmp_path: Path) -> None:
+    days = pd.date_range("1730-01-01", periods=20)
+    pd.DataFrame({"day": days, "kind": ["a", "b"] * 10}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="'day' holds dates; make numbers of them"):
+        read(tmp_path / "a.parquet")
+
+
 def test_a_byte_order_mark_is_no_part_of_a_name(write: Callable[..., Path]) -> None:
     assert read(write("\ufeffkind,x\n" + "a,1\nb,2\n" * 4)).classes == ("a", "b")
 
@@ -178,6 +197,8 @@ WRONG: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "no such text": (FEW, {"text": "y"}, "data.text: FILE: unknown column 'y'"),
     "no such group": (FEW, {"group": "y"}, "data.group: FILE: unknown column 'y'"),
     "no such feature": (FEW, {"features": ["y"]}, "data.features: FILE: unknown column 'y'"),
+    "no such category": (FEW, {"categorical": ["kind"]}, "data.categorical: FILE: unknown column "
+                         "'kind'; known: x"),
     "label as feature": (FEW, {"features": ["kind"]}, "data.features: FILE: 'kind' is what is to "
                          "be predicted"),
     "feature twice": (FEW, {"features": ["x", "x"]}, "data.features: FILE: 'x' is named twice"),

@@ -1,0 +1,83 @@
+"""What to do about rare classes in training: weigh them in the loss, or show them more often."""
+
+from __future__ import annotations
+
+from types import MethodType
+
+import numpy as np
+import torch
+from fastai.data.load import DataLoader
+from fastai.losses import CrossEntropyLossFlat
+from numpy.typing import NDArray
+
+from hpo_job.data import Labelled
+from hpo_job.objectives.parameters import Balance
+
+SORTED = 50  # batches within which a loader that sorts by length does so, as fastai's
+
+
+def class_weights(data: Labelled) -> NDArray[np.float64]:
+    """The weight of every class, shape (classes,): inverse to its frequency in training.
+
+    The mean over the training items is 1, so that losses and learning rates stay comparable. A
+    class without training items weighs 1.
+    """
+    counts = np.bincount(data.targets[data.train].astype(np.int64), minlength=len(data.classes))
+    present = counts > 0
+    weights = np.ones(len(counts))
+    weights[present] = counts.sum() / (present.sum() * counts[present])
+    return weights
+
+
+def loss(balance: Balance, data: Labelled) -> CrossEntropyLossFlat:
+    """The cross-entropy to train with: weighed by class where ``balance`` is "class_weights".
+
+    The learner puts it on its device, weights included.
+    """
+    if balance != "class_weights":
+        return CrossEntropyLossFlat()
+    return CrossEntropyLossFlat(weight=torch.tensor(class_weights(data), dtype=torch.float32))
+
+
+def sample(balance: Balance, loader: DataLoader, data: Labelled) -> None:
+    """Let a training loader draw every class alike where ``balance`` is "sampler".
+
+    loader: any of fastai's that shuffles, over the training items in the order of ``data.train``.
+
+    An epoch stays as long as it was; each of its items is drawn anew, with replacement, so that
+    items of a rare class come several times and not all of a frequent one come. A loader that
+    sorts its items by length still puts those of like length into a batch.
+    """
+    if balance != "sampler":
+        return
+    chances = class_weights(data)[data.targets[data.train].astype(np.int64)]
+    chances /= chances.sum()
+
+    def draw(self: DataLoader) -> list[int]:
+        # The loader's own generator, as in its shuffling: it follows the trial's seed.
+        rng = np.random.default_rng(self.rng.getrandbits(64))
+        drawn = rng.choice(len(chances), len(chances), p=chances)
+        lengths = getattr(self, "res", None)
+        if lengths is not None:
+            drawn = _alike(drawn, np.asarray(lengths), self.bs, rng)
+        return [int(position) for position in drawn]
+
+    # A method of this loader alone: fastai's copies of it, for predictions, show each item once.
+    loader.get_idxs = MethodType(draw, loader)
+
+
+def _alike(
+    drawn: NDArray[np.int64], lengths: NDArray[np.int64], size: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The drawn items with those of like length in a batch; batches in a random order."""
+    batches = [
+        chunk[start : start + size]
+        for first in range(0, len(drawn), size * SORTED)
+        for chunk in [drawn[first : first + size * SORTED]]
+        for chunk in [chunk[np.argsort(-lengths[chunk], kind="stable")]]
+        for start in range(0, len(chunk), size)
+    ]
+    whole = [batch for batch in batches if len(batch) == size]
+    rest = [batch for batch in batches if len(batch) < size]
+    order = rng.permutation(len(whole))
+    return np.concatenate([*(whole[number] for number in order), *rest])
