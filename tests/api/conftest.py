@@ -7,7 +7,7 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import yaml
 from tests.manifests.renders import with_components
 
 Object = dict[str, Any]
+PLURALS = ("pods", "nodes", "resourcequotas", "secrets", "services", "configmaps",
+           "serviceaccounts", "jobs", "events")  # fmt: skip
 NAMESPACE = "hpo-job"
 KINDS = {
     "v1": {"ConfigMap": "configmaps", "ServiceAccount": "serviceaccounts", "Secret": "secrets",
@@ -30,63 +32,86 @@ KINDS = {
 class Api:
     """A cluster of what was `put` into it; what was applied is in ``applied``."""
 
-    def __init__(self, mock: Any, url: str) -> None:
-        self.mock = mock
-        self.url = url.rstrip("/")
+    def __init__(self, mock: Any) -> None:
+        self.url = ""
+        self.objects: dict[str, Object] = {}
+        self.answers: dict[str, Any] = {}
         self.applied: list[Object] = []
         self.dry_runs = 0
         for version, kinds in KINDS.items():
-            resources = [{"name": plural, "kind": kind, "namespaced": True, "verbs": ["get"]}
+            resources = [{"name": plural, "kind": kind, "namespaced": True}
                          for kind, plural in kinds.items()]  # fmt: skip
-            root = f"/apis/{version}" if "/" in version else f"/api/{version}"
-            mock[f"get {root}"] << {"kind": "APIResourceList", "resources": resources}
-        mock.fallback["patch", re.compile(r".*")] << self._apply
-        self.nodes: list[Object] = []
-        mock["get /api/v1/nodes"] << self._list_nodes
-        for empty in ("v1/pods", "v1/resourcequotas", "v1/secrets", "v1/services",
-                      "v1/configmaps", "v1/serviceaccounts", "batch/v1/jobs"):  # fmt: skip
-            mock.resources[empty] = {}
+            self.answers[f"get {_root(version)}"] = {"resources": resources}
+        mock[re.compile(r"/.*")] << self._handle
 
-    def put(self, resource: str, thing: Object) -> None:
-        self.mock.objects[resource, NAMESPACE, thing["metadata"]["name"]] = thing
+    def put(self, resource: str, thing: Object, namespace: str | None = NAMESPACE) -> Object:
+        """Let an object of ``resource``, like ``batch/v1/jobs``, be there."""
+        version, _, plural = resource.rpartition("/")
+        place = f"/namespaces/{namespace}" if namespace else ""
+        self.objects[f"{_root(version)}{place}/{plural}/{thing['metadata']['name']}"] = thing
+        return thing
 
     def answer(self, call: str, code: int, message: str, **details: Any) -> None:
         """Let a call such as ``get /api/v1/nodes`` be refused."""
-        status = {"kind": "Status", "code": code, "message": message, "details": details}
-        self.mock[call] << code << status
+        self.answers[call] = kmock.KubernetesError(code, "", message, details)
 
-    def make_namespace(self) -> None:
-        self.mock[f"get /api/v1/namespaces/{NAMESPACE}"] << {"metadata": {"name": NAMESPACE}}
+    async def _handle(self, request: Any) -> Any:
+        method, path = request.method.value.lower(), request.url.path
+        canned = self.answers.get(f"{method} {path}")
+        if isinstance(canned, Exception):
+            raise canned
+        if canned is not None:
+            return canned
+        if method == "patch":
+            return self._patch(path, json.loads(request.body), dict(request.params))
+        if method == "get" and path.rsplit("/", 1)[1] in PLURALS:
+            return {"items": self._listed(path, request.params.get("labelSelector", ""))}
+        if path not in self.objects:
+            raise kmock.KubernetesError(404, "NotFound", f"{path} not found", {})
+        return self.objects.pop(path) if method == "delete" else self.objects[path]
 
-    async def _list_nodes(self, _: Any) -> Object:
-        return {"items": self.nodes}
-
-    async def _apply(self, request: Any) -> Object:
-        body: Object = json.loads(request.body)
-        if "dryRun" in request.params:
+    def _patch(self, path: str, body: Object, params: Mapping[str, str]) -> Object:
+        """Server-side apply, which is forced, or a merge patch of the spec."""
+        if "force" not in params:
+            self.objects[path]["spec"].update(body["spec"])
+            return self.objects[path]
+        if "dryRun" in params:
             self.dry_runs += 1
         else:
             self.applied.append(body)
         return body
 
+    def _listed(self, path: str, selector: str) -> list[Object]:
+        wanted = dict(each.split("=", 1) for each in selector.split(",") if each)
+        found = [thing for name, thing in self.objects.items() if name.startswith(f"{path}/")]
+        return [thing for thing in found
+                if wanted.items() <= (thing["metadata"].get("labels") or {}).items()]  # fmt: skip
+
+
+def _root(version: str) -> str:
+    return f"/apis/{version}" if "/" in version else f"/api/{version}"
+
 
 @pytest.fixture
 def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     """The stand-in, running; $KUBECONFIG names it, and nothing else does."""
-    ready, box = threading.Event(), []
+    ready = threading.Event()
+    box: list[Api] = []
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
 
     async def serve() -> None:
-        async with kmock.KubernetesEmulator() as mock, kmock.Server(mock) as server:
-            box.append((mock, str(server.url)))
+        async with kmock.KubernetesScaffold() as mock, kmock.Server(mock) as server:
+            stand_in = Api(mock)
+            stand_in.url = str(server.url).rstrip("/")
+            box.append(stand_in)
             ready.set()
             await stop.wait()
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
     assert ready.wait(20)
-    stand_in = Api(*box[0])
+    stand_in = box[0]
     kubeconfig(tmp_path / "kubeconfig", stand_in.url)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     yield stand_in
@@ -120,7 +145,7 @@ def secret() -> Object:
 @pytest.fixture
 def namespace(api: Api) -> None:
     """The namespace exists."""
-    api.make_namespace()
+    api.put("v1/namespaces", {"metadata": {"name": NAMESPACE}}, namespace=None)
 
 
 @pytest.fixture

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from hpo_job.cluster.names import check_job_name
+from hpo_job.cluster.names import check_job_name, worker_labels
 from hpo_job.errors import ClusterError
 from tests.api.conftest import Api, kubeconfig
 
 Object = dict[str, Any]
 JOBS = "/apis/batch/v1/namespaces/hpo-job/jobs"
-JOB = {
+LABELS = worker_labels("digits")
+JOB: Object = {
     "metadata": {"name": "digits-worker", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z",
-                 "labels": {"app.kubernetes.io/instance": "digits"}},
+                 "labels": LABELS},
     "spec": {"parallelism": 2, "completions": 2, "template": {"spec": {"volumes": []}}},
     "status": {},
 }  # fmt: skip
@@ -142,7 +143,7 @@ def test_no_gpus(api: Api, line: Callable[..., str], digits: Path, secret: Objec
     api.put("v1/secrets", secret)
     node = {"metadata": {"name": "n"}, "spec": {},
             "status": {"allocatable": {"cpu": "8", "memory": "32Gi"}}}  # fmt: skip
-    api.nodes.append(node)
+    api.put("v1/nodes", node, namespace=None)
     said = line("submit", copy / "jobs/digits")
     assert "no node has nvidia.com/gpu 1" in said
 

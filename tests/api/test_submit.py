@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import kmock
 import pytest
 import yaml
 from click.testing import Result
@@ -14,7 +13,7 @@ from click.testing import Result
 from hpo_job.cluster.preflight import exceeded, fits, quantity
 from hpo_job.cluster.submit import completed
 from tests.api.conftest import Api
-from tests.api.test_errors import JOB, JOBS
+from tests.api.test_errors import JOB, JOBS, LABELS
 
 Object = dict[str, Any]
 pytestmark = pytest.mark.usefixtures("namespace")
@@ -97,7 +96,7 @@ def test_scale_patches_both_fields(api: Api, cli: Callable[..., Result], job: Ob
     done = cli("scale", "digits", "8")
     assert done.exit_code == 0, done.output
     assert "2 workers, 8 from now on" in done.stdout
-    spec = api.mock.objects["batch/v1/jobs", "hpo-job", "digits-worker"]["spec"]
+    spec = api.objects[f"{JOBS}/digits-worker"]["spec"]
     assert (spec["parallelism"], spec["completions"]) == (8, 8)
 
 
@@ -120,7 +119,7 @@ def test_stop_and_resume(api: Api, cli: Callable[..., Result], job: Object) -> N
     api.put("batch/v1/jobs", job)
     for command, suspended in (("stop", True), ("resume", False)):
         assert cli(command, "digits").exit_code == 0
-        spec = api.mock.objects["batch/v1/jobs", "hpo-job", "digits-worker"]["spec"]
+        spec = api.objects[f"{JOBS}/digits-worker"]["spec"]
         assert spec["suspend"] is suspended
 
 
@@ -155,7 +154,7 @@ def test_logs_are_named_by_pod(
     for index in (0, 1):
         api.put("v1/pods", worker_pod(index, "Succeeded", containerStatuses=ran))
         path = f"/api/v1/namespaces/hpo-job/pods/digits-worker-{index}-abcde/log"
-        api.mock[f"get {path}"] << kmock.text(f"hpo-job: trial {index} COMPLETE\nhpo-job: done\n")
+        api.answers[f"get {path}"] = f"hpo-job: trial {index} COMPLETE\nhpo-job: done\n".encode()
     for arguments in (("logs", "digits"), ("logs", "digits", "-f")):
         done = cli(*arguments)
         assert done.exit_code == 0, done.output
@@ -165,7 +164,7 @@ def test_logs_are_named_by_pod(
 
 def test_delete_leaves_nothing(api: Api, cli: Callable[..., Result], job: Object) -> None:
     api.put("batch/v1/jobs", job)
-    api.put("v1/configmaps", {"metadata": {"name": "digits-study-x"}})
+    api.put("v1/configmaps", {"metadata": {"name": "digits-study-x", "labels": LABELS}})
     done = cli("delete", "digits")
     assert done.exit_code == 0, done.output
     assert "deleted job/digits-worker" in done.stdout
