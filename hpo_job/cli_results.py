@@ -227,7 +227,10 @@ def plot(
         help="Port to listen at; 0 for a free one.")  # fmt: skip
 @storage_option
 def dashboard(study: str | None, host: str, port: int, storage: str | None) -> None:
-    """Serve optuna-dashboard on a study, or on all of the storage, until Ctrl-C."""
+    """Serve optuna-dashboard, until Ctrl-C.
+
+    Opens at STUDY; without it, all studies of the storage are listed.
+    """
     from hpo_job.dashboard import serve
 
     with all_loaded([study] if study else [], storage) as (found, opened):
