@@ -239,9 +239,9 @@ def status(
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @weights_option
 def weights_(models: tuple[str, ...], weights: Path) -> None:
-    """Fetch the pre-trained weights of models, as an image's build does.
+    """Fetch pre-trained weights of models.
 
-    Those that this machine has already are not downloaded again.
+    As an image's build does; those that this machine has are not downloaded again.
     """
     from hpo_job.objectives.weights import obtain
 

@@ -27,18 +27,17 @@ WATCH = 3.0  # seconds between two looks
     type=click.IntRange(min=1),
     help="Pods at a time.  [default: what JOB's kustomization.yaml says]",
 )
-@click.option(
-    "--dry-run", is_flag=True, help="Only say what would be sent, and whether it can run."
-)
-@click.option(
+@option("--dry-run", is_flag=True, help="Only say what would be sent, and whether it can run.")
+@option(
     "--replace", is_flag=True, help="End a Job that is there, changed or over, and start this one."
 )
 @place_options
 def submit(job: str, workers: int | None, dry_run: bool, replace: bool, cluster: Cluster) -> None:
-    """Run a job's study on a cluster: check, render, dry run, preflight, apply.
+    """Run a job's study on a Kubernetes cluster.
 
-    The same by hand is kubectl apply -k JOB. With --dry-run, the manifests are printed; what was
-    found goes to stderr.
+    Checks, renders, asks for a dry run, looks what is missing, and applies. The same by hand is
+    kubectl apply -k JOB. With --dry-run, the manifests are printed, and what was found goes to
+    stderr.
     """
     from hpo_job import study as studies
     from hpo_job.cluster import preflight, render
@@ -78,7 +77,7 @@ def submit(job: str, workers: int | None, dry_run: bool, replace: bool, cluster:
 @click.argument("workers", metavar="N", type=click.IntRange(min=1))
 @place_options
 def scale(job: str, workers: int, cluster: Cluster) -> None:
-    """Give a study on a cluster N workers, up or down, while it runs."""
+    """Give a study on a cluster N workers while it runs."""
     from hpo_job.cluster import submit as submitting
     from hpo_job.cluster.names import study_of
 
@@ -98,9 +97,7 @@ def _suspending(name: str, text: str, *, stop: bool) -> click.Command:
     return command
 
 
-stop = _suspending(
-    "stop", "Stop a study's workers on a cluster; they save their trials.", stop=True
-)
+stop = _suspending("stop", "Stop a study's workers; they save their trials.", stop=True)
 resume = _suspending("resume", "Start a stopped study's workers again.", stop=False)
 
 
@@ -108,7 +105,10 @@ resume = _suspending("resume", "Start a stopped study's workers again.", stop=Fa
 @job_argument
 @place_options
 def delete(job: str, cluster: Cluster) -> None:
-    """Delete a study's Job from a cluster; its trials in the database stay."""
+    """Delete a study's Job from a cluster.
+
+    Its trials in the database stay.
+    """
     from hpo_job.cluster import submit as submitting
     from hpo_job.cluster.names import study_of
 
@@ -118,10 +118,10 @@ def delete(job: str, cluster: Cluster) -> None:
 
 @click.command()
 @job_argument
-@click.option("--follow", "-f", is_flag=True, help="Go on until the Job has ended.")
+@option("--follow", "-f", is_flag=True, help="Go on until the Job has ended.")
 @place_options
 def logs(job: str, follow: bool, cluster: Cluster) -> None:
-    """Print what a study's workers write, each line behind its pod's index."""
+    """Print what a study's workers write on a cluster."""
     from hpo_job.cluster.names import SUFFIX, study_of
     from hpo_job.cluster.pods import lines
     from hpo_job.errors import ClusterError
@@ -134,10 +134,10 @@ def logs(job: str, follow: bool, cluster: Cluster) -> None:
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Only print what would be sent; no Secret is made.")
+@option("--dry-run", is_flag=True, help="Only print what would be sent; no Secret is made.")
 @place_options
 def database(dry_run: bool, cluster: Cluster) -> None:
-    """Run a MySQL server on the cluster, for those who have none.
+    """Run a MySQL server on the cluster.
 
     Makes the Secret hpo-job-storage with new passwords and a certificate, unless it is there,
     applies k8s/mysql, and waits until the server is ready.

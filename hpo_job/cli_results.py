@@ -220,23 +220,27 @@ def plot(
 
 
 @click.command()
-@study_argument
+@click.argument("study", metavar="[STUDY]", required=False)
 @option("--host", default="127.0.0.1", show_default=True,
         help="Address to listen at; 0.0.0.0 to be seen from other machines.")  # fmt: skip
 @option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True,
         help="Port to listen at; 0 for a free one.")  # fmt: skip
 @storage_option
-def dashboard(study: str, host: str, port: int, storage: str | None) -> None:
-    """Serve optuna-dashboard on a study, until Ctrl-C."""
+def dashboard(study: str | None, host: str, port: int, storage: str | None) -> None:
+    """Serve optuna-dashboard, until Ctrl-C.
+
+    Opens at STUDY; without it, all studies of the storage are listed.
+    """
     from hpo_job.dashboard import serve
 
-    with loaded(study, storage) as (found, opened):
+    with all_loaded([study] if study else [], storage) as (found, opened):
+        name = found[0].study_name if found else None
         serve(
-            found.study_name,
+            name,
             opened,
             host,
             port,
-            lambda address: click.echo(f"{found.study_name}: {address}  (Ctrl-C ends it)"),
+            lambda address: click.echo(f"{name or 'dashboard'}: {address}  (Ctrl-C ends it)"),
         )
 
 

@@ -11,8 +11,10 @@ from hpo_job.errors import StudyError
 from hpo_job.storage import Storage
 
 
-def serve(study: str, storage: Storage, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve the dashboard until Ctrl-C; ``ready`` is told the study's address.
+def serve(
+    study: str | None, storage: Storage, host: str, port: int, ready: Callable[[str], None]
+) -> None:
+    """Serve the dashboard until Ctrl-C; ``ready`` is told the address of the study, or of all.
 
     port: 0 for any that is free.
 
@@ -34,8 +36,8 @@ def serve(study: str, storage: Storage, host: str, port: int, ready: Callable[[s
         ) from error
     with server:
         shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
-        number = storage.study_id(study)
-        ready(f"http://{shown}:{server.server_port}/dashboard/studies/{number}")
+        place = f"studies/{storage.study_id(study)}" if study else ""
+        ready(f"http://{shown}:{server.server_port}/dashboard/{place}")
         server.serve_forever()
 
 

@@ -108,9 +108,18 @@ def _download(url: str, file: Path) -> str:
         problem = f"{shown(url)}: {_reason(error)}; what fetches it may be missing: {DRIVERS}"
         raise DataError(problem) from error
     except FINAL as error:
-        raise DataError(f"{shown(url)}: {_reason(error)}") from error
+        if _is_final(error):
+            raise DataError(f"{shown(url)}: {_reason(error)}") from error
+        problem = f"{shown(url)}: cannot be fetched: {_reason(error.__cause__ or error)}"
+        raise FetchError(problem) from error
     except Exception as error:  # each driver has errors of its own: a time-out, a 503
         raise FetchError(f"{shown(url)}: cannot be fetched: {_reason(error)}") from error
+
+
+def _is_final(error: OSError) -> bool:
+    """Whether it is the file that is missing: fsspec's HTTP says so of its server as well."""
+    cause = error.__cause__
+    return cause is None or isinstance(cause, FINAL) or 400 <= getattr(cause, "status", 0) < 500
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> str:

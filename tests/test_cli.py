@@ -26,7 +26,8 @@ Cli = Callable[..., Result]
 HPO_JOB = Path(sys.executable).parent / "hpo-job"
 COMMANDS = {
     "check", "create", "run", "worker", "status", "results", "best", "importance", "compare",
-    "report", "plot", "dashboard", "enqueue", "data",
+    "report", "plot", "dashboard", "enqueue", "data", "lr-find", "export", "predict",
+    "submit", "scale", "stop", "resume", "delete", "logs", "database", "weights",
 }  # fmt: skip
 
 
@@ -120,8 +121,12 @@ def test_options_of_the_issue() -> None:
 
     assert "--workers" in options("run")
     assert "--format" in options("results")
-    for name in COMMANDS - {"check", "data"}:
-        assert "--storage" in options(name)
+    on_clusters = {"submit", "scale", "stop", "resume", "delete", "logs", "database"}
+    for name in on_clusters:
+        assert {"--namespace", "--context"} <= options(name)
+    apart = {"check", "data", "weights", "lr-find", "predict", *on_clusters}
+    for name in COMMANDS - apart:
+        assert {"--storage", "--cluster"} <= options(name)
 
 
 def test_storage_by_environment(job: Job, cli: Cli, database: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -40,14 +41,14 @@ class Cluster:
 
     def __init__(self, context: str | None = None, namespace: str | None = None) -> None:
         self._configuration = client.Configuration()
+        file = os.environ.get("KUBECONFIG") or None  # the client looks when it is imported
         try:
-            config.load_kube_config(context=context, client_configuration=self._configuration)
-            _, active = config.list_kube_config_contexts()
-            if context:
-                contexts, _ = config.list_kube_config_contexts()
-                active = next(c for c in contexts if c["name"] == context)
+            config.load_kube_config(file, context, client_configuration=self._configuration)
+            contexts, active = config.list_kube_config_contexts(file)
         except ConfigException as error:
             raise ClusterError(_no_kubeconfig(error, context)) from error
+        if context:
+            active = next(each for each in contexts if each["name"] == context)
         self.namespace: str = (
             namespace or (active or {}).get("context", {}).get("namespace") or "default"
         )

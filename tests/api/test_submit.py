@@ -1,0 +1,217 @@
+"""Submitting, scaling and looking, against a stand-in for the API server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import Result
+
+from hpo_job.cluster.preflight import exceeded, fits, quantity
+from hpo_job.cluster.submit import completed
+from tests.api.conftest import Api
+from tests.api.test_errors import JOB, JOBS, LABELS
+
+Object = dict[str, Any]
+pytestmark = pytest.mark.usefixtures("namespace")
+
+
+@pytest.fixture
+def job() -> Object:
+    copied: Object = yaml.safe_load(yaml.safe_dump(JOB))
+    return copied
+
+
+def test_what_is_previewed_is_what_is_sent(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
+) -> None:
+    api.put("v1/secrets", secret)
+    preview = cli("submit", digits, "--workers", "3", "--dry-run")
+    assert preview.exit_code == 0, preview.output
+    assert api.applied == []
+    assert api.dry_runs == 3
+    done = cli("submit", digits, "--workers", "3")
+    assert done.exit_code == 0, done.output
+    assert api.applied == list(yaml.safe_load_all(preview.stdout))
+    (sent,) = [thing for thing in api.applied if thing["kind"] == "Job"]
+    assert sent["spec"]["parallelism"] == sent["spec"]["completions"] == 3
+    for command in ("status digits --cluster", "logs digits -f", "results digits --cluster"):
+        assert command in done.stdout
+    assert max(map(len, done.stdout.splitlines()[-3:])) <= 80
+
+
+def test_a_folder_without_manifests_gets_them(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
+) -> None:
+    api.put("v1/secrets", secret)
+    (digits / "kustomization.yaml").unlink()
+    done = cli("submit", digits, "--workers", "5")
+    assert done.exit_code == 0, done.output
+    assert "wrote" in done.stderr
+    assert (digits / "kustomization.yaml").is_file()
+
+
+def immutable(api: Api) -> None:
+    api.answer(f"patch {JOBS}/digits-worker", 422, "spec.template: field is immutable")
+
+
+def test_a_changed_study_needs_replace(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object, job: Object
+) -> None:
+    api.put("v1/secrets", secret)
+    old = {"metadata": {"name": "digits-study-old", "labels": job["metadata"]["labels"]},
+           "data": {"study.toml": "another",
+                    "objective.py": (digits / "objective.py").read_text()}}  # fmt: skip
+    api.put("v1/configmaps", old)
+    volume = {"name": "study", "configMap": {"name": "digits-study-old"}}
+    job["spec"]["template"]["spec"]["volumes"] = [volume]
+    api.put("batch/v1/jobs", job)
+    immutable(api)
+    refused = cli("submit", digits)
+    assert refused.exit_code == 2
+    assert (
+        "Job digits-worker is there already, with another study.toml; --replace" in refused.stderr
+    )
+    assert "trials in the database stay" in refused.stderr
+    assert api.applied == []
+    preview = cli("submit", digits, "--dry-run")
+    assert "--replace is needed" in preview.stderr
+
+
+def test_a_job_that_has_ended_needs_replace(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object, job: Object
+) -> None:
+    api.put("v1/secrets", secret)
+    job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    api.put("batch/v1/jobs", job)
+    refused = cli("submit", digits)
+    assert "has ended already; --replace starts it again" in refused.stderr
+
+
+def test_scale_patches_both_fields(api: Api, cli: Callable[..., Result], job: Object) -> None:
+    api.put("batch/v1/jobs", job)
+    done = cli("scale", "digits", "8")
+    assert done.exit_code == 0, done.output
+    assert "2 workers, 8 from now on" in done.stdout
+    spec = api.objects[f"{JOBS}/digits-worker"]["spec"]
+    assert (spec["parallelism"], spec["completions"]) == (8, 8)
+
+
+def test_scaling_down_does_not_end_the_job(
+    api: Api,
+    cli: Callable[..., Result],
+    job: Object,
+    worker_pod: Callable[..., Object],
+) -> None:
+    """Index 0 has nothing more to start, index 1 runs the last trial."""
+    job["status"] = {"completedIndexes": "0", "active": 1}
+    api.put("batch/v1/jobs", job)
+    api.put("v1/pods", worker_pod(1))
+    refused = cli("scale", "digits", "1")
+    assert refused.exit_code == 2
+    assert "break off what runs in index 1" in refused.stderr
+
+
+def test_stop_and_resume(api: Api, cli: Callable[..., Result], job: Object) -> None:
+    api.put("batch/v1/jobs", job)
+    for command, suspended in (("stop", True), ("resume", False)):
+        assert cli(command, "digits").exit_code == 0
+        spec = api.objects[f"{JOBS}/digits-worker"]["spec"]
+        assert spec["suspend"] is suspended
+
+
+def test_status_says_why_a_pod_waits(
+    api: Api,
+    cli: Callable[..., Result],
+    job: Object,
+    secret: Object,
+    worker_pod: Callable[..., Object],
+) -> None:
+    api.put("v1/secrets", secret)
+    api.put("batch/v1/jobs", job)
+    why = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes: 1 Insufficient cpu."}
+    api.put("v1/pods", worker_pod(0, startTime="2026-01-01T00:00:00Z"))
+    api.put("v1/pods", worker_pod(1, "Pending", conditions=[why]))
+    done = cli("status", "digits", "--cluster")
+    assert done.exit_code == 0, done.output
+    text = " ".join(done.stdout.split())
+    assert "digits-worker in hpo-job: 2 workers" in text
+    assert "Running n1" in text
+    assert "unschedulable:" in text
+    assert "study storage" in text  # the database's own line in the study's place
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_logs_are_named_by_pod(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    api.put("batch/v1/jobs", job)
+    ran = [{"image": "i", "state": {"terminated": {"exitCode": 0}}}]
+    for index in (0, 1):
+        api.put("v1/pods", worker_pod(index, "Succeeded", containerStatuses=ran))
+        path = f"/api/v1/namespaces/hpo-job/pods/digits-worker-{index}-abcde/log"
+        api.answers[f"get {path}"] = f"hpo-job: trial {index} COMPLETE\nhpo-job: done\n".encode()
+    for arguments in (("logs", "digits"), ("logs", "digits", "-f")):
+        done = cli(*arguments)
+        assert done.exit_code == 0, done.output
+        assert "0-abcde | hpo-job: trial 0 COMPLETE" in done.stdout
+        assert "1-abcde | hpo-job: done" in done.stdout
+
+
+def test_delete_leaves_nothing(api: Api, cli: Callable[..., Result], job: Object) -> None:
+    api.put("batch/v1/jobs", job)
+    api.put("v1/configmaps", {"metadata": {"name": "digits-study-x", "labels": LABELS}})
+    done = cli("delete", "digits")
+    assert done.exit_code == 0, done.output
+    assert "deleted job/digits-worker" in done.stdout
+    assert "deleted configmap/digits-study-x" in done.stdout
+
+
+def test_kubectl_hpo_means_the_cluster(
+    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], job: Object
+) -> None:
+    from hpo_job import cli
+
+    api.put("batch/v1/jobs", job)
+    monkeypatch.setattr("sys.argv", ["kubectl-hpo", "status", "digits"])
+    monkeypatch.setenv("HPO_JOB_CLUSTER", "1")
+    with pytest.raises(SystemExit):
+        cli.kubectl()
+    assert "digits-worker in hpo-job" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("2", 2), ("500m", 0.5), ("2Gi", 2**31), ("1k", 1000), (4, 4)]
+)
+def test_quantities(text: str | int, number: float) -> None:
+    assert float(quantity(text)) == number
+
+
+def test_no_quantity() -> None:
+    with pytest.raises(ValueError, match="no quantity"):
+        quantity("two")
+
+
+def test_how_many_workers_fit() -> None:
+    node: Object = {"spec": {}, "status": {"allocatable": {"cpu": "4", "nvidia.com/gpu": "2"}}}
+    cordoned = {**node, "spec": {"unschedulable": True}}
+    assert fits([node, node], {"cpu": quantity("1500m")}) == 4
+    assert fits([node, cordoned], {"nvidia.com/gpu": quantity(1)}) == 2
+    assert fits([node], {"amd.com/gpu": quantity(1)}) == 0
+
+
+def test_a_quota_with_room_is_none_that_is_exceeded() -> None:
+    container = {"resources": {"requests": {"cpu": "1"}, "limits": {"nvidia.com/gpu": 1}}}
+    job = {"spec": {"template": {"spec": {"containers": [container]}}}}
+    quota: Object = {"spec": {}, "status": {"hard": {"cpu": "4", "requests.nvidia.com/gpu": "2"}}}
+    assert exceeded(quota, job, 2) == []
+    assert len(exceeded(quota, job, 5)) == 2
+
+
+def test_completed_indexes() -> None:
+    assert completed("0,3-5") == {0, 3, 4, 5}
+    assert completed(None) == set()

@@ -1,0 +1,89 @@
+"""The workers' image, built for real where a builder is installed, without torch.
+
+The base is debootstrap's, or what HPO_JOB_TEST_BASE_IMAGE names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hpo_job import __version__
+
+ROOT = Path(__file__).parent.parent
+DOCKERFILE = (ROOT / "images/Dockerfile").read_text()
+TAG = "localhost/hpo-job:test"
+
+
+def test_what_the_dockerfile_promises() -> None:
+    stages = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    assert stages == ["${BASE_IMAGE}", "${BASE_IMAGE}"]
+    default = re.search(r"^ARG BASE_IMAGE=(\S+)", DOCKERFILE, re.MULTILINE)
+    assert default and re.search(r"cuda:\d+\.\d+\.\d+-", default[1])  # pinned
+    assert re.search(r"^USER \d+:\d+$", DOCKERFILE, re.MULTILINE)
+    assert 'ENTRYPOINT ["/usr/bin/tini", "--", "hpo-job"]' in DOCKERFILE
+    assert "--constraint constraints.txt" in DOCKERFILE
+
+
+def test_only_what_is_named_reaches_the_builder() -> None:
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines()
+             if line and not line.startswith("#")]  # fmt: skip
+    assert lines[0] == "*"
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)
+    named = {name.split("/")[0] for names in copied for name in names.split()}
+    assert named <= {line[1:] for line in lines if line.startswith("!")}
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    if named := os.environ.get("HPO_JOB_TEST_BASE_IMAGE"):
+        return named
+    if not shutil.which("debootstrap", path=f"{os.environ['PATH']}:/usr/sbin"):
+        pytest.skip("no debootstrap to make a base image, and HPO_JOB_TEST_BASE_IMAGE is not set")
+    root = tmp_path_factory.mktemp("base")
+    run("/usr/sbin/debootstrap", "--variant=minbase", "bookworm", str(root / "root"))
+    container = run("buildah", "from", "scratch").strip()
+    run("buildah", "add", "--quiet", container, str(root / "root"), "/")
+    run("buildah", "commit", "--rm", container, "localhost/hpo-job-base:test")
+    shutil.rmtree(root)
+    return "localhost/hpo-job-base:test"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(
+    not shutil.which("buildah") or os.environ.get("CI") == "true" or os.geteuid() != 0,
+    reason="needs buildah and root, and minutes, which CI has no room for",
+)
+def test_the_image_runs(base: str) -> None:
+    certificates = "/etc/ssl/certs:/etc/ssl/certs:ro"  # of this machine's package index
+    arguments = f"--pull-never --network host --isolation chroot --volume {certificates}"
+    run(
+        "make", "image", "BUILDER=buildah", f"BASE_IMAGE={base}", f"IMAGE={TAG}",
+        f"IMAGE_ARGS={arguments} --build-arg EXTRAS=mysql",
+    )  # fmt: skip
+    config = json.loads(run("buildah", "inspect", "--type", "image", TAG))["OCIv1"]["config"]
+    assert config["User"] == "10001:10001"
+    assert config["Entrypoint"] == ["/usr/bin/tini", "--", "hpo-job"]
+    assert config["Labels"]["org.opencontainers.image.version"] == __version__
+    container = run("buildah", "from", "--pull-never", TAG).strip()
+    try:
+        inside = ("buildah", "run", "--isolation", "chroot", container, "--")
+        assert __version__ in run(*inside, "/usr/bin/tini", "--", "hpo-job", "--version")
+        run(*inside, "python3", "-c", "import MySQLdb")
+        assert run(*inside, "id", "-u").strip() == "10001"
+        run(*inside, "test", "-d", "/opt/hpo-job/jobs/people-vs-animals/data")
+    finally:
+        run("buildah", "rm", container)
