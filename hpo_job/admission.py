@@ -29,6 +29,8 @@ from hpo_job.storage import Storage
 from hpo_job.study import budget
 
 log = logging.getLogger(__name__)
+# Set in a pod of an Indexed Job: which Job (its uid), and which of its indexes
+OWNER, INDEX = "HPO_JOB_OWNER", "HPO_JOB_INDEX"
 
 
 class Refusal(enum.Enum):
@@ -144,8 +146,10 @@ def recover(study: optuna.Study, storage: Storage, ledger: Ledger, mine: int) ->
 
 
 def identity() -> dict[str, str | int]:
-    """How this worker is named in its trials."""
-    return {"host": _host(), "pid": os.getpid()}
+    """How this worker is named in its trials; in a pod also by its Job and its index there."""
+    named: dict[str, str | int] = {"host": _host(), "pid": os.getpid()}
+    owner, index = os.environ.get(OWNER), os.environ.get(INDEX)
+    return {**named, "owner": owner, "index": index} if owner and index else named
 
 
 def trial_id(study: optuna.Study, number: int, storage: Storage) -> int:
@@ -196,12 +200,18 @@ def _fail_lost(study: optuna.Study, storage: Storage, mine: int | None = None) -
 
 
 def is_gone(worker: object) -> bool:
-    """Whether a worker, named as in `identity`, ran on this machine and runs no more.
+    """Whether a worker, named as in `identity`, is known to run no more: no grace to wait out.
 
-    Then there is no need to wait the grace out. This very process's name was left by an earlier
-    process of the same number, since a worker that asks for a trial has none.
+    It ran on this machine; or it was the pod before this one, of the same index of the same Job,
+    of which there is never more than one at a time. This very process's name was left by an
+    earlier process of the same number, since a worker that asks for a trial has none.
     """
-    if not isinstance(worker, dict) or worker.get("host") != _host():
+    if not isinstance(worker, dict):
+        return False
+    mine = identity()
+    if "owner" in mine and all(worker.get(key) == mine[key] for key in ("owner", "index")):
+        return True
+    if worker.get("host") != mine["host"]:
         return False
     return worker.get("pid") == os.getpid() or not _alive(int(worker.get("pid", 0)))
 

@@ -19,6 +19,7 @@ from hpo_job import storage as storages
 from hpo_job.components import make_pruner, make_sampler
 from hpo_job.data import Labelled, fingerprint, listing
 from hpo_job.errors import DataError, SpecError, StudyError, unknown
+from hpo_job.fetch import with_data
 from hpo_job.metrics import METRICS, Metric
 from hpo_job.phases import PhasePruner
 from hpo_job.search_space import Scalar
@@ -48,18 +49,17 @@ class Checked:
         return self.baselines[0] if len(self.baselines) == 1 else list(self.baselines)
 
 
-def check(spec: StudySpec, weights: Path) -> Checked:
+def check(spec: StudySpec, weights: Path, cache: Path | None = None) -> Checked:
     """Look up everything that ``spec`` names.
 
     weights: the local folder of pre-trained weights.
+    cache: where data that is behind a URL is kept.
 
     Raises SpecError or DataError for what no trial could mend. Writes nothing, except weights
-    that have to be downloaded.
+    and data that have to be downloaded.
     """
-    objectives.require_known(spec)
-    make_sampler(spec)
-    make_pruner(spec)
-    scored = _metrics(spec)
+    scored = check_spec(spec)
+    spec = with_data(spec, cache)
     data = _data(spec)
     objectives.check(spec, weights)
     if data and (problem := metrics.undefined(data.targets[data.valid], data.classes)):
@@ -67,6 +67,17 @@ def check(spec: StudySpec, weights: Path) -> Checked:
     baselines = tuple(_baseline(metric, data) for metric in scored)
     cautions = tuple(line for metric in scored for line in _cautions(metric, data))
     return Checked(spec, weights, scored, data, baselines, tuple(dict.fromkeys(cautions)))
+
+
+def check_spec(spec: StudySpec) -> tuple[Metric, ...]:
+    """Look up what can be looked up without data and weights: the metrics that are known.
+
+    Raises SpecError.
+    """
+    objectives.require_known(spec)
+    make_sampler(spec)
+    make_pruner(spec)
+    return _metrics(spec)
 
 
 def join(

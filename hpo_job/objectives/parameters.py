@@ -76,3 +76,37 @@ class ImageClassification(Classification):
         0.2, ge=0, lt=1, description="Change of brightness and contrast, at most."
     )
     max_warp: float = Field(0.2, ge=0, le=1, description="Change of perspective, at most.")
+
+
+class Tabular(Parameters):
+    """What the tabular objectives have in common."""
+
+    layout: ClassVar[Layout] = "table"
+    learning_rates: ClassVar[tuple[str, ...]] = ("learning_rate",)
+
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
+        "fp32", description="What the model computes in; a small one gains nothing by less."
+    )
+    epochs: int = Field(5, ge=1, description="Epochs of the one-cycle.")
+    learning_rate: float = Field(1e-2, gt=0, description="Highest learning rate of the one-cycle.")
+    weight_decay: float = Field(0.01, ge=0, description="Weight decay of every layer.")
+    layers: int = Field(2, ge=1, le=10, description="Hidden layers.")
+    units: int = Field(200, ge=1, description="Units of the first hidden layer.")
+    halving: bool = Field(
+        True, description="Each hidden layer has half the units of the one before; else as many."
+    )
+    ps: float = Field(0.0, ge=0, lt=1, description="Dropout after each hidden layer.")
+    embed_p: float = Field(0.0, ge=0, lt=1, description="Dropout of the categories' embeddings.")
+    embed_factor: float = Field(
+        1.0, gt=0, description="Size of the embeddings, as a multiple of fastai's rule of thumb."
+    )
+
+
+class TabularClassification(Tabular, Classification):
+    """The parameters of the objective ``tabular_classification``."""
+
+
+class TabularRegression(Tabular):
+    """The parameters of the objective ``tabular_regression``."""
+
+    task: ClassVar[Task] = "regression"

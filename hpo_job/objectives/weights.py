@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -39,6 +40,7 @@ PACKAGES = {
         "models/efficientnet-lite0-57934424.pth",
     ),
 }
+BAKED_VARIABLE = "HPO_JOB_BAKED_WEIGHTS"  # set in the image: where its own weights are
 # fastai's own architecture, of which one size was published with weights
 FASTAI = ("xresnet18", "xresnet34", "xresnet50", "xresnet101", "xresnet152")
 FASTAI_WEIGHTS = {"xresnet50": "https://s3.amazonaws.com/fast-ai-modelzoo/xrn50_940.pth"}
@@ -48,10 +50,15 @@ TIMEOUT = 15  # seconds without an answer after which a download is given up
 
 
 def find(model: str, folder: Path) -> Path | None:
-    """The weights of ``model`` on this machine, from ``folder`` before a package, or None."""
-    for name in _file_names(model):
-        if (folder / name).is_file():
-            return folder / name
+    """The weights of ``model`` on this machine, or None.
+
+    Looked for in ``folder``, then in the folder that an image has them in, then in a package.
+    """
+    baked = os.environ.get(BAKED_VARIABLE)
+    for place in (folder, Path(baked)) if baked else (folder,):
+        for name in _file_names(model):
+            if (place / name).is_file():
+                return place / name
     return _packaged(model)
 
 

@@ -110,8 +110,8 @@ def _summary(table: pd.DataFrame, width: int) -> str:
         ))  # fmt: skip
     text = text_table(header, rows, width, right=(False, *[True] * 6), bold=True)
     return (
-        f"{text}\n95%: the first value with 95% of the best one's gain over the baseline (or of "
-        "the best),\nand after how many trials and how much working time"
+        f"{text}\n95%: the first value with 95% of the best one's gain over the baseline (where\n"
+        "none is known, of the best), after so many trials and so much working time"
     )
 
 

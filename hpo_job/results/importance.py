@@ -160,5 +160,5 @@ def _few(trials: int, names: int) -> tuple[str, ...]:
         return ()
     return (
         f"{trials} COMPLETE trials say little about {names} parameter{'s' * (names != 1)}: "
-        f"another {needed - trials} may turn the order round",
+        f"{needed - trials} more may turn the order round",
     )

@@ -69,7 +69,7 @@ def column(table: pd.DataFrame, name: str, known: dict[str, str], option: str) -
         return found[0]
     if found:
         raise QueryError(f"{option}: {name!r} may be {' or '.join(found)}; write which")
-    raise QueryError(f"{option}: {unknown('column', name, map(str, table.columns))}")
+    raise QueryError(f"{option}: {unknown('column', name, _told(table))}")
 
 
 def _where(table: pd.DataFrame, where: str, known: dict[str, str]) -> pd.DataFrame:
@@ -130,6 +130,11 @@ def _sorted(table: pd.DataFrame, sort: str, known: dict[str, str]) -> pd.DataFra
     return table.loc[order]
 
 
+def _told(table: pd.DataFrame) -> list[str]:
+    """The columns that an error names: those of Optuna's own bookkeeping are seldom meant."""
+    return [str(name) for name in table.columns if not str(name).startswith("system_attrs_")]
+
+
 def _refused(table: pd.DataFrame, where: str, problem: str) -> QueryError:
-    columns = ", ".join(map(str, table.columns))
+    columns = ", ".join(_told(table))
     return QueryError(f"--where {where!r}: {problem}; columns: {columns}")
