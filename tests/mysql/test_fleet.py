@@ -154,13 +154,17 @@ def test_a_worker_that_is_frozen_inside_the_lock_does_not_hold_up_the_others(
         with monkeypatch.context() as patch:
             patch.setattr(optuna.Study, "ask", freeze)
             (frozen,) = pods.start()
-            wait_until(lambda: pods.states() == {"WAITING": 1})
-            time.sleep(0.2)
+            wait_until(lambda: is_stopped(frozen.pid))
         (other,) = pods.start()
         other.join(60)
         assert pods.states() == {"COMPLETE": 3}
         frozen.kill()
         assert pods.end() == [-9, 0]
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether SIGSTOP has reached a process."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def test_a_server_that_is_killed_and_one_that_restarts_lose_no_worker_and_no_trial(

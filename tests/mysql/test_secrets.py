@@ -15,7 +15,7 @@ from tests.mysql.pods import HELD, Pods, pods_of, redirected, short
 from tests.mysql.server import sql
 from tests.quick import command, wait_until
 
-PASSWORD = "s3cret/p@ss w%rd"
+PASSWORD = "s3cret/p@ss:w%rd"
 FORMS = (PASSWORD, quote(PASSWORD, safe=""), quote(PASSWORD), "s3cret")
 TABLES = ("study_user_attributes", "study_system_attributes", "trial_user_attributes",
           "trial_system_attributes", "studies", "trial_params")  # fmt: skip
