@@ -90,7 +90,7 @@ def test_a_worker_whose_clock_is_an_hour_off_takes_nothing_and_works_its_time(
     faketime = shutil.which("faketime")
     need(faketime, "faketime is missing: install the package faketime")
     # Trial 0 runs on while the others end, so that the study's time is counted up to now.
-    source = HELD.replace("while not", "while trial.number == 0 and not")
+    source = HELD.replace("while not any", "while trial.number == 0 and not any")
     budget = 'trials = 3\ntimeout = "30m"'
     with pods_of(tmp_path, url, source, budget=budget) as pods:
         pods.start()
@@ -122,7 +122,8 @@ def test_an_older_schema_is_refused_with_the_command_that_upgrades_it_and_then_o
         assert pods.end() == [0, 2]
         (line,) = pods.said_by(pods.all[1]).splitlines()
         assert "`optuna storage upgrade --storage URL`" in line
-        upgrade = [Path(sys.executable).with_name("optuna"), "storage", "upgrade", "--storage", url]
+        optuna_program = str(Path(sys.executable).with_name("optuna"))
+        upgrade = [optuna_program, "storage", "upgrade", "--storage", url]
         done = subprocess.run(upgrade, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         pods.start()
