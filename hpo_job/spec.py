@@ -67,7 +67,8 @@ class Data(_Table):
     ``sha256`` is what it must be. Of tables also the columns: ``label`` is to be predicted, from
     ``features`` (of which those that are ``categorical`` are, though they look like numbers) or
     from ``text``; rows with the same ``group`` are in the same part. ``sample``: so many rows,
-    drawn once.
+    drawn once. ``made_by``: the command that makes data which is not shipped, told where it is
+    missing.
     """
 
     path: str = Field(min_length=1)
@@ -80,6 +81,7 @@ class Data(_Table):
     categorical: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     group: str | None = Field(default=None, min_length=1)
     sample: int | None = Field(default=None, ge=2)
+    made_by: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _checksum_of_url(self) -> Self:

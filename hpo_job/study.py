@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from json import dumps
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from hpo_job import attributes, metrics, objectives, provenance
@@ -211,7 +213,9 @@ def _store(checked: Checked, origin: dict[str, Any], storage: Storage) -> None:
     if checked.baseline is not None:
         study.set_user_attr(attributes.BASELINE, checked.baseline)
     if len(checked.spec.metrics) > 1:
-        study.set_metric_names(list(checked.spec.metrics))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # it has been since 3.2
+            study.set_metric_names(list(checked.spec.metrics))
     for parameters in checked.spec.enqueue:
         if not objectives.asks_lr_find(parameters):  # the others wait for what it finds
             study.enqueue_trial(parameters, skip_if_exists=True)

@@ -79,7 +79,7 @@ def obtain(model: str, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
-            return find(model, folder) or _download(url, target)
+            return find(model, folder) or download(url, target)
     except OSError as error:  # urllib's errors are OSErrors too
         _leave_as_found(folder, lock)
         reason = " ".join(str(error).split())
@@ -157,7 +157,7 @@ def _base_name(url: str) -> str:
     return PurePosixPath(urlparse(url).path).name
 
 
-def _download(url: str, target: Path) -> Path:
+def download(url: str, target: Path) -> Path:
     """Fetch ``url`` under a temporary name and rename it, so that no half file is ever found."""
     request = urllib.request.Request(url, headers={"User-Agent": "hpo-job"})
     with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
