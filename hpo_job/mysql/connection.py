@@ -1,6 +1,7 @@
 """One connection per worker: opened when needed, given back when idle, retried to a deadline."""
 
 import logging
+import math
 import os
 import random
 import threading
@@ -50,6 +51,7 @@ class Connection:
         self._watched = False
         self._ever_connected = False
         self._told = False  # that the server is waited for
+        self._restored = -math.inf  # when it answered again
         self._max_connections = 0
         self._lock: _Lock | None = None
         _connections.add(self)
@@ -83,6 +85,8 @@ class Connection:
                         self.check_lock()
                     result = self._try(work, attempt, transaction)
                 self._tell_resumed()
+                if attempt and time.monotonic() - started >= QUIET:
+                    self._restored = time.monotonic()
                 self._give_others_a_turn()
                 return result
             except self.server.driver.Error as error:
@@ -163,6 +167,20 @@ class Connection:
             told, self._told = self._told, False
         if told:
             logger.warning("%s: answers again, resumed", self.server.shown)
+
+    def was_away(self, seconds: float) -> bool:
+        """Whether nobody, or not this worker, reached the server at some time in the last seconds.
+
+        Then missing heartbeats say nothing.
+        """
+        if time.monotonic() - self._restored < seconds:
+            return True
+
+        def uptime(cursor: Cursor, _: int) -> int:
+            cursor.execute("SHOW GLOBAL STATUS LIKE 'Uptime'")
+            return int(cursor.fetchone()[1])
+
+        return self.run(uptime) < seconds
 
     # -- opening and giving back ----------------------------------------------------------
 

@@ -77,8 +77,12 @@ class Reader:
         return self._sums.get(study_id) if self.is_fresh(study_id) else None
 
     def stale(self, study_id: int, grace: int) -> list[int]:
-        """The ids of running trials without a heartbeat for `grace` seconds."""
-        return self._refresh(self.view(study_id), grace)
+        """The ids of running trials without a heartbeat for `grace` seconds.
+
+        None while those may be missing because the server was: workers have the grace anew.
+        """
+        stale = self._refresh(self.view(study_id), grace)
+        return [] if stale and self._connection.was_away(grace) else stale
 
     def all_trials(
         self, study_id: int, states: Container[TrialState] | None = None

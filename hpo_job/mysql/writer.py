@@ -2,7 +2,7 @@
 
 import copy
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import starmap
 from typing import Any
 
@@ -20,6 +20,7 @@ from hpo_job.mysql.reader import Reader, already_finished
 BUFFERED = (sql.PARAM, sql.SYSTEM, sql.USER)
 # A system attribute of trials that were enqueued: tells after a lost answer who started them.
 STARTED_BY = "hpo_job:started_by"
+PORTION = 1_000_000  # characters of a statement's values; servers take 16 MiB, or 4
 BEAT = 1.0  # seconds: a heartbeat younger than this, or the trial's start, is not repeated
 
 
@@ -203,9 +204,8 @@ class Writer:
         """Write what was noted."""
         for kind in kinds:
             pending = draft.pending.get(kind)
-            if pending:
-                names = list(pending)
-                self.write(draft.trial_id, kind, [pending[name] for name in names])
+            for names in _portions(pending or {}):
+                self.write(draft.trial_id, kind, [draft.pending[kind][name] for name in names])
                 draft.written(kind, names)
 
     def write(self, trial_id: int, kind: int, found: Sequence[rows.Row]) -> None:
@@ -234,6 +234,19 @@ class Writer:
         self._connection.run(lambda cursor, _: cursor.execute(sql.HEARTBEAT, (trial_id,)))
         if draft is not None:
             draft.beat()
+
+
+def _portions(pending: Mapping[str, rows.Row]) -> list[list[str]]:
+    """The names of rows, as many together as fit into one statement."""
+    portions: list[list[str]] = []
+    room = 0
+    for name, row in pending.items():
+        room -= len(str(row[-1]))
+        if room < 0:
+            portions.append([])
+            room = PORTION - len(str(row[-1]))
+        portions[-1].append(name)
+    return portions
 
 
 def _identity(study_id: int, trial: FrozenTrial) -> tuple[Any, ...]:

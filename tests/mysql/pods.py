@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,16 +32,17 @@ def train(trial, context):
         context.report(context.params["x"])
     return context.params["x"]
 """
-# A trial that tells its process, and lasts until the file "go" lies beside it
+# A trial that tells its process, and lasts until the file "go", or its own, lies beside it
 HELD = """
 import os, time
 from pathlib import Path
 
 def train(trial, context):
     folder = Path(__file__).parent
-    (folder / "new").write_text(str(os.getpid()))
-    (folder / "new").rename(folder / f"running-{trial.number}")
-    while not (folder / "go").exists():
+    new = folder / f"new-{os.getpid()}"
+    new.write_text(str(os.getpid()))
+    new.rename(folder / f"running-{trial.number}")  # whole at once
+    while not any((folder / go).exists() for go in ("go", f"go-{trial.number}")):
         time.sleep(0.02)
     context.report(0.5)
     return context.params["x"]
@@ -170,7 +171,8 @@ def timed(condition: Callable[[], bool], seconds: float) -> float:
     return time.monotonic() - begin
 
 
-def _pod(arguments: list[str], log: Path, url: str) -> None:
+def redirected(arguments: list[str], log: Path, env: Mapping[str, str]) -> None:
+    """The real command in this process, which was forked for it: what it says goes to a file."""
     stream = log.open("a", buffering=1)
     os.dup2(stream.fileno(), 1)
     os.dup2(stream.fileno(), 2)
@@ -178,7 +180,11 @@ def _pod(arguments: list[str], log: Path, url: str) -> None:
     logging.getLogger().handlers.clear()  # pytest's
     warnings.resetwarnings()
     warnings.simplefilter("ignore")
+    os.environ.update(env)
+    main(arguments)
+
+
+def _pod(arguments: list[str], log: Path, url: str) -> None:
     host = f"pod-{log.name}"
     admission._host = lambda: host
-    os.environ["HPO_JOB_STORAGE"] = url
-    main(arguments)
+    redirected(arguments, log, {"HPO_JOB_STORAGE": url})

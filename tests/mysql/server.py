@@ -77,6 +77,9 @@ class PrivateServer:
         self._options = [f"--{option}" for option in options]
         self._process: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
+        # A server that starts removes what it finds of others' temporary tables.
+        (self.directory / "tmp").mkdir(parents=True)
+        self._env = {**os.environ, "TMPDIR": str(self.directory / "tmp")}
         self._initialise()
 
     @property
@@ -103,6 +106,7 @@ class PrivateServer:
             ],
             stdout=log,
             stderr=log,
+            env=self._env,
         )
         log.close()
         deadline = time.monotonic() + 60
@@ -145,7 +149,7 @@ class PrivateServer:
         else:
             command = [self._program, "--no-defaults", "--initialize-insecure", "--user=root",
                        f"--datadir={data}"]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, env=self._env)
         if done.returncode:
             raise RuntimeError(f"no data directory: {done.stdout[-1000:]}{done.stderr[-1000:]}")
 

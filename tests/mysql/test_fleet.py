@@ -126,12 +126,13 @@ def test_a_worker_that_is_woken_after_its_trial_was_given_away_takes_a_new_one(
         pods.start()
         wait_until(lambda: pods.states() == {"FAIL": 1, "RUNNING": 1, "WAITING": 1})
         os.kill(frozen.pid, signal.SIGCONT)
+        (pods.job / "go-0").touch()
+        wait_until(lambda: pods.running().get(2) == frozen.pid)  # one that waited: its own, again
         pods.go()
         assert pods.end() == [0, 0]
         assert pods.states() == {"FAIL": 1, "COMPLETE": 2}
         assert pods.reasons() == {0: "lost"}
         assert_same_parameters(url, pods.retries())
-        assert pods.running()[2] == frozen.pid  # a trial that waited: its own, again
         assert "trial 0: result refused" in pods.said_by(frozen)
         lost = optuna.load_study(study_name="quick", storage=url).trials[0]
         assert lost.values is None
@@ -154,8 +155,7 @@ def test_a_worker_that_is_frozen_inside_the_lock_does_not_hold_up_the_others(
         with monkeypatch.context() as patch:
             patch.setattr(optuna.Study, "ask", freeze)
             (frozen,) = pods.start()
-            wait_until(lambda: pods.states() == {"WAITING": 1})
-            time.sleep(0.2)
+            wait_until(lambda: is_stopped(frozen.pid))
         (other,) = pods.start()
         other.join(60)
         assert pods.states() == {"COMPLETE": 3}
@@ -163,17 +163,22 @@ def test_a_worker_that_is_frozen_inside_the_lock_does_not_hold_up_the_others(
         assert pods.end() == [-9, 0]
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether SIGSTOP has reached a process."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 def test_a_server_that_is_killed_and_one_that_restarts_lose_no_worker_and_no_trial(
     own_server: PrivateServer, tmp_path: Path
 ) -> None:
     url = new_database(own_server.root_url)
-    with pods_of(tmp_path, url, short(0.05), budget="trials = 60") as pods:
+    with pods_of(tmp_path, url, short(0.05), grace=GRACE, budget="trials = 60") as pods:
         pods.start(4)
         for end in (own_server.kill, own_server.stop):
             done = pods.finished()
             wait_until(lambda enough=done + 8: pods.finished() >= enough)  # type: ignore[misc]
             end()
-            time.sleep(4)  # so long that it is worth a line
+            time.sleep(GRACE + 1)  # no heartbeat for the grace: that is not the workers' fault
             own_server.start()
         assert pods.end() == [0] * 4
         assert pods.states() == {"COMPLETE": 60}

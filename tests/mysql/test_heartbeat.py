@@ -11,12 +11,19 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from hpo_job.mysql import MySQLStorage
+from hpo_job.mysql.connection import Connection
 from tests.mysql.conftest import need
 from tests.mysql.fleet import study_on
 from tests.mysql.server import sql
 
 BACK = "UPDATE trial_heartbeats SET heartbeat = heartbeat - INTERVAL {} SECOND"
 BEGUN = "UPDATE trials SET datetime_start = datetime_start - INTERVAL {} SECOND"
+
+
+@pytest.fixture(autouse=True)
+def long_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' server has just started, which would give every trial the grace anew."""
+    monkeypatch.setattr(Connection, "was_away", lambda _connection, _seconds: False)
 
 
 @pytest.fixture
