@@ -64,7 +64,7 @@ def test_each_changes_training_images_and_no_other(
 def test_none_of_them_changes_nothing(make_context: MakeContext) -> None:
     plain = batch(make_context)
     torch.testing.assert_close(batch(make_context, **NONE), plain, rtol=0, atol=1e-4)
-    everything = {"apply_tfms": False, "max_rotate": 180.0, "max_lighting": 0.9}
+    everything: dict[str, Any] = {"apply_tfms": False, "max_rotate": 180.0, "max_lighting": 0.9}
     torch.testing.assert_close(batch(make_context, **everything), plain, rtol=0, atol=0)
 
 
