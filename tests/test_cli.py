@@ -86,7 +86,8 @@ def test_help_imports_nothing_slow(arguments: list[str]) -> None:
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "click" in imported
     assert not imported & {
-        "optuna", "torch", "fastai", "pandas", "sqlalchemy", "numpy", "sklearn", "rich", "pydantic", "plotly", "matplotlib",
+        "optuna", "torch", "fastai", "pandas", "sqlalchemy", "numpy", "sklearn", "rich", "pydantic",
+        "plotly", "matplotlib",
     }  # fmt: skip
 
 
