@@ -6,6 +6,7 @@ needs when it runs.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -14,15 +15,29 @@ from typing import Any
 import click
 
 from hpo_job import __version__
-from hpo_job.cli_common import PROMPT, job_argument, storage_option, study_argument
+from hpo_job.cli_cluster import COMMANDS as CLUSTER
+from hpo_job.cli_cluster import show
+from hpo_job.cli_common import (
+    PROMPT,
+    connect,
+    given_url,
+    grace_option,
+    job_argument,
+    machine_options,
+    storage_option,
+    storage_options,
+    study_argument,
+    weights_option,
+)
 from hpo_job.cli_common import loaded as _loaded
 from hpo_job.cli_common import log as _log
 from hpo_job.cli_common import url_of as _url
 from hpo_job.cli_common import warn as _warn
 from hpo_job.cli_data import data
+from hpo_job.cli_models import export, lr_find, predict
 from hpo_job.cli_results import COMMANDS
 from hpo_job.errors import HpoJobError
-from hpo_job.options import F, option
+from hpo_job.options import option
 
 
 class Commands(click.Group):
@@ -38,52 +53,6 @@ class Commands(click.Group):
             ctx.exit(130)  # as a shell expects of Ctrl-C
 
 
-weights_option = option(
-    "--weights",
-    metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".hpo/weights"),
-    show_default=True,
-    help="Where pre-trained weights are looked for first, and downloaded to.",
-)
-grace_option = option(
-    "--grace",
-    metavar="SECONDS",
-    type=click.IntRange(min=2),
-    default=60,
-    show_default=True,
-    help="A trial without a sign of life for so long is lost, and run again.",
-)
-
-
-def machine_options(command: F) -> F:
-    """What a worker may use of its machine: ``threads``, ``cache`` and ``artifacts``."""
-    for decorate in (
-        option(
-            "--artifacts",
-            metavar="URL",
-            default=".hpo/artifacts",
-            show_default=True,
-            help="Folder, s3://bucket or gs://bucket for the best trials' models.",
-        ),
-        option(
-            "--cache",
-            metavar="DIR",
-            type=click.Path(file_okay=False, path_type=Path),
-            default=Path(".hpo/cache"),
-            show_default=True,
-            help="Folder of what the workers of this machine share, such as tokenised text.",
-        ),
-        option(
-            "--threads",
-            type=click.IntRange(min=1),
-            help="CPU threads of each worker.  [default: the CPUs, shared out]",
-        ),
-    ):
-        command = decorate(command)
-    return command
-
-
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="hpo-job")
 def main() -> None:
@@ -94,8 +63,14 @@ def main() -> None:
     """
 
 
-for command in (data, *COMMANDS):
+for command in (data, lr_find, export, predict, *COMMANDS, *CLUSTER):
     main.add_command(command)
+
+
+def kubectl() -> None:
+    """`kubectl hpo`: the same commands, of a cluster where there is a choice."""
+    os.environ.setdefault("HPO_JOB_CLUSTER", "1")
+    main(prog_name="kubectl hpo")
 
 
 @main.command()
@@ -166,7 +141,7 @@ def run(
 
     _log("WARNING")
     spec = read_spec(job)
-    checked = studies.check(spec, weights)
+    checked = studies.check(spec, weights, cache)
     carried = _carries(storage)
     if carried is not None and workers >= carried:  # one more shows how it goes
         _warn(
@@ -189,6 +164,11 @@ def run(
 @weights_option
 @machine_options
 @grace_option
+@option(
+    "--no-wait",
+    is_flag=True,
+    help="End while other workers run all that is left: for a Job that starts a lost one again.",
+)
 def worker(
     job: str,
     storage: str | None,
@@ -197,6 +177,7 @@ def worker(
     cache: Path,
     artifacts: str,
     grace: int,
+    no_wait: bool,
 ) -> None:
     """Join a job's study as one worker: what each pod runs.
 
@@ -211,22 +192,38 @@ def worker(
 
     _log("INFO")
     machine = Machine(threads or cpus(), cache, artifacts)
-    told = Job(read_spec(job), _url(storage), weights, grace, machine)
+    told = Job(read_spec(job), _url(storage), weights, grace, machine, not no_wait)
     sys.exit(run_worker(told, Stop()))
 
 
 @main.command()
 @study_argument
-@option("--watch", is_flag=True, help="Go on showing it until the budget is used up, or Ctrl-C.")
-@storage_option
-def status(study: str, watch: bool, storage: str | None) -> None:
-    """Show where a study stands, and what runs now."""
+@option("--watch", is_flag=True, help="Go on showing it until it is over, or Ctrl-C.")
+@storage_options
+def status(
+    study: str,
+    watch: bool,
+    storage: str | None,
+    storage_file: Path | None,
+    cluster: bool,
+    namespace: str | None,
+    context: str | None,
+) -> None:
+    """Show where a study stands, and what runs now.
+
+    With --cluster, also its Job and its pods: where they run, and why they do not.
+    """
     from rich.console import Console
 
     from hpo_job import results
     from hpo_job.watch import watch as go_on
 
-    with _loaded(study, storage) as (found, _):
+    url = given_url(storage, storage_file)
+    if cluster and not url:
+        _log("WARNING")
+        show(study, connect(context, namespace), results.overview, watch=watch)
+        return
+    with _loaded(study, url) as (found, _):
         if watch:
             go_on(found)
             return
@@ -236,6 +233,20 @@ def status(study: str, watch: bool, storage: str | None) -> None:
         if running.row_count:
             click.echo()
             Console().print(running)
+
+
+@main.command("weights")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@weights_option
+def weights_(models: tuple[str, ...], weights: Path) -> None:
+    """Fetch the pre-trained weights of models, as an image's build does.
+
+    Those that this machine has already are not downloaded again.
+    """
+    from hpo_job.objectives.weights import obtain
+
+    for model in models:
+        click.echo(f"{model}: {obtain(model, weights)}")
 
 
 def _carries(storage: str | None) -> int | None:

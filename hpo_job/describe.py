@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator
 from itertools import zip_longest
 
@@ -32,7 +33,7 @@ def describe(checked: Checked) -> Iterator[str]:
         if baseline is not None:
             yield f"baseline      {metric.name} {number(baseline)} by {ANSWERS[metric.answer]}"
     for caution in checked.cautions:
-        yield f"caution       {caution}"
+        yield from _wrapped("caution", caution)
     yield from _space(checked)
     if spec.enqueue:
         yield f"enqueued      {len(spec.enqueue)} trial{'s' if len(spec.enqueue) > 1 else ''}"
@@ -51,6 +52,12 @@ def _component(component: Component) -> str:
     return f"{component.name}({options})"
 
 
+def _wrapped(heading: str, text: str) -> Iterator[str]:
+    """Text of any length, in lines of 80 columns."""
+    for position, line in enumerate(textwrap.wrap(text, 80 - 14)):
+        yield f"{'' if position else heading:<13} {line}"
+
+
 def _pruner(spec: StudySpec) -> str:
     off = len(spec.directions) > 1 and spec.pruner.name != "NopPruner"
     return _component(spec.pruner) + (": off, with several metrics" if off else "")
@@ -59,7 +66,7 @@ def _pruner(spec: StudySpec) -> str:
 def _data(checked: Checked) -> Iterator[str]:
     assert checked.data is not None
     for heading, text in checked.data.described():
-        yield f"{heading:<13} {text}"
+        yield from _wrapped(heading, text) if heading == "features" else [f"{heading:<13} {text}"]
 
 
 def _space(checked: Checked) -> Iterator[str]:

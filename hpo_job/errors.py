@@ -22,6 +22,18 @@ class DataError(HpoJobError):
     exit_code = 2
 
 
+class FetchError(HpoJobError):
+    """Data could not be fetched now; a later try may get it."""
+
+    exit_code = 1
+
+
+class ClusterError(HpoJobError):
+    """The cluster refused, or has not what it takes; its text says what would do."""
+
+    exit_code = 2
+
+
 class StorageError(HpoJobError):
     """The storage cannot be reached, read or written; its text never holds a password."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,7 @@ def draw(study: optuna.Study, kind: str, file: Path, params: Sequence[str] | Non
         return
     if ending not in PICTURES:
         raise QueryError(f"{file}: write a .png, .svg, .pdf or .html")
-    # Agg draws into files alone; importing pyplot may otherwise look for a screen
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = _pyplot()
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     try:
         with plt.style.context("seaborn-v0_8-whitegrid"), warnings.catch_warnings():
@@ -70,6 +65,39 @@ def draw(study: optuna.Study, kind: str, file: Path, params: Sequence[str] | Non
         raise StudyError(f"{file}: cannot be written: {error.strerror or error}") from error
     finally:
         plt.close("all")
+
+
+def save_lr_find(found: Mapping[str, Mapping[str, Any]], file: Path) -> None:
+    """Draw what the learning-rate finder found, by parameter: losses, and what is suggested.
+
+    Raises StudyError where the file cannot be written.
+    """
+    plt = _pyplot()
+    with plt.style.context("seaborn-v0_8-whitegrid"):
+        figure, axes = plt.subplots(1, len(found), squeeze=False, figsize=(6 * len(found), 4))
+        for axis, (name, told) in zip(axes[0], found.items(), strict=True):
+            axis.plot(told["lrs"], told["losses"], color=COLOURS["COMPLETE"])
+            label = f"suggested: {told['suggestion']:.3g}"
+            axis.axvline(told["suggestion"], color=BEST, linestyle="--", label=label)
+            axis.set(xscale="log", xlabel=name, ylabel="training loss, smoothed")
+            axis.legend()
+        figure.tight_layout()
+        try:
+            figure.savefig(file, dpi=DPI)
+        except (OSError, ValueError) as error:  # an ending that matplotlib does not know
+            raise StudyError(f"{file}: cannot be written: {error}") from error
+        finally:
+            plt.close("all")
+
+
+def _pyplot() -> Any:
+    # Agg draws into files alone; importing pyplot may otherwise look for a screen
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
 
 
 def _page(study: optuna.Study, kind: str, file: Path, params: Sequence[str] | None) -> None:

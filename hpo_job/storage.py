@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -180,6 +180,18 @@ class Storage:
         if name not in self._studies:
             self._studies[name] = self.optuna.get_study_id_from_name(name)
         return self._studies[name]
+
+    @contextmanager
+    def starting_with(self, attrs: Mapping[str, Any]) -> Iterator[bool]:
+        """Whether trials started inside have these user attributes, and are known to be alive.
+
+        False where the storage cannot do that in one step, and whoever asks has to see to it.
+        """
+        if isinstance(self.optuna, MySQLStorage):
+            with self.optuna.starting_with(attrs):
+                yield True
+        else:
+            yield False
 
     def now(self) -> datetime:
         """The time by the clock that trials start and end by, naive and local as theirs is.

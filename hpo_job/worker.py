@@ -79,9 +79,17 @@ class Failure:
 
 
 def work(
-    checked: Checked, study: optuna.Study, storage: Storage, stop: Stop, machine: Machine
+    checked: Checked,
+    study: optuna.Study,
+    storage: Storage,
+    stop: Stop,
+    machine: Machine,
+    patience: float = math.inf,
 ) -> Refusal | None:
     """Run trials until there are none to start, and say why; None where ``stop`` ended it.
+
+    patience: seconds to wait while other workers run all that is left. It must be longer than
+        the grace: then each of them has shown that it lives.
 
     Raises FailuresError after as many failed trials in a row as the budget tolerates.
     """
@@ -89,17 +97,22 @@ def work(
     failures: list[Failure] = []
     ledger = Ledger()
     models = kept_models(checked, study, machine)
+    full_since: float | None = None
     while not stop.requested:
         timings = Timings()
         with timings.measure(attributes.STORAGE_TIME):
             trial = admit(study, checked.spec, storage, ledger)
         if trial is Refusal.FULL:
+            full_since = full_since or time.monotonic()
+            if time.monotonic() - full_since > patience:
+                return trial
             stop.wait(POLL)
         elif isinstance(trial, Refusal):
             return trial
         else:
+            full_since = None
             outcome = _one(train, _context(trial, checked, machine, timings), checked, study,
-                           storage, stop, models, ledger)  # fmt: skip
+                            storage, stop, models, ledger)  # fmt: skip
             failures = _in_a_row(failures, trial, outcome)
             if failures and len(failures) >= budget(study).failures:
                 raise FailuresError(in_common(failures))

@@ -10,12 +10,17 @@ import pytest
 
 from hpo_job.cli import main
 from hpo_job.cli_data import data
-from hpo_job.metrics import METRICS
-from hpo_job.objectives.parameters import ImageClassification
-from hpo_job.spec import read_spec
+from hpo_job.metrics import METRICS, Metric
+from hpo_job.objectives.parameters import (
+    ImageClassification,
+    TabularClassification,
+    TabularRegression,
+)
+from hpo_job.spec import Data, read_spec
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 JOBS = sorted((ROOT / "jobs").glob("*/study.toml"))
 
 
@@ -45,6 +50,24 @@ def test_every_option_in_the_readme_exists() -> None:
 @pytest.mark.parametrize("name", sorted(ImageClassification.model_fields))
 def test_every_parameter_is_in_the_readme(name: str) -> None:
     assert f"`{name}`" in README
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*TabularClassification.model_fields, *TabularRegression.model_fields})
+)
+def test_every_tabular_parameter_is_in_its_page(name: str) -> None:
+    assert f"| `{name}` | " in DATA
+
+
+@pytest.mark.parametrize("name", sorted(Data.model_fields))
+def test_every_key_of_data_is_in_its_page(name: str) -> None:
+    assert f"| `{name}` | " in DATA
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
+def test_every_metric_is_in_its_page(metric: Metric) -> None:
+    better = "higher" if metric.direction == "maximize" else "lower"
+    assert f"| `{metric.name}` | {better} | " in DATA
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))

@@ -15,6 +15,8 @@ from hpo_job.mysql.connection import Connection, Cursor
 from hpo_job.mysql.draft import Draft, copy_of
 from hpo_job.mysql.view import StudyView
 
+JUST_READ = 1.0  # seconds for which the look under the lock serves a trial that was started there
+
 
 class Reader:
     """The views of the studies, and the statements that refresh them.
@@ -30,10 +32,13 @@ class Reader:
         # By trial id, start and end as this process knows them: the tables keep whole seconds.
         self.times: dict[int, tuple[rows.Time, rows.Time]] = {}
         self.fresh: set[int] = set()  # studies that were read since the lock was taken
+        self.started: int | None = None  # the study of a trial that was started under the lock
         self._connection = connection
         self._drafts = drafts
         self._views: dict[int, StudyView] = {}
         self._clock: tuple[datetime, float] | None = None  # the server's, and this process' ticks
+        self._sums: dict[int, int] = {}  # of the attributes of studies, at the last look
+        self._just_read: tuple[int, float] | None = None  # a study, and until when that counts
 
     # -- whole studies ------------------------------------------------------------------------
 
@@ -44,9 +49,32 @@ class Reader:
             KeyError: there is no such study.
         """
         view = self.view(study_id)
-        if study_id not in self.fresh or not self._connection.holds_lock():
+        if not self.is_fresh(study_id) and not self._was_just_read(study_id):
             self._refresh(view)
         return view
+
+    def is_fresh(self, study_id: int) -> bool:
+        """Whether the study was read under the lock that the calling thread holds."""
+        return study_id in self.fresh and self._connection.holds_lock()
+
+    def enter(self) -> None:
+        """The lock was taken: what was read before it does not count."""
+        self.fresh.clear()
+        self.started = self._just_read = None
+
+    def leave(self) -> None:
+        """The lock goes. A trial that was started under it sees the study as it was then."""
+        if self.started in self.fresh and self.started is not None:
+            self._just_read = self.started, time.monotonic() + JUST_READ
+        self.fresh.clear()
+
+    def _was_just_read(self, study_id: int) -> bool:
+        just, self._just_read = self._just_read, None
+        return just is not None and just[0] == study_id and time.monotonic() < just[1]
+
+    def sum_of(self, study_id: int) -> int | None:
+        """Changes with the study's attributes; None unless it was read under the lock."""
+        return self._sums.get(study_id) if self.is_fresh(study_id) else None
 
     def stale(self, study_id: int, grace: int) -> list[int]:
         """The ids of running trials without a heartbeat for `grace` seconds."""
@@ -74,6 +102,11 @@ class Reader:
         """Take in how this process ended a trial, until it is read as it is stored."""
         if study_id in self._views:
             self._views[study_id].place(trial)
+
+    def stored_new(self, study_id: int, trial: FrozenTrial) -> None:
+        """Take in a trial that this process has stored, without a look if no other came between."""
+        if not (self.is_fresh(study_id) and self.view(study_id).add(trial)):
+            self.fresh.discard(study_id)
 
     def forget(self, study_id: int) -> None:
         """The study is gone."""
@@ -170,7 +203,9 @@ class Reader:
         except KeyError:
             self.forget(view.study_id)
             raise
-        self._told_time(next(row[6] for row in found if row[0] == sql.STUDY))
+        told = next(row for row in found if row[0] == sql.STUDY)
+        self._sums[view.study_id] = int(told[4])
+        self._told_time(told[6])
         for trial_id in finished:
             self._drafts.pop(trial_id, None)
         renewal = view.renewal()

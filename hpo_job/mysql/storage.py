@@ -3,7 +3,7 @@
 import copy
 import threading
 import uuid
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -84,8 +84,9 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
         """Keep all other workers that use this method out of a study; ``name`` is its name.
 
         Inside, the first read of the trials is the one that counts: later ones are answered
-        from it, until this worker itself changes something. Once a trial has been started,
-        the block is over in effect: losing the connection does no harm from there.
+        from it, until this worker itself changes something else than to add a trial. Once a
+        trial has been started, the block is over in effect: losing the connection does no harm
+        from there, and the trial's first look at the study is the one inside.
 
         Raises:
             LockLost: the connection was lost before a trial was started. What was read is
@@ -93,11 +94,20 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
         """
         lock = lock_name(self._connection.server.database, name)
         with self._turnstile, self._connection.locked(lock):
-            self._reader.fresh.clear()
+            self._reader.enter()
             try:
                 yield
             finally:
-                self._reader.fresh.clear()
+                self._reader.leave()
+
+    @contextmanager
+    def starting_with(self, attrs: Mapping[str, Any]) -> Iterator[None]:
+        """Trials that are started inside get these user attributes in the same transaction."""
+        self._writer.marks = dict(attrs)
+        try:
+            yield
+        finally:
+            self._writer.marks = {}
 
     def counts(self, study_id: int) -> dict[TrialState, int]:
         """How many trials are in each state, at a cost that does not grow with the study."""
@@ -156,7 +166,8 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
         return self._studies.directions(study_id)
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._studies.attrs("study_user_attributes", study_id)
+        with self._connection.mutex:
+            return self._studies.user_attrs(study_id, self._reader.sum_of(study_id))
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         return self._studies.attrs("study_system_attributes", study_id)

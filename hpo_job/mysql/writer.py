@@ -3,6 +3,7 @@
 import copy
 import uuid
 from collections.abc import Sequence
+from itertools import starmap
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -39,6 +40,7 @@ class Writer:
         self._connection = connection
         self._reader = reader
         self._drafts = drafts
+        self.marks: dict[str, Any] = {}  # user attributes of trials that are started
 
     # -- starting and ending a trial -------------------------------------------------------
 
@@ -55,9 +57,10 @@ class Writer:
         trial = self._create(study_id, template)
         trial_id = trial_id_of(trial)
         self._reader.times[trial_id] = (trial.datetime_start, trial.datetime_complete)
-        self._reader.fresh.discard(study_id)
+        self._reader.stored_new(study_id, trial)
         if trial.state == TrialState.RUNNING:
-            self._drafts[trial_id] = Draft(trial, study_id)
+            self._drafts[trial_id] = Draft(copy_of(trial), study_id)
+            self._reader.started = study_id
         return trial_id
 
     def _create(self, study_id: int, template: FrozenTrial | None) -> FrozenTrial:
@@ -80,7 +83,7 @@ class Writer:
             cursor.execute(sql.LAST_NUMBER, (study_id,))
             last = cursor.fetchone()
             number = last[0] + 1 if last else 0
-            trial = _new_trial(template, number, rows.local_time(now[0]))
+            trial = _new_trial(template, number, rows.local_time(now[0]), self.marks)
             start, end = map(rows.stored_time, (trial.datetime_start, trial.datetime_complete))
             cursor.execute(sql.NEW_TRIAL, (study_id, trial.number, trial.state.name, start, end))
             trial._trial_id = trial_id = cursor.lastrowid
@@ -104,6 +107,7 @@ class Writer:
         if trial_id in self._drafts:
             return False
         mark = rows.attr_row(STARTED_BY, uuid.uuid4().hex)
+        marks = {sql.SYSTEM: [mark], sql.USER: list(starmap(rows.attr_row, self.marks.items()))}
 
         def start(cursor: Cursor, attempt: int) -> bool:
             if attempt:
@@ -113,8 +117,11 @@ class Writer:
                 self._connection.check_lock()
             cursor.execute(sql.START_TRIAL, (trial_id,))
             if cursor.rowcount:
-                parameters = sql.rows_parameters([mark], trial_id)
-                cursor.execute(sql.guarded_insert(sql.SYSTEM, 1), parameters)
+                for kind, found in marks.items():
+                    if found:
+                        parameters = sql.rows_parameters(found, trial_id)
+                        cursor.execute(sql.guarded_insert(kind, len(found)), parameters)
+                cursor.execute(sql.HEARTBEAT, (trial_id,))  # over one of whoever had it before
                 return True
             if _state(cursor, trial_id).is_finished():
                 raise already_finished(trial_id)
@@ -125,7 +132,8 @@ class Writer:
         self._connection.lock_is_spent()
         trial, study_id = self._reader.stored(trial_id)
         self._drafts[trial_id] = Draft(copy_of(trial), study_id)
-        self._reader.fresh.clear()
+        self._reader.told(study_id, trial)
+        self._reader.started = study_id
         return True
 
     def end(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> None:
@@ -173,10 +181,10 @@ class Writer:
             self.write(trial_id, sql.PARAM, [rows.param_row(name, internal, distribution)])
 
     def report(self, trial_id: int, step: int, value: float) -> None:
-        """Write an intermediate value, and before it what a pruner looks at."""
+        """Write an intermediate value, and before it the parameters that led to it."""
         draft = self._drafts.get(trial_id)
         if draft is not None:
-            self.flush(draft, (sql.PARAM, sql.SYSTEM))
+            self.flush(draft, (sql.PARAM,))
         self.write(trial_id, sql.REPORT, [rows.report_row(step, value)])
         if draft is not None:
             draft.set_report(step, value)
@@ -233,7 +241,9 @@ def _identity(study_id: int, trial: FrozenTrial) -> tuple[Any, ...]:
     return trial_id_of(trial), study_id, trial.number, start
 
 
-def _new_trial(template: FrozenTrial | None, number: int, now: rows.Time) -> FrozenTrial:
+def _new_trial(
+    template: FrozenTrial | None, number: int, now: rows.Time, marks: dict[str, Any]
+) -> FrozenTrial:
     if template is not None:
         trial = copy.deepcopy(template)
         trial.number = number
@@ -247,7 +257,7 @@ def _new_trial(template: FrozenTrial | None, number: int, now: rows.Time) -> Fro
         datetime_complete=None,
         params={},
         distributions={},
-        user_attrs={},
+        user_attrs=dict(marks),
         system_attrs={},
         intermediate_values={},
     )

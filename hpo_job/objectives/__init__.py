@@ -20,14 +20,25 @@ from hpo_job.data import Layout
 from hpo_job.errors import SpecError, unknown
 from hpo_job.metrics import Task
 from hpo_job.objectives.context import Context
-from hpo_job.objectives.parameters import ImageClassification, Parameters
+from hpo_job.objectives.parameters import (
+    ImageClassification,
+    Parameters,
+    TabularClassification,
+    TabularRegression,
+    TextClassification,
+)
 from hpo_job.search_space import Float, Scalar, Searched
 from hpo_job.spec import StudySpec
 
 Train = Callable[[optuna.Trial, Context], Any]  # a number; a sequence of them for several metrics
 LR_FIND = "lr_find"  # the value of an enqueued learning rate that the finder is to suggest
 # Each shipped objective is the module of its name, and declares the parameters it knows.
-SHIPPED: dict[str, type[Parameters]] = {"image_classification": ImageClassification}
+SHIPPED: dict[str, type[Parameters]] = {
+    "image_classification": ImageClassification,
+    "tabular_classification": TabularClassification,
+    "tabular_regression": TabularRegression,
+    "text_classification": TextClassification,
+}
 
 
 def is_function(spec: StudySpec) -> bool:
