@@ -9,7 +9,7 @@ from datetime import timedelta
 import optuna
 import pytest
 from click.testing import Result
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from hpo_job.errors import QueryError
@@ -68,7 +68,7 @@ def test_nothing_can_be_said(
 ) -> None:
     bare = optuna.create_study()
     for value, rate in zip(values, rates, strict=True):
-        space = {"x": FloatDistribution(0, 1)}
+        space: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}
         bare.add_trial(create_trial(value=value, params={"x": rate}, distributions=space))
     found = importance(bare, method)
     assert found.shares == {}

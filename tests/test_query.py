@@ -201,8 +201,8 @@ def test_a_wrong_expression_is_one_line(
 def test_parquet_holds_what_csv_holds(
     stored: optuna.Study, cli: Cli, database: str, tmp_path: Path
 ) -> None:
-    for found in ("word", 3, [1, "a", {"b": None}]):
-        stored.add_trial(create_trial(value=0.5, user_attrs={"mixed": found}))
+    for mixed in ("word", 3, [1, "a", {"b": None}]):
+        stored.add_trial(create_trial(value=0.5, user_attrs={"mixed": mixed}))
     file = tmp_path / "trials.parquet"
     done = cli("results", "synthetic", "--format", "parquet", "-o", file, "--storage", database)
     assert done.exit_code == 0, done.output
