@@ -6,11 +6,9 @@ import time
 from collections.abc import Callable
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from hpo_job import results
@@ -18,6 +16,7 @@ from hpo_job.ledger import FINISHED
 from hpo_job.results.trials import spec_of, trials_of
 
 LOOK = 2.0  # seconds between two looks
+WIDTH = 60  # cells of the bar
 LAST = 8  # trials that ended last
 
 
@@ -45,7 +44,8 @@ def picture(study: optuna.Study) -> RenderableType:
     done = sum(trial.state in FINISHED for trial in trials)
     parts: list[RenderableType] = [Text(study.study_name, style="bold")]
     if bound:
-        parts.append(ProgressBar(total=bound, completed=min(done, bound)))
+        filled = WIDTH * min(done, bound) // bound
+        parts.append(Text.assemble(("━" * filled, "green"), ("━" * (WIDTH - filled), "dim")))
     parts += [Text(line, no_wrap=True, overflow="ellipsis") for line in results.overview(study)]
     running = results.table(study, running=True)
     running.caption = None
@@ -56,19 +56,13 @@ def picture(study: optuna.Study) -> RenderableType:
         key=lambda trial: str(trial.datetime_complete),
     )[-LAST:]
     if ended:
-        parts += [Text(), Text("ended last", style="bold"), _ended(ended)]
+        parts += [Text(), Text("ended last", style="bold"), *map(_line, reversed(ended))]
     return Group(*parts)
 
 
-def _ended(trials: list[optuna.trial.FrozenTrial]) -> Table:
-    rows = Table.grid(padding=(0, 2))
-    rows.add_column(justify="right", no_wrap=True)
-    rows.add_column(no_wrap=True)
-    rows.add_column(justify="right", no_wrap=True)
-    rows.add_column(justify="right", no_wrap=True)
-    rows.add_column(no_wrap=True, overflow="ellipsis")
-    styles = {TrialState.FAIL: "red", TrialState.PRUNED: "yellow"}
-    for trial in reversed(trials):
-        number, state, *rest = results.row(trial)
-        rows.add_row(Text(number), Text(state, styles.get(trial.state, "green")), *map(Text, rest))
-    return rows
+def _line(trial: FrozenTrial) -> Text:
+    style = {TrialState.FAIL: "red", TrialState.PRUNED: "yellow"}.get(trial.state, "green")
+    number, state, value, time, rest = results.row(trial)
+    line = Text(no_wrap=True, overflow="ellipsis")
+    line.append(f"{number:>6}  ").append(f"{state:<8}", style)
+    return line.append(f"  {value:>8}  {time:>7}  {rest}")

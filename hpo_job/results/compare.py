@@ -175,6 +175,8 @@ def _best_parameters(study: optuna.Study) -> dict[str, Any]:
 
 def _threshold(study: optuna.Study, best: float) -> float:
     start = baseline(study)
+    if start is not None and (best - start if maximizes(study) else start - best) <= 0:
+        start = None  # nothing was gained
     if start is None and best > 0:
         return SHARE * best if maximizes(study) else best / SHARE
     if start is None:

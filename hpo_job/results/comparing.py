@@ -116,25 +116,44 @@ def _summary(table: pd.DataFrame, width: int) -> str:
 
 
 def _side_by_side(table: pd.DataFrame, width: int) -> str:
-    header = (str(table.index.name), *map(str, table.columns))
-    rows = [
-        (str(name), *("-" if _missing(found) else plain(found) for found in line))
-        for name, *line in lines(table)
-    ]
-    return text_table(header, rows, width, right=(False, *[True] * len(table.columns)), bold=True)
+    cells = table.map(lambda found: "-" if _missing(found) else plain(found))
+    return _blocks(cells, width, right=True)
 
 
 def _shares(table: pd.DataFrame, width: int) -> str:
-    """Shares with a bar for each; only the last column's where there are many."""
+    """Shares, with a bar for each where there is room."""
     if table.empty:
         return "no parameter can be assessed"
-    titles = list(map(str, table.columns))
-    size = BAR if sum(max(len(title), BAR + 6) for title in titles) + 30 <= width else 0
+    room = sum(max(len(str(title)), BAR + 8) for title in table.columns)
+    size = BAR if room + max(len(str(name)) for name in table.index) <= width else 0
     most = float(table.max().max()) or 1.0
-    rows = [
-        (str(name), *(_share(found, most, size) for found in line)) for name, *line in lines(table)
-    ]
-    return text_table(("parameter", *titles), rows, width, bold=True)
+    return _blocks(table.map(lambda found: _share(found, most, size)), width, right=False)
+
+
+def _blocks(cells: pd.DataFrame, width: int, *, right: bool) -> str:
+    """A table, in as many blocks below each other as its columns need."""
+    names = list(map(str, cells.index))
+    first = max(map(len, [str(cells.index.name), *names]), default=0)
+    blocks: list[list[int]] = []
+    left = 0
+    for position, title in enumerate(cells.columns):
+        column = list(map(str, cells.iloc[:, position]))
+        needed = 2 + max(map(len, [str(title), *column]))
+        if not blocks or needed > left:
+            blocks.append([])
+            left = width - first
+        blocks[-1].append(position)
+        left -= needed
+    return "\n\n".join(
+        text_table(
+            (str(cells.index.name), *map(str, cells.columns[block])),
+            [(name, *line) for name, *line in lines(cells.iloc[:, block])],
+            width,
+            right=(False, *[right] * len(block)),
+            bold=True,
+        )
+        for block in blocks
+    )
 
 
 def _share(found: float, most: float, size: int) -> str:

@@ -140,7 +140,8 @@ def _evaluated(
             shares = get_param_importances(
                 study,
                 evaluator=evaluator(method),
-                params=names,
+                # Optuna 5.0 gives a forest's shares to the wrong names in any other order
+                params=sorted(names),
                 target=lambda trial: value(trial, objective),
             )
     except (ValueError, RuntimeError) as error:  # a distribution that changed, say

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
 
@@ -38,7 +39,7 @@ def pareto(study: optuna.Study, targets: Sequence[str]) -> pd.DataFrame:
     numbers = numeric(table[table["state"] == "COMPLETE"], chosen)
     signed = numbers * [1 if least else -1 for least in chosen.values()]
     on_front = [not _beaten(signed, each) for each in signed.to_numpy()]
-    kept = signed[on_front].sort_values(list(signed.columns), kind="stable")
+    kept = signed[np.array(on_front, dtype=bool)].sort_values(list(signed.columns), kind="stable")
     return table.loc[kept.index]
 
 
