@@ -8,12 +8,14 @@ place in the budget, one that fails gives it back.
 from __future__ import annotations
 
 import enum
+import logging
 import os
 import socket
 import warnings
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -25,6 +27,10 @@ from hpo_job.ledger import Ledger
 from hpo_job.spec import Budget, StudySpec
 from hpo_job.storage import Storage
 from hpo_job.study import budget
+
+log = logging.getLogger(__name__)
+# Set in a pod of an Indexed Job: which Job (its uid), and which of its indexes
+OWNER, INDEX = "HPO_JOB_OWNER", "HPO_JOB_INDEX"
 
 
 class Refusal(enum.Enum):
@@ -51,50 +57,50 @@ def admit(
 def _admit(
     study: optuna.Study, spec: StudySpec, storage: Storage, ledger: Ledger
 ) -> optuna.Trial | Refusal:
-    bound = budget(study)
     _fail_lost(study, storage)
+    bound = budget(study)
     requeue(study, bound, ledger)
     trials = study.get_trials(deepcopy=False)
     ledger.update(trials)
-    refusal = _refusal(ledger, bound)
+    refusal = _refusal(ledger, bound, storage)
     if refusal:
         return refusal
-    draw = _prepare(study, trials, storage, ledger)
+    waiting = next((trial for trial in ledger.open if trial.state == TrialState.WAITING), None)
+    draw = _draw(waiting, trials, ledger) if waiting else ledger.draws
     study.sampler = make_sampler(spec, draw)
-    with warnings.catch_warnings():
+    attrs = {attributes.WORKER: identity(), attributes.DRAW: draw}
+    with storage.starting_with(attrs) as marked, warnings.catch_warnings():
         # Optuna reminds whoever asks outside `optimize` of the heartbeat: the worker beats it
         warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
+        if not marked:
+            _prepare(study, waiting, attrs, storage)
         trial = study.ask()
     if attributes.WORKER not in trial.user_attrs:
         # a worker of plain Optuna, which knows no lock, took what was prepared
-        _mark(trial_id(study, trial.number, storage), draw, storage)
+        _mark(trial_id(study, trial.number, storage), attrs, storage)
     return trial
 
 
 def _prepare(
-    study: optuna.Study, trials: list[FrozenTrial], storage: Storage, ledger: Ledger
-) -> int:
-    """Put this worker's name and heartbeat on the trial that is to be asked for; its draw.
+    study: optuna.Study, waiting: FrozenTrial | None, attrs: dict[str, Any], storage: Storage
+) -> None:
+    """Put this worker's name and heartbeat on the trial that is to be asked for.
 
     They are on it while it still waits: a worker that dies before it asked leaves a trial that
     waits, one that dies after it a trial that can be told to be lost.
     """
-    waiting = next((trial for trial in ledger.open if trial.state == TrialState.WAITING), None)
     if waiting:
-        draw = _draw(waiting, trials, ledger)
-        _mark(trial_id(study, waiting.number, storage), draw, storage)
-        return draw
-    attrs = {attributes.WORKER: identity(), attributes.DRAW: ledger.draws}
+        _mark(trial_id(study, waiting.number, storage), attrs, storage)
+        return
     study.enqueue_trial({}, user_attrs=attrs)
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))[0]
     storage.optuna.record_heartbeat(trial_id(study, waiting.number, storage))
-    return ledger.draws
 
 
-def _mark(number: int, draw: int, storage: Storage) -> None:
+def _mark(number: int, attrs: dict[str, Any], storage: Storage) -> None:
     """Put this worker's name, the draw and a heartbeat on the trial with this id."""
-    storage.optuna.set_trial_user_attr(number, attributes.DRAW, draw)
-    storage.optuna.set_trial_user_attr(number, attributes.WORKER, identity())
+    for name, value in attrs.items():
+        storage.optuna.set_trial_user_attr(number, name, value)
     storage.optuna.record_heartbeat(number)
 
 
@@ -122,9 +128,28 @@ def requeue(study: optuna.Study, bound: Budget, ledger: Ledger) -> None:
             study.enqueue_trial(parameters, user_attrs={attributes.RETRY_OF: trial.number})
 
 
+def recover(study: optuna.Study, storage: Storage, ledger: Ledger, mine: int) -> None:
+    """Fail and enqueue again what was lost, if anything was, though no trial is to be started.
+
+    For a worker in the middle of a long trial: lost ones are noticed while it is at it.
+
+    mine: the number of that trial.
+    """
+    if not storage.stale_trial_ids(storage.study_id(study.study_name)):
+        return
+
+    def take_back() -> None:
+        _fail_lost(study, storage, mine)
+        requeue(study, budget(study), ledger)
+
+    storage.alone(study.study_name, take_back)
+
+
 def identity() -> dict[str, str | int]:
-    """How this worker is named in its trials."""
-    return {"host": _host(), "pid": os.getpid()}
+    """How this worker is named in its trials; in a pod also by its Job and its index there."""
+    named: dict[str, str | int] = {"host": _host(), "pid": os.getpid()}
+    owner, index = os.environ.get(OWNER), os.environ.get(INDEX)
+    return {**named, "owner": owner, "index": index} if owner and index else named
 
 
 def trial_id(study: optuna.Study, number: int, storage: Storage) -> int:
@@ -145,37 +170,48 @@ def worked(trials: Sequence[FrozenTrial], now: datetime) -> timedelta:
     return ledger.worked(now)
 
 
-def _refusal(ledger: Ledger, bound: Budget) -> Refusal | None:
+def _refusal(ledger: Ledger, bound: Budget, storage: Storage) -> Refusal | None:
     if bound.trials is not None and ledger.finished >= bound.trials:
         return Refusal.FINISHED
-    if bound.timeout and ledger.worked(datetime.now()).total_seconds() >= bound.timeout:
+    if bound.timeout and ledger.worked(storage.now()).total_seconds() >= bound.timeout:
         return Refusal.TIMEOUT
     if bound.trials is not None and ledger.finished + ledger.running >= bound.trials:
         return Refusal.FULL
     return None
 
 
-def _fail_lost(study: optuna.Study, storage: Storage) -> None:
-    """Record as FAIL what runs no more: no heartbeat for the grace, or its process is gone."""
+def _fail_lost(study: optuna.Study, storage: Storage, mine: int | None = None) -> None:
+    """Record as FAIL what runs no more: no heartbeat for the grace, or its process is gone.
+
+    mine: the number of the trial that this process runs, if it does.
+    """
     stale = set(storage.stale_trial_ids(storage.study_id(study.study_name)))
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         number = trial_id(study, trial.number, storage)
-        if number not in stale and not is_gone(trial.user_attrs.get(attributes.WORKER)):
+        gone = number in stale or is_gone(trial.user_attrs.get(attributes.WORKER))
+        if trial.number == mine or not gone:
             continue
         try:
             storage.optuna.set_trial_user_attr(number, attributes.REASON, attributes.LOST)
             storage.optuna.set_trial_state_values(number, TrialState.FAIL)
         except UpdateFinishedTrialError:
             continue  # it came back in the very last moment, and counts
+        log.info("trial %d is lost: no sign of life from its worker", trial.number)
 
 
 def is_gone(worker: object) -> bool:
-    """Whether a worker, named as in `identity`, ran on this machine and runs no more.
+    """Whether a worker, named as in `identity`, is known to run no more: no grace to wait out.
 
-    Then there is no need to wait the grace out. This very process's name was left by an earlier
-    process of the same number, since a worker that asks for a trial has none.
+    It ran on this machine; or it was the pod before this one, of the same index of the same Job,
+    of which there is never more than one at a time. This very process's name was left by an
+    earlier process of the same number, since a worker that asks for a trial has none.
     """
-    if not isinstance(worker, dict) or worker.get("host") != _host():
+    if not isinstance(worker, dict):
+        return False
+    mine = identity()
+    if "owner" in mine and all(worker.get(key) == mine[key] for key in ("owner", "index")):
+        return True
+    if worker.get("host") != mine["host"]:
         return False
     return worker.get("pid") == os.getpid() or not _alive(int(worker.get("pid", 0)))
 

@@ -58,7 +58,7 @@ class Models:
     """
 
     def __init__(self, study: optuna.Study, store: Store, keep: int) -> None:
-        self._study, self._store, self._keep = study, store, keep
+        self._study, self._store, self.keep = study, store, keep
         self._gone: set[str] = set()
 
     def offer(
@@ -76,7 +76,7 @@ class Models:
         trial is worth more than its model.
         """
         better = [t for t in self._ranked() if not _is_worse(self._study, t, values[0])]
-        if len(better) >= self._keep:
+        if len(better) >= self.keep:
             return None
         try:
             with TemporaryDirectory() as folder:
@@ -100,7 +100,7 @@ class Models:
 
     def sweep(self) -> None:
         """Remove the models of trials that are no longer, or never came, among the best."""
-        best = {trial.number for trial in self._ranked()[: self._keep]}
+        best = {trial.number for trial in self._ranked()[: self.keep]}
         for trial in self._study.get_trials(deepcopy=False):
             artifact = trial.user_attrs.get(attributes.ARTIFACT)
             if artifact and trial.state.is_finished() and trial.number not in best:
@@ -119,7 +119,7 @@ class Models:
 
     def kept(self) -> list[FrozenTrial]:
         """The trials whose models should be here, the best first."""
-        best = self._ranked()[: self._keep]
+        best = self._ranked()[: self.keep]
         return [trial for trial in best if trial.user_attrs.get(attributes.ARTIFACT)]
 
     def fetch(self, trial: FrozenTrial, folder: Path) -> dict[str, Any]:

@@ -67,3 +67,34 @@ def old_bailey(sources: tuple[Path, ...], decade: str, output: Path) -> None:
         f"{summary.rows} rows; {summary.skipped} files skipped"
     )
     sys.exit(1 if summary.skipped else 0)
+
+
+@data.command("state-of-the-union")
+@click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
+@option(
+    "--era",
+    required=True,
+    type=click.Choice(["early", "late"]),
+    help="early: 1790 to 1900. late: 1901 to 2021.",
+)
+@option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Where the table goes: .csv or .csv.gz. A file that is there is replaced.",
+)
+def state_of_the_union(source: Path, era: str, output: Path) -> None:
+    """Make a table of passages of the State of the Union addresses: address, party, text.
+
+    SOURCE is a table of whole addresses: year, name, party, text. The jobs
+    state-of-the-union-early and -late ship what this command makes.
+    """
+    from hpo_job.state_of_the_union import convert
+
+    summary = convert(source, era, output)
+    click.echo(
+        f"{output}: {summary.addresses} addresses, {summary.rows} passages; "
+        f"{summary.left_out} addresses of parties with few left out"
+    )

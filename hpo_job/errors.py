@@ -22,6 +22,18 @@ class DataError(HpoJobError):
     exit_code = 2
 
 
+class FetchError(HpoJobError):
+    """Data could not be fetched now; a later try may get it."""
+
+    exit_code = 1
+
+
+class ClusterError(HpoJobError):
+    """The cluster refused, or has not what it takes; its text says what would do."""
+
+    exit_code = 2
+
+
 class StorageError(HpoJobError):
     """The storage cannot be reached, read or written; its text never holds a password."""
 
@@ -30,6 +42,12 @@ class StorageError(HpoJobError):
 
 class StudyError(HpoJobError):
     """The study asked for does not exist, or is not the one that study.toml describes."""
+
+    exit_code = 2
+
+
+class QueryError(HpoJobError):
+    """What was asked of a study's results names something there is not."""
 
     exit_code = 2
 

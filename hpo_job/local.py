@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -15,9 +16,11 @@ from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+import optuna
 from threadpoolctl import threadpool_limits
 
 from hpo_job import lr_find
+from hpo_job.admission import OWNER
 from hpo_job.errors import HpoJobError, StorageError
 from hpo_job.spec import StudySpec
 from hpo_job.stopping import REASONS, Stop, Stopped
@@ -25,19 +28,24 @@ from hpo_job.study import check, join
 from hpo_job.worker import Machine, work
 
 LOOK = 0.5  # seconds between two looks at the workers
+SLACK = 5  # seconds beyond the grace, in which whoever lives has beaten its heartbeat
 RESTARTS = 3  # how often one worker is started again after it was killed
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker process is told: all of it crosses the process boundary."""
+    """What a worker process is told: all of it crosses the process boundary.
+
+    ``wait``: whether it stays while others run all that is left, in case one of them is lost.
+    """
 
     spec: StudySpec
     storage: str
     weights: Path
     grace: int
     machine: Machine
+    wait: bool = True
 
 
 def run_worker(job: Job, stop: Stop) -> int:
@@ -46,7 +54,7 @@ def run_worker(job: Job, stop: Stop) -> int:
     with stop.listening(), threadpool_limits(job.machine.threads):
         try:
             with stop.breaking():
-                checked = check(job.spec, job.weights)
+                checked = check(job.spec, job.weights, job.machine.cache)
                 study, storage = join(checked, job.storage, job.grace)
         except Stopped:
             return stop.exit_code
@@ -54,7 +62,8 @@ def run_worker(job: Job, stop: Stop) -> int:
         try:
             with storage.reaching():
                 lr_find.ensure(checked, study, storage, stop, job.machine, job.grace)
-                refusal = work(checked, study, storage, stop, job.machine)
+                patience = math.inf if job.wait else job.grace + SLACK
+                refusal = work(checked, study, storage, stop, job.machine, patience)
         except StorageError as error:
             if not stop.requested:
                 raise
@@ -137,8 +146,10 @@ def _exit_code(worker: SpawnProcess) -> int:
 def _child(job: Job) -> None:
     """A worker process: out of the terminal's reach, since its parent passes Ctrl-C on."""
     os.setsid()
+    os.environ.pop(OWNER, None)  # several workers in one pod are not one another's successors
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="hpo-job: worker %(process)d: %(message)s")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         code = run_worker(job, Stop())
     except HpoJobError as error:

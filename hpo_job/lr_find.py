@@ -228,3 +228,12 @@ def stored(study: optuna.Study) -> dict[str, dict[str, Any]]:
     if told is None:
         raise SpecError(f"study {study.study_name!r}: the learning-rate finder has not run")
     return told
+
+
+def described(told: Mapping[str, Any]) -> str:
+    """What the finder said of one learning rate, in a line."""
+    if "error" in told:
+        return f"nothing: {told['error']}"
+    used, suggestion = told["used"], told["suggestion"]
+    tried = "" if used == suggestion else f"; {used:.3g} is tried, the end of what is searched"
+    return f"{suggestion:.3g}{tried} ({told['seconds']:.1f} s)"

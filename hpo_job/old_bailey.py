@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import lzma
-import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePath
-from typing import IO, TYPE_CHECKING, TextIO, cast
+from typing import IO, TYPE_CHECKING
 from xml.parsers import expat
 
 from hpo_job import tei
 from hpo_job.errors import DataError
+from hpo_job.table_file import problem, replacing, require_writable
 
 if TYPE_CHECKING:
     import _csv
@@ -103,7 +101,7 @@ def convert(
     ``tell`` hears of each file left out, ``look`` of sessions done and in all. Raises DataError,
     and writes nothing, where a source does not exist or none has a trial of the decade.
     """
-    _require_writable(output)
+    require_writable(output)
     summary = Summary()
 
     def skip(name: str, problem: object) -> None:
@@ -119,9 +117,9 @@ def convert(
             except UNREADABLE as error:
                 if isinstance(error, tei.NotTeiError) and not file.given:
                     # Its name is no session's, so nothing is lost
-                    tell(f"{file.name}: {_problem(error)}; ignored")
+                    tell(f"{file.name}: {problem(error)}; ignored")
                 else:
-                    skip(file.name, _problem(error))
+                    skip(file.name, problem(error))
         if not dated:
             raise DataError(f"no TEI file (.xml) that can be read in {where}")
         chosen = [(date, file) for date, file in dated if int(date[:4]) // 10 * 10 == decade]
@@ -129,7 +127,7 @@ def convert(
             years = sorted(date[:4] for date, _ in dated)
             found = f"{years[0]} to {years[-1]}"
             raise DataError(f"no session of the {decade}s in {where}; found: {found}")
-        with _replacing(output) as table:
+        with replacing(output) as table:
             _write(chosen, csv.writer(table), summary, skip, look)
             if not summary.trials:
                 raise DataError(f"no trial of the {decade}s that can be read in {where}")
@@ -156,7 +154,7 @@ def _write(
                 with file.open() as stream:
                     trials = tei.read_session(stream)
             except UNREADABLE as error:
-                skip(file.name, _problem(error))
+                skip(file.name, problem(error))
                 continue
             before = len(seen)
             for trial in trials:
@@ -191,7 +189,7 @@ def _find(
             try:
                 archive = archives.enter_context(zipfile.ZipFile(source))
             except (OSError, zipfile.BadZipFile) as error:
-                skip(str(source), f"not a zip, or an incomplete one: {_problem(error)}")
+                skip(str(source), f"not a zip, or an incomplete one: {problem(error)}")
                 continue
             members = archive.namelist()
             inner = [member for member in members if member.lower().endswith(".zip")]
@@ -223,37 +221,3 @@ def _by_date(dated: tuple[str, _File]) -> str:
 def _in_order(trial: tei.Trial) -> str:
     """Puts t17301016-2 before t17301016-10, and 42m between 42 and 43."""
     return re.sub(r"\d+", lambda digits: digits[0].zfill(12), trial.id)
-
-
-def _problem(error: BaseException) -> str:
-    """One line on what is wrong with a file."""
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return " ".join(text.split()) or type(error).__name__
-
-
-def _require_writable(output: Path) -> None:
-    if not output.name.endswith((".csv", ".csv.gz")):
-        raise DataError(f"{output}: the name of the table has to end in .csv or .csv.gz")
-    if output.is_dir():
-        raise DataError(f"{output}: is a folder")
-    if not output.parent.is_dir():
-        raise DataError(f"{output}: there is no folder {output.parent}")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """A text file that takes the place of ``path`` when the block ends well, and else is gone."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with ExitStack() as files:
-            binary: IO[bytes] = files.enter_context(temporary.open("wb"))
-            if path.suffix == ".gz":
-                # No name and no time, so that the same rows are the same bytes
-                packed = gzip.GzipFile("", "wb", 6, binary, mtime=0)
-                binary = files.enter_context(cast("IO[bytes]", packed))
-            yield files.enter_context(io.TextIOWrapper(binary, encoding="utf-8", newline=""))
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {_problem(error)}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

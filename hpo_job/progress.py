@@ -63,9 +63,9 @@ class Progress:
         ]
 
     def _heading(self) -> list[str]:
-        baseline = self._study.user_attrs.get(attributes.BASELINE)
         bound = self._study.user_attrs[attributes.SPEC]["budget"].get("trials", "any number of")
-        beside = f", baseline {results.number(baseline)}" if baseline is not None else ""
+        known = [found for found in results.baselines(self._study) if found is not None]
+        beside = f", baseline {', '.join(map(results.number, known))}" if known else ""
         metric = results.metric_name(self._study)
         workers = f"{self._workers} worker{'s' if self._workers > 1 else ''}"
         return [

@@ -6,14 +6,22 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from hpo_job.errors import SpecError, unknown
 from hpo_job.search_space import KINDS, Parameter, Scalar, conditions_problem
 
 SPEC_FILE = "study.toml"
+UNWRITTEN = {"folder", "place"}  # fields of a spec that are no keys of study.toml
 Direction = Literal["maximize", "minimize"]
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -55,20 +63,33 @@ class Budget(_Table):
 class Data(_Table):
     """Where the data lies, relative to the job folder, and how its validation set is drawn.
 
-    Of tables also the columns: ``label`` is to be predicted, from ``features`` (of which those
-    that are ``categorical`` are, though they look like numbers) or from ``text``; rows with the
-    same ``group`` are in the same part. ``sample``: so many rows, drawn once.
+    ``path`` may be a URL of fsspec's (s3://, gs://, https://) of a file or an archive; then
+    ``sha256`` is what it must be. Of tables also the columns: ``label`` is to be predicted, from
+    ``features`` (of which those that are ``categorical`` are, though they look like numbers) or
+    from ``text``; rows with the same ``group`` are in the same part. ``sample``: so many rows,
+    drawn once. ``made_by``: the command that makes data which is not shipped, told where it is
+    missing.
     """
 
     path: str = Field(min_length=1)
     valid_pct: float = Field(default=0.2, gt=0, lt=1)
     seed: int | None = Field(default=None, ge=0, lt=2**32)
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     label: str | None = Field(default=None, min_length=1)
     text: str | None = Field(default=None, min_length=1)
     features: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     categorical: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     group: str | None = Field(default=None, min_length=1)
     sample: int | None = Field(default=None, ge=2)
+    made_by: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _checksum_of_url(self) -> Self:
+        if is_url(self.path) and self.sha256 is None:
+            raise ValueError("path is a URL, so sha256 has to be given: what sha256sum prints")
+        if self.sha256 is not None and not is_url(self.path):
+            raise ValueError(f"sha256 is for data behind a URL, and {self.path!r} is none")
+        return self
 
 
 class Artifacts(_Table):
@@ -95,11 +116,13 @@ class Component(BaseModel):
 class StudySpec(_Table):
     """Everything a study is, as read from its job folder.
 
-    ``folder`` is the job folder; the rest are the keys of study.toml. With several metrics and
-    as many directions, trials are compared by all of them: see `metrics` and `directions`.
+    ``folder`` is the job folder, ``place`` where its data is on this machine if not in there
+    (see `hpo_job.fetch`); the rest are the keys of study.toml. With several metrics and as many
+    directions, trials are compared by all of them: see `metrics` and `directions`.
     """
 
     folder: Path = Field(exclude=True)
+    place: Path | None = Field(default=None, exclude=True)
     name: str
     objective: str
     metric: str | Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None
@@ -145,7 +168,9 @@ class StudySpec(_Table):
 
     @property
     def data_path(self) -> Path | None:
-        return self.folder / self.data.path if self.data else None
+        if self.data is None:
+            return None
+        return self.place or self.folder / self.data.path
 
     def stored(self) -> dict[str, Any]:
         """The spec as it is kept with the study: plain JSON values."""
@@ -170,8 +195,8 @@ def read_spec(job: str | Path) -> StudySpec:
         raise SpecError(f"{file}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{file}: not valid TOML: {error}") from error
-    if "folder" in table:
-        raise SpecError(f"{file}: folder: {unknown('key', 'folder', _keys(StudySpec))}")
+    for key in UNWRITTEN & table.keys():
+        raise SpecError(f"{file}: {key}: {unknown('key', key, _keys(StudySpec))}")
     try:
         spec = StudySpec.model_validate({**table, "folder": folder})
     except ValidationError as error:
@@ -198,6 +223,11 @@ def job_folder(job: str | Path) -> Path:
             return folder
     also = "" if Path(job).is_absolute() else f", nor in jobs/{job}"
     raise SpecError(f"{job}: no {SPEC_FILE} in it{also}; name a job folder")
+
+
+def is_url(path: str) -> bool:
+    """Whether a data path is a URL, to be fetched, rather than a file or folder."""
+    return "://" in path
 
 
 def duration(text: str) -> float:
@@ -255,4 +285,4 @@ def _keys_at(parents: tuple[str, ...], table: Mapping[str, Any]) -> list[str]:
 
 
 def _keys(model: type[BaseModel]) -> list[str]:
-    return [name for name in model.model_fields if name != "folder"]
+    return [name for name in model.model_fields if name not in UNWRITTEN]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from hpo_job import urls
 from hpo_job.errors import StorageError
 from hpo_job.mysql import LockLost, MySQLStorage, capacity, plain_text_warning
 from hpo_job.mysql.schema import lock_name
+from hpo_job.rdb import SwiftRDBStorage
 
 EMBEDDED = "sqlite:///.hpo/studies.db"
 CONNECT_TIMEOUT = 10  # seconds
@@ -119,7 +121,7 @@ class Storage:
         with self._exclusive("schema"), warnings.catch_warnings():
             # the heartbeat has been "experimental" in Optuna since 2.9
             warnings.simplefilter("ignore", ExperimentalWarning)
-            self.optuna = RDBStorage(
+            self.optuna = SwiftRDBStorage(
                 self._url.render_as_string(hide_password=False),
                 engine_kwargs={"connect_args": self._connect_args()},
                 heartbeat_interval=_interval(grace),
@@ -178,6 +180,27 @@ class Storage:
         if name not in self._studies:
             self._studies[name] = self.optuna.get_study_id_from_name(name)
         return self._studies[name]
+
+    @contextmanager
+    def starting_with(self, attrs: Mapping[str, Any]) -> Iterator[bool]:
+        """Whether trials started inside have these user attributes, and are known to be alive.
+
+        False where the storage cannot do that in one step, and whoever asks has to see to it.
+        """
+        if isinstance(self.optuna, MySQLStorage):
+            with self.optuna.starting_with(attrs):
+                yield True
+        else:
+            yield False
+
+    def now(self) -> datetime:
+        """The time by the clock that trials start and end by, naive and local as theirs is.
+
+        The server's, where trials are started by it: this machine's may be off.
+        """
+        if isinstance(self.optuna, MySQLStorage):
+            return self.optuna.now()
+        return datetime.now()
 
     def close(self) -> None:
         """Write what is buffered, and give the connections back."""
@@ -275,4 +298,5 @@ def _is_sqlite(file: Path) -> bool:
 
 
 def _interval(grace: int) -> int:
-    return max(1, grace // 6)
+    """Seconds between heartbeats, at which workers also look for lost trials."""
+    return min(max(1, grace // 6), 8)

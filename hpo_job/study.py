@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from json import dumps
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from hpo_job import attributes, metrics, objectives, provenance
@@ -19,6 +21,7 @@ from hpo_job import storage as storages
 from hpo_job.components import make_pruner, make_sampler
 from hpo_job.data import Labelled, fingerprint, listing
 from hpo_job.errors import DataError, SpecError, StudyError, unknown
+from hpo_job.fetch import with_data
 from hpo_job.metrics import METRICS, Metric
 from hpo_job.phases import PhasePruner
 from hpo_job.search_space import Scalar
@@ -48,18 +51,17 @@ class Checked:
         return self.baselines[0] if len(self.baselines) == 1 else list(self.baselines)
 
 
-def check(spec: StudySpec, weights: Path) -> Checked:
+def check(spec: StudySpec, weights: Path, cache: Path | None = None) -> Checked:
     """Look up everything that ``spec`` names.
 
     weights: the local folder of pre-trained weights.
+    cache: where data that is behind a URL is kept.
 
     Raises SpecError or DataError for what no trial could mend. Writes nothing, except weights
-    that have to be downloaded.
+    and data that have to be downloaded.
     """
-    objectives.require_known(spec)
-    make_sampler(spec)
-    make_pruner(spec)
-    scored = _metrics(spec)
+    scored = check_spec(spec)
+    spec = with_data(spec, cache)
     data = _data(spec)
     objectives.check(spec, weights)
     if data and (problem := metrics.undefined(data.targets[data.valid], data.classes)):
@@ -67,6 +69,17 @@ def check(spec: StudySpec, weights: Path) -> Checked:
     baselines = tuple(_baseline(metric, data) for metric in scored)
     cautions = tuple(line for metric in scored for line in _cautions(metric, data))
     return Checked(spec, weights, scored, data, baselines, tuple(dict.fromkeys(cautions)))
+
+
+def check_spec(spec: StudySpec) -> tuple[Metric, ...]:
+    """Look up what can be looked up without data and weights: the metrics that are known.
+
+    Raises SpecError.
+    """
+    objectives.require_known(spec)
+    make_sampler(spec)
+    make_pruner(spec)
+    return _metrics(spec)
 
 
 def join(
@@ -130,8 +143,7 @@ def enqueue(study: optuna.Study, storage: Storage, parameters: Mapping[str, Scal
 
     Raises SpecError where no trial of this study could have them.
     """
-    stored = study.user_attrs.get(attributes.SPEC)
-    if stored and (problem := objectives.misfit(restore(stored), parameters)):
+    if problem := misfit(study, parameters):
         raise SpecError(f"study {study.study_name!r}: {problem[0]}: {problem[1]}")
     enqueued = False
 
@@ -142,6 +154,14 @@ def enqueue(study: optuna.Study, storage: Storage, parameters: Mapping[str, Scal
             enqueued = True
 
     storage.alone(study.study_name, add)  # numbers of new trials are drawn one at a time
+
+
+def misfit(study: optuna.Study, parameters: Mapping[str, Scalar]) -> tuple[str, str] | None:
+    """The first of ``parameters`` that no trial of ``study`` could have, and why."""
+    stored = study.user_attrs.get(attributes.SPEC)
+    if not isinstance(stored, Mapping) or "objective" not in stored:
+        return None  # not made by hpo-job, so nobody knows its search space
+    return objectives.misfit(restore(stored), parameters)
 
 
 def difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -193,7 +213,9 @@ def _store(checked: Checked, origin: dict[str, Any], storage: Storage) -> None:
     if checked.baseline is not None:
         study.set_user_attr(attributes.BASELINE, checked.baseline)
     if len(checked.spec.metrics) > 1:
-        study.set_metric_names(list(checked.spec.metrics))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # it has been since 3.2
+            study.set_metric_names(list(checked.spec.metrics))
     for parameters in checked.spec.enqueue:
         if not objectives.asks_lr_find(parameters):  # the others wait for what it finds
             study.enqueue_trial(parameters, skip_if_exists=True)

@@ -6,10 +6,12 @@ import gc
 import logging
 import math
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from hpo_job import artifacts, attributes, objectives, repeats, search_space
-from hpo_job.admission import Refusal, admit, requeue, trial_id
+from hpo_job.admission import Refusal, admit, recover, requeue, trial_id
 from hpo_job.errors import FailuresError, HpoJobError, StorageError
 from hpo_job.ledger import Ledger
 from hpo_job.objectives import Train
@@ -29,6 +31,7 @@ from hpo_job.study import Checked, budget
 from hpo_job.timings import Timings, surroundings
 
 POLL = 1.0  # seconds between two looks at a budget that other workers may still give back
+LOOKS = 20  # a second at most, of all workers together, for trials that were lost
 MAX_ERROR = 500  # characters of an error that are stored with its trial
 MAX_TRACE = 8000  # characters of its traceback that are logged, from the end
 log = logging.getLogger(__name__)
@@ -76,9 +79,17 @@ class Failure:
 
 
 def work(
-    checked: Checked, study: optuna.Study, storage: Storage, stop: Stop, machine: Machine
+    checked: Checked,
+    study: optuna.Study,
+    storage: Storage,
+    stop: Stop,
+    machine: Machine,
+    patience: float = math.inf,
 ) -> Refusal | None:
     """Run trials until there are none to start, and say why; None where ``stop`` ended it.
+
+    patience: seconds to wait while other workers run all that is left. It must be longer than
+        the grace: then each of them has shown that it lives.
 
     Raises FailuresError after as many failed trials in a row as the budget tolerates.
     """
@@ -86,17 +97,22 @@ def work(
     failures: list[Failure] = []
     ledger = Ledger()
     models = kept_models(checked, study, machine)
+    full_since: float | None = None
     while not stop.requested:
         timings = Timings()
         with timings.measure(attributes.STORAGE_TIME):
             trial = admit(study, checked.spec, storage, ledger)
         if trial is Refusal.FULL:
+            full_since = full_since or time.monotonic()
+            if time.monotonic() - full_since > patience:
+                return trial
             stop.wait(POLL)
         elif isinstance(trial, Refusal):
             return trial
         else:
+            full_since = None
             outcome = _one(train, _context(trial, checked, machine, timings), checked, study,
-                           storage, stop, models, ledger)  # fmt: skip
+                            storage, stop, models, ledger)  # fmt: skip
             failures = _in_a_row(failures, trial, outcome)
             if failures and len(failures) >= budget(study).failures:
                 raise FailuresError(in_common(failures))
@@ -115,7 +131,9 @@ def _one(
 ) -> Outcome:
     """Run one trial and record it; nothing of its model stays behind."""
     trial = context.trial
-    with _heartbeat(storage, trial_id(study, trial.number, storage)):
+    number = trial_id(study, trial.number, storage)
+    look = partial(recover, study, storage, ledger, trial.number)
+    with _heartbeat(storage, number, ledger.running / LOOKS, look):
         outcome = _run(train, context, checked, stop)
         if stop.broke_off:  # whatever the objective made of it
             outcome = Outcome(TrialState.FAIL, reason=stop.reason)
@@ -304,15 +322,24 @@ def _one_line(error: BaseException) -> str:
 
 
 @contextmanager
-def _heartbeat(storage: Storage, number: int) -> Iterator[None]:
-    """Tell the storage, now and then, that the trial with this id is alive."""
+def _heartbeat(
+    storage: Storage, number: int, every: float, look: Callable[[], None]
+) -> Iterator[None]:
+    """Tell the storage, now and then, that the trial with this id is alive.
+
+    look: called as well, at most ``every`` so many seconds.
+    """
     done = threading.Event()
 
     def beat() -> None:
         interval = storage.optuna.get_heartbeat_interval() or 1
+        looked = time.monotonic()
         while not done.wait(interval):
             try:
                 storage.optuna.record_heartbeat(number)
+                if time.monotonic() - looked >= every:
+                    looked = time.monotonic()
+                    look()
             except STORAGE_ERRORS as error:
                 # one lost beat is no lost trial: the next one may get through
                 log.warning("no heartbeat: %s", storage.error(error))

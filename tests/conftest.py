@@ -129,7 +129,7 @@ def image_job(
 ) -> Callable[..., Path]:
     """A job over ``image_folder`` with the shipped objective, without torch: training is faked."""
     module = ModuleType("hpo_job.objectives.image_classification")
-    module.__dict__["check"] = lambda **_: None
+    module.__dict__["check"] = lambda *_: None
     module.__dict__["train"] = lambda trial, context: context.params["learning_rate"]
     monkeypatch.setitem(sys.modules, module.__name__, module)
 

@@ -32,13 +32,14 @@ def write_job(
     budget: str = "trials = 6",
     more: str = "",
     space: str = SPACE,
+    direction: str = '"minimize"',
 ) -> Path:
     """A job folder named ``quick`` below ``folder``."""
     job = folder / "quick"
     job.mkdir(parents=True, exist_ok=True)
     (job / "objective.py").write_text(textwrap.dedent(source))
     (job / "study.toml").write_text(
-        f'name = "quick"\nobjective = "objective.py:train"\ndirection = "minimize"\n{more}\n'
+        f'name = "quick"\nobjective = "objective.py:train"\ndirection = {direction}\n{more}\n'
         f"[budget]\n{budget}\n{space}\n"
     )
     return job

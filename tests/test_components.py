@@ -168,9 +168,9 @@ SHIPPED: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"search_space": {"learning_rat": 0.1}}, "search_space.learning_rat", "'learning_rate'?"),
     (
-        {"search_space": {"max_rotate": {"type": "float", "low": 0.0, "high": 180.0}}},
-        "search_space.max_rotate",
-        "known: batch_size, epochs, image_size, learning_rate, model, pre_trained",
+        {"search_space": {"max_turn": {"type": "float", "low": 0.0, "high": 180.0}}},
+        "search_space.max_turn",
+        "known: apply_tfms, balance, batch_size, channels_last, do_flip, epochs",
     ),
     ({"search_space": {"epochs": 0}}, "search_space.epochs", "found 0"),
     ({"search_space": {"epochs": True}}, "search_space.epochs", "found True"),

@@ -27,6 +27,7 @@ trials = 20
 timeout = "1h30m"
 failures = 5
 retries = 1
+repeats = 2
 
 [data]
 path = "data"
@@ -55,7 +56,7 @@ def test_every_key_is_read(job: Job) -> None:
     assert (spec.name, spec.objective, spec.metric) == ("full", "objective.py:train", "loss")
     assert (spec.direction, spec.seed) == ("minimize", 7)
     assert spec.budget.model_dump() == {
-        "trials": 20, "timeout": 5400.0, "failures": 5, "retries": 1,
+        "trials": 20, "timeout": 5400.0, "failures": 5, "retries": 1, "repeats": 2,
     }  # fmt: skip
     assert spec.data is not None
     assert spec.data.model_dump(exclude_none=True) == {"path": "data", "valid_pct": 0.4, "seed": 3}

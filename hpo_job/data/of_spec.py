@@ -33,6 +33,8 @@ def read(spec: StudySpec, layout: Layout, regression: bool = False) -> Labelled:
     if data is None or path is None:
         raise spec.error("data", f"missing; {spec.objective} needs [data] path")
     require_keys(spec, data, layout)
+    if data.made_by and not path.exists():
+        raise DataError(f"{spec.file}: data.path: {path}: not there yet; make it: {data.made_by}")
     seed = spec.seed if data.seed is None else data.seed
     try:
         if layout == "images":

@@ -49,6 +49,7 @@ class Connection:
         self._in_transaction = False
         self._watched = False
         self._ever_connected = False
+        self._told = False  # that the server is waited for
         self._max_connections = 0
         self._lock: _Lock | None = None
         _connections.add(self)
@@ -74,15 +75,14 @@ class Connection:
             LockLost: the calling thread holds a lock, and its connection was lost.
         """
         started = time.monotonic()
-        attempt, told = 0, False
+        attempt = 0
         while True:
             try:
                 with self.mutex:
                     if not (adopts and attempt):
                         self.check_lock()
                     result = self._try(work, attempt, transaction)
-                if told:
-                    logger.warning("%s: answers again, resumed", self.server.shown)
+                self._tell_resumed()
                 self._give_others_a_turn()
                 return result
             except self.server.driver.Error as error:
@@ -94,8 +94,7 @@ class Connection:
                 left = started + self.patience - now  # which may have become shorter meanwhile
                 if left <= 0:
                     raise faults.storage_error(error, self.server.shown) from error
-                if not told and now - started >= QUIET:
-                    told = True
+                if now - started >= QUIET:
                     self._tell_waiting(error, left)
             attempt += 1
             pause = min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)
@@ -147,12 +146,23 @@ class Connection:
         return code in faults.LOST or code in faults.BUSY
 
     def _tell_waiting(self, error: Exception, left: float) -> None:
+        """One line, however many threads wait, and whatever becomes of their statements."""
+        with self.mutex:
+            told, self._told = self._told, True
+        if told:
+            return
         logger.warning(
             "%s: waiting for the server, %.0f s at most: MySQL error %s",
             self.server.shown,
             left,
             faults.code_of(error),
         )
+
+    def _tell_resumed(self) -> None:
+        with self.mutex:
+            told, self._told = self._told, False
+        if told:
+            logger.warning("%s: answers again, resumed", self.server.shown)
 
     # -- opening and giving back ----------------------------------------------------------
 

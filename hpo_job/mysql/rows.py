@@ -195,8 +195,11 @@ def read_float(value: float | None, kind: str) -> float:
 @lru_cache(4096)  # whole seconds: many trials share one
 def local_time(stored: Time) -> Time:
     """Optuna stores naive UTC, and shows naive local time."""
-    if stored is None:
-        return None
+    return None if stored is None else as_local(stored)
+
+
+def as_local(stored: datetime) -> datetime:
+    """The same for a time that is there, and that nobody will ask for again."""
     return stored.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 

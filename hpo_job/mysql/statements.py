@@ -134,12 +134,19 @@ def running_query(trial_ids: Iterable[int], kinds: Iterable[int]) -> str:
     return " UNION ALL ".join(parts)
 
 
+# Changes when an attribute of the study does.
+ATTRS_SUM = (
+    "(SELECT 0e0 + COALESCE(SUM(CRC32(CONCAT(a.`key`, ':', a.value_json))), 0)"
+    " FROM study_user_attributes a WHERE a.study_id = s.study_id)"
+)
+
+
 def _study_rows(study_id: int) -> str:
     # First in the UNION, so that its types are those of the answer's columns.
     return (
         f"SELECT {STUDY} AS kind, study_id AS id, 0 AS place, study_name AS name,"
-        " 0e0 AS value, study_name AS text, UTC_TIMESTAMP(6) AS begun, UTC_TIMESTAMP(6) AS ended"
-        f" FROM studies WHERE study_id = {study_id}"
+        f" {ATTRS_SUM} AS value, study_name AS text, UTC_TIMESTAMP(6) AS begun,"
+        f" UTC_TIMESTAMP(6) AS ended FROM studies s WHERE study_id = {study_id}"
     )
 
 
@@ -294,6 +301,7 @@ def study_attrs(table: str) -> str:
     )
 
 
+NOW = "SELECT UTC_TIMESTAMP(6)"
 ALL_STUDIES = "SELECT study_id, study_name FROM studies ORDER BY study_id"
 ALL_DIRECTIONS = "SELECT study_id, direction FROM study_directions ORDER BY study_id, objective"
 

@@ -22,6 +22,7 @@ class StudyTable:
         # Neither changes in the life of a study.
         self._names: dict[int, str] = {}
         self._directions: dict[int, list[StudyDirection]] = {}
+        self._attrs: dict[int, tuple[int, list[Sequence[Any]]]] = {}  # as of a sum of them
 
     def create(self, name: str, directions: Sequence[StudyDirection]) -> int:
         """Create a study.
@@ -87,6 +88,22 @@ class StudyTable:
         found = self._rows(sql.study_attrs(table), (study_id,))
         if not found:
             raise _no_study(study_id)
+        return {key: json.loads(text) for key, text in found if key is not None}
+
+    def user_attrs(self, study_id: int, total: int | None) -> dict[str, Any]:
+        """The user attributes of a study, read only where their sum is not what it was.
+
+        total: the sum as of now, see `Reader.sum_of`; None where it is not known.
+        """
+        kept = self._attrs.get(study_id)
+        if total is None or kept is None or kept[0] != total:
+            found = self._rows(sql.study_attrs("study_user_attributes"), (study_id,))
+            if not found:
+                raise _no_study(study_id)
+            if total is not None:
+                self._attrs[study_id] = total, found
+        else:
+            found = kept[1]
         return {key: json.loads(text) for key, text in found if key is not None}
 
     def id_of(self, name: str) -> int:

@@ -15,6 +15,9 @@ TLS_MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"
 LOCAL_HOSTS = ("", "localhost", "::1")
 
 CONNECT_TIMEOUT = 10  # seconds
+# A worker gives an idle connection back at once. One that is idle for longer is frozen, or its
+# machine is gone: the server takes from it what it locked.
+FROZEN_TIMEOUT = 30  # seconds
 # Above the server's usual innodb_lock_wait_timeout of 50 s, so that its 1205 arrives first.
 ANSWER_TIMEOUT = 90  # seconds
 
@@ -48,6 +51,7 @@ def read_url(url: str) -> Server:
     arguments.setdefault("connect_timeout", CONNECT_TIMEOUT)
     arguments.setdefault("read_timeout", ANSWER_TIMEOUT)
     arguments.setdefault("write_timeout", ANSWER_TIMEOUT)
+    arguments.setdefault("init_command", f"SET SESSION wait_timeout = {FROZEN_TIMEOUT}")
     arguments["autocommit"] = True
     return Server(
         driver, parsed.drivername, arguments, f"storage {hidden(url)}", parsed.database or ""

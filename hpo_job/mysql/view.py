@@ -126,13 +126,16 @@ class StudyView:
             self._unfinished[trial_id] = state
             trial = LazyTrial(trial, self._read)
         if trial_id not in self._position:
-            self._position[trial_id] = len(self._trials)
-            self._by_state[state].append(len(self._trials))
-            self._trials.append(trial)
-            self.last_id = max(self.last_id, trial_id)
+            self._append(trial_id, trial)
         else:
             self.place(trial)
         return state.is_finished()
+
+    def _append(self, trial_id: int, trial: FrozenTrial) -> None:
+        self._position[trial_id] = len(self._trials)
+        self._by_state[trial.state].append(len(self._trials))
+        self._trials.append(trial)
+        self.last_id = max(self.last_id, trial_id)
 
     def _take_running(self, rows: Sequence[Row]) -> None:
         for row in rows:
@@ -157,6 +160,15 @@ class StudyView:
             self.place(LazyTrial(old.bare(), self._read))
 
     # -- what it knows ----------------------------------------------------------------------
+
+    def add(self, trial: FrozenTrial) -> bool:
+        """Take in a trial that this process has just stored; False where there is one between."""
+        if trial.number != len(self._trials):
+            return False
+        trial_id = trial_id_of(trial)
+        self._unfinished[trial_id] = trial.state
+        self._append(trial_id, trial)
+        return True
 
     def place(self, trial: FrozenTrial) -> None:
         """Replace a trial that is in the view by a newer one."""

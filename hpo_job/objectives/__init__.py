@@ -25,6 +25,7 @@ from hpo_job.objectives.parameters import (
     Parameters,
     TabularClassification,
     TabularRegression,
+    TextClassification,
 )
 from hpo_job.search_space import Float, Scalar, Searched
 from hpo_job.spec import StudySpec
@@ -36,6 +37,7 @@ SHIPPED: dict[str, type[Parameters]] = {
     "image_classification": ImageClassification,
     "tabular_classification": TabularClassification,
     "tabular_regression": TabularRegression,
+    "text_classification": TextClassification,
 }
 
 

@@ -74,7 +74,7 @@ class Context:
         torch = sys.modules.get("torch")
         if torch is not None and self.device == "cuda":
             return str(torch.cuda.get_device_name())
-        return _processor() if self.device == "cpu" or torch is None else self.device
+        return _processor() if torch is None or self.device == "cpu" else self.device
 
     def begin(self, phase: Phase) -> None:
         """Start a phase: what is reported from here on is compared with this phase of others."""

@@ -110,3 +110,51 @@ class TabularRegression(Tabular):
     """The parameters of the objective ``tabular_regression``."""
 
     task: ClassVar[Task] = "regression"
+
+
+class TextClassification(Classification):
+    """The parameters of the objective ``text_classification``: ULMFiT."""
+
+    layout: ClassVar[Layout] = "text"
+    learning_rates: ClassVar[tuple[str, ...]] = (
+        "learning_rate_frozen",
+        "learning_rate_unfrozen",
+        "learning_rate_classifier",
+    )
+
+    pre_trained: bool = Field(
+        True, description="Start from a language model of Wikipedia, rather than at random."
+    )
+    emb_sz: int = Field(400, ge=1, description="Numbers that a token is embedded in.")
+    n_hid: int = Field(1152, ge=1, description="Width of the LSTM layers between.")
+    n_layers: int = Field(3, ge=1, description="LSTM layers.")
+    max_vocab: int = Field(60000, ge=16, description="Tokens in the vocabulary, at most.")
+    min_freq: int = Field(3, ge=1, description="Times that a token of it is in the training texts.")
+    max_tokens: int = Field(
+        1440, ge=8, description="Tokens of a text that are read, from its beginning."
+    )
+    bptt: int = Field(72, ge=4, description="Tokens that are read, and learnt from, at a time.")
+    drop_mult: float = Field(0.5, ge=0, le=2, description="Multiplies every dropout.")
+    head_epochs: int = Field(
+        1, ge=0, description="Epochs of the language model, a pre-trained one frozen."
+    )
+    learning_rate_frozen: float = Field(
+        2e-2, gt=0, description="Highest learning rate of that phase's one-cycle."
+    )
+    lm_body_epochs: int = Field(1, ge=0, description="Epochs of the language model, unfrozen.")
+    learning_rate_unfrozen: float = Field(
+        2e-3, gt=0, description="Highest learning rate of that phase's one-cycle."
+    )
+    classifier_epochs: int = Field(4, ge=1, description="Epochs of the classifier.")
+    learning_rate_classifier: float = Field(
+        1e-2, gt=0, description="Highest learning rate of its head."
+    )
+    gradual_unfreezing: bool = Field(
+        True, description="Train its head first, then with each epoch one layer more."
+    )
+    layer_decay: float = Field(
+        2.6,
+        ge=1,
+        le=100,
+        description="How many times slower each of its layers learns than the next.",
+    )

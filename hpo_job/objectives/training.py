@@ -105,22 +105,27 @@ def fit(
     phase: Phase,
     run: Callable[[], None],
     score: Score | None = None,
+    of_learner: Callable[[Learner], float] | None = None,
 ) -> float:
     """Go through one phase of a trial; returns the value after its last epoch.
 
     run: fits ``learn``, once or several times, for ``phase.epochs`` epochs in all.
     score: of (targets, predictions) on the validation set; the study's first metric where None.
+    of_learner: the value of an epoch, told by the learner itself, in place of any score: for a
+        language model, whose predictions of a validation set are too many to be kept.
 
     Each epoch is scored, timed and reported. Raises optuna.TrialPruned, but only after the fit
     has returned: fastai rewrites the message of what a callback raises.
     """
     context.begin(phase)
-    epochs = Epochs(context, phase, score or context.scored.score)
+    epochs = Epochs(context, phase, score or context.scored.score, of_learner)
     times = (attributes.TRAIN_TIME, attributes.train_time(phase.name))
     with context.timings.measure(*times), learn.added_cbs(epochs):
         run()
     if epochs.pruned:
-        if score is None:  # the final model, so how fast it is may be of interest
+        if (
+            score is None and of_learner is None
+        ):  # the final model, so how fast it is may be of interest
             validate(learn, context)
         raise optuna.TrialPruned(
             f"pruned after epoch {len(epochs.values)} of {phase.epochs} of phase {phase.name}"
@@ -167,8 +172,14 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
 
     order = 60  # after Recorder and all the others: raising ends their turn as well
 
-    def __init__(self, context: Context, phase: Phase, score: Score) -> None:
-        self.context, self.phase, self.score = context, phase, score
+    def __init__(
+        self,
+        context: Context,
+        phase: Phase,
+        score: Score,
+        of_learner: Callable[[Learner], float] | None = None,
+    ) -> None:
+        self.context, self.phase, self.score, self.of_learner = context, phase, score, of_learner
         self.values: list[float] = []
         self.pruned = False
 
@@ -186,7 +197,7 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
         self.validating = perf_counter()
 
     def after_pred(self) -> None:
-        if self.training:
+        if self.training or self.of_learner:
             return
         predictions = getattr(self.loss_func, "activation", lambda x: x)(self.pred.detach())
         self.predictions.append(_array(predictions))
@@ -197,7 +208,10 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
         self.context.timings.add(attributes.VALIDATION_TIME, perf_counter() - self.validating)
 
     def after_epoch(self) -> None:
-        value = self.score(np.concatenate(self.targets), np.concatenate(self.predictions))
+        if self.of_learner:
+            value = self.of_learner(self.learn)
+        else:
+            value = self.score(np.concatenate(self.targets), np.concatenate(self.predictions))
         self.context.timings.epoch(perf_counter() - self.started)
         self.values.append(value)
         last = self.phase.final and len(self.values) == self.phase.epochs

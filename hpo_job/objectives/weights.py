@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -39,6 +40,7 @@ PACKAGES = {
         "models/efficientnet-lite0-57934424.pth",
     ),
 }
+BAKED_VARIABLE = "HPO_JOB_BAKED_WEIGHTS"  # set in the image: where its own weights are
 # fastai's own architecture, of which one size was published with weights
 FASTAI = ("xresnet18", "xresnet34", "xresnet50", "xresnet101", "xresnet152")
 FASTAI_WEIGHTS = {"xresnet50": "https://s3.amazonaws.com/fast-ai-modelzoo/xrn50_940.pth"}
@@ -48,10 +50,15 @@ TIMEOUT = 15  # seconds without an answer after which a download is given up
 
 
 def find(model: str, folder: Path) -> Path | None:
-    """The weights of ``model`` on this machine, from ``folder`` before a package, or None."""
-    for name in _file_names(model):
-        if (folder / name).is_file():
-            return folder / name
+    """The weights of ``model`` on this machine, or None.
+
+    Looked for in ``folder``, then in the folder that an image has them in, then in a package.
+    """
+    baked = os.environ.get(BAKED_VARIABLE)
+    for place in (folder, Path(baked)) if baked else (folder,):
+        for name in _file_names(model):
+            if (place / name).is_file():
+                return place / name
     return _packaged(model)
 
 
@@ -72,7 +79,7 @@ def obtain(model: str, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
-            return find(model, folder) or _download(url, target)
+            return find(model, folder) or download(url, target)
     except OSError as error:  # urllib's errors are OSErrors too
         _leave_as_found(folder, lock)
         reason = " ".join(str(error).split())
@@ -150,7 +157,7 @@ def _base_name(url: str) -> str:
     return PurePosixPath(urlparse(url).path).name
 
 
-def _download(url: str, target: Path) -> Path:
+def download(url: str, target: Path) -> Path:
     """Fetch ``url`` under a temporary name and rename it, so that no half file is ever found."""
     request = urllib.request.Request(url, headers={"User-Agent": "hpo-job"})
     with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:

@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from hpo_job.mysql import MySQLStorage
-from tests.mysql.server import PrivateServer, find, new_database
+from tests.mysql.server import PrivateServer, find_server, new_database
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -22,7 +22,7 @@ def need(what: object, missing: str) -> None:
 
 
 def need_a_server() -> None:
-    need(find("mariadbd", "mysqld"), "no MySQL server: install the package mariadb-server")
+    need(find_server(), "no MySQL server: install the package mariadb-server")
 
 
 def need_driver(name: str) -> None:

@@ -26,6 +26,11 @@ def find(*names: str) -> str | None:
     return next((p for name in names if (p := shutil.which(name, path=PLACES))), None)
 
 
+def find_server() -> str | None:
+    """The server program: HPO_JOB_TEST_MYSQLD where it is given, else the one in the PATH."""
+    return os.environ.get("HPO_JOB_TEST_MYSQLD") or find("mariadbd", "mysqld")
+
+
 def connect(url: str) -> Any:
     """A plain DB-API connection in autocommit mode."""
     parsed = make_url(url)
@@ -63,7 +68,7 @@ class PrivateServer:
     """
 
     def __init__(self, *options: str, directory: Path | None = None) -> None:
-        program = find("mariadbd", "mysqld")
+        program = find_server()
         if program is None:
             raise FileNotFoundError("neither mariadbd nor mysqld is installed")
         self._program = program
@@ -93,6 +98,7 @@ class PrivateServer:
                 f"--port={self.port}",
                 "--bind-address=127.0.0.1",
                 "--skip-log-bin",
+                "--secure-file-priv=",
                 *self._options,
             ],
             stdout=log,

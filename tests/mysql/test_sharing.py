@@ -111,7 +111,7 @@ def test_values_of_a_tell_that_was_cut_short_do_not_stay(url: str, storage: MySQ
     trial = study.ask()
     from hpo_job.mysql import rows, statements
 
-    storage._write(trial._trial_id, statements.VALUE, rows.value_rows([1.0]))  # then it died
+    storage._writer.write(trial._trial_id, statements.VALUE, rows.value_rows([1.0]))  # then it died
     MySQLStorage(url).set_trial_state_values(trial._trial_id, TrialState.FAIL)
     assert optuna.load_study(study_name="shared", storage=url).trials[0].values is None
 

@@ -1,14 +1,21 @@
 """How many statements and commits a trial costs: the server's own counters say."""
 
+from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from hpo_job import worker
+from hpo_job.admission import Refusal, admit
 from hpo_job.history import BoundedTPESampler
 from hpo_job.mysql import MySQLStorage
+from hpo_job.stopping import Stop
+from hpo_job.worker import Machine
+from tests.mysql.pods import FIVE, short
 from tests.mysql.server import connect
+from tests.quick import Quick
 
 COUNTED = ("Questions", "Com_commit")
 
@@ -63,6 +70,41 @@ def test_a_trial_costs_at_most_25_statements_and_6_commits(
     assert (grown["Questions"] - 1) / 4 <= 25
     assert grown["Com_commit"] / 4 <= 6
     assert storage.counts(study._study_id)[TrialState.COMPLETE] == 16
+
+
+@pytest.mark.parametrize("others", [0, 127])
+@pytest.mark.parametrize("pruner", ["MedianPruner", "SuccessiveHalvingPruner"])
+def test_the_workers_whole_loop_costs_no_more(
+    root_url: str,
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    others: int,
+    pruner: str,
+) -> None:
+    """From one question for a trial to the next: admission, the objective, the record."""
+    more = f'[pruner]\nname = "{pruner}"'
+    quick = Quick(tmp_path, short(), url=url, budget="trials = 1000", space=FIVE, more=more)
+    elsewhere = MySQLStorage(url)
+    study_id = elsewhere.get_study_id_from_name("quick")
+    for _ in range(others):
+        elsewhere.create_new_trial(study_id)
+    connection = connect(root_url)
+    cursor = connection.cursor()
+    marks: list[dict[str, int]] = []
+
+    def counted(*arguments: Any) -> optuna.Trial | Refusal:
+        marks.append(counters(cursor))
+        return Refusal.FINISHED if len(marks) > 16 else admit(*arguments)
+
+    monkeypatch.setattr(worker, "admit", counted)
+    worker.work(quick.checked, quick.study, quick.storage, Stop(), Machine(threads=1))
+    connection.close()
+
+    grown = {name: marks[-1][name] - marks[-5][name] for name in COUNTED}
+    assert (grown["Questions"] - 4) / 4 <= 25
+    assert grown["Com_commit"] / 4 <= 6
+    assert quick.states()["COMPLETE"] + quick.states().get("PRUNED", 0) == 16
 
 
 def test_a_finished_trial_is_read_once_and_a_refresh_is_one_statement(

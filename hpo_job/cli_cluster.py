@@ -1,0 +1,255 @@
+"""The commands for a Kubernetes cluster; the `kubernetes` client is imported when one runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpo_job.cli_common import job_argument, place_options
+from hpo_job.options import option
+
+if TYPE_CHECKING:
+    import optuna
+
+    from hpo_job.cluster.client import Cluster
+
+WATCH = 3.0  # seconds between two looks
+
+
+@click.command()
+@job_argument
+@option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Pods at a time.  [default: what JOB's kustomization.yaml says]",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Only say what would be sent, and whether it can run."
+)
+@click.option(
+    "--replace", is_flag=True, help="End a Job that is there, changed or over, and start this one."
+)
+@place_options
+def submit(job: str, workers: int | None, dry_run: bool, replace: bool, cluster: Cluster) -> None:
+    """Run a job's study on a cluster: check, render, dry run, preflight, apply.
+
+    The same by hand is kubectl apply -k JOB. With --dry-run, the manifests are printed; what was
+    found goes to stderr.
+    """
+    from hpo_job import study as studies
+    from hpo_job.cluster import preflight, render
+    from hpo_job.cluster import submit as submitting
+    from hpo_job.spec import read_spec
+
+    spec = read_spec(job)
+    studies.check_spec(spec)
+    if written := render.ensure_kustomization(spec, workers or 1):
+        click.echo(f"hpo-job: wrote {written}", err=True)
+    plan = submitting.plan(cluster, spec, workers)
+    for line in preflight.lines(plan.found):
+        click.echo(line, err=dry_run)
+    for line in plan.found.warnings:
+        click.echo(f"hpo-job: {line}", err=True)
+    if dry_run:
+        if plan.changed:
+            click.echo(f"hpo-job: the Job that is there has another {', '.join(plan.changed)}: "
+                       "--replace is needed", err=True)  # fmt: skip
+        click.echo(render.manifest(plan.objects), nl=False)
+        return
+    for line in submitting.submit(cluster, plan, replace=replace, tell=click.echo):
+        click.echo(line)
+    image = plan.job["spec"]["template"]["spec"]["containers"][0]["image"]
+    plural = "s" if plan.workers > 1 else ""
+    click.echo(f"{plan.workers} worker{plural} of {image} in namespace {cluster.namespace}")
+    click.echo(
+        "\nnext\n"
+        f"  hpo-job status {spec.name} --cluster --watch   how it goes\n"
+        f"  hpo-job logs {spec.name} -f                    what the workers write\n"
+        f"  hpo-job results {spec.name} --cluster          every trial so far"
+    )
+
+
+@click.command()
+@job_argument
+@click.argument("workers", metavar="N", type=click.IntRange(min=1))
+@place_options
+def scale(job: str, workers: int, cluster: Cluster) -> None:
+    """Give a study on a cluster N workers, up or down, while it runs."""
+    from hpo_job.cluster import submit as submitting
+    from hpo_job.cluster.names import study_of
+
+    click.echo(submitting.scale(cluster, study_of(job), workers))
+
+
+def _suspending(name: str, text: str, *, stop: bool) -> click.Command:
+    @click.command(name, help=text)
+    @job_argument
+    @place_options
+    def command(job: str, cluster: Cluster) -> None:
+        from hpo_job.cluster import submit as submitting
+        from hpo_job.cluster.names import study_of
+
+        click.echo(submitting.suspend(cluster, study_of(job), stop=stop))
+
+    return command
+
+
+stop = _suspending(
+    "stop", "Stop a study's workers on a cluster; they save their trials.", stop=True
+)
+resume = _suspending("resume", "Start a stopped study's workers again.", stop=False)
+
+
+@click.command()
+@job_argument
+@place_options
+def delete(job: str, cluster: Cluster) -> None:
+    """Delete a study's Job from a cluster; its trials in the database stay."""
+    from hpo_job.cluster import submit as submitting
+    from hpo_job.cluster.names import study_of
+
+    for line in submitting.delete(cluster, study_of(job)):
+        click.echo(f"deleted {line}")
+
+
+@click.command()
+@job_argument
+@click.option("--follow", "-f", is_flag=True, help="Go on until the Job has ended.")
+@place_options
+def logs(job: str, follow: bool, cluster: Cluster) -> None:
+    """Print what a study's workers write, each line behind its pod's index."""
+    from hpo_job.cluster.names import SUFFIX, study_of
+    from hpo_job.cluster.pods import lines
+    from hpo_job.errors import ClusterError
+
+    name = study_of(job) + SUFFIX
+    if cluster.find("jobs", name) is None:
+        raise ClusterError(f"namespace {cluster.namespace} has no Job {name}")
+    for line in lines(cluster, name, follow=follow):
+        click.echo(line)
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only print what would be sent; no Secret is made.")
+@place_options
+def database(dry_run: bool, cluster: Cluster) -> None:
+    """Run a MySQL server on the cluster, for those who have none.
+
+    Makes the Secret hpo-job-storage with new passwords and a certificate, unless it is there,
+    applies k8s/mysql, and waits until the server is ready.
+    """
+    from pathlib import Path
+
+    from hpo_job.cluster import database as databases
+    from hpo_job.cluster.names import STORAGE_SECRET
+    from hpo_job.cluster.render import manifest, render
+    from hpo_job.errors import ClusterError
+
+    folder = Path("k8s/mysql")
+    if not folder.is_dir():
+        raise ClusterError("k8s/mysql: no such folder; run this in a clone of hpo-job")
+    objects = render(folder)
+    if cluster.exists() is False:
+        raise ClusterError(
+            f"namespace {cluster.namespace} does not exist: kubectl apply -k k8s/cluster makes it"
+        )
+    if dry_run:
+        for thing in objects:
+            cluster.apply(thing, dry_run=True)
+        click.echo(manifest(objects), nl=False)
+        return
+    if cluster.find("secrets", STORAGE_SECRET) is None:
+        cluster.create(databases.new_secret(cluster.namespace))
+        click.echo(f"created    secret/{STORAGE_SECRET}")
+    else:
+        held = databases.credentials(cluster, STORAGE_SECRET)
+        if "server.pem" not in held:
+            raise ClusterError(
+                f"Secret {STORAGE_SECRET} is that of another server: it has no server.pem; delete "
+                "it, or use that server"
+            )
+    for thing in objects:
+        cluster.apply(thing)
+        click.echo(f"applied    {thing['kind'].lower()}/{thing['metadata']['name']}")
+    click.echo("waiting until the database is ready")
+    databases.wait_ready(cluster)
+    click.echo("the database is ready; next: hpo-job submit JOB")
+
+
+COMMANDS = (submit, scale, stop, resume, delete, logs, database)
+
+
+def show(
+    job: str,
+    cluster: Cluster,
+    overview: Callable[[optuna.Study], list[str]],
+    *,
+    watch: bool,
+) -> None:
+    """Print one view of Job, pods and study; with ``watch``, over and over until it is over."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(highlight=False)
+    if not watch:
+        with _view(job, cluster, overview) as look:
+            console.print(look()[0])
+        return
+    with _view(job, cluster, overview) as look, Live(console=console, auto_refresh=False) as live:
+        while True:
+            shown, over = look()
+            live.update(shown, refresh=True)
+            if over:
+                return
+            time.sleep(WATCH)
+
+
+@contextmanager
+def _view(
+    job: str, cluster: Cluster, overview: Callable[[optuna.Study], list[str]]
+) -> Iterator[Callable[[], tuple[Any, bool]]]:
+    """What to call for a look: the view as something to print, and whether the Job is over.
+
+    Where the database is not reached, that is said in the study's place, and tried again.
+    """
+    from contextlib import ExitStack
+
+    from rich.console import Group
+    from rich.text import Text
+
+    from hpo_job import study as studies
+    from hpo_job.cluster import view
+    from hpo_job.cluster.database import reachable
+    from hpo_job.cluster.names import study_of
+    from hpo_job.cluster.pods import is_over
+    from hpo_job.errors import HpoJobError
+    from hpo_job.storage import STORAGE_ERRORS, Storage
+
+    name = study_of(job)
+    with ExitStack() as stack:
+        opened: list[Storage] = []
+
+        def study() -> optuna.Study:
+            if not opened:
+                url = stack.enter_context(reachable(cluster))
+                opened.append(Storage(url, patience=5.0))
+            return studies.load(name, opened[0])
+
+        def look() -> tuple[Any, bool]:
+            line, there = view.job_line(cluster, name)
+            parts: list[Any] = [Text(line)]
+            found: optuna.Study | None = None
+            try:
+                found = loaded = study()
+                text = [f"study     {name}", *overview(loaded), *view.forecast(loaded)]
+            except (HpoJobError, *STORAGE_ERRORS) as error:
+                text = [f"study     {' '.join(str(error).split())}"]
+            if there is not None:
+                parts += [Text(""), view.pod_table(cluster, there, found)]
+            return Group(*parts, Text(""), *map(Text, text)), is_over(there)
+
+        yield look

@@ -1,0 +1,266 @@
+"""The API server: the one module that talks to it, and what its refusals mean in one line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from hpo_job.errors import ClusterError
+
+try:
+    import urllib3
+    from kubernetes import client, config
+    from kubernetes.client.rest import RESTClientObject
+    from kubernetes.config.config_exception import ConfigException
+except ImportError as error:  # an extra, since most who tune on one machine need none of it
+    raise ClusterError(
+        f"{error.name} is not installed: pip install 'hpo-job[kubernetes]'"
+    ) from None
+
+Object = dict[str, Any]
+MANAGER = "hpo-job"
+TIMEOUT = (5, 60)  # seconds to connect, and to wait for an answer
+RETRIES = urllib3.Retry(2, redirect=5, status=0, backoff_factor=0.2)
+MERGE = "application/merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+_CANNOT = re.compile(r'cannot (\S+) resource "([^"]+)"(?: in API group "([^"]*)")?')
+
+
+class Cluster:
+    """A namespace of the cluster that a kubeconfig names; objects are plain dictionaries.
+
+    namespace: where the commands look; that of the kubeconfig's context where not given.
+
+    Raises ClusterError, one line, wherever the API server refuses.
+    """
+
+    def __init__(self, context: str | None = None, namespace: str | None = None) -> None:
+        self._configuration = client.Configuration()
+        try:
+            config.load_kube_config(context=context, client_configuration=self._configuration)
+            _, active = config.list_kube_config_contexts()
+            if context:
+                contexts, _ = config.list_kube_config_contexts()
+                active = next(c for c in contexts if c["name"] == context)
+        except ConfigException as error:
+            raise ClusterError(_no_kubeconfig(error, context)) from error
+        self.namespace: str = (
+            namespace or (active or {}).get("context", {}).get("namespace") or "default"
+        )
+        # The client's own connections and credentials; its generated methods and their many
+        # classes are left alone: they differ from one release to the next
+        self._pool = RESTClientObject(self._configuration).pool_manager
+        self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
+
+    @property
+    def host(self) -> str:
+        return str(self._configuration.host)
+
+    def core(self) -> Any:
+        """A core API client of its own, for whoever exchanges its transport: see `forward`."""
+        return client.CoreV1Api(client.ApiClient(self._configuration))
+
+    def get(self, resource: str, name: str) -> Object:
+        """An object of this namespace; ``resource`` is like ``jobs`` or ``nodes``."""
+        return self._json("GET", self._path(resource, name))
+
+    def find(self, resource: str, name: str) -> Object | None:
+        """As `get`, but None where there is none."""
+        try:
+            return self.get(resource, name)
+        except NotFoundError:
+            return None
+
+    def all(self, resource: str, **labels: str) -> list[Object]:
+        """The objects with all of these labels, double underscores in their names for a slash."""
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        query = {"labelSelector": selector} if selector else {}
+        return list(self._json("GET", self._path(resource), query)["items"])
+
+    def events(self, kind: str, name: str) -> list[Object]:
+        """What the cluster has noted about an object, oldest first."""
+        query = {"fieldSelector": f"involvedObject.kind={kind},involvedObject.name={name}"}
+        found = self._json("GET", self._path("events"), query)["items"]
+        return sorted(found, key=lambda event: event.get("lastTimestamp") or "")
+
+    def apply(self, thing: Object, *, dry_run: bool = False) -> Object:
+        """Server-side apply; what the server has made of it, or would make."""
+        query = {"fieldManager": MANAGER, "force": "true"}
+        if dry_run:
+            query["dryRun"] = "All"
+        return self._json("PATCH", self._path_of(thing), query, thing, APPLY)
+
+    def create(self, thing: Object) -> Object:
+        """Create an object that is not there yet."""
+        path = self._path_of(thing).rsplit("/", 1)[0]
+        return self._json("POST", path, {"fieldManager": MANAGER}, thing)
+
+    def patch(self, resource: str, name: str, change: Mapping[str, Any]) -> Object:
+        """A merge patch, as `kubectl patch --type merge` sends it."""
+        query = {"fieldManager": MANAGER}
+        return self._json("PATCH", self._path(resource, name), query, change, MERGE)
+
+    def delete(self, resource: str, name: str) -> None:
+        """Delete an object, and first those that it owns; no error where there is none."""
+        with suppress(NotFoundError):
+            self._json("DELETE", self._path(resource, name), {"propagationPolicy": "Foreground"})
+
+    def log(self, pod: str, *, follow: bool) -> Iterator[str]:
+        """The lines that a worker has written, and with ``follow`` those it writes from now on."""
+        query = {"container": "worker", **({"follow": "true"} if follow else {})}
+        path = self._path("pods", pod) + "/log"
+        timeout = (TIMEOUT[0], None if follow else TIMEOUT[1])
+        response = self._request("GET", path, query, timeout=timeout, stream=True)
+        rest = b""
+        try:
+            for chunk in response.stream(amt=None):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from (line.decode(errors="replace") for line in lines)
+        except urllib3.exceptions.HTTPError:
+            pass  # the connection ended with its pod
+        if rest:
+            yield rest.decode(errors="replace")
+
+    def exists(self) -> bool | None:
+        """Whether the namespace exists; None where this account may not ask."""
+        try:
+            self._json("GET", f"/api/v1/namespaces/{self.namespace}")
+        except NotFoundError:
+            return False
+        except ForbiddenError:
+            return None
+        return True
+
+    def _path(self, resource: str, name: str = "") -> str:
+        group = _GROUPS.get(resource, "api/v1")
+        place = "" if resource == "nodes" else f"/namespaces/{self.namespace}"
+        return f"/{group}{place}/{resource}" + (f"/{quote(name)}" if name else "")
+
+    def _path_of(self, thing: Object) -> str:
+        version, kind = str(thing["apiVersion"]), str(thing["kind"])
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        if version not in self._resources:
+            found = self._json("GET", root)["resources"]
+            self._resources[version] = {
+                each["kind"]: (each["name"], each["namespaced"])
+                for each in found
+                if "/" not in each["name"]
+            }
+        if kind not in self._resources[version]:
+            raise ClusterError(f"{version} {kind}: this cluster does not know it")
+        plural, namespaced = self._resources[version][kind]
+        namespace = thing["metadata"].get("namespace", self.namespace)
+        place = f"/namespaces/{namespace}" if namespaced else ""
+        return f"{root}{place}/{plural}/{quote(thing['metadata']['name'])}"
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content: str = "application/json",
+    ) -> Object:
+        response = self._request(method, path, query or {}, body, content)
+        found: Object = json.loads(response.data)
+        return found
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Any = None,
+        content: str = "application/json",
+        timeout: tuple[int, int | None] = TIMEOUT,
+        stream: bool = False,
+    ) -> Any:
+        auth = self._configuration.auth_settings().get("BearerToken", {})
+        headers = {"Content-Type": content, "Accept": "application/json, */*"}
+        if auth.get("value"):
+            headers[auth["key"]] = auth["value"]
+        try:
+            response = self._pool.request(
+                method,
+                f"{self.host}{path}{'?' if query else ''}{urlencode(query)}",
+                headers=headers,
+                body=None if body is None else json.dumps(body),
+                timeout=urllib3.Timeout(*timeout),
+                retries=RETRIES if method == "GET" else False,
+                preload_content=not stream,
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            cause = getattr(error, "reason", None) or error
+            raise ClusterError(
+                f"the API server {self.host} does not answer: {' '.join(str(cause).split())}; is "
+                "it the right context? kubectl config current-context"
+            ) from error
+        if response.status >= 400:
+            raise _refused(response.status, response.data, self.namespace)
+        return response
+
+
+class NotFoundError(ClusterError):
+    """What was asked for does not exist."""
+
+
+class ForbiddenError(ClusterError):
+    """The account of the kubeconfig may not do that."""
+
+
+class ImmutableError(ClusterError):
+    """The object exists with something that cannot be changed."""
+
+
+_GROUPS = {
+    "jobs": "apis/batch/v1",
+    "statefulsets": "apis/apps/v1",
+}
+
+
+def _no_kubeconfig(error: Exception, context: str | None) -> str:
+    text = " ".join(str(error).split())
+    if context and context in text:
+        return f"context {context!r} is not in the kubeconfig; see kubectl config get-contexts"
+    return f"no kubeconfig ({text}); set KUBECONFIG to the file that names your cluster"
+
+
+def _refused(code: int, body: bytes, namespace: str) -> ClusterError:
+    """What an answer of the API server means."""
+    try:
+        status = json.loads(body)
+    except ValueError:
+        status = {"message": body.decode(errors="replace")}
+    message = " ".join(str(status.get("message") or code).split())
+    details = status.get("details") or {}
+    if code == 401:
+        return ClusterError(
+            "the cluster does not accept the kubeconfig's credentials; log in again"
+        )
+    if "exceeded quota" in message:
+        return ClusterError(
+            f"namespace {namespace}: quota {message.partition('exceeded quota: ')[2]}"
+        )
+    if code == 403 and (cannot := _CANNOT.search(message)):
+        resource = ".".join(filter(None, (cannot[2], cannot[3])))
+        where = f" in namespace {namespace}" if "namespace" in message else ""
+        return ForbiddenError(f"forbidden: this account may not {cannot[1]} {resource}{where}")
+    if code == 403:
+        return ForbiddenError(f"forbidden: {message}")
+    if code == 404 and details.get("kind") == "namespaces":
+        return NotFoundError(
+            f"namespace {namespace} does not exist: kubectl apply -k k8s/cluster makes it"
+        )
+    if code == 404:
+        return NotFoundError(f"namespace {namespace}: {message}")
+    if code == 422 and "immutable" in message:
+        return ImmutableError(message)
+    causes = details.get("causes") or []
+    if code == 422 and causes:
+        problems = "; ".join(f"{c.get('field')}: {c.get('message')}" for c in causes)
+        return ClusterError(f"{details.get('kind')} {details.get('name')}: {problems}")
+    return ClusterError(f"the API server refuses: {message}")

@@ -1,0 +1,228 @@
+"""The study's database as seen from outside the cluster, and the Secret that leads to it."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from hpo_job.cluster.client import Cluster, Object
+from hpo_job.cluster.forward import forwarded
+from hpo_job.cluster.names import STORAGE_SECRET, WORKER
+from hpo_job.cluster.pods import is_ready, why
+from hpo_job.errors import ClusterError
+
+SERVICE = "hpo-job-mysql"
+USER = DATABASE = "hpo"
+MOUNTED = "/var/run/hpo-job/storage"  # where pods have the Secret
+READY = 600  # seconds for a new server to pull its image and initialise
+YEARS = 10  # that the certificate of the database is good for
+
+
+def secret_of(cluster: Cluster) -> str:
+    """The name of the Secret that this namespace's workers read the database's URL from."""
+    jobs = cluster.all("jobs", **WORKER)
+    for job in sorted(jobs, key=lambda job: job["metadata"]["creationTimestamp"], reverse=True):
+        if name := storage_secret(job):
+            return name
+    return STORAGE_SECRET
+
+
+def storage_secret(job: Object) -> str | None:
+    """The Secret that a Job's pods mount as their storage."""
+    for volume in job["spec"]["template"]["spec"].get("volumes", []):
+        if volume["name"] == "storage" and "secret" in volume:
+            return str(volume["secret"]["secretName"])
+    return None
+
+
+def credentials(cluster: Cluster, name: str) -> dict[str, str]:
+    """What the Secret holds. Raises ClusterError where it is missing, or has no URL."""
+    secret = cluster.find("secrets", name)
+    if secret is None:
+        raise ClusterError(
+            f"Secret {name} is missing in namespace {cluster.namespace}: `hpo-job database` makes "
+            "a database and its Secret; of a server of your own put the URL into its key `url`"
+        )
+    data = {
+        key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()
+    }
+    if not data.get("url"):
+        raise ClusterError(
+            f"Secret {name} in namespace {cluster.namespace}: has no key `url`, which should be "
+            "the database's URL, like mysql+mysqldb://USER:PASSWORD@HOST/DATABASE"
+        )
+    return data
+
+
+@contextmanager
+def reachable(cluster: Cluster, secret: str | None = None) -> Iterator[str]:
+    """The URL of the workers' database that works from here, for as long as this is open.
+
+    A database in the cluster is reached through the API server, as `kubectl port-forward` does
+    it. One outside is expected to be in reach.
+
+    Raises ClusterError where the Secret or the database is missing, or not ready.
+    """
+    data = credentials(cluster, secret or secret_of(cluster))
+    url = _parsed(data["url"].strip())
+    with tempfile.TemporaryDirectory(prefix="hpo-job-") as folder:
+        query = dict(url.query)
+        if str(query.get("ssl_ca", "")).startswith(MOUNTED):
+            certificate = Path(folder) / "ca.pem"
+            certificate.write_text(data.get(Path(str(query["ssl_ca"])).name, ""))
+            url = url.set(query={**query, "ssl_ca": str(certificate)})
+        url = with_driver(url)
+        service = _service(cluster, url)
+        if service is None:
+            yield url.render_as_string(hide_password=False)
+            return
+        port = _target_port(service, url)
+        _ready_pod(cluster, service)  # a clear error now, rather than the driver's later
+        name = lambda: str(_ready_pod(cluster, service)["metadata"]["name"])  # noqa: E731
+        with forwarded(cluster, name, port) as local:
+            yield url.set(host="127.0.0.1", port=local).render_as_string(hide_password=False)
+
+
+def with_driver(url: URL) -> URL:
+    """A mysql URL with a driver that is installed here; the pods' may need a compiler."""
+    if url.get_backend_name() != "mysql" or importlib.util.find_spec("MySQLdb"):
+        return url
+    return url.set(drivername="mysql+pymysql")
+
+
+def new_secret(namespace: str) -> Object:
+    """A Secret with new passwords, a certificate of the server's own, and the workers' URL."""
+    password = secrets.token_urlsafe(24)
+    authority, certificate, key = _certificate(namespace)
+    query = {"ssl_mode": "VERIFY_CA", "ssl_ca": f"{MOUNTED}/ca.pem"}
+    url = URL.create("mysql+mysqldb", USER, password, SERVICE, 3306, DATABASE, query)
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": STORAGE_SECRET,
+            "namespace": namespace,
+            "labels": {
+                "app.kubernetes.io/name": "hpo-job",
+                "app.kubernetes.io/component": "mysql",
+            },
+        },
+        "type": "Opaque",
+        "stringData": {
+            "url": url.render_as_string(hide_password=False),
+            "password": password,
+            "root-password": secrets.token_urlsafe(24),
+            "ca.pem": authority,
+            "server.pem": certificate,
+            "server-key.pem": key,
+        },
+    }
+
+
+def wait_ready(cluster: Cluster, seconds: float = READY) -> None:
+    """Wait until the database's pod is ready. Raises ClusterError, saying why it is not."""
+    deadline = time.monotonic() + seconds
+    service = cluster.get("services", SERVICE)
+    while True:
+        try:
+            _ready_pod(cluster, service)
+            return
+        except ClusterError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(2)
+
+
+def _parsed(text: str) -> URL:
+    try:
+        return make_url(text)
+    except (ArgumentError, ValueError):
+        raise ClusterError("the Secret's key `url` is not a database URL") from None
+
+
+def _service(cluster: Cluster, url: URL) -> Object | None:
+    """The Service that the URL's host is, or None where it is a host outside the cluster."""
+    name, _, rest = (url.host or "").partition(".")
+    place = rest.split(".")
+    inside = not rest or (place[0] == cluster.namespace and place[1:2] in ([], ["svc"]))
+    return cluster.find("services", name) if name and inside else None
+
+
+def _target_port(service: Object, url: URL) -> int:
+    """The pods' port behind the Service's: a name means the usual one."""
+    for port in service["spec"].get("ports", []):
+        if port["port"] == (url.port or 3306):
+            target = port.get("targetPort", port["port"])
+            return target if isinstance(target, int) else int(port["port"])
+    return url.port or 3306
+
+
+def _ready_pod(cluster: Cluster, service: Object) -> Object:
+    pods = cluster.all("pods", **(service["spec"].get("selector") or {}))
+    for pod in pods:
+        if is_ready(pod):
+            return pod
+    name = service["metadata"]["name"]
+    reasons = [f"pod {pod['metadata']['name']}: {why(pod) or 'is starting'}" for pod in pods]
+    raise ClusterError(
+        f"the database {name} in namespace {cluster.namespace} is not ready: "
+        + ("; ".join(reasons) if reasons else "it has no pod; kubectl get statefulset " + name)
+    )
+
+
+def _certificate(namespace: str) -> tuple[str, str, str]:
+    """An authority that nobody else has the key of, and a server's certificate and key, as PEM."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    now = datetime.now(UTC)
+
+    def named(name: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+    def builder(subject: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(named(subject))
+            .issuer_name(named("hpo-job database"))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=365 * YEARS))
+        )
+
+    authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    authority = (
+        builder("hpo-job database", authority_key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(authority_key, hashes.SHA256())
+    )
+    hosts = [SERVICE, f"{SERVICE}.{namespace}", f"{SERVICE}.{namespace}.svc",
+             f"{SERVICE}.{namespace}.svc.cluster.local", "localhost"]  # fmt: skip
+    alternatives = [x509.DNSName(host) for host in hosts]
+    # 127.0.0.1 is what it is reached by through a port-forward
+    names = x509.SubjectAlternativeName([*alternatives, x509.IPAddress(ip_address("127.0.0.1"))])
+    server = (
+        builder(SERVICE, server_key)
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(authority_key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    key = server_key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return authority.public_bytes(pem).decode(), server.public_bytes(pem).decode(), key.decode()

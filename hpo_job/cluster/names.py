@@ -1,0 +1,74 @@
+"""What a study's objects are called, and where they are: names, labels, the namespace."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hpo_job.errors import ClusterError, SpecError
+from hpo_job.spec import SPEC_FILE, job_folder, read_spec
+
+SETTINGS = Path("k8s/settings/kustomization.yaml")
+NAMESPACE = "hpo-job"
+STORAGE_SECRET = "hpo-job-storage"
+WORKER = {"app.kubernetes.io/name": "hpo-job", "app.kubernetes.io/component": "worker"}
+INSTANCE = "app.kubernetes.io/instance"
+SUFFIX = "-worker"
+LABEL = 63  # characters of a DNS label, which a pod's host name is
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+
+
+def study_of(job: str) -> str:
+    """The study of a job folder, or the name itself: pods may be asked for without the folder."""
+    try:
+        return read_spec(job_folder(job)).name
+    except SpecError:
+        if (Path(job) / SPEC_FILE).exists() or (Path("jobs") / job / SPEC_FILE).exists():
+            raise
+    return job.rstrip("/").rsplit("/", 1)[-1]
+
+
+def namespace_of(given: str | None) -> str:
+    """The namespace: as given, or as k8s/settings here or in a folder above says."""
+    if given:
+        return given
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        file = folder / SETTINGS
+        if file.is_file():
+            return str(_yaml(file).get("namespace", NAMESPACE))
+    return NAMESPACE
+
+
+def worker_labels(study: str) -> dict[str, str]:
+    """The labels that all objects of a study's workers carry."""
+    return {**WORKER, INSTANCE: study}
+
+
+def check_job_name(name: str, workers: int) -> None:
+    """Raise ClusterError unless the pods of a Job can be named after it.
+
+    A pod's host name is the Job's name and its index, and has to be a DNS label.
+    """
+    if not _LABEL.fullmatch(name):
+        raise ClusterError(
+            f"Job name {name!r} is no DNS label: lower-case letters, digits and dashes, the "
+            "first and last no dash; give the study another name"
+        )
+    last = f"{name}-{workers - 1}"
+    if len(last) > LABEL:
+        raise ClusterError(
+            f"Job name {name!r} is {len(last) - LABEL} characters too long: with {workers} "
+            f"workers a pod would be called {last!r}, of {LABEL} characters at most; give the "
+            "study a shorter name"
+        )
+
+
+def _yaml(file: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ClusterError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
+    return found

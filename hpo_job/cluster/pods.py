@@ -1,0 +1,194 @@
+"""Pods: what state one is in, why it does not run, and what it writes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from hpo_job.cluster.client import Cluster, Object
+from hpo_job.errors import ClusterError
+
+LOOK = 2.0  # seconds between two looks for new pods
+INDEX = "batch.kubernetes.io/job-completion-index"
+FAILURES = "batch.kubernetes.io/job-index-failure-count"
+JOB = "batch.kubernetes.io/job-name"
+PULLING = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
+           "RegistryUnavailable", "ImageInspectError")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One pod of a Job, as a person asks for it.
+
+    restarts: how often its index was started again. why: why it does not run, or did not.
+    """
+
+    index: int
+    pod: str
+    phase: str
+    node: str
+    restarts: int
+    started: str | None
+    why: str | None
+
+
+def pods_of(cluster: Cluster, job: str) -> list[Object]:
+    """The pods of a Job, by index, older ones first."""
+    pods = cluster.all("pods", **{JOB: job})
+    return sorted(pods, key=lambda pod: (index(pod), pod["metadata"].get("creationTimestamp", "")))
+
+
+def describe(pod: Object) -> Worker:
+    """What is to be known of a worker's pod."""
+    metadata, status = pod["metadata"], pod.get("status", {})
+    containers = status.get("containerStatuses") or []
+    restarts = sum(each.get("restartCount", 0) for each in containers)
+    phase = str(status.get("phase", "Unknown"))
+    return Worker(
+        index=index(pod),
+        pod=str(metadata["name"]),
+        phase="Terminating" if metadata.get("deletionTimestamp") else phase,
+        node=str(pod["spec"].get("nodeName") or "-"),
+        restarts=restarts + int((metadata.get("annotations") or {}).get(FAILURES, 0)),
+        started=status.get("startTime"),
+        why=why(pod),
+    )
+
+
+def index(pod: Object) -> int:
+    """Which of its Job's indexes a pod works at."""
+    return int((pod["metadata"].get("annotations") or {}).get(INDEX, 0))
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether a pod answers, and is not about to go."""
+    conditions = pod.get("status", {}).get("conditions") or []
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return ready and not pod["metadata"].get("deletionTimestamp")
+
+
+def why(pod: Object) -> str | None:
+    """Why a pod does not run, in one line; None where there is nothing to say."""
+    status = pod.get("status", {})
+    conditions = {each["type"]: each for each in status.get("conditions") or []}
+    disruption = conditions.get("DisruptionTarget")
+    if disruption and disruption.get("status") == "True":
+        return f"disrupted: {_words(disruption.get('message') or disruption.get('reason'))}"
+    scheduled = conditions.get("PodScheduled")
+    if scheduled and scheduled.get("status") == "False":
+        return f"unschedulable: {_words(scheduled.get('message') or scheduled.get('reason'))}"
+    for container in status.get("containerStatuses") or []:
+        if problem := _why_container(container):
+            return problem
+    if status.get("phase") == "Failed":
+        return _words(status.get("message") or status.get("reason")) or "failed"
+    return None
+
+
+def _why_container(container: dict[str, Any]) -> str | None:
+    state = container.get("state", {})
+    waiting, ended = state.get("waiting"), state.get("terminated")
+    if waiting and waiting.get("reason") in PULLING:
+        text = _words(waiting.get("message") or waiting["reason"])
+        return f"image {container.get('image')} cannot be pulled: {text}"
+    if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+        return f"{waiting['reason']}: {_words(waiting.get('message'))}".rstrip(": ")
+    if ended and ended.get("exitCode"):
+        code = ended["exitCode"]
+        meaning = _CODES.get(code, "")
+        reason = ended.get("reason")
+        named = f" ({reason})" if reason not in (None, "Error") else meaning
+        return f"ended with exit code {code}{named}"
+    return None
+
+
+_CODES = {
+    1: " (too many failed trials in a row; see its log)",
+    2: " (what no retry can mend; see its log)",
+    137: " (killed)",
+    143: " (stopped; its trial was saved)",
+}
+
+
+def _words(text: object, limit: int = 300) -> str:
+    """Kubernetes' own words on one line."""
+    line = " ".join(str(text or "").split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def lines(cluster: Cluster, job: str, *, follow: bool) -> Iterator[str]:
+    """What a Job's workers write, each line behind the name of its pod; merged if followed.
+
+    Raises ClusterError where no pod has written anything, saying why.
+    """
+    pods = pods_of(cluster, job)
+    if not follow:
+        yield from _written(cluster, pods)
+        return
+    heard: queue.Queue[str | None] = queue.Queue()
+    followed: set[str] = set()
+    open_ = 0
+    looked = 0.0
+    while True:
+        if time.monotonic() - looked > LOOK:
+            looked = time.monotonic()
+            for pod in pods_of(cluster, job):
+                name = str(pod["metadata"]["name"])
+                if name not in followed and has_log(pod):
+                    followed.add(name)
+                    open_ += 1
+                    threading.Thread(target=_hear, args=(cluster, pod, heard), daemon=True).start()
+            if open_ == 0 and is_over(cluster.find("jobs", job)):
+                break
+        try:
+            line = heard.get(timeout=LOOK)
+        except queue.Empty:
+            continue
+        if line is None:
+            open_ -= 1
+            looked = 0.0
+        else:
+            yield line
+
+
+def has_log(pod: Object) -> bool:
+    """Whether the pod's container has ever run."""
+    containers = pod.get("status", {}).get("containerStatuses") or []
+    return any("waiting" not in each.get("state", {"waiting": {}}) for each in containers)
+
+
+def is_over(job: Object | None) -> bool:
+    """Whether a Job has ended, well or not, or is gone."""
+    if job is None:
+        return True
+    conditions = job.get("status", {}).get("conditions") or []
+    return any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions)
+
+
+def _written(cluster: Cluster, pods: list[Object]) -> Iterator[str]:
+    ran = [pod for pod in pods if has_log(pod)]
+    for pod in ran:
+        for line in cluster.log(pod["metadata"]["name"], follow=False):
+            yield f"{_short(pod)} | {line}"
+    if not ran:
+        reasons = [f"{pod['metadata']['name']}: {why(pod) or 'is starting'}" for pod in pods]
+        raise ClusterError("no pod has run yet; " + ("; ".join(reasons) or "there is none"))
+
+
+def _hear(cluster: Cluster, pod: Object, heard: queue.Queue[str | None]) -> None:
+    try:
+        for line in cluster.log(pod["metadata"]["name"], follow=True):
+            heard.put(f"{_short(pod)} | {line}")
+    except ClusterError as error:
+        heard.put(f"{_short(pod)} | hpo-job: {error}")
+    finally:
+        heard.put(None)
+
+
+def _short(pod: Object) -> str:
+    """A pod's index and the random end of its name: enough to tell them apart."""
+    return f"{index(pod)}-{str(pod['metadata']['name']).rsplit('-', 1)[-1]}"

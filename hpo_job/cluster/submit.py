@@ -1,0 +1,230 @@
+"""Submitting a job folder: render, the server's dry run, preflight, apply; scale, stop, delete."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from hpo_job.cluster.client import Cluster, ImmutableError, Object
+from hpo_job.cluster.names import SUFFIX, check_job_name, worker_labels
+from hpo_job.cluster.pods import index, is_over, pods_of
+from hpo_job.cluster.preflight import Findings, preflight
+from hpo_job.cluster.render import check_files, render, worker_job
+from hpo_job.errors import ClusterError
+from hpo_job.spec import StudySpec
+
+GONE = 300  # seconds for the pods of a replaced Job to save their trials and end
+STUDY = "study"  # the volume, and the ConfigMap, with the job folder's files
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `submit` would send, and what it has found on the cluster.
+
+    changed: what of a Job that is there differs; empty where nothing does, or there is none.
+    over: whether the Job that is there has ended.
+    """
+
+    objects: list[Object]
+    job: Object
+    found: Findings
+    changed: list[str]
+    exists: bool
+    over: bool
+
+    @property
+    def workers(self) -> int:
+        return int(self.job["spec"]["parallelism"])
+
+
+def plan(cluster: Cluster, spec: StudySpec, workers: int | None) -> Plan:
+    """Render a job folder and let the cluster judge it; nothing is changed.
+
+    Raises ClusterError for whatever would keep it from running.
+    """
+    rendered = render(spec.folder)
+    job = worker_job(rendered, spec, workers)
+    check_files(rendered, spec)
+    objects = [job if thing["kind"] == "Job" else thing for thing in rendered]
+    if cluster.exists() is False:
+        raise ClusterError(
+            f"namespace {cluster.namespace} does not exist: kubectl apply -k k8s/cluster makes it"
+        )
+    there = cluster.find("jobs", job["metadata"]["name"])
+    changed: list[str] = []
+    for thing in objects:
+        try:
+            cluster.apply(thing, dry_run=True)
+        except ImmutableError:
+            if thing["kind"] != "Job" or there is None:
+                raise
+            changed = _changes(cluster, there, objects)
+    running = int((there or {}).get("status", {}).get("active", 0))
+    found = preflight(cluster, job, running)
+    return Plan(
+        objects, job, found, changed, there is not None, there is not None and is_over(there)
+    )
+
+
+def submit(
+    cluster: Cluster, plan: Plan, *, replace: bool, tell: Callable[[str], None]
+) -> list[str]:
+    """Apply a plan; what was created and configured, a line each.
+
+    replace: whether a Job of the same name that is there, changed or over, is deleted first. Its
+        workers save their trials; those in the database stay.
+    """
+    name = plan.job["metadata"]["name"]
+    if plan.exists and not replace:
+        if plan.changed:
+            raise ClusterError(
+                f"Job {name} is there already, with another {', '.join(plan.changed)}; --replace "
+                "ends it and starts this one (trials in the database stay)"
+            )
+        if plan.over:
+            raise ClusterError(
+                f"Job {name} has ended already; --replace starts it again (trials in the database "
+                "stay, so it goes on where the study stands)"
+            )
+    if plan.exists and (plan.changed or plan.over):
+        tell(f"replacing Job {name}: waiting for its workers to save their trials")
+        delete_job(cluster, name)
+    lines = [_applied(cluster, thing) for thing in plan.objects]
+    _prune(cluster, plan)
+    return lines
+
+
+def scale(cluster: Cluster, study: str, workers: int) -> str:
+    """Patch how many workers a Job has, up or down, while it runs; what was done.
+
+    Raises ClusterError where that would end the Job while trials still run.
+    """
+    name = study + SUFFIX
+    job = _job(cluster, name)
+    check_job_name(name, workers)
+    if is_over(job):
+        raise ClusterError(f"Job {name} has ended; hpo-job submit --replace starts it again")
+    before = int(job["spec"]["parallelism"])
+    if workers < before:
+        _keep_the_last(cluster, job, workers)
+    cluster.patch("jobs", name, {"spec": {"parallelism": workers, "completions": workers}})
+    return f"job/{name}: {before} workers, {workers} from now on"
+
+
+def suspend(cluster: Cluster, study: str, *, stop: bool) -> str:
+    """Stop a Job's workers, which save their trials, or start them again; what was done."""
+    name = study + SUFFIX
+    if is_over(_job(cluster, name)):
+        raise ClusterError(f"Job {name} has ended; hpo-job submit --replace starts it again")
+    cluster.patch("jobs", name, {"spec": {"suspend": stop}})
+    return f"job/{name}: {'stopped; its trials are saved' if stop else 'resumed'}"
+
+
+def delete(cluster: Cluster, study: str) -> list[str]:
+    """Delete what was submitted for a study; what is gone. Trials in the database stay."""
+    labels = worker_labels(study)
+    gone = []
+    for resource in ("jobs", "configmaps", "serviceaccounts"):
+        for thing in cluster.all(resource, **labels):
+            name = str(thing["metadata"]["name"])
+            if resource == "jobs":
+                delete_job(cluster, name)
+            else:
+                cluster.delete(resource, name)
+            gone.append(f"{resource.removesuffix('s')}/{name}")
+    if not gone:
+        raise ClusterError(f"namespace {cluster.namespace}: nothing was submitted for {study}")
+    return gone
+
+
+def delete_job(cluster: Cluster, name: str, seconds: float = GONE) -> None:
+    """Delete a Job, and wait until its pods have saved their trials and are gone."""
+    cluster.delete("jobs", name)
+    deadline = time.monotonic() + seconds
+    while cluster.find("jobs", name) is not None:
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"Job {name} is not gone after {seconds:.0f} s; see kubectl get pods -l "
+                f"batch.kubernetes.io/job-name={name}"
+            )
+        time.sleep(1)
+
+
+def completed(text: str | None) -> set[int]:
+    """The indexes that a Job's ``completedIndexes`` names, such as ``"0,3-5"``."""
+    indexes: set[int] = set()
+    for part in filter(None, (text or "").split(",")):
+        first, _, last = part.partition("-")
+        indexes |= set(range(int(first), int(last or first) + 1))
+    return indexes
+
+
+def _job(cluster: Cluster, name: str) -> Object:
+    job = cluster.find("jobs", name)
+    if job is None:
+        raise ClusterError(
+            f"namespace {cluster.namespace} has no Job {name}; hpo-job submit JOB makes it"
+        )
+    return job
+
+
+def _keep_the_last(cluster: Cluster, job: Object, workers: int) -> None:
+    """Raise ClusterError where every index that would stay has ended, while others still run."""
+    left = set(range(workers)) - completed(job.get("status", {}).get("completedIndexes"))
+    if left:
+        return
+    name = job["metadata"]["name"]
+    busy = [index(pod) for pod in pods_of(cluster, name)
+            if pod.get("status", {}).get("phase") in ("Pending", "Running")]  # fmt: skip
+    raise ClusterError(
+        f"Job {name}: with {workers} workers it would end at once, since those have finished, and "
+        f"break off what runs in index {', '.join(map(str, sorted(busy)))}; nothing is left to "
+        "start, so the others end by themselves"
+    )
+
+
+def _applied(cluster: Cluster, thing: Object) -> str:
+    applied = cluster.apply(thing)
+    kind, name = str(thing["kind"]).lower(), thing["metadata"]["name"]
+    metadata = applied["metadata"]
+    fresh = metadata.get("generation", 1) == 1 and _age(metadata) < 5
+    return f"{'created' if fresh else 'configured':<10} {kind}/{name}"
+
+
+def _age(metadata: Object) -> float:
+    """Seconds since an object was made, by this machine's clock; 0 where that is not told."""
+    made = metadata.get("creationTimestamp")
+    if not made:
+        return 0.0
+    from datetime import UTC, datetime
+
+    return (datetime.now(UTC) - datetime.fromisoformat(made)).total_seconds()
+
+
+def _prune(cluster: Cluster, plan: Plan) -> None:
+    """Delete the ConfigMaps of this study that no pod reads any more."""
+    labels = plan.job["metadata"]["labels"]
+    kept = {thing["metadata"]["name"] for thing in plan.objects}
+    for thing in cluster.all("configmaps", **labels):
+        if thing["metadata"]["name"] not in kept:
+            cluster.delete("configmaps", thing["metadata"]["name"])
+
+
+def _changes(cluster: Cluster, there: Object, objects: Iterable[Object]) -> list[str]:
+    """What of a Job's files differs; its pod template, where none of them does."""
+    before = _files(cluster, there)
+    now: dict[str, str] = {}
+    for thing in objects:
+        if thing["kind"] == "ConfigMap":
+            now |= thing.get("data") or {}
+    names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    return names or ["pod template (image, resources or settings)"]
+
+
+def _files(cluster: Cluster, job: Object) -> dict[str, str]:
+    for volume in job["spec"]["template"]["spec"].get("volumes", []):
+        if volume["name"] == STUDY and "configMap" in volume:
+            config = cluster.find("configmaps", volume["configMap"]["name"])
+            return dict((config or {}).get("data") or {})
+    return {}

@@ -1,0 +1,126 @@
+"""One view of a study on a cluster: its Job, its pods, and what its trials do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.table import Table
+from rich.text import Text
+
+from hpo_job import attributes, results
+from hpo_job.admission import worked
+from hpo_job.cluster.client import Cluster, Object
+from hpo_job.cluster.names import SUFFIX
+from hpo_job.cluster.pods import Worker, describe, pods_of
+from hpo_job.ledger import FINISHED
+
+SHOWN = 20  # pods that ended, of which the latest are shown
+
+
+def job_line(cluster: Cluster, study: str) -> tuple[str, Object | None]:
+    """How the Job stands, in one line, and the Job."""
+    name = study + SUFFIX
+    job = cluster.find("jobs", name)
+    if job is None:
+        return f"job       none called {name} in namespace {cluster.namespace}", None
+    spec, status = job["spec"], job.get("status", {})
+    states = [
+        f"{status.get('active', 0)} active",
+        f"{status.get('succeeded', 0)} of {spec.get('completions')} indexes succeeded",
+    ]
+    if failed := status.get("failedIndexes"):
+        states.append(f"index {failed} failed")
+    return f"job       {name} in {cluster.namespace}: {_state(job)}; {', '.join(states)}", job
+
+
+def _state(job: Object) -> str:
+    for condition in job.get("status", {}).get("conditions") or []:
+        if (
+            condition["type"] in ("Complete", "Failed", "Suspended")
+            and condition["status"] == "True"
+        ):
+            because = " ".join(str(condition.get("message") or "").split())
+            if condition["type"] == "Complete":
+                return "complete"
+            if condition["type"] == "Suspended":
+                return "stopped (hpo-job resume starts it again)"
+            return f"failed: {because or condition.get('reason')}"
+    return f"{job['spec'].get('parallelism')} workers"
+
+
+def pod_table(cluster: Cluster, job: Object, study: optuna.Study | None) -> Table:
+    """The Job's pods: those that are there, and the latest of those that ended."""
+    rows = Table(box=None, pad_edge=False, header_style="bold")
+    rows.add_column("index", justify="right", no_wrap=True)
+    rows.add_column("pod", overflow="fold")
+    rows.add_column("phase", no_wrap=True)
+    rows.add_column("node", overflow="fold")
+    rows.add_column("restarts", justify="right", no_wrap=True)
+    rows.add_column("age", justify="right", no_wrap=True)
+    rows.add_column("trial, or why it does not run", overflow="fold")
+    running = _running(study, str(job["metadata"].get("uid"))) if study else {}
+    pods = pods_of(cluster, job["metadata"]["name"])
+    workers = [describe(pod) for pod in pods]
+    alive = [worker for worker in workers if worker.phase not in ("Succeeded", "Failed")]
+    ended = [worker for worker in workers if worker.phase in ("Succeeded", "Failed")][-SHOWN:]
+    for worker in sorted([*alive, *ended], key=lambda worker: worker.index):
+        what = worker.why or (running.get(worker.index, "") if worker.phase == "Running" else "")
+        rows.add_row(*map(Text, _cells(worker, what)))
+    return rows
+
+
+def _cells(worker: Worker, what: str) -> tuple[str, ...]:
+    age = results.clock(_seconds_since(worker.started)) if worker.started else "-"
+    return (
+        str(worker.index),
+        worker.pod,
+        worker.phase,
+        worker.node,
+        str(worker.restarts),
+        age,
+        what,
+    )
+
+
+def _running(study: optuna.Study, owner: str) -> dict[int, str]:
+    """What runs at each index of the Job with this uid: the trial, and how far it is."""
+    found = {}
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        worker = trial.user_attrs.get(attributes.WORKER)
+        if isinstance(worker, dict) and worker.get("owner") == owner:
+            found[int(worker.get("index", -1))] = _progress(trial)
+    return found
+
+
+def _progress(trial: FrozenTrial) -> str:
+    steps = trial.intermediate_values
+    value = f", {results.number(list(steps.values())[-1])}" if steps else ""
+    return f"#{trial.number} step {len(steps)}{value}"
+
+
+def forecast(study: optuna.Study, now: datetime | None = None) -> Iterator[str]:
+    """How fast the study goes, and when it may end, as far as its budget tells."""
+    trials = study.get_trials(deepcopy=False)
+    bound = study.user_attrs.get(attributes.SPEC, {}).get("budget", {})
+    done = sum(trial.state in FINISHED for trial in trials)
+    time = worked(trials, now or datetime.now()).total_seconds()
+    if not done or time <= 0:
+        return
+    rate = done / time
+    yield f"rate      {rate * 3600:.3g} trials an hour"
+    remaining = []
+    if (count := bound.get("trials")) is not None:
+        remaining.append(max(0, count - done) / rate)
+    if (timeout := bound.get("timeout")) is not None:
+        remaining.append(max(0.0, timeout - time))
+    if remaining and min(remaining) > 0:
+        left = min(remaining)
+        end = datetime.fromtimestamp((now or datetime.now()).timestamp() + left)
+        yield f"end       expected at {end:%H:%M}, in {results.clock(left)}"
+
+
+def _seconds_since(moment: str) -> float:
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds())

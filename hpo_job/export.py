@@ -1,0 +1,88 @@
+"""A kept model taken out of its study: a folder that predicts on new files, here or elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+
+from hpo_job import attributes, objectives
+from hpo_job.artifacts import Models, open_store
+from hpo_job.errors import DataError, SpecError, StudyError
+from hpo_job.spec import restore
+
+LEARNER = "export.pkl"  # as fastai's load_learner reads it
+TOLD = "learner.json"
+
+
+def export(study: optuna.Study, artifacts: str, folder: Path, number: int | None = None) -> str:
+    """Write the model of a trial into ``folder``; one line that says which it is.
+
+    artifacts: where models are kept, unless the study names a place.
+    folder: is made; must be empty or missing.
+    number: of the trial; the best of those that were kept where None.
+
+    ``export.pkl`` is fastai's own export; the weights and ``learner.json`` beside it are what it
+    was rebuilt from. Raises StudyError where no model was kept.
+    """
+    if attributes.SPEC not in study.user_attrs:
+        raise StudyError(f"study {study.study_name!r} was not made by hpo-job and keeps no models")
+    spec = restore(study.user_attrs[attributes.SPEC])
+    if objectives.is_function(spec):
+        raise StudyError(
+            f"study {study.study_name!r} tunes {spec.objective}, which keeps no models"
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SpecError(f"--output {folder}: exists already; name a new folder")
+    models = Models(study, open_store(spec.artifacts.store or artifacts), spec.artifacts.keep)
+    told = models.fetch(_trial(study, models, number), folder)
+    objectives.shipped(spec.objective).rebuild(folder).export(folder / LEARNER)
+    names = spec.metrics or ("value",)
+    scores = ", ".join(f"{name} {v:.4f}" for name, v in zip(names, told["values"], strict=True))
+    return f"{folder}: trial {told['trial']} of {study.study_name}, {scores}"
+
+
+def predict(folder: Path, files: Sequence[Path]) -> pd.DataFrame:
+    """What an exported model says of ``files``: a row for each file, or each row of a table.
+
+    Raises DataError where the folder holds no model, or a file cannot be read.
+    """
+    module = objectives.shipped(str(read(folder).get("objective")))
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        raise DataError(f"{', '.join(missing[:5])}: no such file")
+    table: pd.DataFrame = module.predict(module.rebuild(folder), files)
+    return table
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What is told of an exported model; see `predict`."""
+    file = folder / TOLD
+    try:
+        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{folder}: no exported model in it; make one with hpo-job export"
+        ) from error
+    if told.get("objective") not in objectives.SHIPPED:
+        raise DataError(f"{file}: no objective {told.get('objective')!r}")
+    return told
+
+
+def _trial(study: optuna.Study, models: Models, number: int | None) -> optuna.trial.FrozenTrial:
+    trials = study.get_trials(deepcopy=False)
+    if number is not None:
+        if not 0 <= number < len(trials):
+            raise StudyError(f"study {study.study_name!r}: no trial {number}")
+        return trials[number]
+    kept = models.kept()
+    if not kept:
+        raise StudyError(
+            f"study {study.study_name!r}: no model was kept yet; [artifacts] keep is "
+            f"{models.keep}, and trials that are COMPLETE leave one"
+        )
+    return kept[0]

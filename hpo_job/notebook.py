@@ -1,0 +1,120 @@
+"""A study in a notebook: Optuna's own, with what the commands show as data frames and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import plotly.graph_objects as go
+
+from hpo_job import report as pages
+from hpo_job import results
+from hpo_job import study as studies
+from hpo_job.errors import StudyError, unknown
+from hpo_job.report.kinds import KINDS, figures_of
+from hpo_job.results import compare
+from hpo_job.results.frames import frame
+from hpo_job.results.importance import METHODS, importance
+from hpo_job.results.pareto import names_of_values, pareto
+from hpo_job.results.query import select
+from hpo_job.results.timings import timings
+from hpo_job.storage import EMBEDDED, Storage
+
+
+class Results:
+    """What a study has found, looked at anew by each call: it may be running.
+
+    ``study`` is Optuna's Study, for everything that is not here.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self.study = study
+
+    def __repr__(self) -> str:
+        return "\n".join([self.study.study_name, *results.overview(self.study)])
+
+    def trials(
+        self, where: str | None = None, sort: str | None = None, limit: int | None = None
+    ) -> pd.DataFrame:
+        """The trials as Optuna's ``trials_dataframe``; those asked for, as `results` does."""
+        known = names_of_values(self.study)
+        return select(frame(self.study), where=where, sort=sort, limit=limit, known=known)
+
+    def best(self, count: int = 1) -> pd.DataFrame:
+        """The best trials, best first; of several objectives those of the Pareto front."""
+        numbers = [trial.number for trial in results.leading(self.study, count)]
+        return self._rows(numbers)
+
+    def fastest(self, within: float = results.NEARLY) -> pd.DataFrame:
+        """The fastest trial that is at most ``within`` worse than the best; a row, or none."""
+        found = results.fastest_within(self.study, within)
+        return self._rows([found.trial.number] if found else [])
+
+    def pareto(self, *columns: str) -> pd.DataFrame:
+        """The trials that no other beats in all ``columns``: ``"value", "execute_time"``."""
+        return pareto(self.study, columns)
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of the best trial, fixed ones too; empty while there is none."""
+        first = results.leading(self.study, 1)
+        return results.parameters(self.study, first[0]) if first else {}
+
+    def importance(self, method: str = METHODS[0]) -> pd.Series:
+        """The share of each parameter, the most important first."""
+        found = importance(self.study, method)
+        name = f"importance ({method})"
+        return pd.Series(found.shares, dtype=float, name=name).rename_axis("parameter")
+
+    def timings(self) -> pd.DataFrame:
+        """Where the workers' time went: seconds and share of each part."""
+        return timings(self.study).frame()
+
+    def progress(self) -> pd.DataFrame:
+        """The best value so far, by trials and by seconds of working time."""
+        return compare.progress(self.study)
+
+    def plot(self, kind: str = "history", params: Sequence[str] | None = None) -> go.Figure:
+        """One of the report's figures, by its kind; of ``slice``, name one parameter.
+
+        Raises StudyError where there is nothing to draw.
+        """
+        if kind not in KINDS:
+            raise StudyError(unknown("kind of plot", kind, KINDS))
+        found = figures_of(self.study, kind, params)
+        if not found:
+            raise StudyError(f"study {self.study.study_name!r} has nothing to draw as {kind} yet")
+        made = next(iter(found.values()))
+        made.update_layout(template="plotly")  # the report's own are themed by its page
+        return made
+
+    def report(self, file: str | Path = "report.html") -> Path:
+        """Write the report; returns where it is."""
+        pages.write([self.study], Path(file))
+        return Path(file)
+
+    def compare(self, *others: Results) -> pd.DataFrame:
+        """What this study and others reached, a row each."""
+        return compare.summary([self.study, *(other.study for other in others)])
+
+    def importances(self, *others: Results, method: str = METHODS[0]) -> pd.DataFrame:
+        """Importances side by side, a column for each study."""
+        return compare.best_importances([self.study, *(each.study for each in others)], method)
+
+    def _rows(self, numbers: list[int]) -> pd.DataFrame:
+        table = frame(self.study)
+        return table.set_index("number", drop=False).loc[numbers].reset_index(drop=True)
+
+
+def load(study: str, storage: str | None = None) -> Results:
+    """The study called ``study``.
+
+    storage: the URL of its database; .hpo/studies.db below the working folder where None.
+
+    Raises StudyError or StorageError, in one line, where there is none.
+    """
+    opened = Storage(storage or EMBEDDED, patience=10.0)
+    with opened.reaching():
+        return Results(studies.load(study, opened))

@@ -1,0 +1,244 @@
+"""The objective ``text_classification``: ULMFiT, a language model that becomes a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import torch
+from fastai.learner import Learner
+from numpy.typing import NDArray
+
+from hpo_job import attributes
+from hpo_job.data import LabelledRows
+from hpo_job.errors import DataError, SpecError
+from hpo_job.objectives import language_model, saved, text_weights
+from hpo_job.objectives.balance import loss, sample
+from hpo_job.objectives.context import Context
+from hpo_job.objectives.finder import Curve, find_lr
+from hpo_job.objectives.parameters import TextClassification
+from hpo_job.objectives.text_classifier import classifier, fit_classifier, groups, thaw
+from hpo_job.objectives.text_loaders import (
+    Items,
+    Reader,
+    Texts,
+    classifier_loaders,
+    language_loaders,
+)
+from hpo_job.objectives.tokens import Corpus, numbers, tokenised, tokens_of
+from hpo_job.objectives.training import finish, prepare, start_afresh
+
+BATCH = 64  # texts of a batch of new ones
+
+
+def check(candidates: Mapping[str, Sequence[object]], weights: Path) -> None:
+    """Raise SpecError, once and before the first trial, where a trial could not start.
+
+    candidates: the values that each parameter can have.
+    weights: the folder of pre-trained weights, downloaded where any trial may be
+        ``pre_trained`` and this machine has none.
+    """
+    for kind in candidates["precision"]:
+        _check_precision(str(kind))
+    if True in candidates["pre_trained"]:
+        found = text_weights.load(text_weights.obtain(weights)).sizes
+        for name, size in found.items():
+            if other := [value for value in candidates[name] if value != size]:
+                wanted = ", ".join(f"{key} = {value}" for key, value in found.items())
+                raise SpecError(
+                    f"{name}: the pre-trained language model has {size}, found {other[0]}; "
+                    f"needed: {wanted}, or pre_trained = false"
+                )
+
+
+def train(trial: optuna.Trial, context: Context) -> float | tuple[float, ...]:
+    """Train one classifier; the study's metrics on the validation texts after the last epoch.
+
+    A language model is fitted to the training texts, ``head_epochs`` frozen and
+    ``lm_body_epochs`` unfrozen, and reported by its perplexity of the validation texts. A
+    classifier takes its encoder over and is trained for ``classifier_epochs``, reported by the
+    study's metric. Raises optuna.TrialPruned.
+    """
+    study = _start(context)
+    learn = _classifier(study, context, _encoder(study, context))
+    fit_classifier(learn, context, study.parameters)
+    context.keep = partial(save, learn, study.parameters)
+    return finish(learn, context)
+
+
+def lr_find(context: Context, names: Sequence[str]) -> dict[str, Curve]:
+    """What fastai's learning-rate finder says for each of these parameters, in its own phase."""
+    study = _start(context)
+    curves = {}
+    learn = _language_model(study, context)
+    if "learning_rate_frozen" in names:
+        curves["learning_rate_frozen"] = find_lr(learn)
+    if len(curves) < len(names):
+        language_model.fit_frozen(learn, context, study.parameters)
+    if "learning_rate_unfrozen" in names:
+        learn.unfreeze()
+        curves["learning_rate_unfrozen"] = find_lr(learn)
+    if "learning_rate_classifier" in names:
+        language_model.fit_unfrozen(learn, context, study.parameters)
+        learn = _classifier(study, context, language_model.encoder(learn))
+        gradual = study.parameters.gradual_unfreezing
+        thaw(learn, 1 if gradual else groups(study.parameters))
+        curves["learning_rate_classifier"] = find_lr(learn)
+    return curves
+
+
+def save(learn: Learner, parameters: TextClassification, folder: Path) -> None:
+    """Write what `rebuild` needs into ``folder``."""
+    sizes = language_model.sizes(parameters)
+    reader = learn.dls.reader.stored()
+    told = {"objective": "text_classification", "sizes": sizes, "reader": reader}
+    saved.write(folder, learn.model, told)
+
+
+def rebuild(folder: Path) -> Learner:
+    """The learner that `save` wrote, without its data; it can be exported and predicts."""
+    told = saved.read(folder)
+    reader = Reader.restored(told["reader"])
+    items = _items([[]], reader)
+    dls = classifier_loaders(items, items, reader, BATCH, torch.device("cpu"))
+    learn = classifier(dls, TextClassification.model_validate(told["sizes"]))
+    saved.load(folder, learn.model)
+    return prepare(learn, None)
+
+
+def predict(learn: Learner, files: Sequence[Path]) -> pd.DataFrame:
+    """The class of each text, and the probability of every class; a row for each text.
+
+    In a .csv, .csv.gz or .parquet file the texts are the rows of the column that the study read;
+    any other file is one text. Raises DataError where a file cannot be read.
+    """
+    reader = learn.dls.reader
+    named = list(_texts(files, reader.column))
+    items = _items(tokens_of(text for _, text in named), reader)
+    loader = classifier_loaders(items, items, reader, BATCH, learn.dls.device).valid
+    probabilities = learn.get_preds(dl=loader)[0].double().numpy()
+    classes = list(reader.classes)
+    table = pd.DataFrame(probabilities, columns=classes)
+    table.insert(0, "prediction", np.array(classes)[probabilities.argmax(axis=1)])
+    table.insert(0, "file", [name for name, _ in named])
+    return table
+
+
+@dataclass(frozen=True)
+class _Study:
+    """What all parts of a trial work on: the parameters, the data, and how its texts are read."""
+
+    parameters: TextClassification
+    data: LabelledRows
+    corpus: Corpus
+    reader: Reader
+
+    def part(self, rows: NDArray[np.int64]) -> Items:
+        """The texts in these rows, and their class numbers."""
+        known = self.corpus.known(self.reader.vocabulary)
+        texts = Texts(self.corpus, rows, known, self.reader.longest)
+        return texts, self.data.targets[rows].astype(np.int64)
+
+
+def _start(context: Context) -> _Study:
+    parameters = TextClassification.model_validate(context.params)
+    start_afresh(context)
+    data = context.data
+    assert isinstance(data, LabelledRows)
+    assert data.text is not None
+    with context.timings.measure(attributes.DATA_TIME):
+        corpus = tokenised(data.frame[data.text].tolist(), data.train, context.cache)
+        vocabulary = corpus.vocabulary(parameters.max_vocab, parameters.min_freq)
+    reader = Reader(vocabulary, data.classes, data.text, parameters.bptt, parameters.max_tokens)
+    return _Study(parameters, data, corpus, reader)
+
+
+def _language_model(study: _Study, context: Context) -> Learner:
+    parameters, data = study.parameters, study.data
+    with context.timings.measure(attributes.DATA_TIME):
+        dls = language_loaders(
+            study.part(data.train)[0],
+            study.part(data.valid)[0],
+            study.reader,
+            parameters.batch_size,
+            torch.device(context.device),
+        )
+    return language_model.language_model(dls, context, parameters)
+
+
+def _encoder(study: _Study, context: Context) -> dict[str, torch.Tensor]:
+    """The encoder of a language model that was fitted to the texts."""
+    learn = _language_model(study, context)
+    language_model.fit_frozen(learn, context, study.parameters)
+    language_model.fit_unfrozen(learn, context, study.parameters)
+    return language_model.encoder(learn)
+
+
+def _classifier(study: _Study, context: Context, encoder: dict[str, torch.Tensor]) -> Learner:
+    """A classifier with this encoder, and a new head."""
+    parameters, data = study.parameters, study.data
+    with context.timings.measure(attributes.DATA_TIME):
+        dls = classifier_loaders(
+            study.part(data.train),
+            study.part(data.valid),
+            study.reader,
+            parameters.batch_size,
+            torch.device(context.device),
+        )
+        sample(parameters.balance, dls.train, data)
+    learn = classifier(dls, parameters, loss(parameters.balance, data))
+    learn.model[0].module.load_state_dict(encoder)
+    return prepare(learn, context, language_model.precision(parameters, context))
+
+
+def _items(texts: Iterable[Sequence[str]], reader: Reader) -> Items:
+    """Tokenised texts of which no class is known, as those of class 0."""
+    rows = [numbers(tokens, reader.vocabulary) for tokens in texts]
+    corpus = Corpus(
+        np.concatenate(rows).astype(np.int32),
+        np.cumsum([0, *map(len, rows)], dtype=np.int64),
+        tuple(reader.vocabulary),
+        np.zeros(len(reader.vocabulary), np.int64),
+    )
+    positions = np.arange(len(rows), dtype=np.int64)
+    read = Texts(corpus, positions, len(reader.vocabulary), reader.longest)
+    return read, np.zeros_like(positions)
+
+
+def _check_precision(kind: str) -> None:
+    """Raise SpecError where an LSTM cannot be computed in this precision here."""
+    if kind in ("auto", "fp32") or torch.cuda.is_available():
+        return
+    if kind == "fp16":
+        raise SpecError("precision: fp16 needs a CUDA GPU; fp32 or auto will do")
+    try:
+        with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+            torch.nn.LSTM(8, 8, batch_first=True)(torch.zeros(2, 2, 8))
+    except RuntimeError as error:
+        raise SpecError(
+            "precision: this CPU has no bf16 for an LSTM; fp32 or auto will do"
+        ) from error
+
+
+def _texts(files: Sequence[Path], column: str) -> Iterator[tuple[str, str]]:
+    """Each text and where it stands: a file, or a row below the header of a table."""
+    for file in files:
+        try:
+            if file.name.endswith((".csv", ".csv.gz")):
+                table = pd.read_csv(file, dtype=str, keep_default_na=False)
+            elif file.suffix == ".parquet":
+                table = pd.read_parquet(file)
+            else:
+                yield str(file), file.read_text(encoding="utf-8")
+                continue
+        except (OSError, ValueError) as error:
+            raise DataError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
+        if column not in table:
+            raise DataError(f"{file}: no column {column!r}; there are {', '.join(table.columns)}")
+        for row, text in enumerate(table[column].astype(str), start=1):
+            yield f"{file}:{row}", text

@@ -1,0 +1,171 @@
+"""The figures that put several studies side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import optuna
+import pandas as pd
+import plotly.graph_objects as go
+
+from hpo_job.report.axes import axis
+from hpo_job.report.style import COLORWAY, MUTED, figure, label
+from hpo_job.results import compare
+from hpo_job.results.ranking import top
+from hpo_job.results.trials import complete, metric_names
+from hpo_job.results.words import plain
+
+
+def gains(summary: pd.DataFrame) -> go.Figure | None:
+    """Each study's baseline and best value, joined."""
+    known = summary[np.isfinite(summary["best"].astype(float))]
+    if known.empty:
+        return None
+    names = [label(name) for name in known.index]
+    made = figure(height=130 + 40 * len(names))
+    for name, low, high in zip(names, known["baseline"], known["best"], strict=True):
+        made.add_trace(
+            go.Scatter(
+                x=[low, high],
+                y=[name, name],
+                mode="lines",
+                showlegend=False,
+                line={"color": MUTED, "width": 3},
+                hoverinfo="skip",
+            )
+        )
+    for column, symbol, colour in (
+        ("baseline", "line-ns-open", MUTED), ("fastest", "diamond", COLORWAY[1]),
+        ("best", "circle", COLORWAY[2]),
+    ):  # fmt: skip
+        made.add_trace(go.Scatter(
+            x=known[column], y=names, mode="markers", hoverinfo="x+name",
+            name={"fastest": "fastest, nearly as good"}.get(column, column),
+            marker={"symbol": symbol, "size": 13, "color": colour,
+                    "line": {"width": 2 if column == "baseline" else 0}}))  # fmt: skip
+    made.update_xaxes(title_text=", ".join(sorted(set(map(label, known["metric"])))))
+    made.update_yaxes(type="category", automargin=True, autorange="reversed")
+    made.update_layout(margin_l=10)
+    return made
+
+
+def curves(studies: Sequence[optuna.Study], over: str) -> go.Figure | None:
+    """The best value so far over ``trials`` or ``seconds``, with the point of 95%."""
+    made = figure()
+    scale = 60.0 if over == "seconds" else 1.0
+    for study, colour in zip(studies, _colours(studies), strict=True):
+        table = compare.progress(study)
+        if table.empty:
+            continue
+        name = label(study.study_name)
+        made.add_trace(go.Scatter(
+            x=table[over] / scale, y=table["best"], name=name, legendgroup=name,
+            mode="lines" if len(table) > 1 else "markers",
+            line={"color": colour, "shape": "hv", "width": 2}))  # fmt: skip
+        reached = compare.reach(study)
+        if reached:
+            at = reached.trials if over == "trials" else reached.seconds / scale
+            made.add_trace(go.Scatter(
+                x=[at], y=[table.loc[table["trials"] >= reached.trials, "best"].iloc[0]],
+                mode="markers", legendgroup=name, showlegend=False, hoverinfo="text",
+                marker={"color": colour, "size": 11, "symbol": "star"},
+                hovertext=f"{name}: 95% after {reached.trials} trials"))  # fmt: skip
+    if not made.data:
+        return None
+    title = "trials" if over == "trials" else "minutes of working time"
+    made.update_layout(xaxis_title=title, yaxis_title=label(metric_names(studies[0])[0]))
+    return made
+
+
+def importances(table: pd.DataFrame) -> go.Figure | None:
+    """Importances side by side, a bar for each study."""
+    if table.empty:
+        return None
+    rows = table.iloc[::-1]
+    made = figure(height=110 + (18 * len(table.columns) + 16) * len(rows), barmode="group")
+    colours = _colours(table.columns)
+    for name, colour in reversed(list(zip(table.columns, colours, strict=True))):
+        made.add_trace(go.Bar(
+            x=rows[name].fillna(0), y=[label(each) for each in rows.index], orientation="h",
+            name=label(name), marker_color=colour, hoverinfo="x+name",
+            text=[f"{s:.2f}" if math.isfinite(s) else "not assessed" for s in rows[name]],
+            textposition="outside", cliponaxis=False))  # fmt: skip
+    made.update_xaxes(title_text="share of what the parameters explain",
+                      range=[0, float(table.max().max()) * 1.2 or 1])  # fmt: skip
+    made.update_yaxes(type="category", automargin=True)
+    made.update_layout(margin_l=10, legend_traceorder="reversed")
+    return made
+
+
+def parameters(studies: Sequence[optuna.Study]) -> go.Figure | None:
+    """Where each study's best values lie in the range that any of them tried."""
+    trials = [trial for study in studies for trial in complete(study)]
+    firsts = {study.study_name: top(study, 0) for study in studies}
+    names = list(dict.fromkeys(
+        name for trial in firsts.values() if trial for name in trial.params))  # fmt: skip
+    if not names:
+        return None
+    axes = {name: axis(trials, name) for name in names}
+    made = figure(height=130 + 36 * len(names))
+    for (study, trial), colour in zip(firsts.items(), _colours(studies), strict=True):
+        having = [name for name in names if trial and name in trial.params]
+        if trial is None or not having:
+            continue
+        made.add_trace(go.Scatter(
+            x=[axes[name].share(trial.params[name]) for name in having],
+            y=[label(name) for name in having], mode="markers", name=label(study),
+            marker={"color": colour, "size": 12, "opacity": 0.85}, hoverinfo="text",
+            hovertext=[f"{label(study)}: {label(name)} = {label(plain(trial.params[name]))}"
+                       for name in having]))  # fmt: skip
+    made.update_xaxes(range=[-0.05, 1.05], tickvals=[0, 1], ticktext=["lowest tried", "highest"])
+    made.update_yaxes(type="category", automargin=True, autorange="reversed")
+    made.update_layout(margin_l=10)
+    return made
+
+
+def learning_rates(studies: Sequence[optuna.Study]) -> dict[str, go.Figure]:
+    """By parameter: the finder's losses over the learning rates, the suggestions marked."""
+    found: dict[str, go.Figure] = {}
+    for study, colour in zip(studies, _colours(studies), strict=True):
+        for name, stored in compare.lr_curves(study).items():
+            made = found.setdefault(name, figure(height=340))
+            title = label(study.study_name)
+            rates, losses = stored.get("lrs"), stored.get("losses")
+            if isinstance(rates, list) and isinstance(losses, list):
+                made.add_trace(go.Scatter(
+                    x=rates, y=losses, mode="lines", name=title, legendgroup=title,
+                    line={"color": colour, "width": 2}))  # fmt: skip
+            suggestion = stored.get("suggestion")
+            if isinstance(suggestion, int | float):
+                heights = [loss for loss in losses or () if isinstance(loss, int | float)] or [0, 1]
+                made.add_trace(go.Scatter(
+                    x=[suggestion] * 2, y=[min(heights), max(heights)], mode="lines+text",
+                    text=["", f"{suggestion:.2g}"], textposition="top right", showlegend=False,
+                    line={"color": colour, "dash": "dot"}, hoverinfo="skip"))  # fmt: skip
+            made.update_xaxes(type="log", title_text=label(name))
+            made.update_yaxes(title_text="loss")
+    return {name: made for name, made in found.items() if made.data}
+
+
+def distributions(studies: Sequence[optuna.Study]) -> go.Figure | None:
+    """What share of each study's COMPLETE trials is at most as high as a value."""
+    made = figure()
+    for study, colour in zip(studies, _colours(studies), strict=True):
+        values = sorted(trial.values[0] for trial in complete(study) if trial.values
+                        and math.isfinite(trial.values[0]))  # fmt: skip
+        if values:
+            made.add_trace(go.Scatter(
+                x=values, y=[(i + 1) / len(values) for i in range(len(values))], mode="lines",
+                name=label(study.study_name), line={"color": colour, "shape": "hv"}))  # fmt: skip
+    if not made.data:
+        return None
+    made.update_layout(
+        xaxis_title=label(metric_names(studies[0])[0]), yaxis_title="share of trials"
+    )
+    return made
+
+
+def _colours(items: Sequence[object] | pd.Index) -> list[str]:
+    return [COLORWAY[i % len(COLORWAY)] for i in range(len(items))]

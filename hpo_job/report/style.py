@@ -1,0 +1,57 @@
+"""The colours and words that all figures share; what is light or dark is the page's business."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+import plotly.graph_objects as go
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_job.results import number
+from hpo_job.results.words import plain
+
+# Each stands out on white and on near-black
+COLOURS = {
+    TrialState.COMPLETE: "#3b82c4",
+    TrialState.PRUNED: "#e08e26",
+    TrialState.FAIL: "#d9483b",
+    TrialState.RUNNING: "#8d6cc9",
+    TrialState.WAITING: "#8a949e",
+}
+BEST, MUTED = "#16a36a", "#8a949e"
+COLORWAY = ("#3b82c4", "#e08e26", "#16a36a", "#b05cc6", "#d9483b", "#159fb0", "#97893a", "#d7679d")
+# Worst to best: from what recedes to what stands out
+SCALE = ("#9fb3c8", "#7fa6d0", "#5c97d3", "#3b82c4", "#2f6db5", "#5a4fb8", "#a13f9c", "#e0484f")
+
+
+def label(text: object) -> str:
+    """Text as plotly shows it literally: it takes HTML for markup."""
+    return html.escape(str(text), quote=False)
+
+
+def about(trial: FrozenTrial) -> str:
+    """What is told of a trial where the mouse is over it."""
+    values = ", ".join(map(number, trial.values or ()))
+    head = f"<b>#{trial.number}</b> {trial.state.name}{f' {values}' if values else ''}"
+    return "<br>".join([head, *told(trial.params)])
+
+
+def told(params: Mapping[str, Any]) -> list[str]:
+    """Parameters, a line each, as plotly shows them."""
+    return [f"{label(name)}: {label(plain(found))}" for name, found in params.items()]
+
+
+def figure(height: int = 420, **layout: Any) -> go.Figure:
+    """An empty figure without a theme of its own."""
+    made = go.Figure()
+    made.update_layout(
+        template=None,
+        height=height,
+        margin={"l": 60, "r": 20, "t": 30, "b": 50},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        hovermode="closest",
+        **layout,
+    )
+    return made

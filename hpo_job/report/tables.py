@@ -1,0 +1,84 @@
+"""All trials of a study as the page's table has them: plain JSON values, columns with a kind."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from hpo_job import attributes
+from hpo_job.results import metric_names, seconds
+from hpo_job.results.trials import trials_of, worker_name
+from hpo_job.results.words import plain
+
+# Attributes that a column of their own says already, or that are no cell
+_ELSEWHERE = {attributes.WORKER, "host", "pod", attributes.PHASES, attributes.ERROR,
+              attributes.REASON, attributes.RETRY_OF}  # fmt: skip
+
+
+def columns_and_rows(study: optuna.Study) -> tuple[list[dict[str, Any]], list[list[Any]]]:
+    """The columns, and the cells of each trial.
+
+    A column has a ``name``, is a ``number`` or not, and belongs to a ``group``: what is always
+    shown, or ``attribute``, shown when asked for. The value of a trial that failed is null.
+    """
+    trials = trials_of(study)
+    params = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    attrs = sorted({name for trial in trials for name, found in trial.user_attrs.items()
+                    if name not in _ELSEWHERE and not isinstance(found, dict | list)})  # fmt: skip
+    first = [name for name in (attributes.EXECUTE_TIME,) if name in attrs]
+    attrs = [name for name in attrs if name not in first]
+    rows = [_row(study, trial, params, first, attrs) for trial in trials]
+    names = ["trial", "state", *metric_names(study), "duration", *first, *params, "note", "worker",
+             *attrs]  # fmt: skip
+    hidden = {"worker", *attrs}
+    columns = [
+        {
+            "name": name,
+            "number": _numbers([row[i] for row in rows]),
+            "group": "attribute" if name in hidden and name not in params else "",
+        }
+        for i, name in enumerate(names)
+    ]
+    return columns, rows
+
+
+def _row(
+    study: optuna.Study, trial: FrozenTrial, params: list[str], first: list[str], attrs: list[str]
+) -> list[Any]:
+    values: list[Any] = list(trial.values or [None] * len(study.directions))
+    if not trial.values and trial.intermediate_values and len(values) == 1:
+        values = [trial.intermediate_values[max(trial.intermediate_values)]]
+    took = round(seconds(trial), 3) if trial.datetime_start else None
+    cells = [
+        trial.number, trial.state.name, *values, took,
+        *(trial.user_attrs.get(name) for name in first),
+        *(trial.params.get(name) for name in params),
+        _note(trial), worker_name(trial),
+        *(trial.user_attrs.get(name) for name in attrs),
+    ]  # fmt: skip
+    return list(map(_cell, cells))
+
+
+def _note(trial: FrozenTrial) -> str | None:
+    reason = trial.user_attrs.get(attributes.ERROR) or trial.user_attrs.get(attributes.REASON)
+    retry = trial.user_attrs.get(attributes.RETRY_OF)
+    words = [str(reason)] if reason else []
+    if retry is not None:
+        words.append(f"retry of #{retry}")
+    return "; ".join(words) or None
+
+
+def _cell(found: Any) -> Any:
+    if found is None or (isinstance(found, int) and not isinstance(found, bool)):
+        return found
+    if isinstance(found, float):
+        return float(f"{found:.6g}") if math.isfinite(found) else None
+    return plain(found)
+
+
+def _numbers(cells: list[Any]) -> bool:
+    held = [cell for cell in cells if cell is not None]
+    return bool(held) and all(isinstance(cell, int | float) for cell in held)

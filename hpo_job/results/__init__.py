@@ -1,0 +1,48 @@
+"""What a study has found, as data frames, text and TOML; nothing here changes a study."""
+
+from hpo_job.results.frames import as_text, frame
+from hpo_job.results.overview import caption, finished, notes, overview, row, table
+from hpo_job.results.ranking import (
+    NEARLY,
+    Fastest,
+    as_toml,
+    best,
+    best_as_toml,
+    fastest_within,
+    front,
+    leading,
+    score,
+    top,
+)
+from hpo_job.results.trials import baselines, metric_name, metric_names, parameters, seconds
+from hpo_job.results.words import clock, number, settings, text_table
+
+__all__ = [
+    "NEARLY",
+    "Fastest",
+    "as_text",
+    "as_toml",
+    "baselines",
+    "best",
+    "best_as_toml",
+    "caption",
+    "clock",
+    "fastest_within",
+    "finished",
+    "frame",
+    "front",
+    "leading",
+    "metric_name",
+    "metric_names",
+    "notes",
+    "number",
+    "overview",
+    "parameters",
+    "row",
+    "score",
+    "seconds",
+    "settings",
+    "table",
+    "text_table",
+    "top",
+]

@@ -1,0 +1,164 @@
+"""Which parameters mattered, by Optuna's evaluators, and whether the trials are enough to say."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.importance import (
+    BaseImportanceEvaluator,
+    FanovaImportanceEvaluator,
+    MeanDecreaseImpurityImportanceEvaluator,
+    PedAnovaImportanceEvaluator,
+    get_param_importances,
+)
+from optuna.trial import FrozenTrial
+
+from hpo_job.errors import QueryError, unknown
+from hpo_job.results.trials import complete, metric_names, value
+
+METHODS = ("ped-anova", "fanova", "mean-decrease-impurity")
+FEW = 20  # COMPLETE trials below which an importance says little, however few parameters
+EACH = 5  # ... and for each parameter
+RARE = 10  # trials with a conditional parameter below which nothing is said of it
+SEED = 0  # of the methods that grow random forests: the same trials give the same answer
+
+
+@dataclass(frozen=True)
+class Importance:
+    """What one method says.
+
+    shares: by parameter, the most important first; they add up to 1. Empty where nothing can
+        be said.
+    trials: the COMPLETE trials it was computed on.
+    conditional: parameters that only some of these trials have, with how many.
+    notes: what to keep in mind, a sentence each.
+    """
+
+    method: str
+    metric: str
+    shares: dict[str, float]
+    trials: int
+    conditional: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def importance(study: optuna.Study, method: str = METHODS[0], objective: int = 0) -> Importance:
+    """The importance of each parameter that varied, for one objective.
+
+    Conditional parameters, which only some trials have, are assessed by PED-ANOVA alone; the
+    other methods leave them out, and the notes name them.
+
+    Raises QueryError for an unknown method.
+    """
+    if method not in METHODS:
+        raise QueryError(f"--method: {unknown('method', method, METHODS)}")
+    metric, forest = metric_names(study)[objective], method != METHODS[0]
+    trials = [trial for trial in complete(study) if abs(value(trial, objective)) != float("inf")]
+    counts = _counts(trials)
+    conditional = {name: count for name, count in counts.items() if count < len(trials)}
+    rare = {name for name, count in conditional.items() if count < RARE}
+    names = [
+        name
+        for name in counts
+        if _varied(trials, name) and (name not in conditional or not (forest or name in rare))
+    ]
+    shares, problem = _evaluated(study, trials, names, method, objective)
+    notes = [problem] if problem else [*_few(len(trials), len(names))]
+    left_out = {name: n for name, n in conditional.items() if forest or name in rare}
+    assessed = {name: n for name, n in conditional.items() if name not in left_out}
+    if assessed:
+        notes.append(f"{_some(assessed, trials)}: assessed on those alone")
+    if left_out:
+        why = "ped-anova assesses it" if forest else "too few to say, so left out"
+        notes.append(f"{_some(left_out, trials)}: {why}")
+    return Importance(method, metric, shares, len(trials), conditional, tuple(notes))
+
+
+def importances(
+    studies: Sequence[optuna.Study], method: str = METHODS[0], objective: int = 0
+) -> pd.DataFrame:
+    """Importances side by side: a row for each parameter, a column for each study."""
+    table = pd.DataFrame(
+        {
+            study.study_name: pd.Series(importance(study, method, objective).shares, dtype=float)
+            for study in studies
+        }
+    )
+    table.index.name = "parameter"
+    return table.loc[table.max(axis=1).sort_values(ascending=False, kind="stable").index]
+
+
+def evaluator(method: str) -> BaseImportanceEvaluator:
+    """Optuna's evaluator of a method."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some are "experimental"
+        if method == "fanova":
+            return FanovaImportanceEvaluator(seed=SEED)
+        if method == "mean-decrease-impurity":
+            return MeanDecreaseImpurityImportanceEvaluator(seed=SEED)
+        return PedAnovaImportanceEvaluator()
+
+
+def _counts(trials: list[FrozenTrial]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for trial in trials:
+        for name in trial.params:
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _varied(trials: list[FrozenTrial], name: str) -> bool:
+    """Whether the trials have more than one value of a parameter."""
+    first: Any = None
+    known = False
+    for trial in trials:
+        if name in trial.params:
+            if known and trial.params[name] != first:
+                return True
+            first, known = trial.params[name], True
+    return False
+
+
+def _evaluated(
+    study: optuna.Study, trials: list[FrozenTrial], names: list[str], method: str, objective: int
+) -> tuple[dict[str, float], str | None]:
+    """The shares, and why there are none."""
+    if len(trials) < 2:
+        return {}, f"{len(trials)} COMPLETE trial{'s' * (len(trials) != 1)}: nothing to compare"
+    if not names:
+        return {}, "no parameter varied"
+    if len({value(trial, objective) for trial in trials}) == 1:
+        return {}, "all trials have the same value"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            shares = get_param_importances(
+                study,
+                evaluator=evaluator(method),
+                params=names,
+                target=lambda trial: value(trial, objective),
+            )
+    except (ValueError, RuntimeError) as error:  # a distribution that changed, say
+        return {}, f"{method} cannot say: {' '.join(str(error).split())}"
+    ranked = sorted(shares.items(), key=lambda item: -item[1])
+    return {name: float(share) for name, share in ranked}, None
+
+
+def _some(counts: dict[str, int], trials: list[FrozenTrial]) -> str:
+    named = ", ".join(f"{name} ({count})" for name, count in counts.items())
+    return f"only some of the {len(trials)} trials have {named}"
+
+
+def _few(trials: int, names: int) -> tuple[str, ...]:
+    needed = max(FEW, EACH * names)
+    if trials >= needed:
+        return ()
+    return (
+        f"{trials} COMPLETE trials say little about {names} parameter{'s' * (names != 1)}: "
+        f"{needed - trials} more may turn the order round",
+    )

@@ -1,0 +1,127 @@
+"""Where a study stands, in a few lines, and its trials as rows that a person reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.table import Table
+from rich.text import Text
+
+from hpo_job import attributes
+from hpo_job.admission import fixed_params, worked
+from hpo_job.ledger import FINISHED
+from hpo_job.results.ranking import NEARLY, best, fastest_within, front, score
+from hpo_job.results.trials import (
+    baseline,
+    baselines,
+    metric_name,
+    metric_names,
+    seconds,
+    several,
+    spec_of,
+    trials_of,
+    value,
+)
+from hpo_job.results.words import clock, number, settings
+
+HEADER = ("trial", "state", "time", "parameters")
+
+
+def overview(study: optuna.Study) -> list[str]:
+    """Where a study stands, in a few lines."""
+    trials = trials_of(study)
+    counts = Counter(trial.state.name for trial in trials)
+    done = sum(trial.state in FINISHED for trial in trials)
+    bound = spec_of(study).get("budget", {}).get("trials")
+    states = ", ".join(f"{counts[state.name]} {state.name}" for state in TrialState
+                       if counts[state.name])  # fmt: skip
+    time = worked(trials, datetime.now()).total_seconds()
+    lines = [f"finished  {done}{f' of {bound}' if bound else ''} trials in {clock(time)}"]
+    if states:
+        lines.append(f"states    {states}")
+    return lines + (_front(study) if several(study) else _highlights(study))
+
+
+def finished(study: optuna.Study) -> bool:
+    """Whether the study's budget of trials is used up, or nobody knows of one, and none runs."""
+    trials = trials_of(study)
+    bound = spec_of(study).get("budget", {}).get("trials")
+    done = sum(trial.state in FINISHED for trial in trials)
+    running = any(trial.state == TrialState.RUNNING for trial in trials)
+    return bound is not None and done >= bound and not running
+
+
+def row(trial: FrozenTrial) -> tuple[str, str, str, str, str]:
+    """A trial's number, state, value, duration and parameters, as text."""
+    values = trial.values or list(trial.intermediate_values.values())[-1:]
+    found = ", ".join(map(number, values)) or "-"
+    time = "-" if trial.datetime_start is None else f"{seconds(trial):.1f}s"
+    return f"#{trial.number}", trial.state.name, found, time, notes(trial)
+
+
+def notes(trial: FrozenTrial) -> str:
+    """A trial's parameters, and why it failed or what it tries again."""
+    retry = trial.user_attrs.get(attributes.RETRY_OF)
+    reason = trial.user_attrs.get(attributes.ERROR) or trial.user_attrs.get(attributes.REASON)
+    waiting = trial.state == TrialState.WAITING
+    words = (
+        settings(fixed_params(trial) if waiting else trial.params),
+        f"({reason})" if reason else "",
+        f"(retry of #{retry})" if retry is not None else "",
+    )
+    return " ".join(filter(None, words))
+
+
+def table(study: optuna.Study, *, running: bool = False) -> Table:
+    """The trials as a table of rich's: all, or those that run now."""
+    rows = Table(box=None, pad_edge=False, header_style="bold")
+    rows.caption = caption(study)
+    rows.caption_justify = "left"
+    rows.add_column("trial", justify="right", no_wrap=True)
+    rows.add_column("state", no_wrap=True)
+    rows.add_column(metric_name(study), justify="right", no_wrap=True)
+    rows.add_column("time", justify="right", no_wrap=True)
+    rows.add_column("parameters", overflow="fold")
+    states = (TrialState.RUNNING,) if running else None
+    for trial in trials_of(study, states):
+        rows.add_row(*map(Text, row(trial)))
+    return rows
+
+
+def caption(study: optuna.Study) -> str | None:
+    """What the baseline is, under a table of values."""
+    found = [
+        f"{name} {number(beside)}" if several(study) else number(beside)
+        for name, beside in zip(metric_names(study), baselines(study), strict=True)
+        if beside is not None
+    ]
+    if not found:
+        return None
+    return f"baseline {', '.join(found)}: always answering the most frequent class"
+
+
+def _front(study: optuna.Study) -> list[str]:
+    found = front(study)
+    if not found:
+        return ["best      no trial is COMPLETE yet"]
+    lines = [f"best      the Pareto front of {metric_name(study)}: {len(found)} trials"]
+    lines += [f"          #{trial.number}  {score(study, trial)}" for trial in found[:5]]
+    if len(found) > 5:
+        lines.append(f"          and {len(found) - 5} more: hpo-job best {study.study_name}")
+    return lines
+
+
+def _highlights(study: optuna.Study) -> list[str]:
+    first, quick = best(study), fastest_within(study)
+    if first is None or quick is None:
+        beside = baseline(study)
+        told = f"; the baseline is {metric_name(study)} {number(beside)}"
+        return [f"best      no trial is COMPLETE yet{told if beside is not None else ''}"]
+    return [
+        f"best      #{first.number}  {score(study, first)}",
+        f"fastest   #{quick.trial.number}  {metric_name(study)} {number(value(quick.trial))}, "
+        f"{quick.measure} {quick.seconds:.3g} s, within {NEARLY:g} of the best",
+    ]

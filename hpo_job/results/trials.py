@@ -1,0 +1,129 @@
+"""What the trials of any study can be asked, also of one that was not made by hpo-job."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_job import attributes
+
+COMPLETE = (TrialState.COMPLETE,)
+
+
+def trials_of(study: optuna.Study, states: Iterable[TrialState] | None = None) -> list[FrozenTrial]:
+    """The trials in some states, or all, by their numbers; not copied, so not to be changed."""
+    found: list[FrozenTrial] = study.get_trials(
+        deepcopy=False, states=None if states is None else tuple(states)
+    )
+    return found
+
+
+def complete(study: optuna.Study) -> list[FrozenTrial]:
+    """The COMPLETE trials, whose values may be infinite but are never missing."""
+    return trials_of(study, COMPLETE)
+
+
+def spec_of(study: optuna.Study) -> dict[str, Any]:
+    """The spec as it is kept with the study; empty where hpo-job did not make it."""
+    found = study.user_attrs.get(attributes.SPEC)
+    return found if isinstance(found, dict) and "objective" in found else {}
+
+
+def metric_names(study: optuna.Study) -> tuple[str, ...]:
+    """What the study's values are called, one name for each objective."""
+    count = len(study.directions)
+    named = spec_of(study).get("metric") or study.metric_names
+    if isinstance(named, str):
+        named = [named]
+    if isinstance(named, list | tuple) and len(named) == count:
+        return tuple(map(str, named))
+    return ("value",) if count == 1 else tuple(f"values_{i}" for i in range(count))
+
+
+def metric_name(study: optuna.Study) -> str:
+    """What the study's values are called; of several objectives all names."""
+    return ", ".join(metric_names(study))
+
+
+def baselines(study: optuna.Study) -> tuple[float | None, ...]:
+    """What always giving the same answer scores, for each objective; None where not known."""
+    count = len(study.directions)
+    stored = study.user_attrs.get(attributes.BASELINE)
+    listed = stored if isinstance(stored, list | tuple) else [stored]
+    if len(listed) != count:
+        return (None,) * count
+    return tuple(numeric(value) for value in listed)
+
+
+def baseline(study: optuna.Study) -> float | None:
+    """The baseline of the first objective, or None."""
+    return baselines(study)[0]
+
+
+def maximizes(study: optuna.Study, objective: int = 0) -> bool:
+    """Whether more is better."""
+    return bool(study.directions[objective] == StudyDirection.MAXIMIZE)
+
+
+def several(study: optuna.Study) -> bool:
+    """Whether the study has several objectives, so that no one trial need be the best."""
+    return len(study.directions) > 1
+
+
+def value(trial: FrozenTrial, objective: int = 0) -> float:
+    """The value of a COMPLETE trial, which has one."""
+    assert trial.values is not None
+    return float(trial.values[objective])
+
+
+def numeric(found: Any) -> float | None:
+    """A number as it was stored, or None for anything else: attributes may be of any kind."""
+    if isinstance(found, bool) or not isinstance(found, int | float) or math.isnan(found):
+        return None
+    return float(found)
+
+
+def attribute(trial: FrozenTrial, name: str) -> float | None:
+    """A trial's user attribute where it is a number."""
+    return numeric(trial.user_attrs.get(name))
+
+
+def seconds(trial: FrozenTrial) -> float:
+    """How long ``trial`` has run, or had run when it ended."""
+    if trial.datetime_start is None:
+        return 0.0
+    return ((trial.datetime_complete or datetime.now()) - trial.datetime_start).total_seconds()
+
+
+def parameters(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+    """All parameters of ``trial``: those it was suggested and those the study fixes."""
+    space = spec_of(study).get("search_space", {})
+    fixed = {name: found for name, found in space.items() if not isinstance(found, dict)}
+    both = {**fixed, **trial.params}
+    return {name: both[name] for name in (*space, *trial.params) if name in both}
+
+
+def measure(trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> tuple[float, str]:
+    """How fast ``trial`` is, and by what: ``execute_time`` where any of ``trials`` measured it."""
+    if any(attribute(each, attributes.EXECUTE_TIME) is not None for each in trials):
+        found = attribute(trial, attributes.EXECUTE_TIME)
+        return (math.inf if found is None else found), attributes.EXECUTE_TIME
+    return seconds(trial), "duration"
+
+
+def worker_name(trial: FrozenTrial) -> str | None:
+    """The worker that ran ``trial`` as people say it: ``host:pid``, or its pod."""
+    pod = trial.user_attrs.get("pod")
+    worker = trial.user_attrs.get(attributes.WORKER)
+    if isinstance(pod, str) and pod:
+        return pod
+    if isinstance(worker, dict):
+        host = str(worker.get("host", "?")).split("/")[0]  # without what tells containers apart
+        return f"{host}:{worker.get('pid', '?')}"
+    return str(worker) if worker else None

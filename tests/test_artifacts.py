@@ -1,0 +1,97 @@
+"""The best trials' models: kept, swept and fetched, in a folder as in a bucket."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import optuna
+import pytest
+
+from hpo_job import attributes
+from hpo_job.artifacts import Models, open_store
+from hpo_job.errors import SpecError, StudyError
+
+
+@pytest.fixture
+def study() -> optuna.Study:
+    return optuna.create_study(study_name="kept", direction="maximize")
+
+
+def finish(models: Models, study: optuna.Study, value: float) -> str | None:
+    """A trial with this value, as a worker ends it."""
+    trial = study.ask()
+    artifact = models.offer(
+        trial, [value], [value], lambda folder: _write(folder / "weights", str(value))
+    )
+    trial.set_user_attr(attributes.ARTIFACT, artifact)
+    study.tell(trial, value)
+    models.sweep()
+    return artifact
+
+
+def _write(file: Path, text: str) -> None:
+    file.write_text(text)
+
+
+def test_the_best_are_kept_and_the_others_removed(study: optuna.Study, tmp_path: Path) -> None:
+    models = Models(study, open_store(str(tmp_path / "store")), keep=2)
+    stored = [finish(models, study, value) for value in (0.5, 0.3, 0.1, 0.7, 0.6, 0.2)]
+    assert [artifact is not None for artifact in stored] == [True, True, False, True, True, False]
+    assert [trial.number for trial in models.kept()] == [3, 4]
+    assert {file.name for file in (tmp_path / "store").iterdir()} == {stored[3], stored[4]}
+
+
+def test_lower_is_better_where_the_study_minimizes(tmp_path: Path) -> None:
+    study = optuna.create_study(direction="minimize")
+    models = Models(study, open_store(str(tmp_path)), keep=1)
+    for value in (0.5, 0.3, 0.4):
+        finish(models, study, value)
+    assert [trial.number for trial in models.kept()] == [1]
+
+
+def test_a_model_comes_back_as_it_was_written(study: optuna.Study, tmp_path: Path) -> None:
+    models = Models(study, open_store(str(tmp_path / "store")), keep=1)
+    finish(models, study, 0.5)
+    told = models.fetch(study.trials[0], tmp_path / "out")
+    assert told == {"study": "kept", "trial": 0, "values": [0.5]}
+    assert (tmp_path / "out" / "weights").read_text() == "0.5"
+
+
+def test_a_model_that_is_gone_is_one_line(study: optuna.Study, tmp_path: Path) -> None:
+    models = Models(study, open_store(str(tmp_path / "store")), keep=1)
+    finish(models, study, 0.5)
+    finish(models, study, 0.9)
+    with pytest.raises(StudyError, match=r"trial 0 was not kept; those of the best are: #1$"):
+        models.fetch(study.trials[0], tmp_path / "out")
+
+
+def test_a_model_of_a_trial_that_did_not_end_well_is_swept(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    models = Models(study, open_store(str(tmp_path)), keep=3)
+    trial = study.ask()
+    artifact = models.offer(trial, [0.9], [0.9], lambda folder: _write(folder / "weights", "x"))
+    trial.set_user_attr(attributes.ARTIFACT, artifact)
+    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    assert list(tmp_path.iterdir())
+    models.sweep()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_cannot_be_written_costs_no_trial(
+    study: optuna.Study, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    models = Models(study, open_store(str(tmp_path)), keep=3)
+    trial = study.ask()
+    with caplog.at_level(logging.WARNING):
+        assert models.offer(trial, [0.9], [0.9], full) is None
+    assert "trial 0: its model is not kept: OSError" in caplog.text
+
+
+def test_a_bucket_with_a_path_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"^artifacts: s3://models/mine: name a bucket alone"):
+        open_store("s3://models/mine")
