@@ -130,6 +130,7 @@ def _number(column: pd.Series[Any]) -> Number:
     flagged = bool(column.isna().any())
     fill = 0.0 if column.isna().all() else float(column.median())
     filled = column.fillna(fill)
-    std = float(filled.std(ddof=0))
-    # A column that never changes in training: whatever it is later, it is not blown up.
-    return Number(fill, float(filled.mean()), std if std > 0 else 1.0, flagged)
+    # A column that never changes in training: whatever it is later, it is not blown up. (Its
+    # computed spread need not be 0, as the mean is rounded.)
+    std = float(filled.std(ddof=0)) if filled.nunique() > 1 else 1.0
+    return Number(fill, float(filled.mean()), std or 1.0, flagged)
