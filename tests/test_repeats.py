@@ -64,7 +64,10 @@ def test_one_seed_has_no_spread(tmp_path: Path) -> None:
     assert attributes.REPEAT_VALUES not in quick.study.trials[0].user_attrs
 
 
-MANY: dict[str, Any] = {"more": 'metric = ["loss", "size"]', "direction": '["minimize", "maximize"]'}
+MANY: dict[str, Any] = {
+    "more": 'metric = ["loss", "size"]',
+    "direction": '["minimize", "maximize"]',
+}
 
 
 def test_several_metrics_are_values_in_their_order_and_nothing_is_pruned(tmp_path: Path) -> None:
