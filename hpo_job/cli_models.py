@@ -36,7 +36,7 @@ def lr_find(
     cache: Path,
     artifacts: str,
 ) -> None:
-    """Show what the learning-rate finder says of a job, and draw it.
+    """Show and draw what the learning-rate finder says.
 
     It is run here where no worker has run it yet: for the learning rates that an [[enqueue]]
     entry leaves to it, or for all of the objective's.
@@ -71,7 +71,7 @@ def lr_find(
 @click.command()
 @study_argument
 @option("--trial", type=click.IntRange(min=0), metavar="N", help="Its number.  [default: the best]")
-@click.option(
+@option(
     "--output",
     "-o",
     metavar="DIR",
@@ -84,7 +84,10 @@ def lr_find(
 def export(
     study: str, trial: int | None, output: Path, artifacts: str, storage: str | None
 ) -> None:
-    """Take a model out of a study: a folder with fastai's export, for hpo-job predict."""
+    """Take a kept model out of a study, as fastai exports it.
+
+    The folder is what hpo-job predict wants.
+    """
     from hpo_job.export import export as exported
 
     with loaded(study, storage) as (found, _):
@@ -105,7 +108,7 @@ def export(
     help="How the predictions are written.",
 )
 def predict(folder: Path, files: tuple[Path, ...], format_: str) -> None:
-    """What an exported model says of new files.
+    """Print what an exported model says of new files.
 
     DIR is what hpo-job export made. FILE is an image, a text, or a table with the columns that
     the model was trained on.

@@ -133,7 +133,7 @@ def best(
         show_default=True, help="A row for each parameter.")  # fmt: skip
 @storage_option
 def importance(studies: tuple[str, ...], method: str, format_: str, storage: str | None) -> None:
-    """Print which parameters mattered, of several studies side by side.
+    """Print which parameters mattered in each study.
 
     The shares of a column add up to 1. Conditional parameters are assessed by ped-anova only.
     """
