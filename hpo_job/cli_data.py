@@ -9,6 +9,15 @@ import click
 
 from hpo_job.options import option
 
+table_option = option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Where the table goes: .csv or .csv.gz. A file that is there is replaced.",
+)
+
 
 @click.group()
 def data() -> None:
@@ -20,14 +29,7 @@ def data() -> None:
     "sources", metavar="SOURCE...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 @option("--decade", metavar="YEAR", required=True, help="Its first year: 1730 is 1730 to 1739.")
-@option(
-    "--output",
-    "-o",
-    metavar="FILE",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Where the table goes: .csv or .csv.gz. A file that is there is replaced.",
-)
+@table_option
 def old_bailey(sources: tuple[Path, ...], decade: str, output: Path) -> None:
     """Make a table of the Old Bailey's trials: id, broad, narrow, text.
 
@@ -77,14 +79,7 @@ def old_bailey(sources: tuple[Path, ...], decade: str, output: Path) -> None:
     type=click.Choice(["early", "late"]),
     help="early: 1790 to 1900. late: 1901 to 2021.",
 )
-@option(
-    "--output",
-    "-o",
-    metavar="FILE",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Where the table goes: .csv or .csv.gz. A file that is there is replaced.",
-)
+@table_option
 def state_of_the_union(source: Path, era: str, output: Path) -> None:
     """Make a table of passages of the State of the Union addresses: address, party, text.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import optuna
 import pandas as pd
@@ -13,10 +12,10 @@ import pandas as pd
 from hpo_job import attributes, objectives
 from hpo_job.artifacts import Models, open_store
 from hpo_job.errors import DataError, SpecError, StudyError
+from hpo_job.objectives import learner_file
 from hpo_job.spec import restore
 
 LEARNER = "export.pkl"  # as fastai's load_learner reads it
-TOLD = "learner.json"
 
 
 def export(study: optuna.Study, artifacts: str, folder: Path, number: int | None = None) -> str:
@@ -51,7 +50,7 @@ def predict(folder: Path, files: Sequence[Path]) -> pd.DataFrame:
 
     Raises DataError where the folder holds no model, or a file cannot be read.
     """
-    module = objectives.shipped(str(read(folder).get("objective")))
+    module = _module(folder)
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
         raise DataError(f"{', '.join(missing[:5])}: no such file")
@@ -59,18 +58,12 @@ def predict(folder: Path, files: Sequence[Path]) -> pd.DataFrame:
     return table
 
 
-def read(folder: Path) -> dict[str, Any]:
-    """What is told of an exported model; see `predict`."""
-    file = folder / TOLD
-    try:
-        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{folder}: no exported model in it; make one with hpo-job export"
-        ) from error
-    if told.get("objective") not in objectives.SHIPPED:
-        raise DataError(f"{file}: no objective {told.get('objective')!r}")
-    return told
+def _module(folder: Path) -> ModuleType:
+    """The objective that the model in ``folder`` was trained by."""
+    objective = learner_file.read(folder).get("objective")
+    if objective not in objectives.SHIPPED:
+        raise DataError(f"{folder / learner_file.LEARNER}: no objective {objective!r}")
+    return objectives.shipped(objective)
 
 
 def _trial(study: optuna.Study, models: Models, number: int | None) -> optuna.trial.FrozenTrial:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from time import monotonic, perf_counter
 from typing import Any
@@ -16,14 +16,15 @@ import optuna
 
 from hpo_job import attributes, objectives
 from hpo_job.admission import identity, is_gone
+from hpo_job.beating import beating
 from hpo_job.errors import SpecError
-from hpo_job.objectives.context import Context
 from hpo_job.search_space import Float, fixed, misfit, searched
 from hpo_job.spec import StudySpec
 from hpo_job.stopping import Stop, Stopped
 from hpo_job.storage import STORAGE_ERRORS, Storage
 from hpo_job.study import Checked
-from hpo_job.worker import Machine
+from hpo_job.timings import Timings
+from hpo_job.worker import Machine, context_of
 
 CLAIM = "lr_find_claim"  # study attribute: who runs the finder, and a count of its signs of life
 POLL = 1.0  # seconds between two looks at what another worker finds
@@ -106,24 +107,16 @@ class _Claim:
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Give signs of life from a thread."""
-        done = threading.Event()
+        counts = itertools.count(1)
 
         def beat() -> None:
-            for count in itertools.count(1):
-                if done.wait(max(0.5, self._grace / 6)):
-                    return
-                try:
-                    self._say(count)
-                except STORAGE_ERRORS as error:
-                    log.warning("no sign of life: %s", type(error).__name__)
+            try:
+                self._say(next(counts))
+            except STORAGE_ERRORS as error:
+                log.warning("no sign of life: %s", type(error).__name__)
 
-        thread = threading.Thread(target=beat, name="lr-find", daemon=True)
-        thread.start()
-        try:
+        with beating("lr-find", max(0.5, self._grace / 6), beat):
             yield
-        finally:
-            done.set()
-            thread.join()
 
     def wait(self, stop: Stop) -> None:
         """Look again a moment later; say so once."""
@@ -146,16 +139,9 @@ def _find(
     spec = checked.spec
     started = perf_counter()
     study = optuna.create_study(directions=list(spec.directions))  # nothing is reported from here
-    context = Context(
-        trial=study.ask(),
+    context = replace(
+        context_of(study.ask(), checked, machine, Timings()),
         params=parameters(spec, entry),
-        path=spec.data_path,
-        seed=spec.seed,
-        threads=machine.threads,
-        weights=checked.weights,
-        cache=machine.cache,
-        data=checked.data,
-        metrics=checked.metrics,
         quiet=True,
     )
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import math
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from optuna.trial import TrialState
 
 from hpo_job import artifacts, attributes, objectives, repeats, search_space
 from hpo_job.admission import Refusal, admit, recover, requeue, trial_id
+from hpo_job.beating import beating
 from hpo_job.errors import FailuresError, HpoJobError, StorageError
 from hpo_job.ledger import Ledger
 from hpo_job.objectives import Train
@@ -111,7 +111,7 @@ def work(
             return trial
         else:
             full_since = None
-            outcome = _one(train, _context(trial, checked, machine, timings), checked, study,
+            outcome = _one(train, context_of(trial, checked, machine, timings), checked, study,
                             storage, stop, models, ledger)  # fmt: skip
             failures = _in_a_row(failures, trial, outcome)
             if failures and len(failures) >= budget(study).failures:
@@ -217,7 +217,10 @@ def _reset(trial: optuna.Trial) -> None:
             trial.set_user_attr(name, None)
 
 
-def _context(trial: optuna.Trial, checked: Checked, machine: Machine, timings: Timings) -> Context:
+def context_of(
+    trial: optuna.Trial, checked: Checked, machine: Machine, timings: Timings
+) -> Context:
+    """The surroundings of a trial on this machine, its parameters still to be filled in."""
     spec = checked.spec
     return Context(
         trial=trial,
@@ -329,25 +332,18 @@ def _heartbeat(
 
     look: called as well, at most ``every`` so many seconds.
     """
-    done = threading.Event()
+    looked = time.monotonic()
 
     def beat() -> None:
-        interval = storage.optuna.get_heartbeat_interval() or 1
-        looked = time.monotonic()
-        while not done.wait(interval):
-            try:
-                storage.optuna.record_heartbeat(number)
-                if time.monotonic() - looked >= every:
-                    looked = time.monotonic()
-                    look()
-            except STORAGE_ERRORS as error:
-                # one lost beat is no lost trial: the next one may get through
-                log.warning("no heartbeat: %s", storage.error(error))
+        nonlocal looked
+        try:
+            storage.optuna.record_heartbeat(number)
+            if time.monotonic() - looked >= every:
+                looked = time.monotonic()
+                look()
+        except STORAGE_ERRORS as error:
+            # one lost beat is no lost trial: the next one may get through
+            log.warning("no heartbeat: %s", storage.error(error))
 
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
-    try:
+    with beating("heartbeat", storage.optuna.get_heartbeat_interval() or 1, beat):
         yield
-    finally:
-        done.set()
-        thread.join()

@@ -30,7 +30,7 @@ from PIL import Image
 from hpo_job import attributes
 from hpo_job.data import LabelledFiles
 from hpo_job.errors import SpecError
-from hpo_job.objectives import saved
+from hpo_job.objectives import learner_file, saved
 from hpo_job.objectives.balance import loss, sample
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
@@ -106,7 +106,7 @@ def save(learn: Learner, parameters: ImageClassification, folder: Path) -> None:
 
 def rebuild(folder: Path) -> Learner:
     """The learner that `save` wrote, without its data; it can be exported and predicts."""
-    told = saved.read(folder)
+    told = learner_file.read(folder)
     classes, size = told["classes"], told["image_size"]
     with TemporaryDirectory() as images:
         block = DataBlock(

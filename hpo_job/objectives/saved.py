@@ -11,9 +11,9 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from hpo_job.errors import DataError
+from hpo_job.objectives.learner_file import LEARNER
 
 WEIGHTS = "weights.safetensors"
-LEARNER = "learner.json"
 
 
 def write(folder: Path, model: nn.Module, told: dict[str, Any]) -> None:
@@ -23,15 +23,6 @@ def write(folder: Path, model: nn.Module, told: dict[str, Any]) -> None:
     """
     save_model(model.to(memory_format=torch.contiguous_format), str(folder / WEIGHTS))
     (folder / LEARNER).write_text(json.dumps(told, indent=2), encoding="utf-8")
-
-
-def read(folder: Path) -> dict[str, Any]:
-    """What `write` was told. Raises DataError where ``folder`` holds no model."""
-    try:
-        told: dict[str, Any] = json.loads((folder / LEARNER).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: no model in it: {LEARNER}: {error}") from error
-    return told
 
 
 def load(folder: Path, model: nn.Module) -> None:

@@ -22,7 +22,7 @@ from torch import nn
 from hpo_job import attributes
 from hpo_job.data import LabelledRows, columns
 from hpo_job.errors import DataError, unknown
-from hpo_job.objectives import balance, saved
+from hpo_job.objectives import balance, learner_file, saved
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
 from hpo_job.objectives.parameters import Tabular, TabularClassification
@@ -157,7 +157,7 @@ def save(
 
 def rebuild(kind: Kind, folder: Path) -> TabularLearner:
     """The learner that `save` wrote, without its data; it can be exported and predicts."""
-    told = saved.read(folder)
+    told = learner_file.read(folder)
     parameters = kind.model_validate(told["parameters"])
     preparation, label = restore(told["preparation"]), told["label"]
     # fastai makes a learner of rows only: a few that say nothing stand in for them

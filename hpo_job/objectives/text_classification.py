@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hpo_job import attributes
 from hpo_job.data import LabelledRows
 from hpo_job.errors import DataError, SpecError
-from hpo_job.objectives import language_model, saved, text_weights
+from hpo_job.objectives import language_model, learner_file, saved, text_weights
 from hpo_job.objectives.balance import loss, sample
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
@@ -102,7 +102,7 @@ def save(learn: Learner, parameters: TextClassification, folder: Path) -> None:
 
 def rebuild(folder: Path) -> Learner:
     """The learner that `save` wrote, without its data; it can be exported and predicts."""
-    told = saved.read(folder)
+    told = learner_file.read(folder)
     reader = Reader.restored(told["reader"])
     items = _items([[]], reader)
     dls = classifier_loaders(items, items, reader, BATCH, torch.device("cpu"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
@@ -25,7 +24,6 @@ from hpo_job.phases import Phase
 
 Score = Callable[[NDArray[Any], NDArray[np.float64]], float]
 MIB = 2**20
-log = logging.getLogger(__name__)
 
 
 def start_afresh(context: Context) -> None:
@@ -123,9 +121,8 @@ def fit(
     with context.timings.measure(*times), learn.added_cbs(epochs):
         run()
     if epochs.pruned:
-        if (
-            score is None and of_learner is None
-        ):  # the final model, so how fast it is may be of interest
+        final = score is None and of_learner is None
+        if final:  # then how fast it is may be of interest
             validate(learn, context)
         raise optuna.TrialPruned(
             f"pruned after epoch {len(epochs.values)} of {phase.epochs} of phase {phase.name}"

@@ -21,6 +21,7 @@ from hpo_job.objectives.image_classification import _fit_head, _fit_unfrozen, tr
 from hpo_job.objectives.models import build
 from hpo_job.objectives.parameters import ImageClassification
 from hpo_job.objectives.training import start_afresh
+from tests.objectives.pruners import PrunesAt
 
 MakeContext = Callable[..., Context]
 TIMES = {
@@ -35,18 +36,6 @@ TIMES = {
     attributes.train_time("head"),
 }
 TWO_PHASES = {"epochs": 2, "unfrozen_epochs": 2, "unfrozen_learning_rate": 1e-3}
-
-
-class PrunesAt(optuna.pruners.BasePruner):
-    """Prunes at one step, and notes at which it was asked."""
-
-    def __init__(self, step: int | None = None) -> None:
-        self.step = step
-        self.asked: list[int | None] = []
-
-    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
-        self.asked.append(trial.last_step)
-        return trial.last_step == self.step
 
 
 class Interrupted(BaseException):

@@ -25,6 +25,7 @@ from hpo_job.objectives.context import Context
 from hpo_job.objectives.parameters import TextClassification
 from hpo_job.objectives.text_classification import check, predict, rebuild, train
 from hpo_job.objectives.text_classifier import stages
+from tests.objectives.pruners import PrunesAt
 
 JOB = Path(__file__).parents[2] / "jobs" / "state-of-the-union-early"
 SMALL: dict[str, Any] = {
@@ -42,18 +43,6 @@ SMALL: dict[str, Any] = {
 }
 MakeContext = Callable[..., Context]
 FROZEN, UNFROZEN, CLASSIFIER = "language_model_frozen", "language_model_unfrozen", "classifier"
-
-
-class PrunesAt(optuna.pruners.BasePruner):
-    """Prunes at one step, and notes at which it was asked."""
-
-    def __init__(self, step: int | None = None) -> None:
-        self.step = step
-        self.asked: list[int | None] = []
-
-    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
-        self.asked.append(trial.last_step)
-        return trial.last_step == self.step
 
 
 @pytest.fixture(scope="session")
