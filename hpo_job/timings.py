@@ -38,6 +38,10 @@ class Timings:
         """Add ``amount``, seconds unless the name says otherwise, to an attribute."""
         self._seconds[name] = self._seconds.get(name, 0.0) + amount
 
+    def put(self, name: str, amount: float) -> None:
+        """Set an attribute to ``amount``: of what was measured several times, the last counts."""
+        self._seconds[name] = amount
+
     def epoch(self, seconds: float) -> None:
         """Note how long the next epoch took."""
         self._epochs.append(seconds)

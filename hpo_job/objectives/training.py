@@ -148,6 +148,8 @@ def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:
 def validate(learn: Learner, context: Context) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """(targets, predictions) of one timed pass over the validation set, reading included.
 
+    With repeats `execute_time` is that of the last one's pass, not of all together.
+
     Predictions have the shape (items, classes), or (items,) in regression.
     """
     _synchronise(learn.dls.device)
@@ -155,8 +157,8 @@ def validate(learn: Learner, context: Context) -> tuple[NDArray[Any], NDArray[np
     predictions, targets = learn.get_preds()
     _synchronise(learn.dls.device)
     seconds = perf_counter() - started
-    context.timings.add(attributes.EXECUTE_TIME, seconds)
-    context.timings.add(attributes.ITEM_TIME_MS, 1000 * seconds / len(targets))
+    context.timings.put(attributes.EXECUTE_TIME, seconds)
+    context.timings.put(attributes.ITEM_TIME_MS, 1000 * seconds / len(targets))
     return _array(targets), _array(predictions)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,10 +13,10 @@ import torch
 from fastai.learner import Learner
 from torch import nn
 
-from hpo_job import attributes
+from hpo_job import attributes, repeats
 from hpo_job.data import LabelledFiles
 from hpo_job.metrics import Metric, Probabilities, Targets
-from hpo_job.objectives import image_classification
+from hpo_job.objectives import image_classification, training
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.image_classification import _fit_head, _fit_unfrozen, train
 from hpo_job.objectives.models import build
@@ -271,3 +272,17 @@ def test_parameters_are_strict(name: str, value: object) -> None:
 
 def test_an_int_does_for_a_float() -> None:
     assert ImageClassification(learning_rate=1).learning_rate == 1.0
+
+
+def test_execute_time_is_that_of_one_pass_with_repeats_too(
+    make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = make_context(pre_trained=False)
+    clock = itertools.count()  # a second passes from one look to the next
+    monkeypatch.setattr(training, "perf_counter", lambda: float(next(clock)))
+    trained = repeats.run(train, context, 3, compared=False)
+    assert len(trained.attrs[attributes.REPEAT_VALUES]) == 3
+    times = context.timings.values()
+    assert times[attributes.EXECUTE_TIME] == 1.0
+    assert context.data is not None
+    assert times[attributes.ITEM_TIME_MS] == pytest.approx(1000 / len(context.data.valid))
