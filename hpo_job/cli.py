@@ -82,12 +82,12 @@ def check(job: str, storage: str | None, weights: Path) -> None:
 
     With a MySQL server as --storage, also how many workers it carries now.
     """
-    from hpo_job import study as studies
+    from hpo_job import checking
     from hpo_job.describe import describe
     from hpo_job.spec import read_spec
 
-    checked = studies.check(read_spec(job), weights)
-    studies.require_readable(checked)
+    checked = checking.check(read_spec(job), weights)
+    checking.require_readable(checked)
     click.echo("\n".join(describe(checked)))
     carried = _carries(storage)
     if carried is not None:
@@ -100,11 +100,12 @@ def check(job: str, storage: str | None, weights: Path) -> None:
 @weights_option
 def create(job: str, storage: str | None, weights: Path) -> None:
     """Create a job's study, without running any of it."""
+    from hpo_job import checking
     from hpo_job import study as studies
     from hpo_job.spec import read_spec
 
     _log("WARNING")
-    checked = studies.check(read_spec(job), weights)
+    checked = checking.check(read_spec(job), weights)
     study, opened = studies.join(checked, _url(storage), patience=PROMPT)
     click.echo(f"study {study.study_name} is ready in {opened}")
 
@@ -131,6 +132,7 @@ def run(
     Ends when the budget is used up; a rerun goes on where an interrupted run stopped. Ctrl-C ends
     the workers within one batch; a second one does not wait.
     """
+    from hpo_job import checking
     from hpo_job import study as studies
     from hpo_job.local import Job, run_workers
     from hpo_job.progress import Progress
@@ -141,7 +143,7 @@ def run(
 
     _log("WARNING")
     spec = read_spec(job)
-    checked = studies.check(spec, weights, cache)
+    checked = checking.check(spec, weights, cache)
     carried = _carries(storage)
     if carried is not None and workers >= carried:  # one more shows how it goes
         _warn(

@@ -39,13 +39,13 @@ def submit(job: str, workers: int | None, dry_run: bool, replace: bool, cluster:
     kubectl apply -k JOB. With --dry-run, the manifests are printed, and what was found goes to
     stderr.
     """
-    from hpo_job import study as studies
+    from hpo_job import checking
     from hpo_job.cluster import preflight, render
     from hpo_job.cluster import submit as submitting
     from hpo_job.spec import read_spec
 
     spec = read_spec(job)
-    studies.check_spec(spec)
+    checking.check_spec(spec)
     if written := render.ensure_kustomization(spec, workers or 1):
         click.echo(f"hpo-job: wrote {written}", err=True)
     plan = submitting.plan(cluster, spec, workers)

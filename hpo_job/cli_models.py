@@ -41,6 +41,7 @@ def lr_find(
     It is run here where no worker has run it yet: for the learning rates that an [[enqueue]]
     entry leaves to it, or for all of the objective's.
     """
+    from hpo_job import checking
     from hpo_job import lr_find as finder
     from hpo_job import study as studies
     from hpo_job.plots import save_lr_find
@@ -51,7 +52,7 @@ def lr_find(
     from hpo_job.worker import Machine
 
     log("INFO")
-    checked = studies.check(read_spec(job), weights)
+    checked = checking.check(read_spec(job), weights)
     study, opened = studies.join(checked, url_of(storage))
     stop, machine = Stop(), Machine(threads or cpus(), cache, artifacts)
     with opened.reaching(), stop.listening():

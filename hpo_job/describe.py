@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from itertools import zip_longest
 
 from hpo_job import objectives, search_space
+from hpo_job.checking import Checked
 from hpo_job.metrics import ANSWERS
 from hpo_job.results import clock, number
 from hpo_job.spec import Component, StudySpec
-from hpo_job.study import Checked
 
 
 def describe(checked: Checked) -> Iterator[str]:

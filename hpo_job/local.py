@@ -21,10 +21,11 @@ from threadpoolctl import threadpool_limits
 
 from hpo_job import lr_find
 from hpo_job.admission import OWNER
+from hpo_job.checking import check
 from hpo_job.errors import HpoJobError, StorageError
 from hpo_job.spec import StudySpec
 from hpo_job.stopping import REASONS, Stop, Stopped
-from hpo_job.study import check, join
+from hpo_job.study import join
 from hpo_job.worker import Machine, work
 
 LOOK = 0.5  # seconds between two looks at the workers

@@ -17,12 +17,12 @@ import optuna
 from hpo_job import attributes, objectives
 from hpo_job.admission import identity, is_gone
 from hpo_job.beating import beating
+from hpo_job.checking import Checked
 from hpo_job.errors import SpecError
 from hpo_job.search_space import Float, fixed, misfit, searched
 from hpo_job.spec import StudySpec
 from hpo_job.stopping import Stop, Stopped
 from hpo_job.storage import STORAGE_ERRORS, Storage
-from hpo_job.study import Checked
 from hpo_job.timings import Timings
 from hpo_job.worker import Machine, context_of
 

@@ -185,7 +185,7 @@ def read_spec(job: str | Path) -> StudySpec:
     """Read the study.toml of a job folder; ``job`` is the folder, or its name under jobs/.
 
     Raises SpecError naming the file and the key. Only the file itself is looked at here: that
-    the objective, the data and the names it mentions exist is for `hpo_job.study.check`.
+    the objective, the data and the names it mentions exist is for `hpo_job.checking.check`.
     """
     folder = job_folder(job)
     file = folder / SPEC_FILE

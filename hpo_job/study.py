@@ -1,4 +1,4 @@
-"""A study: checked, created once by whichever worker comes first, and joined by the others."""
+"""A study: created once by whichever worker comes first, and joined by the others."""
 
 from __future__ import annotations
 
@@ -6,80 +6,25 @@ import hashlib
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from json import dumps
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
-from hpo_job import attributes, metrics, objectives, provenance
-from hpo_job import data as rooms
+from hpo_job import attributes, objectives, provenance
 from hpo_job import storage as storages
-from hpo_job.components import make_pruner, make_sampler
-from hpo_job.data import Labelled, fingerprint, listing
-from hpo_job.errors import DataError, SpecError, StudyError, unknown
-from hpo_job.fetch import with_data
-from hpo_job.metrics import METRICS, Metric
+from hpo_job.checking import Checked, require_readable
+from hpo_job.components import make_pruner
+from hpo_job.data import fingerprint, listing
+from hpo_job.errors import SpecError, StudyError, unknown
 from hpo_job.phases import PhasePruner
 from hpo_job.search_space import Scalar
 from hpo_job.spec import Budget, StudySpec, restore
 from hpo_job.storage import Storage
 
 log = logging.getLogger(__name__)
-NAMED = 10  # unreadable images that an error names
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A spec that was found to be right, with what it names: all a worker needs for its trials."""
-
-    spec: StudySpec
-    weights: Path
-    metrics: tuple[Metric, ...]
-    data: Labelled | None
-    baselines: tuple[float | None, ...]
-    cautions: tuple[str, ...] = ()
-
-    @property
-    def baseline(self) -> float | list[float | None] | None:
-        """As it is stored: of several metrics a list, in their order."""
-        if not any(baseline is not None for baseline in self.baselines):
-            return None
-        return self.baselines[0] if len(self.baselines) == 1 else list(self.baselines)
-
-
-def check(spec: StudySpec, weights: Path, cache: Path | None = None) -> Checked:
-    """Look up everything that ``spec`` names.
-
-    weights: the local folder of pre-trained weights.
-    cache: where data that is behind a URL is kept.
-
-    Raises SpecError or DataError for what no trial could mend. Writes nothing, except weights
-    and data that have to be downloaded.
-    """
-    scored = check_spec(spec)
-    spec = with_data(spec, cache)
-    data = _data(spec)
-    objectives.check(spec, weights)
-    if data and (problem := metrics.undefined(data.targets[data.valid], data.classes)):
-        raise spec.error("data.valid_pct", problem)
-    baselines = tuple(_baseline(metric, data) for metric in scored)
-    cautions = tuple(line for metric in scored for line in _cautions(metric, data))
-    return Checked(spec, weights, scored, data, baselines, tuple(dict.fromkeys(cautions)))
-
-
-def check_spec(spec: StudySpec) -> tuple[Metric, ...]:
-    """Look up what can be looked up without data and weights: the metrics that are known.
-
-    Raises SpecError.
-    """
-    objectives.require_known(spec)
-    make_sampler(spec)
-    make_pruner(spec)
-    return _metrics(spec)
 
 
 def join(
@@ -246,16 +191,6 @@ def _require_same(study: optuna.Study, checked: Checked) -> None:
         log.warning("%s is not what study %r began with", objectives.source(spec), name)
 
 
-def require_readable(checked: Checked) -> None:
-    """Raise DataError that names the images that do not decode."""
-    if checked.data and (unreadable := checked.data.unreadable):
-        named = ", ".join(unreadable[:NAMED]) + (", ..." if len(unreadable) > NAMED else "")
-        raise DataError(
-            f"{checked.spec.file}: data.path: {checked.data.root}: {len(unreadable)} unreadable "
-            f"image{'s' if len(unreadable) > 1 else ''}: {named}; mend or remove"
-        )
-
-
 def _provenance(checked: Checked) -> dict[str, Any]:
     spec = checked.spec
     return {
@@ -278,79 +213,6 @@ def _objective_sha256(spec: StudySpec) -> str | None:
     """A digest of the user's own function's file, or None for a shipped objective."""
     source = objectives.source(spec)
     return hashlib.sha256(source.read_bytes()).hexdigest() if source else None
-
-
-def _metrics(spec: StudySpec) -> tuple[Metric, ...]:
-    """The metrics that trials are scored by; none where a function returns values of its own."""
-    names, function = spec.metrics, objectives.is_function(spec)
-    if not names and not function:
-        raise spec.error("metric", f"missing; known: {', '.join(_known(spec))}")
-    if len(set(names)) < len(names):
-        raise spec.error("metric", "one is named twice")
-    found = tuple(
-        _metric(spec, name, way)
-        for name, way in zip(names, spec.directions, strict=False)
-        if name in METRICS or not function
-    )
-    if not function and all(metric is TIMED for metric in found):
-        raise spec.error("metric", "execute_time says nothing of the predictions; add another")
-    return found if len(found) == len(names) else ()
-
-
-def _known(spec: StudySpec) -> list[str]:
-    return [*metrics.names(objectives.task(spec)), TIMED.name]
-
-
-def _metric(spec: StudySpec, name: str, direction: str) -> Metric:
-    if name not in (*METRICS, TIMED.name):
-        raise spec.error("metric", unknown("metric", name, _known(spec)))
-    metric = METRICS.get(name, TIMED)
-    shipped = metric is not TIMED and not objectives.is_function(spec)
-    if shipped and metric.task != (task := objectives.task(spec)):
-        others = ", ".join(metrics.names(task))
-        raise spec.error("metric", f"{metric.name} is for {metric.task}; {task} has {others}")
-    if metric.direction != direction:
-        raise spec.error("direction", f"{metric.name} is better the {_WAY[metric.direction]}")
-    return metric
-
-
-def _untimed(targets: object, predictions: object) -> float:
-    raise TypeError("execute_time is measured, not computed of predictions")
-
-
-# Seconds for one pass over the validation set, as one metric among several
-TIMED = Metric(attributes.EXECUTE_TIME, "minimize", _untimed)
-
-
-def _baseline(metric: Metric, data: Labelled | None) -> float | None:
-    if data is None or metric is TIMED:
-        return None
-    return metrics.baseline(metric, data.targets[data.train], data.targets[data.valid])
-
-
-_WAY = {"maximize": "higher: maximize", "minimize": "lower: minimize"}
-
-
-def _cautions(metric: Metric, data: Labelled | None) -> tuple[str, ...]:
-    """What the user should know of the metric on this data before the study begins."""
-    if data is None or metric is TIMED:
-        return ()
-    train, valid = data.targets[data.train], data.targets[data.valid]
-    found = (
-        metrics.left_out(valid, data.classes),
-        metrics.caution(metric, train, valid, data.classes),
-    )
-    return tuple(caution for caution in found if caution)
-
-
-def _data(spec: StudySpec) -> Labelled | None:
-    if not objectives.is_function(spec):
-        return rooms.read(spec, objectives.layout(spec), objectives.task(spec) == "regression")
-    if spec.data and spec.data_path:
-        rooms.require_keys(spec, spec.data, None)
-        if not spec.data_path.exists():
-            raise spec.error("data.path", f"{spec.data_path} does not exist")
-    return None
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

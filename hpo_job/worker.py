@@ -21,13 +21,14 @@ from optuna.trial import TrialState
 from hpo_job import artifacts, attributes, objectives, repeats, search_space
 from hpo_job.admission import Refusal, admit, recover, requeue, trial_id
 from hpo_job.beating import beating
+from hpo_job.checking import Checked
 from hpo_job.errors import FailuresError, HpoJobError, StorageError
 from hpo_job.ledger import Ledger
 from hpo_job.objectives import Train
 from hpo_job.objectives.context import Context
 from hpo_job.stopping import Stop, Stopped
 from hpo_job.storage import STORAGE_ERRORS, Storage
-from hpo_job.study import Checked, budget
+from hpo_job.study import budget
 from hpo_job.timings import Timings, surroundings
 
 POLL = 1.0  # seconds between two looks at a budget that other workers may still give back

@@ -12,10 +12,11 @@ from pathlib import Path
 import optuna
 
 from hpo_job.admission import admit
+from hpo_job.checking import Checked, check
 from hpo_job.local import Job
 from hpo_job.spec import read_spec
 from hpo_job.storage import Storage
-from hpo_job.study import Checked, check, create
+from hpo_job.study import create
 from hpo_job.worker import Machine
 
 QUADRATIC = """

@@ -227,7 +227,7 @@ def test_an_unexpected_error_stays_loud(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("hpo_job.study.check", broken)
+    monkeypatch.setattr("hpo_job.checking.check", broken)
     with pytest.raises(ZeroDivisionError):
         cli("check", job())
 

@@ -20,6 +20,7 @@ from optuna.trial import TrialState, create_trial
 
 from hpo_job import results
 from hpo_job import study as studies
+from hpo_job.checking import check
 from hpo_job.errors import StudyError
 from hpo_job.results import clock
 from hpo_job.search_space import searched
@@ -82,7 +83,7 @@ def made(job: Job, storage: Storage) -> Callable[..., tuple[optuna.Study, Path]]
 
     def make(**keys: Any) -> tuple[optuna.Study, Path]:
         folder = job(**({"search_space": SPACE} | keys))
-        return studies.create(studies.check(read_spec(folder), folder), storage), folder
+        return studies.create(check(read_spec(folder), folder), storage), folder
 
     return make
 
@@ -304,7 +305,7 @@ def test_best_of_a_function_that_suggests_for_itself(
 def cats(image_job: Job, storage: Storage) -> tuple[optuna.Study, Path]:
     """A study with a baseline of 0.6, and one trial at 0.8."""
     folder = image_job()
-    study = studies.create(studies.check(read_spec(folder), folder), storage)
+    study = studies.create(check(read_spec(folder), folder), storage)
     add(study, folder, 0.8, params={"learning_rate": 0.01})
     return study, folder
 
@@ -322,7 +323,7 @@ def test_the_baseline_stands_where_there_is_no_best_value_yet(
     image_job: Job, storage: Storage, cli: Cli, database: str
 ) -> None:
     folder = image_job()
-    studies.create(studies.check(read_spec(folder), folder), storage)
+    studies.create(check(read_spec(folder), folder), storage)
     told = cli("status", "cats-and-dogs", "--storage", database).stdout
     assert "baseline" in told
     assert "0.6000" in told
@@ -333,7 +334,7 @@ def test_a_baseline_of_zero_is_a_baseline(
 ) -> None:
     """cohen_kappa of one answer is always 0."""
     folder = image_job(metric="cohen_kappa")
-    study = studies.create(studies.check(read_spec(folder), folder), storage)
+    study = studies.create(check(read_spec(folder), folder), storage)
     assert "0.0000" in cli("status", "cats-and-dogs", "--storage", database).stdout
     add(study, folder, 0.8, params={"learning_rate": 0.01})
     assert study.user_attrs["baseline"] == 0.0

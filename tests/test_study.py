@@ -21,12 +21,12 @@ from optuna.trial import TrialState
 from hpo_job import objectives
 from hpo_job import study as studies
 from hpo_job.admission import admit, fixed_params
+from hpo_job.checking import Checked, check
 from hpo_job.data import fingerprint
 from hpo_job.errors import SpecError, StudyError
 from hpo_job.search_space import suggest
 from hpo_job.spec import read_spec, restore
 from hpo_job.storage import Storage
-from hpo_job.study import Checked
 
 Job = Callable[..., Path]
 Refused = Callable[..., str]
@@ -35,7 +35,7 @@ FLOAT = {"type": "float", "low": 0.0, "high": 1.0}
 
 
 def checked(folder: Path) -> Checked:
-    return studies.check(read_spec(folder), folder / "weights")
+    return check(read_spec(folder), folder / "weights")
 
 
 def next_params(study: optuna.Study, folder: Path, storage: Storage) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from optuna.trial import TrialState
 
 from hpo_job import attributes
 from hpo_job.admission import admit, identity, is_gone
+from hpo_job.checking import check
 from hpo_job.spec import read_spec
 from hpo_job.storage import Storage
-from hpo_job.study import check, create
+from hpo_job.study import create
 
 ELSEWHERE = {"host": "another", "pid": 7}
 

@@ -10,6 +10,7 @@ from click.testing import Result
 
 from hpo_job import study as studies
 from hpo_job.admission import fixed_params
+from hpo_job.checking import check
 from hpo_job.results.trials import complete, value
 from hpo_job.spec import read_spec
 from hpo_job.storage import Storage
@@ -26,7 +27,7 @@ SPACE = {
 @pytest.fixture
 def target(job: Callable[..., Path], storage: Storage) -> str:
     folder = job(search_space=SPACE)
-    studies.create(studies.check(read_spec(folder), folder), storage)
+    studies.create(check(read_spec(folder), folder), storage)
     synthetic.study(synthetic.trials(60), "other", storage=storage.optuna)
     return "quadratic"
 

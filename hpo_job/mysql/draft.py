@@ -8,8 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job.mysql import rows
-from hpo_job.mysql import statements as sql
+from hpo_job.mysql import rows, tables
 from hpo_job.mysql.optuna_private import trial_id_of
 
 
@@ -35,13 +34,13 @@ class Draft:
         self._trial.params[name] = distribution.to_external_repr(internal)
         self._trial.distributions[name] = distribution
         row = rows.param_row(name, internal, distribution)
-        self.pending.setdefault(sql.PARAM, {})[name] = row
+        self.pending.setdefault(tables.PARAM, {})[name] = row
 
     def set_attr(self, kind: int, key: str, value: Any) -> None:
         """Note a user or system attribute; it is written with the next flush."""
         row = rows.attr_row(key, value)  # first, as it refuses what JSON cannot hold
         self._own()
-        attrs = self._trial.user_attrs if kind == sql.USER else self._trial.system_attrs
+        attrs = self._trial.user_attrs if kind == tables.USER else self._trial.system_attrs
         attrs[key] = json.loads(row[1])
         self.pending.setdefault(kind, {})[key] = row
 

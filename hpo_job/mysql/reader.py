@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, check_distribution_compatibil
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job.mysql import rows
+from hpo_job.mysql import queries, rows, tables
 from hpo_job.mysql import statements as sql
 from hpo_job.mysql.connection import Connection, Cursor
 from hpo_job.mysql.draft import Draft, copy_of
@@ -165,8 +165,8 @@ class Reader:
 
     def stored(self, trial_id: int) -> tuple[FrozenTrial, int]:
         """A trial as it is stored now, and the id of its study. KeyError where there is none."""
-        found = self.query(sql.trial_query(trial_id))
-        row = next((row for row in found if row[0] == sql.TRIAL), None)
+        found = self.query(queries.trial_query(trial_id))
+        row = next((row for row in found if row[0] == tables.TRIAL), None)
         if row is None:
             raise KeyError(f"there is no trial with the id {trial_id}")
         contents = rows.collect(found).get(trial_id) or rows.Contents()
@@ -207,7 +207,7 @@ class Reader:
         except KeyError:
             self.forget(view.study_id)
             raise
-        told = next(row for row in found if row[0] == sql.STUDY)
+        told = next(row for row in found if row[0] == tables.STUDY)
         self._sums[view.study_id] = int(told[4])
         self._told_time(told[6])
         for trial_id in finished:

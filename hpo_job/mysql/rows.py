@@ -17,7 +17,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job.mysql import statements as sql
+from hpo_job.mysql import tables
 
 Row = Sequence[Any]  # kind, id, place, name, value, text, begun, ended
 Time = datetime | None
@@ -44,15 +44,15 @@ class Contents:
     def add(self, kind: int, row: Row) -> None:
         """Take in one row of a table of contents."""
         _, _, place, name, value, text, _, _ = row
-        if kind == sql.PARAM:
+        if kind == tables.PARAM:
             distribution = read_distribution(text)
             self.params[name] = distribution.to_external_repr(value)
             self.distributions[name] = distribution
-        elif kind == sql.REPORT:
+        elif kind == tables.REPORT:
             self.reports[place] = read_float(value, name)
-        elif kind == sql.SYSTEM:
+        elif kind == tables.SYSTEM:
             self.system_attrs[name] = json.loads(text)
-        elif kind == sql.USER:
+        elif kind == tables.USER:
             self.user_attrs[name] = json.loads(text)
         else:
             self.values[place] = read_float(value, name)
@@ -74,11 +74,11 @@ _FIELDS = {
     "intermediate_values": "reports",
 }
 KINDS = {
-    "_params": sql.PARAM,
-    "_distributions": sql.PARAM,
-    "_user_attrs": sql.USER,
-    "_system_attrs": sql.SYSTEM,
-    "intermediate_values": sql.REPORT,
+    "_params": tables.PARAM,
+    "_distributions": tables.PARAM,
+    "_user_attrs": tables.USER,
+    "_system_attrs": tables.SYSTEM,
+    "intermediate_values": tables.REPORT,
 }
 
 
@@ -88,9 +88,9 @@ def collect(rows: Iterable[Row]) -> dict[int, Contents]:
     params = []
     for row in rows:
         kind = row[0]
-        if kind == sql.PARAM:
+        if kind == tables.PARAM:
             params.append(row)
-        elif kind in sql.TABLES:
+        elif kind in tables.TABLES:
             contents[row[1]].add(kind, row)
     params.sort(key=itemgetter(2))
     for _, trial_id, _, name, value, text, _, _ in params:
@@ -135,15 +135,15 @@ def freeze(row: Row, contents: Contents, precise: tuple[Time, Time] | None) -> F
 def rows_of(trial: FrozenTrial) -> dict[int, list[Row]]:
     """The rows to write for a new trial, by kind of contents."""
     rows: dict[int, list[Row]] = {
-        sql.VALUE: value_rows(trial.values or ()),
-        sql.PARAM: [
+        tables.VALUE: value_rows(trial.values or ()),
+        tables.PARAM: [
             param_row(name, trial.distributions[name].to_internal_repr(value),
                       trial.distributions[name])
             for name, value in trial.params.items()
         ],
-        sql.USER: [attr_row(key, value) for key, value in trial.user_attrs.items()],
-        sql.SYSTEM: [attr_row(key, value) for key, value in trial.system_attrs.items()],
-        sql.REPORT: [report_row(step, v) for step, v in trial.intermediate_values.items()],
+        tables.USER: [attr_row(key, value) for key, value in trial.user_attrs.items()],
+        tables.SYSTEM: [attr_row(key, value) for key, value in trial.system_attrs.items()],
+        tables.REPORT: [report_row(step, v) for step, v in trial.intermediate_values.items()],
     }  # fmt: skip
     return {kind: found for kind, found in rows.items() if found}
 

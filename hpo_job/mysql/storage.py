@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job.mysql import statements as sql
+from hpo_job.mysql import tables
 from hpo_job.mysql.connection import PATIENCE, Connection
 from hpo_job.mysql.draft import Draft
 from hpo_job.mysql.optuna_private import DEFAULT_STUDY_NAME_PREFIX, BaseHeartbeat, FrozenStudy
@@ -212,12 +212,12 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         with self._connection.mutex:
             self._reader.refuse_finished(trial_id)
-            self._writer.attr(trial_id, sql.USER, key, value)
+            self._writer.attr(trial_id, tables.USER, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         with self._connection.mutex:
             self._reader.refuse_finished(trial_id)
-            self._writer.attr(trial_id, sql.SYSTEM, key, value)
+            self._writer.attr(trial_id, tables.SYSTEM, key, value)
 
     # -- trials: read -------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job.mysql import statements as sql
+from hpo_job.mysql import queries, tables
 from hpo_job.mysql.optuna_private import LazyTrial, trial_id_of
 from hpo_job.mysql.rows import KINDS, STATES, Contents, Row, Time, collect, freeze
 
@@ -58,7 +58,7 @@ class StudyView:
         by_state: dict[TrialState, list[int]] = {TrialState.RUNNING: [], TrialState.WAITING: []}
         for trial_id, state in self._unfinished.items():
             by_state[state].append(trial_id)
-        return sql.view_query(
+        return queries.view_query(
             self.study_id,
             self.last_id,
             by_state[TrialState.RUNNING],
@@ -77,14 +77,16 @@ class StudyView:
             KeyError: there is no such study (any more).
         """
         rows = list(rows)
-        if not any(row[0] == sql.STUDY for row in rows):
+        if not any(row[0] == tables.STUDY for row in rows):
             raise KeyError(f"there is no study with the id {self.study_id}")
         with _collector_paused():
             contents = collect(rows)
-            changed = sorted((row for row in rows if row[0] == sql.TRIAL), key=lambda row: row[1])
+            changed = sorted(
+                (row for row in rows if row[0] == tables.TRIAL), key=lambda row: row[1]
+            )
             finished = [row[1] for row in changed if self._take(row, contents)]
-        self._take_running([row for row in rows if row[0] >= sql.TAIL])
-        return finished, [row[1] for row in rows if row[0] == sql.STALE]
+        self._take_running([row for row in rows if row[0] >= tables.TAIL])
+        return finished, [row[1] for row in rows if row[0] == tables.STALE]
 
     def renewal(self) -> str | None:
         """A statement for `apply_running`, when contents of running trials are due again."""
@@ -95,22 +97,22 @@ class StudyView:
     def want(self, kinds: Iterable[int]) -> str:
         """A statement for `apply_running`: some contents of all unfinished trials."""
         self._renewed = time.monotonic()
-        return sql.running_query(self._unfinished, kinds)
+        return queries.running_query(self._unfinished, kinds)
 
     def apply_running(self, rows: Sequence[Row], keep: bool = True) -> None:
         """Take in contents of unfinished trials; with `keep`, follow them from here on."""
         for trial_id, found in collect(rows).items():
             if trial_id in self._unfinished:
                 mine = self._running.setdefault(trial_id, Contents())
-                for kind in {row[0] for row in rows if row[0] in sql.TABLES}:
+                for kind in {row[0] for row in rows if row[0] in tables.TABLES}:
                     for name, of in KINDS.items():
                         if of == kind and (new := found.attribute(name)) != mine.attribute(name):
                             mine.replace(name, new)
                             self._thaw(trial_id)
         if keep:
             for row in rows:
-                if row[0] >= sql.HIGHEST:
-                    self._tails[row[0] - sql.HIGHEST] = max(0, row[2] - WINDOW)
+                if row[0] >= tables.HIGHEST:
+                    self._tails[row[0] - tables.HIGHEST] = max(0, row[2] - WINDOW)
 
     def _take(self, row: Row, contents: dict[int, Contents]) -> bool:
         trial_id, state = row[1], STATES[row[3]]
@@ -139,8 +141,8 @@ class StudyView:
 
     def _take_running(self, rows: Sequence[Row]) -> None:
         for row in rows:
-            kind = row[0] - sql.TAIL
-            key = int(row[5]) if kind == sql.REPORT else row[2]
+            kind = row[0] - tables.TAIL
+            key = int(row[5]) if kind == tables.REPORT else row[2]
             seen = self._seen.setdefault(kind, set())
             if key in seen:
                 continue

@@ -10,14 +10,14 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job.mysql import rows
+from hpo_job.mysql import rows, tables
 from hpo_job.mysql import statements as sql
 from hpo_job.mysql.connection import Connection, Cursor
 from hpo_job.mysql.draft import Draft, copy_of
 from hpo_job.mysql.optuna_private import trial_id_of
 from hpo_job.mysql.reader import Reader, already_finished
 
-BUFFERED = (sql.PARAM, sql.SYSTEM, sql.USER)
+BUFFERED = (tables.PARAM, tables.SYSTEM, tables.USER)
 # A system attribute of trials that were enqueued: tells after a lost answer who started them.
 STARTED_BY = "hpo_job:started_by"
 PORTION = 1_000_000  # characters of a statement's values; servers take 16 MiB, or 4
@@ -108,7 +108,10 @@ class Writer:
         if trial_id in self._drafts:
             return False
         mark = rows.attr_row(STARTED_BY, uuid.uuid4().hex)
-        marks = {sql.SYSTEM: [mark], sql.USER: list(starmap(rows.attr_row, self.marks.items()))}
+        marks = {
+            tables.SYSTEM: [mark],
+            tables.USER: list(starmap(rows.attr_row, self.marks.items())),
+        }
 
         def start(cursor: Cursor, attempt: int) -> bool:
             if attempt:
@@ -144,7 +147,7 @@ class Writer:
         if draft is not None:
             self.flush(draft)
         if values is not None:
-            self.write(trial_id, sql.VALUE, rows.value_rows(values))
+            self.write(trial_id, tables.VALUE, rows.value_rows(values))
         elif draft is None:
             # A worker that died within its `tell` may have left values.
             self._connection.run(lambda c, _: c.execute(sql.FORGET_VALUES, (trial_id,)))
@@ -179,14 +182,14 @@ class Writer:
             draft.set_param(name, internal, distribution)
             self._connection.touch()
         else:
-            self.write(trial_id, sql.PARAM, [rows.param_row(name, internal, distribution)])
+            self.write(trial_id, tables.PARAM, [rows.param_row(name, internal, distribution)])
 
     def report(self, trial_id: int, step: int, value: float) -> None:
         """Write an intermediate value, and before it the parameters that led to it."""
         draft = self._drafts.get(trial_id)
         if draft is not None:
-            self.flush(draft, (sql.PARAM,))
-        self.write(trial_id, sql.REPORT, [rows.report_row(step, value)])
+            self.flush(draft, (tables.PARAM,))
+        self.write(trial_id, tables.REPORT, [rows.report_row(step, value)])
         if draft is not None:
             draft.set_report(step, value)
 

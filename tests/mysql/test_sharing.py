@@ -109,9 +109,9 @@ def test_a_late_report_and_a_late_tell_are_refused(url: str, storage: MySQLStora
 def test_values_of_a_tell_that_was_cut_short_do_not_stay(url: str, storage: MySQLStorage) -> None:
     study = study_in(storage)
     trial = study.ask()
-    from hpo_job.mysql import rows, statements
+    from hpo_job.mysql import rows, tables
 
-    storage._writer.write(trial._trial_id, statements.VALUE, rows.value_rows([1.0]))  # then it died
+    storage._writer.write(trial._trial_id, tables.VALUE, rows.value_rows([1.0]))  # then it died
     MySQLStorage(url).set_trial_state_values(trial._trial_id, TrialState.FAIL)
     assert optuna.load_study(study_name="shared", storage=url).trials[0].values is None
 
