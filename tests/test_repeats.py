@@ -58,6 +58,18 @@ def test_the_wilcoxon_pruner_is_shown_the_repeats(tmp_path: Path) -> None:
         assert 2 <= len(trial.intermediate_values) < 8
 
 
+def test_a_trial_with_all_its_repeats_is_not_pruned_any_more(tmp_path: Path) -> None:
+    quick = Quick(
+        tmp_path,
+        "def train(trial, context):\n    return context.seed + 100 * (trial.number > 0)",
+        budget="trials = 2\nrepeats = 8",
+        space='[pruner]\nname = "WilcoxonPruner"\np_threshold = 0.1\nn_startup_steps = 8\n',
+    )
+    run(quick)
+    assert quick.states() == {"COMPLETE": 2}
+    assert len(quick.study.trials[1].intermediate_values) == 8
+
+
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
     quick = Quick(tmp_path, SEEDED, budget="trials = 1")
     run(quick)
