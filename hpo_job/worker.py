@@ -152,7 +152,8 @@ def kept_models(checked: Checked, study: optuna.Study, machine: Machine) -> arti
     told = checked.spec.artifacts
     if not told.keep or objectives.is_function(checked.spec):
         return None
-    return artifacts.Models(study, artifacts.open_store(told.store or machine.artifacts), told.keep)
+    store = artifacts.writable_store(told.store or machine.artifacts)
+    return artifacts.Models(study, store, told.keep)
 
 
 def in_common(failures: list[Failure]) -> str:
