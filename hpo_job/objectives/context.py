@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 
 import optuna
 
-from hpo_job import attributes
+from hpo_job import attributes, processor
 from hpo_job.data import Labelled
 from hpo_job.metrics import Metric
 from hpo_job.phases import Phase
@@ -76,7 +75,7 @@ class Context:
         torch = sys.modules.get("torch")
         if torch is not None and self.device == "cuda":
             return str(torch.cuda.get_device_name())
-        return _processor() if torch is None or self.device == "cpu" else self.device
+        return processor.name() if torch is None or self.device == "cpu" else self.device
 
     def begin(self, phase: Phase) -> None:
         """Start a phase: what is reported from here on is compared with this phase of others."""
@@ -115,13 +114,3 @@ class Context:
     def _silent(self) -> bool:
         # Optuna takes no reports in a study with several objectives
         return self.quiet or len(self.trial.study.directions) > 1
-
-
-def _processor() -> str:
-    """The processor's name, which Python does not know on Linux."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
