@@ -65,7 +65,7 @@ class Workers:
         self.all: list[subprocess.Popen[str]] = []
 
     def start(self) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "tests.finding", self.job, self.folder]
+        command = [sys.executable, "-m", "tests.finding", str(self.job), str(self.folder)]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.all.append(process)
         return process
