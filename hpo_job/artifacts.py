@@ -217,5 +217,5 @@ def _is_refusal(store: Store, error: Exception) -> bool:
         return True
     response = getattr(error, "response", None)  # boto3's; Google's has the status as its code
     told = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
-    status = told.get("HTTPStatusCode") or getattr(error, "code", None) or 0
-    return 400 <= int(status) < 500 and status not in RETRIED
+    status = told.get("HTTPStatusCode") or getattr(error, "code", None)
+    return isinstance(status, int) and 400 <= status < 500 and status not in RETRIED
