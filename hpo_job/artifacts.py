@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 import zipfile
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlparse
+from uuid import uuid4
 
 import optuna
 from optuna.artifacts import (
@@ -20,35 +23,65 @@ from optuna.artifacts import (
     upload_artifact,
 )
 from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job import attributes
 from hpo_job.errors import SpecError, StudyError
+from hpo_job.urls import store_problem
 
 MODEL = "model.zip"
 TOLD = "trial.json"  # which trial the model is of, and what it scored
 Store = FileSystemArtifactStore | Boto3ArtifactStore | GCSArtifactStore
+NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError"}  # boto3's, when first asked
+RETRIED = (408, 429)  # HTTP's answers that another try may change
 log = logging.getLogger(__name__)
 
 
 def open_store(url: str) -> Store:
     """The store at ``url``: a folder, made where it does not exist, ``s3://…`` or ``gs://…``.
 
-    Credentials come from where boto3 and google-cloud-storage look for them.
+    Credentials come from where boto3 and google-cloud-storage look for them. Raises SpecError
+    where there is no such place, or what it takes is missing.
     """
+    if problem := store_problem(url):
+        raise SpecError(f"artifacts: {problem}")
     parsed = urlparse(url)
-    if parsed.scheme not in ("s3", "gs"):
-        folder = Path(url.removeprefix("file://"))
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileSystemArtifactStore(folder)
-    if parsed.path.strip("/") or not parsed.netloc:
-        raise SpecError(f"artifacts: {url}: name a bucket alone, {parsed.scheme}://bucket")
-    kind, extra = (Boto3ArtifactStore, "s3") if parsed.scheme == "s3" else (GCSArtifactStore, "gcs")
     try:
-        return kind(parsed.netloc)
+        if "://" not in url or parsed.scheme == "file":
+            folder = Path(url.removeprefix("file://"))
+            folder.mkdir(parents=True, exist_ok=True)
+            return FileSystemArtifactStore(folder)
+        kind = Boto3ArtifactStore if parsed.scheme == "s3" else GCSArtifactStore
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # Google's has been since 3.4
+            return kind(parsed.netloc)
     except ImportError as error:
+        extra = "s3" if parsed.scheme == "s3" else "gcs"
         raise SpecError(f"artifacts: {url}: pip install 'hpo-job[{extra}]'") from error
+    except Exception as error:  # no permission, no credentials: every client has its own
+        raise SpecError(f"artifacts: {url}: {_reason(error)}") from error
+
+
+def writable_store(url: str) -> Store:
+    """The store at ``url``, tried: what would lose every model is told before the first trial.
+
+    Raises SpecError where it refuses to be written to. One that is away just now may be back when
+    a trial has ended, so that is only logged.
+    """
+    store, probe = open_store(url), f"hpo-job-{uuid4()}"
+    try:
+        store.write(probe, BytesIO(b"can models be kept here?"))
+        store.remove(probe)
+    except Exception as error:
+        line = f"artifacts: {url}: cannot be written to: {_reason(error)}"
+        if _is_refusal(store, error):
+            raise SpecError(
+                f"{line}; give another place, as [artifacts] store or --artifacts, or keep = 0"
+            ) from error
+        log.warning("%s", line)
+    return store
 
 
 class Models:
@@ -91,11 +124,7 @@ class Models:
                     study_or_trial=trial,
                 )
         except Exception as error:  # every store's client has its own
-            reason = " ".join(str(error).split())[:200]
-            log.warning(
-                "trial %d: its model is not kept: %s: %s",
-                trial.number, type(error).__name__, reason,
-            )  # fmt: skip
+            log.warning("trial %d: its model is not kept: %s", trial.number, _reason(error))
             return None
 
     def sweep(self) -> None:
@@ -115,7 +144,7 @@ class Models:
         except (ArtifactNotFound, OSError):
             pass  # another worker was first
         except Exception as error:
-            log.warning("model %s cannot be removed: %s", artifact, " ".join(str(error).split()))
+            log.warning("model %s cannot be removed: %s", artifact, _reason(error))
 
     def kept(self) -> list[FrozenTrial]:
         """The trials whose models should be here, the best first."""
@@ -125,7 +154,7 @@ class Models:
     def fetch(self, trial: FrozenTrial, folder: Path) -> dict[str, Any]:
         """Unpack the model of ``trial`` into ``folder``; which trial it is of, and its values.
 
-        Raises StudyError where it was not kept.
+        Raises StudyError where it was not kept, or the store is away.
         """
         artifact = trial.user_attrs.get(attributes.ARTIFACT)
         with TemporaryDirectory() as place:
@@ -141,6 +170,13 @@ class Models:
                 raise StudyError(
                     f"study {self._study.study_name!r}: the model of trial {trial.number} was not "
                     f"kept; those of the best are: {kept}"
+                ) from error
+            except StudyError:
+                raise
+            except Exception as error:  # every store's client has its own
+                raise StudyError(
+                    f"study {self._study.study_name!r}: the model of trial {trial.number} cannot "
+                    f"be fetched: {_reason(error)}"
                 ) from error
             folder.mkdir(parents=True, exist_ok=True)
             with zipfile.ZipFile(archive) as packed:
@@ -166,3 +202,20 @@ def _zipped(folder: Path, archive: Path) -> Path:
         for file in sorted(folder.rglob("*")):
             packed.write(file, file.relative_to(folder))
     return archive
+
+
+def _reason(error: Exception) -> str:
+    """One line of what went wrong in a store: its clients' messages may be long."""
+    text = " ".join(str(error).split())[:200]
+    name = type(error).__name__
+    return text if text.startswith(name) else f"{name}: {text}"
+
+
+def _is_refusal(store: Store, error: Exception) -> bool:
+    """Whether another try would end alike: no such bucket, or no right to write to it."""
+    if isinstance(store, FileSystemArtifactStore) or type(error).__name__ in NO_CREDENTIALS:
+        return True
+    response = getattr(error, "response", None)  # boto3's; Google's has the status as its code
+    told = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+    status = told.get("HTTPStatusCode") or getattr(error, "code", None)
+    return isinstance(status, int) and 400 <= status < 500 and status not in RETRIED

@@ -16,10 +16,12 @@ DRAW = "draw"
 REASON = "fail_reason"  # one of those below, "error" or "out_of_memory"
 ERROR = "error"
 RETRY_OF = "retry_of"
-PHASES = "phases"  # the phases it went through: name, first step, metric, direction
+PHASES = "phases"  # those it went through: name, first step, metric, direction, and so on
 REPEAT_VALUES = "repeat_values"  # the value with each seed
 REPEAT_STD = "repeat_std"  # their standard deviation
 ARTIFACT = "artifact_id"  # the kept model, in the study's artifact store
+
+OUTCOME = (REASON, ERROR, PHASES, REPEAT_VALUES, REPEAT_STD, ARTIFACT)
 
 # Where a trial's time went: all of it measured anew by each trial, written however it ends
 DATA_TIME = "data_time"  # making the loaders
@@ -50,6 +52,7 @@ DEVICE_NAME = "device_name"
 HOST = "host"
 POD = "pod"
 IMAGE = "image"
+PLACE = (DEVICE_NAME, HOST, POD, IMAGE)
 
 # Why a trial failed though its objective is not to blame: its parameters are run again
 INTERRUPTED, PREEMPTED, LOST = "interrupted", "preempted", "lost"
@@ -62,12 +65,10 @@ def train_time(phase: str) -> str:
 
 
 def is_measured(name: str) -> bool:
-    """Whether a trial measures this attribute itself, so that what was copied in means nothing.
+    """Whether a trial says this of itself, so that what was copied in means nothing.
 
     Not so the finder's time: it ran before the trial did.
     """
     if name == LR_FIND_TIME:
         return False
-    return name in (*TIMES, PHASES, REPEAT_VALUES, REPEAT_STD, ARTIFACT) or name.startswith(
-        f"{TRAIN_TIME}_"
-    )
+    return name in (*TIMES, *OUTCOME, *PLACE) or name.startswith(f"{TRAIN_TIME}_")

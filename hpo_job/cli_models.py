@@ -52,7 +52,9 @@ def lr_find(
     from hpo_job.worker import Machine
 
     log("INFO")
-    checked = checking.check(read_spec(job), weights)
+    spec = read_spec(job)
+    finder.require_learning_rates(spec)
+    checked = checking.check(spec, weights)
     study, opened = studies.join(checked, url_of(storage))
     stop, machine = Stop(), Machine(threads or cpus(), cache, artifacts)
     with opened.reaching(), stop.listening():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import optuna
@@ -38,11 +40,30 @@ def export(study: optuna.Study, artifacts: str, folder: Path, number: int | None
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SpecError(f"--output {folder}: exists already; name a new folder")
     models = Models(study, open_store(spec.artifacts.store or artifacts), spec.artifacts.keep)
-    told = models.fetch(_trial(study, models, number), folder)
-    objectives.shipped(spec.objective).rebuild(folder).export(folder / LEARNER)
+    trial = _trial(study, models, number)
+    with _written_whole(folder) as made:
+        told = models.fetch(trial, made)
+        objectives.shipped(spec.objective).rebuild(made).export(made / LEARNER)
     names = spec.metrics or ("value",)
     scores = ", ".join(f"{name} {v:.4f}" for name, v in zip(names, told["values"], strict=True))
     return f"{folder}: trial {told['trial']} of {study.study_name}, {scores}"
+
+
+@contextmanager
+def _written_whole(folder: Path) -> Iterator[Path]:
+    """A folder beside ``folder`` that takes its name once it is whole, and is gone if it never is.
+
+    Raises SpecError where nothing can be written there.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent)
+    except OSError as error:
+        raise SpecError(f"--output {folder}: cannot be written: {error.strerror}") from error
+    with beside as place:
+        made = Path(place) / folder.name
+        yield made
+        made.replace(folder)  # which may be there, and empty
 
 
 def predict(folder: Path, files: Sequence[Path]) -> pd.DataFrame:

@@ -60,6 +60,17 @@ def ensure(
             claim.wait(stop)
 
 
+def require_learning_rates(spec: StudySpec) -> None:
+    """Raise SpecError where the finder cannot know what it should look for."""
+    objectives.require_known(spec)
+    if not objectives.learning_rates(spec):
+        raise spec.error(
+            "objective",
+            "the learning-rate finder knows the learning rates of shipped objectives only, "
+            f"found {spec.objective}",
+        )
+
+
 def _asked(entries: list[dict[str, Any]]) -> tuple[str, ...]:
     """The learning rates that enqueued entries leave to the finder, each once."""
     asked = (

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 from optuna.study import StudyDirection
 
 from hpo_job import attributes
@@ -36,7 +37,7 @@ def run(train: Train, context: Context, repeats: int, compared: bool) -> Trained
     not, the first repeat's epochs are reported as ever, and nothing prunes the further ones.
     """
     if repeats == 1:
-        value = train(context.trial, context)
+        value = _once(train, context)
         return Trained(value, {}, context.keep, value)
     values: list[list[float]] = []
     keep, kept = None, None
@@ -44,14 +45,14 @@ def run(train: Train, context: Context, repeats: int, compared: bool) -> Trained
     for number in range(repeats):
         quiet = compared or number > 0
         again = replace(context, seed=(context.seed + number) % 2**32, quiet=quiet, keep=None)
-        value = train(again.trial, again)
+        value = _once(train, again)
         values.append(_numbers(value))
         if kept is None or (values[-1] > _numbers(kept)) == maximize:
             keep, kept = again.keep, value
         del again
         gc.collect()
         if compared:
-            context.report(values[-1][0])
+            context.report(values[-1][0], last=number == repeats - 1)
     mean, spread = np.mean(values, axis=0), np.std(values, axis=0)
     one = len(mean) == 1
     attrs = {
@@ -59,6 +60,14 @@ def run(train: Train, context: Context, repeats: int, compared: bool) -> Trained
         attributes.REPEAT_STD: float(spread[0]) if one else spread.tolist(),
     }
     return Trained(float(mean[0]) if one else tuple(map(float, mean)), attrs, keep, kept)
+
+
+def _once(train: Train, context: Context) -> Any:
+    """What the objective returns. Raises TrialPruned where it went on though it was pruned."""
+    value = train(context.trial, context)
+    if context.pruned:  # a function of the user's own may catch whatever is raised
+        raise optuna.TrialPruned
+    return value
 
 
 def _numbers(value: Any) -> list[float]:

@@ -19,6 +19,7 @@ from pydantic import (
 
 from hpo_job.errors import SpecError, unknown
 from hpo_job.search_space import KINDS, Parameter, Scalar, conditions_problem
+from hpo_job.urls import store_problem
 
 SPEC_FILE = "study.toml"
 UNWRITTEN = {"folder", "place"}  # fields of a spec that are no keys of study.toml
@@ -100,6 +101,13 @@ class Artifacts(_Table):
 
     keep: int = Field(default=3, ge=0)
     store: str | None = Field(default=None, min_length=1)
+
+    @field_validator("store")
+    @classmethod
+    def _place(cls, store: str | None) -> str | None:
+        if store and (problem := store_problem(store)):
+            raise ValueError(problem)
+        return store
 
 
 class Component(BaseModel):

@@ -1,8 +1,9 @@
-"""The URL of a database: where it is given, and how it may be shown."""
+"""The URL of a database: where it is given, and how it may be shown; and that of kept models."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlparse
 
 from sqlalchemy.engine import URL
 
@@ -44,3 +45,15 @@ def scrubbed(text: str, url: URL) -> str:
         if isinstance(secret, str) and len(secret) > 3:
             text = text.replace(secret, "***")
     return " ".join(text.split())
+
+
+def store_problem(place: str) -> str | None:
+    """Why models cannot be kept at ``place``; None where it is a folder or a bucket."""
+    parsed = urlparse(place)
+    if "://" not in place or parsed.scheme == "file":
+        return None
+    if parsed.scheme not in ("s3", "gs"):
+        return f"{place}: should be a folder, s3://bucket or gs://bucket"
+    if parsed.path.strip("/") or not parsed.netloc:
+        return f"{place}: name a bucket alone, {parsed.scheme}://bucket"
+    return None

@@ -16,7 +16,7 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job import artifacts, attributes, objectives, repeats, search_space
 from hpo_job.admission import Refusal, admit, recover, requeue, trial_id
@@ -26,6 +26,7 @@ from hpo_job.errors import FailuresError, HpoJobError, StorageError
 from hpo_job.ledger import Ledger
 from hpo_job.objectives import Train
 from hpo_job.objectives.context import Context
+from hpo_job.phases import measured_value
 from hpo_job.stopping import Stop, Stopped
 from hpo_job.storage import STORAGE_ERRORS, Storage
 from hpo_job.study import budget
@@ -152,7 +153,8 @@ def kept_models(checked: Checked, study: optuna.Study, machine: Machine) -> arti
     told = checked.spec.artifacts
     if not told.keep or objectives.is_function(checked.spec):
         return None
-    return artifacts.Models(study, artifacts.open_store(told.store or machine.artifacts), told.keep)
+    store = artifacts.writable_store(told.store or machine.artifacts)
+    return artifacts.Models(study, store, told.keep)
 
 
 def in_common(failures: list[Failure]) -> str:
@@ -293,9 +295,19 @@ def _record(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> bool:
             trial.number,
         )
         return False
-    shown = outcome.error or outcome.reason or " ".join(f"{v:.6g}" for v in told.values or ())
-    log.info("trial %d %s %s", trial.number, told.state.name, shown)
+    log.info("trial %d %s %s", trial.number, told.state.name, _shown(told, outcome))
     return True
+
+
+def _shown(told: FrozenTrial, outcome: Outcome) -> str:
+    """What a line says of a trial that ended: its values, or why it has none."""
+    if told.state == TrialState.COMPLETE:
+        return " ".join(f"{value:.6g}" for value in told.values)
+    if told.state == TrialState.FAIL:
+        return outcome.error or outcome.reason or ""
+    value, steps = measured_value(told), len(told.intermediate_values)
+    after = f"after step {steps}" if steps else ""
+    return after if value is None else f"{value:.6g} {after}"
 
 
 def _after(

@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from hpo_job import attributes
-from hpo_job.artifacts import Models, open_store
+from hpo_job.artifacts import Models, open_store, writable_store
 from hpo_job.errors import SpecError, StudyError
 
 
@@ -95,3 +95,21 @@ def test_a_model_that_cannot_be_written_costs_no_trial(
 def test_a_bucket_with_a_path_is_refused() -> None:
     with pytest.raises(SpecError, match=r"^artifacts: s3://models/mine: name a bucket alone"):
         open_store("s3://models/mine")
+
+
+@pytest.mark.parametrize("place", ["http://models", "gcs://models", "S4://models"])
+def test_a_place_of_another_kind_is_no_folder(place: str) -> None:
+    with pytest.raises(SpecError, match=r": should be a folder, s3://bucket or gs://bucket$"):
+        open_store(place)
+
+
+def test_a_folder_that_cannot_be_one_is_told_before_the_first_trial(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SpecError, match=r"^artifacts: .*/file/models: NotADirectoryError: "):
+        writable_store(str(tmp_path / "file" / "models"))
+
+
+def test_a_place_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
+    writable_store(f"file://{tmp_path}/models")
+    assert list(tmp_path.iterdir()) == [tmp_path / "models"]
+    assert not list((tmp_path / "models").iterdir())

@@ -58,6 +58,18 @@ def test_the_wilcoxon_pruner_is_shown_the_repeats(tmp_path: Path) -> None:
         assert 2 <= len(trial.intermediate_values) < 8
 
 
+def test_a_trial_with_all_its_repeats_is_not_pruned_any_more(tmp_path: Path) -> None:
+    quick = Quick(
+        tmp_path,
+        "def train(trial, context):\n    return context.seed + 100 * (trial.number > 0)",
+        budget="trials = 2\nrepeats = 8",
+        space='[pruner]\nname = "WilcoxonPruner"\np_threshold = 0.1\nn_startup_steps = 8\n',
+    )
+    run(quick)
+    assert quick.states() == {"COMPLETE": 2}
+    assert len(quick.study.trials[1].intermediate_values) == 8
+
+
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
     quick = Quick(tmp_path, SEEDED, budget="trials = 1")
     run(quick)
@@ -70,7 +82,9 @@ MANY: dict[str, Any] = {
 }
 
 
-def test_several_metrics_are_values_in_their_order_and_nothing_is_pruned(tmp_path: Path) -> None:
+def test_several_metrics_are_values_in_their_order_and_nothing_is_pruned(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     quick = Quick(
         tmp_path,
         """
@@ -82,6 +96,7 @@ def test_several_metrics_are_values_in_their_order_and_nothing_is_pruned(tmp_pat
         space='[pruner]\nname = "ThresholdPruner"\nupper = 1.0\n' + SPACE,
         **MANY,
     )
+    assert "ThresholdPruner is off: with several metrics nothing is pruned" in caplog.messages
     assert run(quick) is Refusal.FINISHED
     assert quick.states() == {"COMPLETE": 6}
     assert [trial.values[1] for trial in quick.study.trials] == list(range(6))
@@ -142,10 +157,18 @@ def test_measurements_are_written_however_a_trial_ends(
 
 def test_copied_measurements_are_forgotten(tmp_path: Path) -> None:
     quick = Quick(tmp_path, budget="trials = 1")
-    copied = {attributes.EXECUTE_TIME: 1e9, "train_time_head": 1e9, "note": "mine"}
+    copied = {
+        attributes.EXECUTE_TIME: 1e9,
+        "train_time_head": 1e9,
+        attributes.POD: "another",
+        attributes.REASON: attributes.LOST,
+        "note": "mine",
+    }
     quick.study.enqueue_trial({"x": 0.0}, user_attrs=copied)
     run(quick)
     attrs = quick.study.trials[0].user_attrs
     assert attrs[attributes.EXECUTE_TIME] is None
     assert attrs["train_time_head"] is None
+    assert attrs[attributes.POD] is None
+    assert attrs[attributes.REASON] is None
     assert attrs["note"] == "mine"

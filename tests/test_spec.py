@@ -167,6 +167,8 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"seed": "1"}, "seed", "found '1'"),
     ({"seed": True}, "seed", "found True"),
     ({"seed": -1}, "seed", "found -1"),
+    ({"artifacts": {"store": "gcs://b"}}, "artifacts.store", "gcs://b: should be a folder, s3:"),
+    ({"artifacts": {"store": "s3://b/c"}}, "artifacts.store", "s3://b/c: name a bucket alone"),
     ({"budget": 3}, "budget", "should be a table, found 3"),
     ({"budget": {"trials": "3"}}, "budget.trials", "found '3'"),
     ({"budget": {"trials": 2.0}}, "budget.trials", "found 2.0"),

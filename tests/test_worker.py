@@ -201,6 +201,68 @@ def test_reports_count_their_steps_and_prune(tmp_path: Path) -> None:
     assert steps == [[0, 1, 2, 3]] * 3 + [[0, 1]] * 3
 
 
+PRUNES = '[pruner]\nname = "ThresholdPruner"\nupper = 3.5'
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_an_objective_cannot_go_on_after_it_was_pruned(tmp_path: Path, repeats: int) -> None:
+    quick = Quick(
+        tmp_path,
+        """
+        def train(trial, context):
+            for value in (9, 1, 1):
+                try:
+                    context.report(value)
+                except Exception:
+                    pass
+            return 1
+        """,
+        budget=f"trials = 1\nrepeats = {repeats}",
+        more=PRUNES,
+    )
+    run(quick)
+    assert quick.states() == {"PRUNED": 1}
+    assert quick.study.trials[0].intermediate_values == {0: 9}
+
+
+def test_the_last_step_is_not_pruned_where_it_is_said_to_be_the_last(tmp_path: Path) -> None:
+    quick = Quick(
+        tmp_path,
+        """
+        def train(trial, context):
+            context.report(1)
+            context.report(9, last=True)
+            return 9
+        """,
+        budget="trials = 1",
+        more=PRUNES,
+    )
+    run(quick)
+    assert quick.states() == {"COMPLETE": 1}
+
+
+def test_a_line_of_a_pruned_trial_says_its_metric_and_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    quick = Quick(
+        tmp_path,
+        """
+        from hpo_job.phases import Phase
+
+        def train(trial, context):
+            mine = trial.number == 0
+            context.begin(Phase("first", 2, "perplexity", "minimize", of_study=mine))
+            context.report(123.5)
+        """,
+        budget="trials = 2",
+        more=PRUNES,
+    )
+    with caplog.at_level(logging.INFO):
+        run(quick)
+    lines = [line for line in caplog.messages if "PRUNED" in line]
+    assert lines == ["trial 0 PRUNED 123.5 after step 1", "trial 1 PRUNED after step 1"]
+
+
 def test_the_late_result_of_a_trial_that_was_given_away_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -61,8 +61,8 @@ class LabelledFiles:
     def unreadable(self) -> list[str]:
         """The files that do not decode as images; decodes every file, so done once per study."""
         with ThreadPoolExecutor(cpus()) as pool:
-            decodes = pool.map(_decodes, (self.root / name for name in self.files))
-            return [name for name, ok in zip(self.files, decodes, strict=True) if not ok]
+            found = pool.map(decodes, (self.root / name for name in self.files))
+            return [name for name, ok in zip(self.files, found, strict=True) if not ok]
 
     def described(self) -> Iterator[tuple[str, str]]:
         """What a person is told of it, as (heading, text); a further line has no heading."""
@@ -105,7 +105,8 @@ def _image_files(root: Path) -> tuple[str, ...]:
     return tuple(sorted(name.as_posix() for name in found if not is_hidden(name)))
 
 
-def _decodes(path: Path) -> bool:
+def decodes(path: Path) -> bool:
+    """Whether the file at ``path`` can be read as an image, to its end."""
     from PIL import Image
 
     try:

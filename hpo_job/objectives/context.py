@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 
 import optuna
 
-from hpo_job import attributes
+from hpo_job import attributes, processor
 from hpo_job.data import Labelled
 from hpo_job.metrics import Metric
 from hpo_job.phases import Phase
@@ -35,6 +34,7 @@ class Context:
     timings: where the time goes; written with the trial, however it ends.
     quiet: whether what is reported is left unsaid: in a further repeat, which nothing prunes.
     keep: set by an objective: writes the trained model into an empty folder, if it is to be kept.
+    pruned: whether the pruner has said so; the trial is PRUNED then, whatever is made of it.
     """
 
     trial: optuna.Trial
@@ -49,6 +49,7 @@ class Context:
     timings: Timings = field(default_factory=Timings)
     quiet: bool = False
     keep: Callable[[Path], None] | None = None
+    pruned: bool = field(default=False, init=False)
     _step: int = field(default=0, init=False)
     _phases: list[dict[str, Any]] = field(default_factory=list, init=False)
 
@@ -74,7 +75,7 @@ class Context:
         torch = sys.modules.get("torch")
         if torch is not None and self.device == "cuda":
             return str(torch.cuda.get_device_name())
-        return _processor() if torch is None or self.device == "cpu" else self.device
+        return processor.name() if torch is None or self.device == "cpu" else self.device
 
     def begin(self, phase: Phase) -> None:
         """Start a phase: what is reported from here on is compared with this phase of others."""
@@ -84,13 +85,14 @@ class Context:
         with self.timings.measure(attributes.STORAGE_TIME):
             self.trial.set_user_attr(attributes.PHASES, self._phases)
 
-    def report(self, value: float) -> None:
+    def report(self, value: float, *, last: bool = False) -> None:
         """Report the metric after an epoch (or whatever a step is), and prune a bad trial.
 
         Counts the steps itself, over all phases of the trial. Raises optuna.TrialPruned where
-        the study's pruner says so: let it pass, the worker records the trial as PRUNED.
+        the study's pruner says so: let it pass, the worker records the trial as PRUNED. ``last``
+        says that nothing is left to prune, so that the pruner is not asked.
         """
-        if self.should_stop_after(value):
+        if self.should_stop_after(value, last=last):
             raise optuna.TrialPruned(f"pruned at step {self._step - 1}")
 
     def should_stop_after(self, value: float, *, last: bool = False) -> bool:
@@ -100,24 +102,15 @@ class Context:
         once a step, since other workers can change its answer; and not at all on the ``last``
         one, after which pruning would save nothing.
         """
-        if self._silent:
-            return False
+        if self._silent or self.pruned:
+            return self.pruned
         with self.timings.measure(attributes.STORAGE_TIME):
             self.trial.report(value, self._step)
             self._step += 1
-            return not last and self.trial.should_prune()
+            self.pruned = not last and self.trial.should_prune()
+        return self.pruned
 
     @property
     def _silent(self) -> bool:
         # Optuna takes no reports in a study with several objectives
         return self.quiet or len(self.trial.study.directions) > 1
-
-
-def _processor() -> str:
-    """The processor's name, which Python does not know on Linux."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())

@@ -29,7 +29,8 @@ from PIL import Image
 
 from hpo_job import attributes
 from hpo_job.data import LabelledFiles
-from hpo_job.errors import SpecError
+from hpo_job.data.images import decodes
+from hpo_job.errors import DataError, SpecError
 from hpo_job.objectives import learner_file, saved
 from hpo_job.objectives.balance import loss, sample
 from hpo_job.objectives.context import Context
@@ -37,7 +38,7 @@ from hpo_job.objectives.finder import Curve, find_lr
 from hpo_job.objectives.loaders import loader_workers
 from hpo_job.objectives.models import build, check_known, stats
 from hpo_job.objectives.parameters import ImageClassification
-from hpo_job.objectives.training import finish, fit, prepare, start_afresh
+from hpo_job.objectives.training import check_precision, finish, fit, prepare, start_afresh
 from hpo_job.objectives.weights import find, obtain
 from hpo_job.phases import Phase
 
@@ -55,6 +56,7 @@ def check(candidates: Mapping[str, Sequence[object]], weights: Path) -> None:
     Builds each model; where any trial may be ``pre_trained``, with its weights, which are
     downloaded if this machine has none.
     """
+    check_precision(candidates["precision"])
     models = [str(name) for name in candidates["model"]]
     for name in models:
         check_known(name)
@@ -129,7 +131,11 @@ def rebuild(folder: Path) -> Learner:
 def predict(learn: Learner, files: Sequence[Path]) -> pd.DataFrame:
     """The class of each image file, and the probability of every class; a row for each file."""
     loader = learn.dls.test_dl(list(files), num_workers=0)
-    probabilities = learn.get_preds(dl=loader)[0].double().numpy()
+    try:
+        probabilities = learn.get_preds(dl=loader)[0].double().numpy()
+    except OSError as error:
+        unread = ", ".join(str(file) for file in files if not decodes(file)) or "an image"
+        raise DataError(f"{unread}: cannot be read as an image") from error
     classes = list(learn.dls.vocab)
     table = pd.DataFrame(probabilities, columns=classes)
     table.insert(0, "prediction", np.array(classes)[probabilities.argmax(axis=1)])

@@ -13,12 +13,14 @@ from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve
 from hpo_job.objectives.parameters import TabularRegression
 from hpo_job.objectives.tabular import predict
+from hpo_job.objectives.training import check_precision
 
 __all__ = ["check", "lr_find", "predict", "rebuild", "train"]
 
 
 def check(candidates: Mapping[str, Sequence[object]], weights: Path) -> None:
-    """Nothing: whatever the parameters allow can be trained, and no weights are needed."""
+    """Raise SpecError where a trial could not start; no weights are needed."""
+    check_precision(candidates["precision"])
 
 
 def train(trial: optuna.Trial, context: Context) -> float | tuple[float, ...]:

@@ -31,7 +31,7 @@ from hpo_job.objectives.text_loaders import (
     language_loaders,
 )
 from hpo_job.objectives.tokens import Corpus, numbers, tokenised, tokens_of
-from hpo_job.objectives.training import finish, prepare, start_afresh
+from hpo_job.objectives.training import check_precision, finish, prepare, start_afresh
 
 BATCH = 64  # texts of a batch of new ones
 
@@ -43,8 +43,9 @@ def check(candidates: Mapping[str, Sequence[object]], weights: Path) -> None:
     weights: the folder of pre-trained weights, downloaded where any trial may be
         ``pre_trained`` and this machine has none.
     """
-    for kind in candidates["precision"]:
-        _check_precision(str(kind))
+    check_precision(candidates["precision"])
+    if "bf16" in candidates["precision"]:
+        _check_bf16()
     if True in candidates["pre_trained"]:
         found = text_weights.load(text_weights.obtain(weights)).sizes
         for name, size in found.items():
@@ -210,12 +211,10 @@ def _items(texts: Iterable[Sequence[str]], reader: Reader) -> Items:
     return read, np.zeros_like(positions)
 
 
-def _check_precision(kind: str) -> None:
-    """Raise SpecError where an LSTM cannot be computed in this precision here."""
-    if kind in ("auto", "fp32") or torch.cuda.is_available():
+def _check_bf16() -> None:
+    """Raise SpecError where an LSTM cannot be computed in bf16 here."""
+    if torch.cuda.is_available():
         return
-    if kind == "fp16":
-        raise SpecError("precision: fp16 needs a CUDA GPU; fp32 or auto will do")
     try:
         with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
             torch.nn.LSTM(8, 8, batch_first=True)(torch.zeros(2, 2, 8))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -18,7 +17,8 @@ from fastai.learner import Learner
 from fastai.torch_core import set_seed
 from numpy.typing import NDArray
 
-from hpo_job import attributes
+from hpo_job import attributes, processor
+from hpo_job.errors import SpecError
 from hpo_job.objectives.context import Context
 from hpo_job.phases import Phase
 
@@ -33,7 +33,8 @@ def start_afresh(context: Context) -> None:
     set_seed(context.seed, reproducible=True)
     if context.device == "cuda":
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
+        if attributes.PEAK_GPU_MEMORY_MIB not in context.timings.values():  # no repeat of a trial
+            torch.cuda.reset_peak_memory_stats()
         context.timings.gauge(
             attributes.PEAK_GPU_MEMORY_MIB, lambda: torch.cuda.max_memory_allocated() / MIB
         )
@@ -77,24 +78,21 @@ def resolved(precision: str, device: str) -> str:
     Raises ValueError for fp16 without a CUDA GPU: gradients would underflow unscaled.
     """
     if precision == "fp16" and device != "cuda":
-        raise ValueError(f"precision fp16 needs a CUDA GPU, found {device}; bf16 or auto will do")
+        raise ValueError(f"precision: fp16 needs a CUDA GPU, found {device}; bf16 or auto will do")
     if precision != "auto":
         return precision
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if device == "cpu" and cpu_has_bf16() else "fp32"
+    return "bf16" if device == "cpu" and processor.has_bf16() else "fp32"
 
 
-def cpu_has_bf16() -> bool:
-    """Whether this CPU has instructions for bf16 (AVX512-BF16, AMX, or Arm's)."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return False
-    flags = {
-        word for line in lines if line.startswith(("flags", "Features")) for word in line.split()
-    }
-    return not flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
+def check_precision(kinds: Sequence[object]) -> None:
+    """Raise SpecError where a trial could not train in one of these precisions on this machine."""
+    for kind in kinds:
+        try:
+            resolved(str(kind), "cuda" if torch.cuda.is_available() else "cpu")
+        except ValueError as error:
+            raise SpecError(str(error)) from error
 
 
 def fit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,11 +12,17 @@ import torch
 from click.testing import Result
 from fastai.learner import load_learner
 
+from hpo_job.errors import DataError, SpecError
 from hpo_job.metrics import METRICS
-from hpo_job.objectives import saved
+from hpo_job.objectives import (
+    image_classification,
+    saved,
+    tabular_classification,
+    text_classification,
+)
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.image_classification import predict, rebuild, train
-from hpo_job.objectives.training import resolved
+from hpo_job.objectives.training import check_precision, resolved
 
 MakeContext = Callable[..., Context]
 JOB = Path(__file__).parents[2] / "jobs" / "people-vs-animals"
@@ -43,7 +50,9 @@ def test_rebuilt_weights_reproduce_the_metric(
 
 
 @pytest.mark.filterwarnings("ignore:.*load_learner:UserWarning")  # of pickles; this one is ours
-def test_through_the_command(cli: Callable[..., Result], tmp_path: Path) -> None:
+def test_through_the_command(
+    cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = tmp_path / "small"
     job.mkdir()
     text = (JOB / "study.toml").read_text()
@@ -78,6 +87,19 @@ def test_through_the_command(cli: Callable[..., Result], tmp_path: Path) -> None
     assert f'"prediction":"{name}"' in predicted.stdout.replace(" ", "")
     assert probabilities.sum() == pytest.approx(1, abs=1e-4)
 
+    (tmp_path / "broken.jpg").write_bytes(image.read_bytes()[:300])
+    broken = cli("predict", "best", image, "broken.jpg")
+    said = "hpo-job: broken.jpg: cannot be read as an image\n"
+    assert (broken.exit_code, broken.stderr) == (2, said)
+    with monkeypatch.context() as patched:
+        patched.setattr(saved, "load", _not_loaded)
+        half = cli("export", "small", "-o", "half")
+    assert (half.exit_code, half.stderr) == (2, "hpo-job: not loaded\n")
+    assert not [path.name for path in tmp_path.iterdir() if "half" in path.name]
+    nowhere = cli("export", "small", "-o", "/proc/nowhere/best")
+    assert nowhere.exit_code == 2
+    assert nowhere.stderr.startswith("hpo-job: --output /proc/nowhere/best: cannot be written: ")
+
     again = cli("export", "small", "-o", "best")
     assert again.exit_code == 2
     assert "exists already" in again.stderr
@@ -90,6 +112,10 @@ def test_through_the_command(cli: Callable[..., Result], tmp_path: Path) -> None
     assert (missing.exit_code, missing.stderr) == (2, "hpo-job: nowhere.jpg: no such file\n")
 
 
+def _not_loaded(folder: Path, model: torch.nn.Module) -> None:
+    raise DataError("not loaded")
+
+
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     saved.write(tmp_path, torch.nn.Linear(2, 2), {"objective": "image_classification"})
     with pytest.raises(Exception, match="not this model's weights"):
@@ -100,15 +126,25 @@ def test_half_precision_is_used_where_it_is_quick(make_context: MakeContext) -> 
     assert resolved("fp32", "cuda") == "fp32"
     assert resolved("bf16", "cpu") == "bf16"
     assert resolved("auto", "mps") == "fp32"
-    with pytest.raises(ValueError, match="fp16 needs a CUDA GPU, found cpu"):
+    with pytest.raises(ValueError, match="precision: fp16 needs a CUDA GPU, found cpu"):
         resolved("fp16", "cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+@pytest.mark.parametrize(
+    "objective", [image_classification, tabular_classification, text_classification]
+)
+def test_a_precision_that_cannot_be_had_is_told_before_any_trial(
+    objective: ModuleType, tmp_path: Path
+) -> None:
+    check_precision(["auto", "fp32", "bf16"])
+    with pytest.raises(SpecError, match=r"^precision: fp16 needs a CUDA GPU"):
+        objective.check({"precision": ["auto", "fp16"]}, tmp_path)
 
 
 def test_bf16_trains_on_a_cpu_and_scores_in_full(make_context: MakeContext) -> None:
     seen: list[torch.dtype] = []
     context = make_context(model="squeezenet1_1", pre_trained=False, precision="bf16")
-    from hpo_job.objectives import image_classification
-
     learn, parameters = image_classification._start(context)
     convolution = next(m for m in learn.model.modules() if isinstance(m, torch.nn.Conv2d))
     convolution.register_forward_hook(lambda *hooked: seen.append(hooked[2].dtype))
