@@ -67,7 +67,8 @@ def check(spec: StudySpec, weights: Path, cache: Path | None = None) -> Checked:
     if data and (problem := metrics.undefined(data.targets[data.valid], data.classes)):
         raise spec.error("data.valid_pct", problem)
     baselines = tuple(_baseline(metric, data) for metric in scored)
-    cautions = tuple(line for metric in scored for line in _cautions(metric, data))
+    cautions = [line for metric in scored for line in _cautions(metric, data)]
+    cautions += data.cautions if data else ()
     return Checked(spec, weights, scored, data, baselines, tuple(dict.fromkeys(cautions)))
 
 

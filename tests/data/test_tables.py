@@ -188,6 +188,12 @@ WRONG: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "empty": ("", {}, "data.path: FILE: empty"),
     "only a header": ("x,kind\n", {}, "data.path: FILE: no rows"),
     "not text": (b"\x89PNG\r\n\x00\xff\xfe", {}, "data.path: FILE: not a readable CSV file"),
+    "semicolons": (FEW.replace(",", ";"), {}, "data.path: FILE: its columns are divided by ';'"),
+    "decimal commas": ("x;kind\n1,5;a\n", {}, "data.path: FILE: its columns are divided by ';'"),
+    "tabs": (FEW.replace(",", "\t"), {}, "data.path: FILE: its columns are divided by '\\t'"),
+    "latin-1": (FEW.encode() + b"5,\xe9\n", {}, "; save it as UTF-8"),
+    "dates": ("x,kind\n2020-01-31,a\n,a\n2020-02-29 12:00,b\n2021-01-01,b\n", {},
+              "data.features: FILE: 'x' holds dates"),
     "more cells": ("x,kind\n1,a,9\n2,b,9\n", {}, "data.path: FILE: not a readable CSV file"),
     "more cells once": (FEW + "5,b,9\n", {}, "Expected 2 fields in line 6, saw 3"),
     "quote": (FEW + '5,"b\n', {}, "data.path: FILE: not a readable CSV file"),
@@ -221,6 +227,17 @@ WRONG: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "always the same": ("x,kind\n1,1\n2,1\n3,1\n", {"regression": True}, "1 in every row"),
     "small sample": (FEW, {"size": 3}, "data.sample: FILE: sample = 3 holds no two rows"),
 }  # fmt: skip
+
+
+def test_features_of_which_nothing_can_be_learnt_are_named(write: Callable[..., Path]) -> None:
+    rows = [f"r{n},,7,{n * 1.5},{n % 2},2020-01-0{n % 9 + 1}x,{'ab'[n % 2]}" for n in range(20)]
+    file = write("id,nothing,same,number,few,odd,kind\n" + "\n".join(rows) + "\n")
+    ids, nothing, same = read(file).cautions
+    assert ids.startswith("feature 'id' is a category with 20 values in 20 rows: nothing can be")
+    assert nothing.startswith("feature 'nothing' is empty in every row: ")
+    assert same.startswith("feature 'same' is the same in every row: ")
+    assert read(file, features=["number", "few", "odd"]).cautions == ()
+    assert read(file, text="id").cautions == ()
 
 
 @pytest.mark.parametrize("case", WRONG)
