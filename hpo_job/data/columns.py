@@ -70,7 +70,7 @@ def read(
 
         try:
             # metadata: pandas would make the rows' names of a column that it wrote as such
-            table = parquet.read_table(file, columns=list(columns))
+            table = _plain(file, parquet.read_table(file, columns=list(columns)))
             frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
         except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
             raise _unreadable(file, "Parquet", error) from error
@@ -178,6 +178,25 @@ def _parquet_columns(file: Path) -> list[str]:
         return list(parquet.read_schema(file).names)
     except (OSError, ValueError) as error:
         raise _unreadable(file, "Parquet", error) from error
+
+
+def _plain(file: Path, table: Any) -> Any:
+    """A Parquet table with decimals as floats, and bytes as the text they are."""
+    import pyarrow as pa
+
+    fields = []
+    for field in table.schema:
+        if pa.types.is_nested(field.type):
+            raise DataError(
+                f"{file}: column {field.name!r} holds values of values ({field.type}); make plain "
+                "columns of them, or leave it out"
+            )
+        if pa.types.is_decimal(field.type):
+            field = field.with_type(pa.float64())
+        elif pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            field = field.with_type(pa.string())
+        fields.append(field)
+    return table.cast(pa.schema(fields))
 
 
 def _unreadable(file: Path, kind: str, error: BaseException) -> DataError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,23 @@ def test_dates_are_no_feature(tmp_path: Path) -> None:
     pd.DataFrame({"day": days, "kind": ["a", "b"] * 10}).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(DataError, match="'day' holds dates; make numbers of them"):
         read(tmp_path / "a.parquet")
+
+
+def test_what_a_parquet_file_has_that_pandas_has_not(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    frame = pd.DataFrame(
+        {"price": [Decimal(f"{n}.50") for n in range(20)], "kind": [b"a", b"b"] * 10}
+    )
+    frame.to_parquet(file)
+    data = read(file)
+    assert data.frame["price"].dtype == np.float64 and data.frame["price"][3] == 3.5
+    assert data.classes == ("a", "b")
+    frame.assign(price=[[n] for n in range(20)]).to_parquet(file)
+    with pytest.raises(DataError, match=r"column 'price' holds values of values \(list<"):
+        read(file)
+    frame.assign(kind=[b"a", b"\xff"] * 10).to_parquet(file)
+    with pytest.raises(DataError, match=r"not a readable Parquet file: .*UTF8"):
+        read(file)
 
 
 def test_a_byte_order_mark_is_no_part_of_a_name(write: Callable[..., Path]) -> None:
