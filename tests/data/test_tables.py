@@ -175,7 +175,7 @@ def test_what_a_parquet_file_has_that_pandas_has_not(tmp_path: Path) -> None:
     data = read(file)
     assert data.frame["price"].dtype == np.float64 and data.frame["price"][3] == 3.5
     assert data.classes == ("a", "b")
-    frame.assign(price=[[n] for n in range(20)]).to_parquet(file)
+    frame.assign(price=pd.Series([[n] for n in range(20)])).to_parquet(file)
     with pytest.raises(DataError, match=r"column 'price' holds values of values \(list<"):
         read(file)
     frame.assign(kind=[b"a", b"\xff"] * 10).to_parquet(file)
