@@ -32,7 +32,7 @@ def classifier(
         config=sizes(parameters),
         pretrained=False,  # the encoder comes from a language model of this trial
         drop_mult=parameters.drop_mult,
-        max_len=reader.longest,
+        max_len=None,  # the loaders have cut the texts
         loss_func=loss or CrossEntropyLossFlat(),
     )
 

@@ -112,6 +112,21 @@ class _Labelled:
         return TensorText(self.texts[item]), TensorCategory(int(self.targets[item]))
 
 
+class PadToChunks(Pad_Chunk):  # type: ignore[misc]  # fastai is untyped
+    """Pads the texts of a batch to a length that is a multiple of ``seq_len``.
+
+    fastai pads to the longest text. A last chunk that is shorter then begins after the end of some
+    texts and before that of shorter ones: fastai's encoder, which takes as many texts from the
+    top as are left, takes the wrong ones, and what it says of a text depends on the others.
+    """
+
+    max_len: int
+
+    def before_call(self, b: Any) -> None:
+        super().before_call(b)
+        self.max_len = -(-self.max_len // self.seq_len) * self.seq_len
+
+
 def language_loaders(
     train: Texts, valid: Texts, reader: Reader, batch_size: int, device: torch.device
 ) -> DataLoaders:
@@ -150,7 +165,7 @@ def classifier_loaders(
             shuffle=training,
             drop_last=training,  # batch norm cannot train on a batch of one
             num_workers=0,
-            before_batch=Pad_Chunk(seq_len=reader.bptt),
+            before_batch=PadToChunks(seq_len=reader.bptt),
             device=device,
         )
 
@@ -175,5 +190,5 @@ def new_texts(reader: Reader) -> DataLoaders:
     read = [Tokenizer(tokenizer()), Numericalize(reader.vocabulary), Beginning(reader.longest)]
     classes = [Categorize(vocab=list(reader.classes), sort=False)]
     data = Datasets(tls=[TfmdLists([""], read), TfmdLists([reader.classes[0]], classes)])
-    loader = SortedDL(data, bs=BATCH, num_workers=0, before_batch=Pad_Chunk(seq_len=reader.bptt))
+    loader = SortedDL(data, bs=BATCH, num_workers=0, before_batch=PadToChunks(seq_len=reader.bptt))
     return DataLoaders(loader, loader)

@@ -324,6 +324,21 @@ def test_the_kept_model_scores_and_predicts_as_it_did(
         np.testing.assert_allclose(probabilities, again.iloc[number, 3:].tolist(), rtol=1e-4)
 
 
+def test_what_is_said_of_a_text_does_not_depend_on_the_others(
+    text_context: MakeContext, passages: LabelledRows, tmp_path: Path
+) -> None:
+    context = text_context(max_tokens=32, head_epochs=0, lm_body_epochs=0)  # of bptt = 12
+    train(context.trial, context)
+    assert context.keep is not None
+    context.keep(tmp_path)
+    learn = rebuild(tmp_path)
+    words = passages.frame["text"].str.split()
+    texts = [" ".join(text[:length]) for text, length in zip(words, range(1, 40), strict=False)]
+    together, alone = (learn.get_preds(dl=learn.dls.test_dl(texts, bs=bs))[0] for bs in (39, 1))
+    assert alone.std() > 0.01
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
 def test_what_cannot_be_predicted_is_one_line(
     text_context: MakeContext, passages: LabelledRows, tmp_path: Path
 ) -> None:
