@@ -53,6 +53,7 @@ def check(spec: StudySpec, weights: Path, cache: Path | None = None) -> Checked:
         raise spec.error("data.valid_pct", problem)
     baselines = tuple(_baseline(metric, data) for metric in scored)
     cautions = [line for metric in scored for line in _cautions(metric, data)]
+    cautions += data.cautions if data else ()
     if len(spec.directions) > 1 and spec.pruner.name != "NopPruner":
         cautions.append(f"{spec.pruner.name} is off: with several metrics nothing is pruned")
     return Checked(spec, weights, scored, data, baselines, tuple(dict.fromkeys(cautions)))

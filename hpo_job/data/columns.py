@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 import zlib
 from collections.abc import Collection, Sequence
@@ -19,7 +20,14 @@ MISSING = [
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
     "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 ]  # fmt: skip
+NEARLY_ALL = 0.9  # of the rows: where so many have a category of their own, none can be learnt
+_DATE = re.compile(r"\d{4}-\d\d")
 _SUFFIXES = ", ".join((*CSV, *PARQUET))
+
+
+def is_table(file: Path) -> bool:
+    """Whether a file has the name of a table that can be read."""
+    return file.name.lower().endswith((*CSV, *PARQUET))
 
 
 def names(file: Path) -> tuple[str, ...]:
@@ -31,10 +39,11 @@ def names(file: Path) -> tuple[str, ...]:
         raise DataError(f"{file}: a folder; expected a table in one file ({_SUFFIXES})")
     if not file.is_file():
         raise DataError(f"{file}: no such file; [data] path must be a table ({_SUFFIXES})")
-    if not file.name.lower().endswith((*CSV, *PARQUET)):
+    if not is_table(file):
         raise DataError(f"{file}: not a table that can be read; expected {_SUFFIXES}")
     if file.name.lower().endswith(PARQUET):
         return tuple(name for name in _parquet_columns(file) if not name.startswith("__index_"))
+    _require_commas(file)
     # Two lines, for pandas would take what the second has too much of for the rows' names.
     first = _csv(file, header=None, nrows=2, dtype="str", keep_default_na=False).iloc[0]
     named = [name for name in first if name]  # one without a name is a row number, as a rule
@@ -61,7 +70,7 @@ def read(
 
         try:
             # metadata: pandas would make the rows' names of a column that it wrote as such
-            table = parquet.read_table(file, columns=list(columns))
+            table = _plain(file, parquet.read_table(file, columns=list(columns)))
             frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
         except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
             raise _unreadable(file, "Parquet", error) from error
@@ -96,6 +105,34 @@ def as_text(column: pd.Series[Any]) -> pd.Series[Any]:
     return pd.Series([text(value) for value in column], column.index, dtype=object)
 
 
+def has_dates(column: pd.Series[Any]) -> bool:
+    """Whether all that a column of features holds is dates, be it as text, as in a CSV file."""
+    import pandas as pd
+
+    if column.dtype.kind in "mM":
+        return True
+    present = column.dropna()
+    # most columns are told by their first value
+    if present.empty or not _DATE.match(str(present.iloc[0])):
+        return False
+    return bool(pd.to_datetime(present, format="ISO8601", errors="coerce").notna().all())
+
+
+def useless(column: pd.Series[Any]) -> str | None:
+    """Why nothing can be learnt of a column of features; None where something may be."""
+    import pandas as pd
+
+    present = column.dropna()
+    if present.empty:
+        return "is empty in every row"
+    different = present.nunique()
+    if different == 1 and len(present) == len(column):
+        return "is the same in every row"
+    if not pd.api.types.is_numeric_dtype(column) and different > len(column) * NEARLY_ALL:
+        return f"is a category with {different} values in {len(column)} rows"
+    return None
+
+
 def require(file: Path, key: str, column: str, known: Sequence[str]) -> None:
     """Raise DataError, naming the nearest column, where the table has no such ``column``."""
     if column not in known:
@@ -119,6 +156,17 @@ def _csv(file: Path, **options: object) -> pd.DataFrame:
     return frame
 
 
+def _require_commas(file: Path) -> None:
+    """Raise DataError for a table as spreadsheets write it where a comma is in the numbers."""
+    first = _csv(file, header=None, nrows=1, dtype="str", keep_default_na=False).iloc[0]
+    odd = next((mark for mark in (";", "\t") if len(first) == 1 and mark in first[0]), None)
+    if odd:
+        raise DataError(
+            f"{file}: its columns are divided by {odd!r}, which needs to be a comma (and a decimal "
+            "comma a point); save it as comma-separated, or as Parquet"
+        )
+
+
 def _parquet_columns(file: Path) -> list[str]:
     try:
         from pyarrow import parquet
@@ -132,5 +180,25 @@ def _parquet_columns(file: Path) -> list[str]:
         raise _unreadable(file, "Parquet", error) from error
 
 
+def _plain(file: Path, table: Any) -> Any:
+    """A Parquet table with decimals as floats, and bytes as the text they are."""
+    import pyarrow as pa
+
+    fields = []
+    for field in table.schema:
+        if pa.types.is_nested(field.type):
+            raise DataError(
+                f"{file}: column {field.name!r} holds values of values ({field.type}); make plain "
+                "columns of them, or leave it out"
+            )
+        if pa.types.is_decimal(field.type):
+            field = field.with_type(pa.float64())
+        elif pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            field = field.with_type(pa.string())
+        fields.append(field)
+    return table.cast(pa.schema(fields))
+
+
 def _unreadable(file: Path, kind: str, error: BaseException) -> DataError:
-    return DataError(f"{file}: not a readable {kind} file: {' '.join(str(error).split())}")
+    mend = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+    return DataError(f"{file}: not a readable {kind} file: {' '.join(str(error).split())}{mend}")

@@ -53,6 +53,11 @@ class LabelledFiles:
         """Files per class, the most frequent class first."""
         return dict(Counter(self.labels).most_common())
 
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """Nothing: an image that cannot be read is an error."""
+        return ()
+
     def listing(self) -> str:
         """`listing` of these files alone, whatever else lies beside them."""
         return sizes((name, self.root / name) for name in self.files)

@@ -67,6 +67,16 @@ class LabelledRows:
         """Nothing: a table that cannot be read is refused as a whole."""
         return []
 
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """A line for each feature of which nothing can be learnt."""
+        found = ((name, columns.useless(self.frame[name])) for name in self.features)
+        return tuple(
+            f"feature {name!r} {why}: nothing can be learnt of it; leave it out of [data] features"
+            for name, why in found
+            if why
+        )
+
     def listing(self) -> str:
         """A digest of the file's content; whoever joins the study has read it anyway."""
         return fingerprint(self.file)
@@ -128,7 +138,7 @@ def read_table(
     if frame.empty:
         raise DataError(f"data.path: {file}: no rows in it")
     for name in features:
-        if frame[name].dtype.kind in "mM":
+        if name not in categorical and columns.has_dates(frame[name]):
             raise DataError(
                 f"data.features: {file}: {name!r} holds dates; make numbers of them, or leave out"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,8 @@ from fastai.learner import Learner
 from numpy.typing import NDArray
 
 from hpo_job import attributes
-from hpo_job.data import LabelledRows
-from hpo_job.errors import DataError, SpecError
+from hpo_job.data import LabelledRows, columns
+from hpo_job.errors import DataError, SpecError, unknown
 from hpo_job.objectives import language_model, learner_file, saved, text_weights
 from hpo_job.objectives.balance import loss, sample
 from hpo_job.objectives.context import Context
@@ -29,11 +29,10 @@ from hpo_job.objectives.text_loaders import (
     Texts,
     classifier_loaders,
     language_loaders,
+    new_texts,
 )
-from hpo_job.objectives.tokens import Corpus, numbers, tokenised, tokens_of
+from hpo_job.objectives.tokens import Corpus, tokenised, tokens_of
 from hpo_job.objectives.training import check_precision, finish, prepare, start_afresh
-
-BATCH = 64  # texts of a batch of new ones
 
 
 def check(candidates: Mapping[str, Sequence[object]], weights: Path) -> None:
@@ -68,7 +67,7 @@ def train(trial: optuna.Trial, context: Context) -> float | tuple[float, ...]:
     study = _start(context)
     learn = _classifier(study, context, _encoder(study, context))
     fit_classifier(learn, context, study.parameters)
-    context.keep = partial(save, learn, study.parameters)
+    context.keep = partial(save, learn, study.parameters, study.reader)
     return finish(learn, context)
 
 
@@ -93,11 +92,10 @@ def lr_find(context: Context, names: Sequence[str]) -> dict[str, Curve]:
     return curves
 
 
-def save(learn: Learner, parameters: TextClassification, folder: Path) -> None:
+def save(learn: Learner, parameters: TextClassification, reader: Reader, folder: Path) -> None:
     """Write what `rebuild` needs into ``folder``."""
     sizes = language_model.sizes(parameters)
-    reader = learn.dls.reader.stored()
-    told = {"objective": "text_classification", "sizes": sizes, "reader": reader}
+    told = {"objective": "text_classification", "sizes": sizes, "reader": reader.stored()}
     saved.write(folder, learn.model, told)
 
 
@@ -105,9 +103,9 @@ def rebuild(folder: Path) -> Learner:
     """The learner that `save` wrote, without its data; it can be exported and predicts."""
     told = learner_file.read(folder)
     reader = Reader.restored(told["reader"])
-    items = _items([[]], reader)
-    dls = classifier_loaders(items, items, reader, BATCH, torch.device("cpu"))
-    learn = classifier(dls, TextClassification.model_validate(told["sizes"]))
+    parameters = TextClassification.model_validate(told["sizes"])
+    learn = classifier(new_texts(reader), parameters, reader)
+    learn.text_column = reader.column
     saved.load(folder, learn.model)
     return prepare(learn, None)
 
@@ -115,19 +113,16 @@ def rebuild(folder: Path) -> Learner:
 def predict(learn: Learner, files: Sequence[Path]) -> pd.DataFrame:
     """The class of each text, and the probability of every class; a row for each text.
 
-    In a .csv, .csv.gz or .parquet file the texts are the rows of the column that the study read;
-    any other file is one text. Raises DataError where a file cannot be read.
+    In a table (.csv, .csv.gz or .parquet) the texts are the rows of the column that the study
+    read; any other file is one text. The columns ``file`` and ``row`` (from 1, below the header)
+    say where each stands. Raises DataError where a file cannot be read.
     """
-    reader = learn.dls.reader
-    named = list(_texts(files, reader.column))
-    items = _items(tokens_of(text for _, text in named), reader)
-    loader = classifier_loaders(items, items, reader, BATCH, learn.dls.device).valid
+    texts = pd.concat([_texts(file, learn.text_column) for file in files], ignore_index=True)
+    loader = learn.dls.test_dl(list(tokens_of(texts.pop("text"))))
     probabilities = learn.get_preds(dl=loader)[0].double().numpy()
-    classes = list(reader.classes)
-    table = pd.DataFrame(probabilities, columns=classes)
-    table.insert(0, "prediction", np.array(classes)[probabilities.argmax(axis=1)])
-    table.insert(0, "file", [name for name, _ in named])
-    return table
+    classes = list(learn.dls.vocab[1])
+    texts["prediction"] = np.array(classes)[probabilities.argmax(axis=1)]
+    return pd.concat([texts, pd.DataFrame(probabilities, columns=classes)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -192,23 +187,9 @@ def _classifier(study: _Study, context: Context, encoder: dict[str, torch.Tensor
             torch.device(context.device),
         )
         sample(parameters.balance, dls.train, data)
-    learn = classifier(dls, parameters, loss(parameters.balance, data))
+    learn = classifier(dls, parameters, study.reader, loss(parameters.balance, data))
     learn.model[0].module.load_state_dict(encoder)
     return prepare(learn, context, language_model.precision(parameters, context))
-
-
-def _items(texts: Iterable[Sequence[str]], reader: Reader) -> Items:
-    """Tokenised texts of which no class is known, as those of class 0."""
-    rows = [numbers(tokens, reader.vocabulary) for tokens in texts]
-    corpus = Corpus(
-        np.concatenate(rows).astype(np.int32),
-        np.cumsum([0, *map(len, rows)], dtype=np.int64),
-        tuple(reader.vocabulary),
-        np.zeros(len(reader.vocabulary), np.int64),
-    )
-    positions = np.arange(len(rows), dtype=np.int64)
-    read = Texts(corpus, positions, len(reader.vocabulary), reader.longest)
-    return read, np.zeros_like(positions)
 
 
 def _check_bf16() -> None:
@@ -224,20 +205,20 @@ def _check_bf16() -> None:
         ) from error
 
 
-def _texts(files: Sequence[Path], column: str) -> Iterator[tuple[str, str]]:
-    """Each text and where it stands: a file, or a row below the header of a table."""
-    for file in files:
+def _texts(file: Path, column: str) -> pd.DataFrame:
+    """The texts in a file: ``file``, ``row`` and ``text``."""
+    if columns.is_table(file):
+        known = columns.names(file)
+        if column not in known:
+            raise DataError(f"{file}: {unknown('column', column, known)}")
+        texts = columns.read(file, [column], verbatim=[column])[column].tolist()
+        if not texts:
+            raise DataError(f"{file}: no rows in it")
+    else:
         try:
-            if file.name.endswith((".csv", ".csv.gz")):
-                table = pd.read_csv(file, dtype=str, keep_default_na=False)
-            elif file.suffix == ".parquet":
-                table = pd.read_parquet(file)
-            else:
-                yield str(file), file.read_text(encoding="utf-8")
-                continue
+            texts = [file.read_text(encoding="utf-8")]
         except (OSError, ValueError) as error:
-            raise DataError(f"{file}: cannot be read: {' '.join(str(error).split())}") from error
-        if column not in table:
-            raise DataError(f"{file}: no column {column!r}; there are {', '.join(table.columns)}")
-        for row, text in enumerate(table[column].astype(str), start=1):
-            yield f"{file}:{row}", text
+            raise DataError(
+                f"{file}: not a readable text: {' '.join(str(error).split())}"
+            ) from error
+    return pd.DataFrame({"file": str(file), "row": range(1, len(texts) + 1), "text": texts})

@@ -5,9 +5,8 @@ from __future__ import annotations
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
-from fastai.text.learner import TextLearner
-from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_clas_split
-from fastai.text.models.core import get_text_classifier
+from fastai.text.learner import text_classifier_learner
+from fastai.text.models.awdlstm import AWD_LSTM
 
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.language_model import sizes
@@ -20,21 +19,21 @@ CLASSIFIER = "classifier"
 
 
 def classifier(
-    dls: DataLoaders, parameters: TextClassification, loss: CrossEntropyLossFlat | None = None
+    dls: DataLoaders,
+    parameters: TextClassification,
+    reader: Reader,
+    loss: CrossEntropyLossFlat | None = None,
 ) -> Learner:
-    """A classifier with random weights, for what `classifier_loaders` gave."""
-    reader: Reader = dls.reader
-    model = get_text_classifier(
+    """A classifier with random weights, for what `classifier_loaders` or `new_texts` gave."""
+    return text_classifier_learner(
+        dls,
         AWD_LSTM,
-        len(reader.vocabulary),
-        len(reader.classes),
         seq_len=reader.bptt,
         config=sizes(parameters),
+        pretrained=False,  # the encoder comes from a language model of this trial
         drop_mult=parameters.drop_mult,
-        max_len=reader.longest,
-    )
-    return TextLearner(
-        dls, model, loss_func=loss or CrossEntropyLossFlat(), splitter=awd_lstm_clas_split
+        max_len=None,  # the loaders have cut the texts
+        loss_func=loss or CrossEntropyLossFlat(),
     )
 
 

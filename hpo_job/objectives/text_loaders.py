@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
 import torch
-from fastai.data.core import DataLoaders
-from fastai.text.data import LMDataLoader, LMTensorText, Pad_Chunk, SortedDL, TensorText
+from fastai.data.core import DataLoaders, Datasets, TfmdLists
+from fastai.data.transforms import Categorize
+from fastai.text.core import Tokenizer
+from fastai.text.data import (
+    LMDataLoader,
+    LMTensorText,
+    Numericalize,
+    Pad_Chunk,
+    SortedDL,
+    TensorText,
+)
 from fastai.torch_core import TensorCategory
+from fastcore.foundation import L
+from fasttransform import Transform
 from numpy.typing import NDArray
 
-from hpo_job.objectives.tokens import UNKNOWN, Corpus
+from hpo_job.objectives.tokens import UNKNOWN, Corpus, tokenizer
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,7 @@ class Texts:
         return [int(length) for length in np.minimum(whole, self.longest)]
 
 
+BATCH = 64  # texts of a batch of new ones
 Items = tuple[Texts, NDArray[np.int64]]  # texts, and the class number of each
 
 
@@ -91,7 +103,7 @@ class _Labelled:
 
     def __init__(self, items: Items, reader: Reader) -> None:
         self.texts, self.targets = items
-        self.reader = reader
+        self.vocab = L(reader.vocabulary, reader.classes)  # fastai's name, and its order
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -99,10 +111,20 @@ class _Labelled:
     def __getitem__(self, item: int) -> tuple[TensorText, TensorCategory]:
         return TensorText(self.texts[item]), TensorCategory(int(self.targets[item]))
 
-    def new_empty(self) -> _Labelled:
-        """How texts are read, without any; a learner's export holds it."""
-        texts = replace(self.texts, corpus=Corpus.empty(), rows=self.texts.rows[:0])
-        return _Labelled((texts, self.targets[:0]), self.reader)
+
+class PadToChunks(Pad_Chunk):  # type: ignore[misc]  # fastai is untyped
+    """Pads the texts of a batch to a length that is a multiple of ``seq_len``.
+
+    fastai pads to the longest text. A last chunk that is shorter then begins after the end of some
+    texts and before that of shorter ones: fastai's encoder, which takes as many texts from the
+    top as are left, takes the wrong ones, and what it says of a text depends on the others.
+    """
+
+    max_len: int
+
+    def before_call(self, b: Any) -> None:
+        super().before_call(b)
+        self.max_len = -(-self.max_len // self.seq_len) * self.seq_len
 
 
 def language_loaders(
@@ -143,8 +165,30 @@ def classifier_loaders(
             shuffle=training,
             drop_last=training,  # batch norm cannot train on a batch of one
             num_workers=0,
-            before_batch=Pad_Chunk(seq_len=reader.bptt),
+            before_batch=PadToChunks(seq_len=reader.bptt),
             device=device,
         )
 
     return DataLoaders(loader(train, True), loader(valid, False), device=device)
+
+
+class Beginning(Transform):  # type: ignore[misc]  # fastai is untyped
+    """Leaves out what follows the first ``longest`` tokens of a text."""
+
+    def __init__(self, longest: int) -> None:
+        self.longest = longest
+
+    def encodes(self, text: TensorText) -> TensorText:
+        return text[: self.longest]
+
+
+def new_texts(reader: Reader) -> DataLoaders:
+    """Loaders that hold one empty text, and read new ones as the classifier's were read.
+
+    Of fastai's own transforms: ``test_dl`` takes texts, or their tokens as lists.
+    """
+    read = [Tokenizer(tokenizer()), Numericalize(reader.vocabulary), Beginning(reader.longest)]
+    classes = [Categorize(vocab=list(reader.classes), sort=False)]
+    data = Datasets(tls=[TfmdLists([""], read), TfmdLists([reader.classes[0]], classes)])
+    loader = SortedDL(data, bs=BATCH, num_workers=0, before_batch=PadToChunks(seq_len=reader.bptt))
+    return DataLoaders(loader, loader)

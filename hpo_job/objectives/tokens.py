@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from fastai.torch_core import defaults
 from fastcore.basics import compose
 from filelock import FileLock
 from numpy.typing import NDArray
+
+from hpo_job.errors import DataError
+from hpo_job.table_file import problem
 
 FORMAT = 1  # of the cache: raised whenever what is written means something else
 UNKNOWN = 0  # the number of xxunk, fastai's token for all that is not in the vocabulary
@@ -44,12 +48,6 @@ class Corpus:
     vocab: tuple[str, ...]
     counts: NDArray[np.int64]
 
-    @classmethod
-    def empty(cls) -> Corpus:
-        """No texts."""
-        none = np.zeros(0, dtype=np.int64)
-        return cls(none.astype(np.int32), np.zeros(1, dtype=np.int64), (), none)
-
     def vocabulary(self, max_vocab: int, min_freq: int) -> list[str]:
         """The ``max_vocab`` most frequent tokens, of those seen ``min_freq`` times or more.
 
@@ -72,19 +70,26 @@ def tokenised(texts: Sequence[str], train: NDArray[np.int64], kept: Path) -> Cor
     train: the positions of the training texts, of which the vocabulary is made.
 
     Workers that come at the same time wait for the one that makes it. What is found damaged is
-    made anew.
+    made anew. Raises DataError where nothing can be kept there.
     """
     folder = kept / "text" / _key(texts, train)
     corpus = _read(folder)
     if corpus is not None:
         return corpus
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
-        corpus = _read(folder)
-        if corpus is None:
-            _write(folder, _make(texts, train))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):  # let go where its holder dies
             corpus = _read(folder)
-    assert corpus is not None
+            if corpus is None:
+                _write(folder, _make(texts, train))
+                corpus = _read(folder)
+    except OSError as error:
+        raise DataError(
+            f"--cache {kept}: the tokenised texts cannot be kept there: {problem(error)}; name a "
+            "folder with room"
+        ) from error
+    if corpus is None:
+        raise DataError(f"--cache {kept}: what was kept there cannot be read; name another folder")
     return corpus
 
 
@@ -92,19 +97,16 @@ def tokens_of(texts: Iterable[str]) -> Iterator[list[str]]:
     """The tokens of each text, by fastai's rules, as its pre-trained models were trained on."""
     # fastai's TokenizeWithRules does the same in twice the time
     before, after = compose(*defaults.text_proc_rules), compose(*defaults.text_postproc_rules)
-    for document in _tokenizer().pipe(map(before, texts)):
+    for document in tokenizer().pipe(map(before, texts)):
         yield [after(token.text) for token in document]
 
 
 @cache
-def _tokenizer() -> WordTokenizer:
-    return WordTokenizer()  # takes a second
-
-
-def numbers(tokens: Iterable[str], vocabulary: Sequence[str]) -> NDArray[np.int64]:
-    """The number of each token in ``vocabulary``, UNKNOWN for those that are not in it."""
-    known = {token: number for number, token in enumerate(vocabulary)}
-    return np.array([known.get(token, UNKNOWN) for token in tokens], dtype=np.int64)
+def tokenizer() -> WordTokenizer:
+    """spaCy's, as fastai sets it up; that takes a second. It takes texts of any length."""
+    made = WordTokenizer()
+    made.pipe.__self__.max_length = sys.maxsize  # a guard for spaCy's parser, which is not used
+    return made
 
 
 def _key(texts: Sequence[str], train: NDArray[np.int64]) -> str:

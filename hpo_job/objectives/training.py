@@ -131,9 +131,12 @@ def fit(
 def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:
     """The trained model's values: one, or with several metrics one each, in their order.
 
-    Measures `execute_time`: the validation pass of the last epoch was the warm-up.
+    Measures `execute_time`: the validation pass of the last epoch was the warm-up. A model that
+    was trained in half precision is scored once more: as its weights are kept, in float32.
     """
     targets, predictions = validate(learn, context)
+    if full_precision(learn):
+        predictions = _array(learn.get_preds()[0])
     values = tuple(
         context.timings.values()[attributes.EXECUTE_TIME]
         if metric.name == attributes.EXECUTE_TIME
@@ -141,6 +144,14 @@ def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:
         for metric in context.metrics
     )
     return values if len(values) > 1 else values[0]  # type: ignore[return-value]
+
+
+def full_precision(learn: Learner) -> bool:
+    """Let ``learn`` compute in float32 from here on; whether it did otherwise before."""
+    half = [cb for cb in learn.cbs if isinstance(cb, MixedPrecision | Float32Predictions)]
+    learn.remove_cbs(half)
+    vars(learn.model).pop("forward", None)  # the one that `prepare` put around its own
+    return bool(half)
 
 
 def validate(learn: Learner, context: Context) -> tuple[NDArray[Any], NDArray[np.float64]]:

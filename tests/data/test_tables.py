@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,23 @@ def test_dates_are_no_feature(tmp_path: Path) -> None:
         read(tmp_path / "a.parquet")
 
 
+def test_what_a_parquet_file_has_that_pandas_has_not(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    frame = pd.DataFrame(
+        {"price": [Decimal(f"{n}.50") for n in range(20)], "kind": [b"a", b"b"] * 10}
+    )
+    frame.to_parquet(file)
+    data = read(file)
+    assert data.frame["price"].dtype == np.float64 and data.frame["price"][3] == 3.5
+    assert data.classes == ("a", "b")
+    frame.assign(price=pd.Series([[n] for n in range(20)])).to_parquet(file)
+    with pytest.raises(DataError, match=r"column 'price' holds values of values \(list<"):
+        read(file)
+    frame.assign(kind=[b"a", b"\xff"] * 10).to_parquet(file)
+    with pytest.raises(DataError, match=r"not a readable Parquet file: .*UTF8"):
+        read(file)
+
+
 def test_a_byte_order_mark_is_no_part_of_a_name(write: Callable[..., Path]) -> None:
     assert read(write("\ufeffkind,x\n" + "a,1\nb,2\n" * 4)).classes == ("a", "b")
 
@@ -188,6 +206,12 @@ WRONG: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "empty": ("", {}, "data.path: FILE: empty"),
     "only a header": ("x,kind\n", {}, "data.path: FILE: no rows"),
     "not text": (b"\x89PNG\r\n\x00\xff\xfe", {}, "data.path: FILE: not a readable CSV file"),
+    "semicolons": (FEW.replace(",", ";"), {}, "data.path: FILE: its columns are divided by ';'"),
+    "decimal commas": ("x;kind\n1,5;a\n", {}, "data.path: FILE: its columns are divided by ';'"),
+    "tabs": (FEW.replace(",", "\t"), {}, "data.path: FILE: its columns are divided by '\\t'"),
+    "latin-1": (FEW.encode() + b"5,\xe9\n", {}, "; save it as UTF-8"),
+    "dates": ("x,kind\n2020-01-31,a\n,a\n2020-02-29 12:00,b\n2021-01-01,b\n", {},
+              "data.features: FILE: 'x' holds dates"),
     "more cells": ("x,kind\n1,a,9\n2,b,9\n", {}, "data.path: FILE: not a readable CSV file"),
     "more cells once": (FEW + "5,b,9\n", {}, "Expected 2 fields in line 6, saw 3"),
     "quote": (FEW + '5,"b\n', {}, "data.path: FILE: not a readable CSV file"),
@@ -221,6 +245,17 @@ WRONG: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "always the same": ("x,kind\n1,1\n2,1\n3,1\n", {"regression": True}, "1 in every row"),
     "small sample": (FEW, {"size": 3}, "data.sample: FILE: sample = 3 holds no two rows"),
 }  # fmt: skip
+
+
+def test_features_of_which_nothing_can_be_learnt_are_named(write: Callable[..., Path]) -> None:
+    rows = [f"r{n},,7,{n * 1.5},{n % 2},2020-01-0{n % 9 + 1}x,{'ab'[n % 2]}" for n in range(20)]
+    file = write("id,nothing,same,number,few,odd,kind\n" + "\n".join(rows) + "\n")
+    ids, nothing, same = read(file).cautions
+    assert ids.startswith("feature 'id' is a category with 20 values in 20 rows: nothing can be")
+    assert nothing.startswith("feature 'nothing' is empty in every row: ")
+    assert same.startswith("feature 'same' is the same in every row: ")
+    assert read(file, features=["number", "few", "odd"]).cautions == ()
+    assert read(file, text="id").cautions == ()
 
 
 @pytest.mark.parametrize("case", WRONG)

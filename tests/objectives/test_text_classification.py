@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -304,7 +305,8 @@ def test_the_kept_model_scores_and_predicts_as_it_did(
     rows = passages.frame.iloc[passages.valid]
     rows.to_csv(table, index=False)
     again = predict(load_learner(tmp_path / "export.pkl"), [table])
-    assert list(again.columns) == ["file", "prediction", *passages.classes]
+    assert list(again.columns) == ["file", "row", "prediction", *passages.classes]
+    assert again["row"].tolist() == list(range(1, len(rows) + 1))
     scored = METRICS["f1_macro"].score(
         passages.targets[passages.valid], again[list(passages.classes)].to_numpy()
     )
@@ -314,12 +316,57 @@ def test_the_kept_model_scores_and_predicts_as_it_did(
         file.write_text(text, encoding="utf-8")
     alone = predict(learn, texts)
     assert alone["file"].tolist() == [str(file) for file in texts]
-    np.testing.assert_allclose(alone.iloc[:, 2:], again.iloc[:3, 2:], rtol=1e-4)
-    rows[["party"]].to_csv(table, index=False)
-    with pytest.raises(DataError, match=r"no column 'text'; there are party"):
+    np.testing.assert_allclose(alone.iloc[:, 3:], again.iloc[:3, 3:], rtol=1e-4)
+    # and so does fastai itself, given the text
+    plain = load_learner(tmp_path / "export.pkl")
+    for number, text in enumerate(rows["text"][:3]):
+        name, position, probabilities = plain.predict(text)
+        assert name == passages.classes[position] == alone["prediction"][number]
+        np.testing.assert_allclose(probabilities, again.iloc[number, 3:].tolist(), rtol=1e-4)
+
+
+def test_what_is_said_of_a_text_does_not_depend_on_the_others(
+    text_context: MakeContext, passages: LabelledRows, tmp_path: Path
+) -> None:
+    context = text_context(max_tokens=32, head_epochs=0, lm_body_epochs=0)  # of bptt = 12
+    train(context.trial, context)
+    assert context.keep is not None
+    context.keep(tmp_path)
+    learn = rebuild(tmp_path)
+    words = passages.frame["text"].str.split()
+    texts = [" ".join(text[:length]) for text, length in zip(words, range(1, 40), strict=False)]
+    together, alone = (learn.get_preds(dl=learn.dls.test_dl(texts, bs=bs))[0] for bs in (39, 1))
+    assert alone.std() > 0.01
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_what_cannot_be_predicted_is_one_line(
+    text_context: MakeContext, passages: LabelledRows, tmp_path: Path
+) -> None:
+    context = text_context(head_epochs=0, lm_body_epochs=0, classifier_epochs=1)
+    train(context.trial, context)
+    assert context.keep is not None
+    context.keep(tmp_path)
+    learn = rebuild(tmp_path)
+    table = tmp_path / "new.CSV"
+    table.write_text("party,txt\na,b\n")
+    with pytest.raises(DataError, match=r"new\.CSV: unknown column 'text'; did you mean 'txt'"):
         predict(learn, [table])
-    with pytest.raises(DataError, match=r"missing\.txt: cannot be read"):
+    table.write_text("text,id\n,1\nsomething,2\n")  # an empty text is a text as well
+    assert predict(learn, [table])["row"].tolist() == [1, 2]
+    table.write_text("text,id\n")
+    with pytest.raises(DataError, match=r"new\.CSV: no rows in it"):
+        predict(learn, [table])
+    cut = tmp_path / "cut.csv.gz"
+    cut.write_bytes(gzip.compress(b"text\nsomething to be read\n")[:-12])
+    with pytest.raises(DataError, match=r"cut\.csv\.gz: not a readable CSV file"):
+        predict(learn, [cut])
+    with pytest.raises(DataError, match=r"missing\.txt: not a readable text: .*No such file"):
         predict(learn, [tmp_path / "missing.txt"])
+    binary = tmp_path / "binary.txt"
+    binary.write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match=r"binary\.txt: not a readable text: .*utf-8"):
+        predict(learn, [binary])
 
 
 def test_the_finder_runs_in_the_phase_of_each_rate(text_context: MakeContext) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
+import queue
+import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -12,8 +15,9 @@ import pytest
 from fastai.text.core import TokenizeWithRules, WordTokenizer
 from fastai.text.data import Numericalize, make_vocab
 
+from hpo_job.errors import DataError
 from hpo_job.objectives import tokens
-from hpo_job.objectives.tokens import UNKNOWN, Corpus, numbers, tokenised, tokens_of
+from hpo_job.objectives.tokens import UNKNOWN, Corpus, tokenised, tokens_of
 
 TEXTS = [
     "The House of Representatives, AND the Senate: it's 1,200 dollars!!!!!",
@@ -65,10 +69,9 @@ def test_vocabularies_are_fastais(tmp_path: Path, max_vocab: int, min_freq: int)
     size = corpus.known(ours)
     assert ours[:size] == [token for token in theirs if token != "xxfake"]
     assert len(ours) % 8 == 0
-    numericalize = Numericalize(vocab=theirs)
-    for row, text in zip(rows(corpus), fastais(TEXTS), strict=True):
-        read = [n if n < size else UNKNOWN for n in numbers(row, corpus.vocab)]
-        assert read == numbers(text, ours).tolist()
+    numericalize = Numericalize(vocab=ours)
+    for (start, end), text in zip(pairwise(corpus.offsets), fastais(TEXTS), strict=True):
+        read = [n if n < size else UNKNOWN for n in corpus.tokens[start:end].tolist()]
         assert read == numericalize(text).tolist()
 
 
@@ -117,6 +120,59 @@ def test_what_a_killed_worker_left_is_removed(tmp_path: Path) -> None:
     (half / "digests.json").unlink()
     tokenised(TEXTS, TRAIN, tmp_path)
     assert folders(tmp_path) == [folder]
+
+
+def test_a_text_of_any_length(tmp_path: Path) -> None:
+    long = "one two " * 130_000  # spaCy's own limit is a million characters
+    corpus = tokenised([long, "short"], TRAIN[:1], tmp_path)
+    assert corpus.offsets[1] > 260_000
+
+
+def _stop_in_the_middle(cache: Path, within: object) -> None:
+    """In a process of its own: come as far as the middle of writing, and no further."""
+
+    def stuck(*arguments: object) -> None:
+        within.set()  # type: ignore[attr-defined]
+        time.sleep(600)
+
+    tokens._dump = stuck  # type: ignore[assignment]
+    tokenised(TEXTS, TRAIN, cache)
+
+
+def test_a_worker_that_is_killed_meanwhile_holds_nobody_up(tmp_path: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+    within, gate, made = fork.Event(), fork.Barrier(1), fork.Queue()
+    first = fork.Process(target=_stop_in_the_middle, args=(tmp_path, within))
+    first.start()
+    assert within.wait(60)
+    second = fork.Process(target=_tokenise, args=(tmp_path, gate, made))
+    second.start()
+    with pytest.raises(queue.Empty):
+        made.get(timeout=0.5)  # it waits, for the first one lives
+    first.kill()
+    assert made.get(timeout=60) == 1
+    assert made.get(timeout=60)
+    second.join(timeout=60)
+    first.join(timeout=60)
+    assert len(folders(tmp_path)) == 1  # nothing half is left
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(DataError, match=r"^--cache .*: No space left on device; name a folder"):
+        tokenised(TEXTS, TRAIN, tmp_path)
+    assert folders(tmp_path) == []
+    monkeypatch.undo()
+    assert len(tokenised(TEXTS, TRAIN, tmp_path).offsets) == len(TEXTS) + 1
+
+
+def test_a_cache_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"^--cache .*file: .*: Not a directory; name a folder"):
+        tokenised(TEXTS, TRAIN, tmp_path / "file")
 
 
 def _tokenise(cache: Path, gate: object, made: object) -> None:
