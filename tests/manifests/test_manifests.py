@@ -230,8 +230,49 @@ def test_components_do_what_they_say(full_pod: Object) -> None:
     } <= tolerated
     volumes = {each["name"]: each for each in full_pod["volumes"]}
     assert volumes["cache"]["persistentVolumeClaim"]["claimName"] == "hpo-job-cache"
-    assert full_pod["suspend"] is True
+    assert full_pod["suspend"] is None  # Kueue's own: applied again, it would stop a running Job
     assert full_pod["queue"] == "default"
+
+
+@pytest.mark.parametrize("names", [("gpu",), ("spot",), ("gpu", "spot"), ("spot", "gpu")])
+def test_components_add_up(names: tuple[str, ...], tmp_path: Path) -> None:
+    copy = with_components(tmp_path / "all", names, ())
+    (job,) = [t for t in render(copy / "jobs/digits") if t["kind"] == "Job"]
+    tolerated = {each["key"] for each in job["spec"]["template"]["spec"]["tolerations"]}
+    assert ("nvidia.com/gpu" in tolerated) == ("gpu" in names)
+    assert ("cloud.google.com/gke-spot" in tolerated) == ("spot" in names)
+
+
+def test_what_the_settings_only_show_works_without_its_comment_signs(tmp_path: Path) -> None:
+    copy = with_components(tmp_path / "all", ("gpu", "kueue"), ())
+    file = copy / "k8s/settings/kustomization.yaml"
+    before, mark, after = file.read_text().partition("  # With components/gpu: how many GPUs\n")
+    assert mark
+    after = after.replace("  # - target", "  - target").replace("  #   ", "    ")
+    after = after.replace("value: 1}", "value: 4}").replace("value: default}", "value: team}")
+    file.write_text(before + mark + after)
+    (job,) = [t for t in render(copy / "jobs/digits") if t["kind"] == "Job"]
+    limits = job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert limits["nvidia.com/gpu"] == 4
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
+    assert job["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+
+
+def test_no_pod_reaches_the_dashboard(tmp_path: Path) -> None:
+    """It asks for no password. A port-forward does not come from a pod."""
+    copy = with_components(tmp_path / "all", (), CLUSTER_COMPONENTS)
+    policies = {t["metadata"]["name"]: t["spec"] for t in render(copy / "k8s/cluster")
+                if t["kind"] == "NetworkPolicy"}  # fmt: skip
+    policy = policies["hpo-job-dashboard"]
+    assert policy["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "dashboard"
+    assert policy["policyTypes"] == ["Ingress"]
+    assert "ingress" not in policy
+
+
+def test_credentials_of_buckets_reach_a_worker(pod: Object) -> None:
+    """From a Secret that need not be there."""
+    (source,) = pod["containers"][0]["envFrom"]
+    assert source["secretRef"] == {"name": "hpo-job-data", "optional": True}
 
 
 def test_the_settings_are_one_place(tmp_path: Path) -> None:
@@ -254,8 +295,8 @@ def test_the_settings_are_one_place(tmp_path: Path) -> None:
              if t["kind"] in ("Job", "Deployment")}  # fmt: skip
     for spec in specs.values():
         assert spec["containers"][0]["image"] == "registry.example/ours:0.1.0"
-    (storage,) = [v for v in specs["Job"]["volumes"] if v["name"] == "storage"]
-    assert storage["secret"]["secretName"] == "other"
+        (storage,) = [v for v in spec["volumes"] if v["name"] == "storage"]
+        assert storage["secret"]["secretName"] == "other"
 
 
 def test_only_workers_and_dashboard_reach_the_database() -> None:
