@@ -161,15 +161,17 @@ class Models:
             archive = Path(place) / MODEL
             try:
                 if not artifact:
-                    raise ArtifactNotFound
+                    raise StudyError(self._not_kept(trial))
                 download_artifact(
                     artifact_store=self._store, artifact_id=artifact, file_path=str(archive)
                 )
             except (ArtifactNotFound, FileNotFoundError) as error:
-                kept = ", ".join(f"#{other.number}" for other in self.kept()) or "none"
+                if trial.number not in {other.number for other in self.kept()}:
+                    raise StudyError(self._not_kept(trial)) from error
                 raise StudyError(
-                    f"study {self._study.study_name!r}: the model of trial {trial.number} was not "
-                    f"kept; those of the best are: {kept}"
+                    f"study {self._study.study_name!r}: the model of trial {trial.number} was kept "
+                    "where its worker ran: copy that folder here and name it with --artifacts, or "
+                    "let study.toml name a bucket as [artifacts] store"
                 ) from error
             except StudyError:
                 raise
@@ -183,6 +185,13 @@ class Models:
                 packed.extractall(folder)
         told: dict[str, Any] = json.loads((folder / TOLD).read_text())
         return told
+
+    def _not_kept(self, trial: FrozenTrial) -> str:
+        kept = ", ".join(f"#{other.number}" for other in self.kept()) or "none"
+        return (
+            f"study {self._study.study_name!r}: the model of trial {trial.number} was not kept; "
+            f"those of the best are: {kept}"
+        )
 
     def _ranked(self) -> list[FrozenTrial]:
         complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

@@ -31,8 +31,18 @@ WATCH = 3.0  # seconds between two looks
 @option(
     "--replace", is_flag=True, help="End a Job that is there, changed or over, and start this one."
 )
+@option(
+    "--nodes-may-come", is_flag=True, help="Submit though no node has such GPUs: they are added."
+)
 @place_options
-def submit(job: str, workers: int | None, dry_run: bool, replace: bool, cluster: Cluster) -> None:
+def submit(
+    job: str,
+    workers: int | None,
+    dry_run: bool,
+    replace: bool,
+    nodes_may_come: bool,
+    cluster: Cluster,
+) -> None:
     """Run a job's study on a Kubernetes cluster.
 
     Checks, renders, asks for a dry run, looks what is missing, and applies. The same by hand is
@@ -48,7 +58,7 @@ def submit(job: str, workers: int | None, dry_run: bool, replace: bool, cluster:
     checking.check_spec(spec)
     if written := render.ensure_kustomization(spec, workers or 1):
         click.echo(f"hpo-job: wrote {written}", err=True)
-    plan = submitting.plan(cluster, spec, workers)
+    plan = submitting.plan(cluster, spec, workers, nodes_may_come=nodes_may_come)
     for line in preflight.lines(plan.found):
         click.echo(line, err=dry_run)
     for line in plan.found.warnings:

@@ -24,6 +24,7 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 DRIVERS = "pip install 'hpo-job[remote]'"
 # What a second try would answer in the same way
 FINAL = (FileNotFoundError, PermissionError, IsADirectoryError)
+FINAL_OF_S3 = ("NoSuchBucket", "NoCredentialsError")  # by name: its client may not be installed
 
 
 def cache_folder() -> Path:
@@ -113,6 +114,8 @@ def _download(url: str, file: Path) -> str:
         problem = f"{shown(url)}: cannot be fetched: {_reason(error.__cause__ or error)}"
         raise FetchError(problem) from error
     except Exception as error:  # each driver has errors of its own: a time-out, a 503
+        if type(error).__name__ in FINAL_OF_S3:
+            raise DataError(f"{shown(url)}: {_reason(error)}") from error
         raise FetchError(f"{shown(url)}: cannot be fetched: {_reason(error)}") from error
 
 

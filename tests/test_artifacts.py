@@ -66,6 +66,14 @@ def test_a_model_that_is_gone_is_one_line(study: optuna.Study, tmp_path: Path) -
         models.fetch(study.trials[0], tmp_path / "out")
 
 
+def test_a_model_that_another_machine_kept_is_one_line(study: optuna.Study, tmp_path: Path) -> None:
+    """As a pod keeps it in its own /cache, when nothing else is said."""
+    finish(Models(study, open_store(str(tmp_path / "there")), keep=1), study, 0.5)
+    here = Models(study, open_store(str(tmp_path / "here")), keep=1)
+    with pytest.raises(StudyError, match=r"trial 0 was kept where its worker ran: .*--artifacts"):
+        here.fetch(study.trials[0], tmp_path / "out")
+
+
 def test_a_model_of_a_trial_that_did_not_end_well_is_swept(
     study: optuna.Study, tmp_path: Path
 ) -> None:

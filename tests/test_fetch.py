@@ -107,6 +107,25 @@ def test_an_unknown_protocol_names_what_to_install(tmp_path: Path) -> None:
         fetch("nonsense://x/y.csv", "0" * 64, tmp_path)
 
 
+def test_a_bucket_without_credentials_is_final(tmp_path: Path) -> None:
+    """The S3 client says so with errors of its own, which are no OSErrors."""
+    import fsspec
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class NoCredentialsError(Exception):
+        pass
+
+    class Bucket(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+        protocol = "bucket"
+
+        def _open(self, *arguments: object, **options: object) -> None:
+            raise NoCredentialsError("Unable to locate credentials")
+
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    with pytest.raises(DataError, match="NoCredentialsError: Unable to locate credentials"):
+        fetch("bucket://b/x.csv", "0" * 64, tmp_path)
+
+
 def test_a_url_is_shown_without_its_secrets() -> None:
     assert shown("https://u:s3cret@host/a.csv?sig=s3cret#x") == "https://host/a.csv"
 

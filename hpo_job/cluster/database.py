@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError
 
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.forward import forwarded
-from hpo_job.cluster.names import STORAGE_SECRET, WORKER
+from hpo_job.cluster.names import STORAGE_SECRET, WORKER, secret_of_settings
 from hpo_job.cluster.pods import is_ready, why
 from hpo_job.errors import ClusterError
 
@@ -35,7 +35,7 @@ def secret_of(cluster: Cluster) -> str:
     for job in sorted(jobs, key=lambda job: job["metadata"]["creationTimestamp"], reverse=True):
         if name := storage_secret(job):
             return name
-    return STORAGE_SECRET
+    return secret_of_settings()  # no Job: none yet, or the last one is long over
 
 
 def storage_secret(job: Object) -> str | None:

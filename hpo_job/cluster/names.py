@@ -14,6 +14,7 @@ from hpo_job.spec import SPEC_FILE, job_folder, read_spec
 SETTINGS = Path("k8s/settings/kustomization.yaml")
 NAMESPACE = "hpo-job"
 STORAGE_SECRET = "hpo-job-storage"
+QUEUE = "kueue.x-k8s.io/queue-name"  # the label of what waits in a queue of Kueue's
 WORKER = {"app.kubernetes.io/name": "hpo-job", "app.kubernetes.io/component": "worker"}
 INSTANCE = "app.kubernetes.io/instance"
 SUFFIX = "-worker"
@@ -33,13 +34,19 @@ def study_of(job: str) -> str:
 
 def namespace_of(given: str | None) -> str:
     """The namespace: as given, or as k8s/settings here or in a folder above says."""
-    if given:
-        return given
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        file = folder / SETTINGS
-        if file.is_file():
-            return str(_yaml(file).get("namespace", NAMESPACE))
-    return NAMESPACE
+    return given or str(_settings().get("namespace", NAMESPACE))
+
+
+def secret_of_settings() -> str:
+    """The storage Secret that k8s/settings here or in a folder above gives to workers."""
+    for entry in _settings().get("patches", []):
+        patch = yaml.safe_load(entry.get("patch", ""))
+        if isinstance(patch, dict):
+            template = patch.get("spec", {}).get("template", {})
+            for volume in template.get("spec", {}).get("volumes", []):
+                if volume["name"] == "storage":
+                    return str(volume["secret"]["secretName"])
+    return STORAGE_SECRET
 
 
 def worker_labels(study: str) -> dict[str, str]:
@@ -64,6 +71,14 @@ def check_job_name(name: str, workers: int) -> None:
             f"workers a pod would be called {last!r}, of {LABEL} characters at most; give the "
             "study a shorter name"
         )
+
+
+def _settings() -> dict[str, Any]:
+    """What k8s/settings says, empty where there is none here or in a folder above."""
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / SETTINGS).is_file():
+            return _yaml(folder / SETTINGS)
+    return {}
 
 
 def _yaml(file: Path) -> dict[str, Any]:

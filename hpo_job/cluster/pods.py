@@ -131,6 +131,7 @@ def lines(cluster: Cluster, job: str, *, follow: bool) -> Iterator[str]:
         return
     heard: queue.Queue[str | None] = queue.Queue()
     followed: set[str] = set()
+    waiting: set[str] = set()
     open_ = 0
     looked = 0.0
     while True:
@@ -142,6 +143,9 @@ def lines(cluster: Cluster, job: str, *, follow: bool) -> Iterator[str]:
                     followed.add(name)
                     open_ += 1
                     threading.Thread(target=_hear, args=(cluster, pod, heard), daemon=True).start()
+                elif name not in followed | waiting and (reason := why(pod)):
+                    waiting.add(name)
+                    yield f"{_short(pod)} | hpo-job: {reason}"
             if open_ == 0 and is_over(cluster.find("jobs", job)):
                 break
         try:
@@ -180,9 +184,17 @@ def _written(cluster: Cluster, pods: list[Object]) -> Iterator[str]:
 
 
 def _hear(cluster: Cluster, pod: Object, heard: queue.Queue[str | None]) -> None:
+    """Follow a pod's log to its end, also where a connection is cut in between."""
+    name, known = pod["metadata"]["name"], 0
     try:
-        for line in cluster.log(pod["metadata"]["name"], follow=True):
-            heard.put(f"{_short(pod)} | {line}")
+        while True:
+            for number, line in enumerate(cluster.log(name, follow=True)):
+                if number >= known:
+                    known = number + 1
+                    heard.put(f"{_short(pod)} | {line}")
+            if (cluster.find("pods", name) or {}).get("status", {}).get("phase") != "Running":
+                break
+            time.sleep(LOOK)
     except ClusterError as error:
         heard.put(f"{_short(pod)} | hpo-job: {error}")
     finally:

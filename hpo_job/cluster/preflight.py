@@ -29,10 +29,13 @@ class Findings:
     warnings: list[str] = field(default_factory=list)
 
 
-def preflight(cluster: Cluster, job: Object, running: int = 0) -> Findings:
+def preflight(
+    cluster: Cluster, job: Object, running: int = 0, *, nodes_may_come: bool = False
+) -> Findings:
     """Look at all that a Job needs, without changing anything.
 
     running: how many pods of this Job there are already.
+    nodes_may_come: whether the cluster adds nodes for GPUs that are asked for.
 
     Raises ClusterError for what would keep every pod from running.
     """
@@ -43,7 +46,7 @@ def preflight(cluster: Cluster, job: Object, running: int = 0) -> Findings:
         credentials(cluster, secret)
         found.checked.append(f"Secret {secret}")
     _quota(cluster, job, workers - running, found)
-    _capacity(cluster, job, workers, found)
+    _capacity(cluster, job, workers, found, nodes_may_come)
     _image(job, found)
     if secret:
         _connections(cluster, secret, workers - running, found)
@@ -134,7 +137,9 @@ def _quota(cluster: Cluster, job: Object, more: int, found: Findings) -> None:
     found.checked.append(f"{len(quotas)} quotas" if quotas else "no quota")
 
 
-def _capacity(cluster: Cluster, job: Object, workers: int, found: Findings) -> None:
+def _capacity(
+    cluster: Cluster, job: Object, workers: int, found: Findings, nodes_may_come: bool
+) -> None:
     asked = {name: value for name, value in requests(job).items() if value}
     try:
         nodes = cluster.all("nodes")
@@ -148,8 +153,11 @@ def _capacity(cluster: Cluster, job: Object, workers: int, found: Findings) -> N
                    if not fits(nodes, {name: value})]  # fmt: skip
         what = f"no node has {' or '.join(missing)}" if missing else "no node has all of it"
         problem = f"a worker asks for {wanted}: {what}"
-        if devices(job):
-            raise ClusterError(f"{problem}; see k8s/settings, and kubectl describe nodes")
+        if devices(job) and not nodes_may_come:
+            raise ClusterError(
+                f"{problem}; see k8s/settings, and kubectl describe nodes; --nodes-may-come where "
+                "the cluster adds such nodes"
+            )
         found.warnings.append(f"{problem}; pods wait, unless the cluster adds such a node")
     elif room < workers:
         found.warnings.append(

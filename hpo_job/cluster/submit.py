@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from hpo_job.cluster.client import Cluster, ImmutableError, Object
-from hpo_job.cluster.names import SUFFIX, check_job_name, worker_labels
+from hpo_job.cluster.names import QUEUE, SUFFIX, check_job_name, worker_labels
 from hpo_job.cluster.pods import index, is_over, pods_of
 from hpo_job.cluster.preflight import Findings, preflight
 from hpo_job.cluster.render import check_files, render, worker_job
@@ -38,8 +39,12 @@ class Plan:
         return int(self.job["spec"]["parallelism"])
 
 
-def plan(cluster: Cluster, spec: StudySpec, workers: int | None) -> Plan:
+def plan(
+    cluster: Cluster, spec: StudySpec, workers: int | None, *, nodes_may_come: bool = False
+) -> Plan:
     """Render a job folder and let the cluster judge it; nothing is changed.
+
+    nodes_may_come: see `preflight`.
 
     Raises ClusterError for whatever would keep it from running.
     """
@@ -61,10 +66,11 @@ def plan(cluster: Cluster, spec: StudySpec, workers: int | None) -> Plan:
                 raise
             changed = _changes(cluster, there, objects)
     running = int((there or {}).get("status", {}).get("active", 0))
-    found = preflight(cluster, job, running)
-    return Plan(
-        objects, job, found, changed, there is not None, there is not None and is_over(there)
-    )
+    found = preflight(cluster, job, running, nodes_may_come=nodes_may_come)
+    over = there is not None and is_over(there)
+    if there is not None and not (over or changed) and _is_stopped(there):
+        found.warnings.append(f"the Job is stopped: hpo-job resume {spec.name} starts it again")
+    return Plan(objects, job, found, changed, there is not None, over)
 
 
 def submit(
@@ -118,7 +124,7 @@ def suspend(cluster: Cluster, study: str, *, stop: bool) -> str:
     if is_over(_job(cluster, name)):
         raise ClusterError(f"Job {name} has ended; hpo-job submit --replace starts it again")
     cluster.patch("jobs", name, {"spec": {"suspend": stop}})
-    return f"job/{name}: {'stopped; its trials are saved' if stop else 'resumed'}"
+    return f"job/{name}: {'stopped; its workers save their trials' if stop else 'resumed'}"
 
 
 def delete(cluster: Cluster, study: str) -> list[str]:
@@ -160,6 +166,12 @@ def completed(text: str | None) -> set[int]:
     return indexes
 
 
+def _is_stopped(job: Object) -> bool:
+    """Whether somebody has stopped it; what waits in a queue of Kueue's is suspended as well."""
+    queued = QUEUE in (job["metadata"].get("labels") or {})
+    return bool(job["spec"].get("suspend")) and not queued
+
+
 def _job(cluster: Cluster, name: str) -> Object:
     job = cluster.find("jobs", name)
     if job is None:
@@ -197,8 +209,6 @@ def _age(metadata: Object) -> float:
     made = metadata.get("creationTimestamp")
     if not made:
         return 0.0
-    from datetime import UTC, datetime
-
     return (datetime.now(UTC) - datetime.fromisoformat(made)).total_seconds()
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from hpo_job import attributes, results
 from hpo_job.admission import worked
 from hpo_job.cluster.client import Cluster, Object
-from hpo_job.cluster.names import SUFFIX
+from hpo_job.cluster.names import QUEUE, SUFFIX
 from hpo_job.cluster.pods import Worker, describe, pods_of
 from hpo_job.ledger import FINISHED
 
@@ -46,6 +46,9 @@ def _state(job: Object) -> str:
             if condition["type"] == "Complete":
                 return "complete"
             if condition["type"] == "Suspended":
+                queue = (job["metadata"].get("labels") or {}).get(QUEUE)
+                if queue:  # whether it runs is Kueue's to say
+                    return f"waits in queue {queue}"
                 return "stopped (hpo-job resume starts it again)"
             return f"failed: {because or condition.get('reason')}"
     return f"{job['spec'].get('parallelism')} workers"

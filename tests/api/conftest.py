@@ -61,7 +61,7 @@ class Api:
         if isinstance(canned, Exception):
             raise canned
         if canned is not None:
-            return canned
+            return canned() if callable(canned) else canned
         if method == "patch":
             return self._patch(path, json.loads(request.body), dict(request.params))
         if method == "get" and path.rsplit("/", 1)[1] in PLURALS:

@@ -98,6 +98,17 @@ def test_a_secret_without_a_url(api: Api, line: Callable[..., str]) -> None:
     assert "has no key `url`" in line("results", "digits", "--cluster")
 
 
+def test_the_settings_name_the_secret_where_no_job_does(
+    api: Api, line: Callable[..., str], digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A week after the last Job has ended, its results are still wanted."""
+    clone = digits.parents[1]
+    file = clone / "k8s/settings/kustomization.yaml"
+    file.write_text(file.read_text().replace("secretName: hpo-job-storage", "secretName: ours"))
+    monkeypatch.chdir(clone)
+    assert "Secret ours is missing" in line("results", "digits", "--cluster")
+
+
 @pytest.mark.usefixtures("namespace")
 def test_an_exceeded_quota(
     api: Api, line: Callable[..., str], digits: Path, secret: Object

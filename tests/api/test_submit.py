@@ -14,6 +14,7 @@ from hpo_job.cluster.preflight import exceeded, fits, quantity
 from hpo_job.cluster.submit import completed
 from tests.api.conftest import Api
 from tests.api.test_errors import JOB, JOBS, LABELS
+from tests.manifests.renders import with_components
 
 Object = dict[str, Any]
 pytestmark = pytest.mark.usefixtures("namespace")
@@ -91,6 +92,33 @@ def test_a_job_that_has_ended_needs_replace(
     assert "has ended already; --replace starts it again" in refused.stderr
 
 
+def test_gpu_nodes_may_come(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
+) -> None:
+    copy = with_components(digits.parents[1] / "gpu", ("gpu",), ())
+    api.put("v1/secrets", secret)
+    refused = cli("submit", copy / "jobs/digits")
+    assert refused.exit_code == 2
+    assert "--nodes-may-come" in refused.stderr
+    done = cli("submit", copy / "jobs/digits", "--nodes-may-come")
+    assert done.exit_code == 0, done.output
+    assert "pods wait, unless the cluster adds such a node" in done.stderr
+    assert len(api.applied) == 3
+
+
+def test_a_stopped_job_is_not_said_to_run(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object, job: Object
+) -> None:
+    api.put("v1/secrets", secret)
+    job["spec"]["suspend"] = True
+    api.put("batch/v1/jobs", job)
+    assert "the Job is stopped: hpo-job resume digits" in cli("submit", digits).stderr
+    job["metadata"]["labels"] = {**LABELS, "kueue.x-k8s.io/queue-name": "team"}
+    assert "resume" not in cli("submit", digits).stderr
+    job["status"] = {"conditions": [{"type": "Suspended", "status": "True"}]}
+    assert "waits in queue team" in cli("status", "digits", "--cluster").stdout
+
+
 def test_scale_patches_both_fields(api: Api, cli: Callable[..., Result], job: Object) -> None:
     api.put("batch/v1/jobs", job)
     done = cli("scale", "digits", "8")
@@ -160,6 +188,39 @@ def test_logs_are_named_by_pod(
         assert done.exit_code == 0, done.output
         assert "0-abcde | hpo-job: trial 0 COMPLETE" in done.stdout
         assert "1-abcde | hpo-job: done" in done.stdout
+
+
+def test_a_followed_log_goes_on_after_its_connection_was_cut(
+    api: Api,
+    cli: Callable[..., Result],
+    job: Object,
+    worker_pod: Callable[..., Object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No line is lost, and none comes twice; what does not run says why."""
+    monkeypatch.setattr("hpo_job.cluster.pods.LOOK", 0.1)
+    running = {"image": "i", "state": {"running": {}}}
+    pod = api.put("v1/pods", worker_pod(0, containerStatuses=[running]))
+    waits = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes available."}
+    api.put("v1/pods", worker_pod(1, "Pending", conditions=[waits]))
+    api.put("batch/v1/jobs", job)
+    said = [b"one\n", b"one\ntwo\n", b"one\ntwo\nthree\n"]
+
+    def log() -> bytes:
+        if len(said) == 1:
+            pod["status"]["phase"] = "Succeeded"
+            job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+        return said.pop(0)
+
+    api.answers["get /api/v1/namespaces/hpo-job/pods/digits-worker-0-abcde/log"] = log
+    done = cli("logs", "digits", "-f")
+    assert done.exit_code == 0, done.output
+    assert sorted(done.stdout.splitlines()) == [
+        "0-abcde | one",
+        "0-abcde | three",
+        "0-abcde | two",
+        "1-abcde | hpo-job: unschedulable: 0/1 nodes available.",
+    ]
 
 
 def test_delete_leaves_nothing(api: Api, cli: Callable[..., Result], job: Object) -> None:

@@ -1,0 +1,96 @@
+"""What may be switched on and set in k8s/: each does what it says, also together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpo_job.cluster.render import render
+from tests.manifests.renders import CLUSTER_COMPONENTS, WORKER_COMPONENTS, with_components
+
+Object = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def full_pod(tmp_path_factory: pytest.TempPathFactory) -> Object:
+    """The worker's pod with every component."""
+    every = tmp_path_factory.mktemp("full") / "all"
+    with_components(every, WORKER_COMPONENTS, CLUSTER_COMPONENTS)
+    (found,) = [thing for thing in render(every / "jobs/digits") if thing["kind"] == "Job"]
+    return dict(found["spec"]["template"]["spec"], suspend=found["spec"].get("suspend"),
+                queue=found["metadata"]["labels"].get("kueue.x-k8s.io/queue-name"))  # fmt: skip
+
+
+def test_components_do_what_they_say(full_pod: Object) -> None:
+    assert full_pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+    tolerated = {each["key"] for each in full_pod["tolerations"]}
+    assert {
+        "nvidia.com/gpu",
+        "cloud.google.com/gke-spot",
+        "karpenter.sh/capacity-type",
+    } <= tolerated
+    volumes = {each["name"]: each for each in full_pod["volumes"]}
+    assert volumes["cache"]["persistentVolumeClaim"]["claimName"] == "hpo-job-cache"
+    assert full_pod["suspend"] is None  # Kueue's own: applied again, it would stop a running Job
+    assert full_pod["queue"] == "default"
+
+
+@pytest.mark.parametrize("names", [("gpu",), ("spot",), ("gpu", "spot"), ("spot", "gpu")])
+def test_components_add_up(names: tuple[str, ...], tmp_path: Path) -> None:
+    copy = with_components(tmp_path / "all", names, ())
+    (job,) = [t for t in render(copy / "jobs/digits") if t["kind"] == "Job"]
+    tolerated = {each["key"] for each in job["spec"]["template"]["spec"]["tolerations"]}
+    assert ("nvidia.com/gpu" in tolerated) == ("gpu" in names)
+    assert ("cloud.google.com/gke-spot" in tolerated) == ("spot" in names)
+
+
+def test_what_the_settings_only_show_works_without_its_comment_signs(tmp_path: Path) -> None:
+    copy = with_components(tmp_path / "all", ("gpu", "kueue"), ())
+    file = copy / "k8s/settings/kustomization.yaml"
+    before, mark, after = file.read_text().partition("  # With components/gpu: how many GPUs\n")
+    assert mark
+    after = after.replace("  # - target", "  - target").replace("  #   ", "    ")
+    after = after.replace("value: 1}", "value: 4}").replace("value: default}", "value: team}")
+    file.write_text(before + mark + after)
+    (job,) = [t for t in render(copy / "jobs/digits") if t["kind"] == "Job"]
+    limits = job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert limits["nvidia.com/gpu"] == 4
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
+    assert job["spec"]["template"]["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+
+
+def test_no_pod_reaches_the_dashboard(tmp_path: Path) -> None:
+    """It asks for no password. A port-forward does not come from a pod."""
+    copy = with_components(tmp_path / "all", (), CLUSTER_COMPONENTS)
+    policies = {t["metadata"]["name"]: t["spec"] for t in render(copy / "k8s/cluster")
+                if t["kind"] == "NetworkPolicy"}  # fmt: skip
+    policy = policies["hpo-job-dashboard"]
+    assert policy["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "dashboard"
+    assert policy["policyTypes"] == ["Ingress"]
+    assert "ingress" not in policy
+
+
+def test_the_settings_are_one_place(tmp_path: Path) -> None:
+    """Image, namespace and Secret: changed there, they are changed everywhere."""
+    copy = with_components(tmp_path / "all", (), CLUSTER_COMPONENTS)
+    file = copy / "k8s/settings/kustomization.yaml"
+    file.write_text(
+        file.read_text()
+        .replace("namespace: hpo-job", "namespace: elsewhere")
+        .replace("newName: hpo-job", "newName: registry.example/ours")
+        .replace("secretName: hpo-job-storage", "secretName: other")
+    )
+    job, cluster, mysql = (
+        render(copy / folder) for folder in ("jobs/digits", "k8s/cluster", "k8s/mysql")
+    )
+    for thing in (*job, *cluster, *mysql):
+        at = "name" if thing["kind"] == "Namespace" else "namespace"
+        assert thing["metadata"][at] == "elsewhere"
+    specs = {t["kind"]: t["spec"]["template"]["spec"] for t in (*job, *cluster)
+             if t["kind"] in ("Job", "Deployment")}  # fmt: skip
+    for spec in specs.values():
+        assert spec["containers"][0]["image"] == "registry.example/ours:0.1.0"
+        (storage,) = [v for v in spec["volumes"] if v["name"] == "storage"]
+        assert storage["secret"]["secretName"] == "other"
