@@ -29,6 +29,7 @@ class Phase:
     """A stretch of a trial's steps with one metric.
 
     final: the trial ends with it, so that nobody asks whether to prune after its last epoch.
+    of_study: its metric is the study's, so that what it reports is a value of the trial.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Phase:
     metric: str
     direction: Direction
     final: bool = False
+    of_study: bool = True
 
     def stored(self, start: int) -> dict[str, Any]:
         """How the phase is noted with its trial; ``start`` is its first step."""
@@ -44,7 +46,27 @@ class Phase:
             "start": start,
             "metric": self.metric,
             "direction": self.direction,
+            "of_study": self.of_study,
         }
+
+
+def measured_value(trial: FrozenTrial) -> float | None:
+    """The study's first metric as ``trial`` last had it; None where it never was measured.
+
+    That is the value of a COMPLETE trial, and the last report of any other: but not where it came
+    to no phase that has the study's metric. Optuna keeps a PRUNED trial's last report as its
+    value, whatever it measured: a language model's perplexity, say, in a study of F1.
+    """
+    if trial.state == TrialState.COMPLETE:
+        return float(trial.values[0])
+    if not trial.intermediate_values:
+        return None
+    last = max(trial.intermediate_values)
+    phases: Sequence[dict[str, Any]] = trial.user_attrs.get(attributes.PHASES) or ()
+    begun = [phase for phase in phases if phase["start"] <= last]
+    if begun and not begun[-1].get("of_study", True):
+        return None
+    return float(trial.intermediate_values[last])
 
 
 class PhasePruner(BasePruner):

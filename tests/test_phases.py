@@ -21,16 +21,22 @@ from optuna.pruners import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo_job import attributes
-from hpo_job.phases import Phase, PhasePruner
+from hpo_job import attributes, results
+from hpo_job.phases import Phase, PhasePruner, measured_value
 from hpo_job.storage import Storage
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-LANGUAGE = {"name": "language_model", "start": 0, "metric": "perplexity", "direction": "minimize"}
+LANGUAGE = Phase("language_model", 2, "perplexity", "minimize", of_study=False).stored(0)
 
 
 def classifier(start: int) -> dict[str, Any]:
-    return {"name": "classifier", "start": start, "metric": "f1_macro", "direction": "maximize"}
+    return {
+        "name": "classifier",
+        "start": start,
+        "metric": "f1_macro",
+        "direction": "maximize",
+        "of_study": True,
+    }
 
 
 def trial(
@@ -42,7 +48,8 @@ def trial(
     complete = state == TrialState.COMPLETE
     return create_trial(
         state=state,
-        value=scores[-1] if complete else None,
+        # as Optuna keeps it of a PRUNED trial
+        value=[*language, *scores][-1] if complete or state == TrialState.PRUNED else None,
         params={"x": 0.5},
         distributions={"x": FloatDistribution(0, 1)},
         intermediate_values=values,
@@ -165,6 +172,36 @@ def test_a_trial_without_phases_is_compared_as_a_whole(ask: Callable[..., bool])
 
 def test_nothing_is_looked_at_where_nothing_is_pruned(ask: Callable[..., bool]) -> None:
     assert not ask(NopPruner, trial([1.0], [0.5]), trial([1.0], [0.0], RUNNING))
+
+
+@pytest.mark.parametrize(
+    ("language", "scores", "state", "value"),
+    [
+        ([90.0, 80.0], [], TrialState.PRUNED, None),
+        ([90.0, 80.0], [], TrialState.RUNNING, None),
+        ([90.0], [0.5, 0.4], TrialState.PRUNED, 0.4),
+        ([90.0], [0.5], TrialState.FAIL, 0.5),
+        ([90.0], [0.5, 0.6], TrialState.COMPLETE, 0.6),
+    ],
+)
+def test_a_trial_that_did_not_come_to_its_metric_has_no_value(
+    language: list[float], scores: list[float], state: TrialState, value: float | None
+) -> None:
+    assert measured_value(trial(language, scores, state)) == value
+    shown = results.row(trial(language, scores, state))[2]
+    assert shown == ("-" if value is None else f"{value:.4f}")
+
+
+def test_a_phase_that_began_without_a_report_is_not_the_last_ones() -> None:
+    begun = trial([90.0], [0.5], TrialState.PRUNED)
+    begun.intermediate_values = {0: 90.0}
+    assert measured_value(begun) is None
+
+
+def test_a_trial_that_names_no_phases_has_its_last_report() -> None:
+    plain = create_trial(state=TrialState.PRUNED, intermediate_values={0: 0.1, 1: 0.2})
+    assert measured_value(plain) == 0.2
+    assert measured_value(create_trial(state=TrialState.PRUNED)) is None
 
 
 def test_a_phase_is_noted_with_its_first_step() -> None:

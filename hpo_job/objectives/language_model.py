@@ -80,7 +80,7 @@ def perplexity(learn: Learner) -> float:
 
 def _fit(learn: Learner, context: Context, name: str, epochs: int, rate: float) -> None:
     if epochs:
-        phase = Phase(name, epochs, "perplexity", "minimize")
+        phase = Phase(name, epochs, "perplexity", "minimize", of_study=False)
         fit(learn, context, phase, lambda: learn.fit_one_cycle(epochs, rate), of_learner=perplexity)
 
 

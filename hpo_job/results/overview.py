@@ -13,6 +13,7 @@ from rich.text import Text
 from hpo_job import attributes
 from hpo_job.admission import fixed_params, worked
 from hpo_job.ledger import FINISHED
+from hpo_job.phases import measured_value
 from hpo_job.results.ranking import NEARLY, best, fastest_within, front, score
 from hpo_job.results.trials import (
     baseline,
@@ -56,8 +57,9 @@ def finished(study: optuna.Study) -> bool:
 
 def row(trial: FrozenTrial) -> tuple[str, str, str, str, str]:
     """A trial's number, state, value, duration and parameters, as text."""
-    values = trial.values or list(trial.intermediate_values.values())[-1:]
-    found = ", ".join(map(number, values)) or "-"
+    last = measured_value(trial)
+    values = trial.values if trial.state == TrialState.COMPLETE else [last]
+    found = ", ".join("-" if each is None else number(each) for each in values)
     time = "-" if trial.datetime_start is None else f"{seconds(trial):.1f}s"
     return f"#{trial.number}", trial.state.name, found, time, notes(trial)
 

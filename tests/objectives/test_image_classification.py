@@ -22,6 +22,7 @@ from hpo_job.objectives.image_classification import _fit_head, _fit_unfrozen, tr
 from hpo_job.objectives.models import build
 from hpo_job.objectives.parameters import ImageClassification
 from hpo_job.objectives.training import start_afresh
+from hpo_job.phases import Phase
 from tests.objectives.pruners import PrunesAt
 
 MakeContext = Callable[..., Context]
@@ -83,8 +84,8 @@ def test_steps_grow_over_both_phases(make_context: MakeContext) -> None:
     assert value == reported(context)[3]
     assert pruner.asked == [0, 1, 2]  # once an epoch, and not after the last
     assert context.trial.user_attrs[attributes.PHASES] == [
-        {"name": "head", "start": 0, "metric": "accuracy", "direction": "maximize"},
-        {"name": "unfrozen", "start": 2, "metric": "accuracy", "direction": "maximize"},
+        Phase("head", 2, "accuracy", "maximize").stored(0),
+        Phase("unfrozen", 2, "accuracy", "maximize").stored(2),
     ]
     times = context.timings.values()
     assert times.keys() == TIMES | {attributes.train_time("unfrozen")}

@@ -25,6 +25,7 @@ from hpo_job.objectives.context import Context
 from hpo_job.objectives.parameters import TextClassification
 from hpo_job.objectives.text_classification import check, predict, rebuild, train
 from hpo_job.objectives.text_classifier import stages
+from hpo_job.phases import Phase
 from tests.objectives.pruners import PrunesAt
 
 JOB = Path(__file__).parents[2] / "jobs" / "state-of-the-union-early"
@@ -136,11 +137,11 @@ def test_three_phases_are_reported_with_growing_steps(text_context: MakeContext)
     assert list(reported(context)) == [0, 1, 2, 3, 4]
     assert value == reported(context)[4]
     assert pruner.asked == [0, 1, 2, 3]  # once an epoch, and not after the last
-    perplexity = {"metric": "perplexity", "direction": "minimize"}
+    perplexity = {"metric": "perplexity", "direction": "minimize", "of_study": False}
     assert context.trial.user_attrs[attributes.PHASES] == [
         {"name": FROZEN, "start": 0, **perplexity},
         {"name": UNFROZEN, "start": 1, **perplexity},
-        {"name": CLASSIFIER, "start": 3, "metric": "f1_macro", "direction": "maximize"},
+        Phase(CLASSIFIER, 2, "f1_macro", "maximize", final=True).stored(3),
     ]
     # better than not to know which of 200 tokens comes, and never sure of it
     assert all(1 < reported(context)[step] < 200 for step in (0, 1, 2))
