@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 from plotly.subplots import make_subplots
 
+from hpo_job.phases import measured_value
 from hpo_job.report.style import BEST, COLOURS, MUTED, about, figure, label
 from hpo_job.results import clock, number
 from hpo_job.results.importance import Importance
@@ -193,18 +194,10 @@ def _points(
 
 
 def _last_reported(study: optuna.Study) -> list[tuple[FrozenTrial, float]]:
-    """Pruned trials with their last value, of those whose last phase reports the study's metric."""
-    found = []
-    metric = metric_names(study)[0]
-    for trial in trials_of(study, (TrialState.PRUNED,)):
-        if not trial.intermediate_values:
-            continue
-        phases = [phase for phase in phases_in([trial]).values()
-                  if phase.start <= max(trial.intermediate_values)]  # fmt: skip
-        last = trial.intermediate_values[max(trial.intermediate_values)]
-        if phases and phases[-1].metric in (None, metric) and math.isfinite(last):
-            found.append((trial, last))
-    return found
+    """Pruned trials with the last value of the study's metric, of those that came to it."""
+    pruned = trials_of(study, (TrialState.PRUNED,))
+    last = [(trial, measured_value(trial)) for trial in pruned]
+    return [(trial, found) for trial, found in last if found is not None and math.isfinite(found)]
 
 
 def _thinned(trials: list[FrozenTrial], best: FrozenTrial | None) -> list[FrozenTrial]:

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.results import number
+from hpo_job.results.trials import unmeasured
 from hpo_job.results.words import plain
 
 # Each stands out on white and on near-black
@@ -33,7 +34,7 @@ def label(text: object) -> str:
 
 def about(trial: FrozenTrial) -> str:
     """What is told of a trial where the mouse is over it."""
-    values = ", ".join(map(number, trial.values or ()))
+    values = ", ".join(map(number, () if unmeasured(trial) else trial.values or ()))
     head = f"<b>#{trial.number}</b> {trial.state.name}{f' {values}' if values else ''}"
     return "<br>".join([head, *told(trial.params)])
 

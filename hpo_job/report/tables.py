@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job import attributes
+from hpo_job.phases import measured_value
 from hpo_job.results import metric_names, seconds
 from hpo_job.results.trials import trials_of, worker_name
 from hpo_job.results.words import plain
@@ -49,8 +50,8 @@ def _row(
     study: optuna.Study, trial: FrozenTrial, params: list[str], first: list[str], attrs: list[str]
 ) -> list[Any]:
     values: list[Any] = list(trial.values or [None] * len(study.directions))
-    if not trial.values and trial.intermediate_values and len(values) == 1:
-        values = [trial.intermediate_values[max(trial.intermediate_values)]]
+    if trial.state != TrialState.COMPLETE and len(values) == 1:
+        values = [measured_value(trial)]
     took = round(seconds(trial), 3) if trial.datetime_start else None
     cells = [
         trial.number, trial.state.name, *values, took,
