@@ -229,7 +229,7 @@ def status(
             return
         click.echo(f"study     {found.study_name}")
         click.echo("\n".join(results.overview(found)))
-        running = results.table(found, running=True)
+        running = results.running(found)
         if running.row_count:
             click.echo()
             Console().print(running)

@@ -203,3 +203,11 @@ def test_watch_ends_with_the_budget(storage: Storage, cli: Cli, database: str) -
     assert f"finished  {len(made)} of {len(made)} trials" in done.stdout
     assert "ended last" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_watch_shows_a_study_without_a_budget_once(
+    storage: Storage, cli: Cli, database: str
+) -> None:
+    synthetic.study(synthetic.trials(3), "theirs", storage=storage.optuna, ours=False)
+    done = cli("status", "theirs", "--watch", "--storage", database)  # would go on for ever
+    assert "finished  3 trials" in done.stdout
