@@ -158,7 +158,7 @@ def _made(
 
 def language_model(perplexity: float = 107.5) -> FrozenTrial:
     """A trial that was pruned as a language model; Optuna keeps its last report as its value."""
-    phase = {"name": "language_model", "start": 0, "metric": "perplexity",
+    phase = {"name": "language_model_frozen", "start": 0, "metric": "perplexity",
              "direction": "minimize", "of_study": False}  # fmt: skip
     return create_trial(
         state=TrialState.PRUNED,

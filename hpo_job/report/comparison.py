@@ -43,7 +43,8 @@ def compared(studies: Sequence[optuna.Study], page: Page, method: str) -> None:
         "<h3>Importance</h3>",
         page.figure("compare-importance",
                     figures.importances(compare.best_importances(studies, method)),
-                    f"By {method}.", empty="No study has enough trials to say."),
+                    f"By {method}. Without a number: not assessed, or no parameter there.",
+                    empty="No study has enough trials to say."),
     ]  # fmt: skip
     for study in studies:
         parts += [note(f"{study.study_name}: {told}.") for told in importance(study, method).notes]

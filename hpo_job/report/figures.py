@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import accumulate
+from textwrap import wrap
 
 import optuna
 import plotly.graph_objects as go
@@ -11,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from plotly.subplots import make_subplots
 
 from hpo_job.phases import measured_value
-from hpo_job.report.style import BEST, COLOURS, MUTED, about, figure, label
+from hpo_job.report.style import BEST, COLOURS, MUTED, about, figure, label, seen
 from hpo_job.results import clock, number
 from hpo_job.results.importance import Importance
 from hpo_job.results.pareto import two
@@ -68,16 +69,15 @@ def intermediate(study: optuna.Study) -> go.Figure | None:
     best = None if several(study) else top(study, 0)
     shown = _thinned(reported, best)
     phases = phases_in(shown)
-    titles = [label(f"{p.name} ({p.metric})" if p.metric else p.name) for p in phases.values()]
+    titles = [_in_lines(name) for name in phases] if list(phases) != [ONLY] else None
     made = make_subplots(
-        cols=len(phases),
-        subplot_titles=titles if list(phases) != [ONLY] else None,
-        horizontal_spacing=0.06,
+        cols=len(phases), subplot_titles=titles, horizontal_spacing=0.24 / (len(phases) + 1)
     )
     base = figure()
     made.update_layout(base.layout)
+    made.update_annotations(font_size=12)  # the titles
     if len(phases) > 1:
-        made.update_layout(margin_t=70, legend_y=1.12)
+        made.update_layout(margin_t=80, legend_y=1.14)
     named: set[str] = set()
     for position, phase in enumerate(phases, start=1):
         for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING):
@@ -92,7 +92,8 @@ def intermediate(study: optuna.Study) -> go.Figure | None:
         longest = max((len(segments(t).get(phase, ())) for t in shown), default=0)
         ticks = {"dtick": 1} if longest <= 15 else {"tickformat": "d"}
         made.update_xaxes(title_text="step", col=position, row=1, **ticks)
-    made.update_yaxes(title_text=label(metric_names(study)[0]), col=1, row=1)
+        metric = phases[phase].metric or (metric_names(study)[0] if position == 1 else "")
+        made.update_yaxes(title_text=label(metric), col=position, row=1)
     if len(shown) < len(reported):
         made.update_layout(meta={"shown": len(shown), "of": len(reported)})
     return made
@@ -139,7 +140,7 @@ def timeline(study: optuna.Study) -> go.Figure | None:
     made.update_xaxes(type="date")
     made.update_yaxes(type="category", categoryorder="array", automargin=True,
                       categoryarray=[label(name) for name in rows])  # fmt: skip
-    made.update_layout(bargap=0.25, margin_l=10)
+    made.update_layout(bargap=0.25, margin_l=10, showlegend=True)
     return made
 
 
@@ -178,7 +179,7 @@ def pareto(study: optuna.Study) -> go.Figure | None:
         made.add_trace(go.Scatter(
             x=table["x"], y=table["y"], mode=mode, name=name, line={"color": colour, "dash": "dot"},
             marker={"color": colour, "size": 6 if mode == "markers" else 9},
-            opacity=0.55 if mode == "markers" else 1, hoverinfo="text",
+            opacity=seen(len(table)) if mode == "markers" else 1, hoverinfo="text",
             hovertext=[about(trials[each]) for each in table.index]))  # fmt: skip
     made.update_layout(xaxis_title=label(found.x), yaxis_title=label(found.y))
     return made
@@ -189,7 +190,7 @@ def _points(
 ) -> go.Scatter:
     return go.Scatter(
         x=[trial.number for trial, _ in trials], y=values, mode="markers", name=state.name,
-        marker={"color": COLOURS[state], "symbol": symbol, "size": 6}, opacity=0.75,
+        marker={"color": COLOURS[state], "symbol": symbol, "size": 6}, opacity=0.8,
         hovertext=[about(trial) for trial, _ in trials], hoverinfo="text")  # fmt: skip
 
 
@@ -198,6 +199,12 @@ def _last_reported(study: optuna.Study) -> list[tuple[FrozenTrial, float]]:
     pruned = trials_of(study, (TrialState.PRUNED,))
     last = [(trial, measured_value(trial)) for trial in pruned]
     return [(trial, found) for trial, found in last if found is not None and math.isfinite(found)]
+
+
+def _in_lines(name: str) -> str:
+    """The name of a phase as a title of a narrow panel."""
+    lines = wrap(name.replace("_", " "), 16) if len(name) > 16 else [name]
+    return "<br>".join(map(label, lines))
 
 
 def _thinned(trials: list[FrozenTrial], best: FrozenTrial | None) -> list[FrozenTrial]:

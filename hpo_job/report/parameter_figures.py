@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sklearn.neighbors import KNeighborsRegressor
 
 from hpo_job.report.axes import Axis, axis
-from hpo_job.report.style import BEST, COLOURS, MUTED, SCALE, about, figure, label
+from hpo_job.report.style import BEST, COLOURS, MUTED, SCALE, about, figure, label, seen
 from hpo_job.results import number
 from hpo_job.results.ranking import top
 from hpo_job.results.trials import complete, maximizes, metric_names, value
@@ -100,7 +100,7 @@ def _spread(trials: list[FrozenTrial], along: Axis, objective: int) -> go.Box | 
     values = [value(trial, objective) for trial in trials]
     shared = {
         "y": values, "hovertext": [about(trial) for trial in trials], "hoverinfo": "text",
-        "marker": {"color": COLOURS[TrialState.COMPLETE], "size": 5, "opacity": 0.5},
+        "marker": {"color": COLOURS[TrialState.COMPLETE], "size": 5, "opacity": seen(len(trials))},
     }  # fmt: skip
     if not along.words:
         return go.Scatter(
@@ -217,4 +217,4 @@ def _ticks(each: Axis) -> dict[str, object]:
     if each.words:
         return {"type": "linear", "tickvals": list(range(len(each.words))),
                 "ticktext": list(map(label, each.words))}  # fmt: skip
-    return {"type": "log", "dtick": 1} if each.log else {"type": "linear"}
+    return each.numbers()

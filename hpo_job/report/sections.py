@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_job import attributes
 from hpo_job.admission import worked
 from hpo_job.report import figures, parameter_figures
-from hpo_job.report.markup import Page, cards, details, grid, note, pre, simple_table, text
+from hpo_job.report.markup import Page, cards, details, grid, note, pairs, pre, simple_table, text
 from hpo_job.results import (
     NEARLY,
     as_toml,
@@ -41,6 +41,7 @@ from hpo_job.results.trials import (
 )
 
 NONE_YET = "No trial is COMPLETE yet."
+UNKNOWN = "no reason stored"
 FRONT = 12  # trials of a Pareto front that are listed
 
 
@@ -62,7 +63,7 @@ def course(study: optuna.Study, page: Page, prefix: str) -> None:
         parts.append(page.figure(
             f"{prefix}history-{objective}", figures.history(study, objective),
             "Each point is a trial. Pruned ones stand at the last value they reported.",
-            empty=f"No trial has a {metric} yet."))  # fmt: skip
+            empty=f"No trial has a value of {metric} yet."))  # fmt: skip
     made = figures.intermediate(study)
     caption = "Values while trials were training; a cross is where a trial was pruned."
     if made is not None and made.layout.meta:
@@ -114,13 +115,14 @@ def time(study: optuna.Study, page: Page, prefix: str) -> None:
     if not found.total:
         parts.append(note("No trial was started yet."))
     else:
-        who = f"{found.workers} worker{'s' * (found.workers != 1)}" if found.workers else "workers"
+        who = f"of {found.workers} worker{'s' * (found.workers != 1)}"
+        who = who if found.workers else "in all; who worked is not stored"
         useful = (
             f"{found.useful:.1%} of it was useful: training and scoring trials that count."
             if found.useful is not None
             else "How much of it was useful cannot be told: no trial stored its training time."
         )
-        parts.append(f"<p>{clock(found.total)} of {who}. {useful}</p>")
+        parts.append(f"<p>{clock(found.total)} {who}. {useful}</p>")
         if found.missing:
             parts.append(note(
                 f"Not measured by any trial: {', '.join(found.missing)}; that time is under "
@@ -148,7 +150,8 @@ def failures(study: optuna.Study, page: Page, prefix: str) -> None:
         return
     reasons = Counter(_reason(trial) for trial in failed)
     lost = sum(map(seconds, failed))
-    told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    named = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    told = f" ({named})" if list(reasons) != [UNKNOWN] else ""
     rows = []
     for trial in failed[-200:]:
         again = retries.get(trial.number)
@@ -158,9 +161,7 @@ def failures(study: optuna.Study, page: Page, prefix: str) -> None:
             f"#{again.number} {again.state.name}" if again else "-",
         ))  # fmt: skip
     header = ("trial", "reason", "error", "worker", "time", "tried again as")
-    words = (
-        f"{len(failed)} of {len(trials)} trials failed ({told}); {clock(lost)} were spent on them."
-    )
+    words = f"{len(failed)} of {len(trials)} trials failed{told}; {clock(lost)} were spent on them."
     parts = [f"<p>{words}</p>" if failed else "", simple_table(header, rows, right=(4,))]
     if len(failed) > len(rows):
         parts.append(note(f"The last {len(rows)} are shown."))
@@ -180,11 +181,10 @@ def origin(study: optuna.Study, page: Page, prefix: str) -> None:
     keys = [
         (key, _told(found)) for key, found in spec.items() if key not in ("search_space", "enqueue")
     ]
-    space = [(name, _told(found)) for name, found in spec.get("search_space", {}).items()]
-    parts = ["<h3>Provenance</h3>", simple_table(("", ""), rows), "<h3>Spec</h3>",
-             simple_table(("", ""), keys)]  # fmt: skip
+    space = [(name, _values(found)) for name, found in spec.get("search_space", {}).items()]
+    parts = ["<h3>Provenance</h3>", pairs(rows), "<h3>Spec</h3>", pairs(keys)]
     if space:
-        parts += ["<h3>Search space</h3>", simple_table(("parameter", "values"), space)]
+        parts += ["<h3>Search space</h3>", pairs(space)]
     page.section("Where it comes from", f"{prefix}origin", *parts)
 
 
@@ -260,7 +260,24 @@ def _pair(
 
 
 def _reason(trial: FrozenTrial) -> str:
-    return str(trial.user_attrs.get(attributes.REASON) or "no reason stored")
+    return str(trial.user_attrs.get(attributes.REASON) or UNKNOWN)
+
+
+def _values(parameter: object) -> str:
+    """What a parameter of a stored spec can be, as `check` says it."""
+    if not isinstance(parameter, dict):
+        return f"fixed at {_told(parameter)}"
+    rest = dict(parameter)
+    kind, when = rest.pop("type", ""), rest.pop("when", None)
+    if "choices" in rest:
+        words = f"one of {_told(rest.pop('choices'))}"
+    else:
+        words = f"{kind} {rest.pop('low', '?')} to {rest.pop('high', '?')}"
+    more = [name if found is True else f"{name} {_told(found)}" for name, found in rest.items()
+            if found not in (None, False)]  # fmt: skip
+    if when:
+        more.append("when " + " and ".join(f"{name} = {_told(v)}" for name, v in when.items()))
+    return ", ".join([words, *more])
 
 
 def _told(found: object) -> str:

@@ -27,6 +27,11 @@ COLORWAY = ("#3b82c4", "#e08e26", "#16a36a", "#b05cc6", "#d9483b", "#159fb0", "#
 SCALE = ("#9fb3c8", "#7fa6d0", "#5c97d3", "#3b82c4", "#2f6db5", "#5a4fb8", "#a13f9c", "#e0484f")
 
 
+def seen(points: int) -> float:
+    """The opacity of so many points: few would be faint on dark, many would hide each other."""
+    return 0.85 if points <= 200 else 0.5
+
+
 def label(text: object) -> str:
     """Text as plotly shows it literally: it takes HTML for markup."""
     return html.escape(str(text), quote=False)
