@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo_job import cli_pages, plots
@@ -16,6 +16,7 @@ from hpo_job.report import comparison_figures, figures, kinds, sections
 from hpo_job.report.axes import axis
 from hpo_job.report.markup import Page
 from hpo_job.report.tables import columns_and_rows
+from hpo_job.results.compare import best_importances
 from tests import synthetic
 
 PHASES = [
@@ -89,14 +90,14 @@ def test_whole_numbers_have_nothing_between_them() -> None:
 
 def test_many_studies_of_other_parameters_leave_the_bars_readable() -> None:
     studies = [synthetic.study(synthetic.trials(30), "one"), synthetic.study(name="two")]
-    table = comparison_figures.compare.best_importances(studies)
+    table = best_importances(studies)
     made = comparison_figures.importances(table)
     assert made is not None
     assert next(trace.text[0] for trace in made.data) == ""  # nothing is known of the second
 
 
 def test_the_table_tells_none_and_infinity_from_nothing() -> None:
-    space = {"depth": CategoricalDistribution([None, 2])}
+    space: dict[str, BaseDistribution] = {"depth": CategoricalDistribution([None, 2])}
     made = [
         create_trial(value=math.inf, params={"depth": None}, distributions=space),
         create_trial(value=0.5, params={"depth": 2}, distributions=space),
