@@ -15,6 +15,7 @@ from hpo_job.plots import canvas, parameters, time, values
 from hpo_job.report import comparison_figures, figures, kinds, sections
 from hpo_job.report.axes import axis
 from hpo_job.report.markup import Page
+from hpo_job.report.origin import origin
 from hpo_job.report.tables import columns_and_rows
 from hpo_job.results.compare import best_importances
 from tests import synthetic
@@ -45,8 +46,7 @@ def test_a_panel_has_the_metric_of_its_phase() -> None:
     told = ["perplexity", "perplexity", "f1_weighted"]
     made = figures.intermediate(study)
     assert made is not None
-    axes = (made.layout.yaxis, made.layout.yaxis2, made.layout.yaxis3)
-    assert [each.title.text for each in axes] == told
+    assert [each.text.split("<br>")[-1] for each in made.layout.annotations] == told
     with canvas.style():
         assert [each.get_ylabel() for each in values.intermediate(study, None).axes] == told
 
@@ -121,11 +121,13 @@ def test_the_search_space_is_told_as_check_tells_it() -> None:
     space = {
         "model": {"type": "categorical", "choices": ["resnet18", "resnet50"]},
         "rate": {"type": "float", "low": 1e-05, "high": 0.1, "log": True, "when": {"tune": True}},
+        "epochs": {"type": "int", "low": 1, "high": 3, "step": 1, "log": True},
         "batch_size": 32,
     }
-    told = told_of(synthetic.study(search_space=space), sections.origin)
+    told = told_of(synthetic.study(search_space=space), origin)
     assert "one of resnet18, resnet50" in told
     assert "float 1e-05 to 0.1, log, when tune = true" in told
+    assert "int 1 to 3, log<" in told
     assert "fixed at 32" in told
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from itertools import accumulate
-from textwrap import wrap
 
 import optuna
 import plotly.graph_objects as go
@@ -12,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from plotly.subplots import make_subplots
 
 from hpo_job.phases import measured_value
-from hpo_job.report.style import BEST, COLOURS, MUTED, about, figure, label, seen
+from hpo_job.report.style import BEST, COLOURS, MUTED, about, figure, in_lines, label, seen
 from hpo_job.results import clock, number
 from hpo_job.results.importance import Importance
 from hpo_job.results.pareto import two
@@ -69,15 +68,17 @@ def intermediate(study: optuna.Study) -> go.Figure | None:
     best = None if several(study) else top(study, 0)
     shown = _thinned(reported, best)
     phases = phases_in(shown)
-    titles = [_in_lines(name) for name in phases] if list(phases) != [ONLY] else None
+    # what a phase measures stands above its panel: beside it there is no room on a narrow page
+    titles = [f"{in_lines(p.name)}<br>{label(p.metric or metric_names(study)[0])}"
+              for p in phases.values()] if list(phases) != [ONLY] else None  # fmt: skip
     made = make_subplots(
-        cols=len(phases), subplot_titles=titles, horizontal_spacing=0.24 / (len(phases) + 1)
+        cols=len(phases), subplot_titles=titles, horizontal_spacing=0.2 / (len(phases) + 1)
     )
     base = figure()
     made.update_layout(base.layout)
     made.update_annotations(font_size=12)  # the titles
     if len(phases) > 1:
-        made.update_layout(margin_t=80, legend_y=1.14)
+        made.update_layout(margin_t=100, legend_y=1.2)
     named: set[str] = set()
     for position, phase in enumerate(phases, start=1):
         for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING):
@@ -92,8 +93,8 @@ def intermediate(study: optuna.Study) -> go.Figure | None:
         longest = max((len(segments(t).get(phase, ())) for t in shown), default=0)
         ticks = {"dtick": 1} if longest <= 15 else {"tickformat": "d"}
         made.update_xaxes(title_text="step", col=position, row=1, **ticks)
-        metric = phases[phase].metric or (metric_names(study)[0] if position == 1 else "")
-        made.update_yaxes(title_text=label(metric), col=position, row=1)
+    if titles is None:
+        made.update_yaxes(title_text=label(metric_names(study)[0]))
     if len(shown) < len(reported):
         made.update_layout(meta={"shown": len(shown), "of": len(reported)})
     return made
@@ -199,12 +200,6 @@ def _last_reported(study: optuna.Study) -> list[tuple[FrozenTrial, float]]:
     pruned = trials_of(study, (TrialState.PRUNED,))
     last = [(trial, measured_value(trial)) for trial in pruned]
     return [(trial, found) for trial, found in last if found is not None and math.isfinite(found)]
-
-
-def _in_lines(name: str) -> str:
-    """The name of a phase as a title of a narrow panel."""
-    lines = wrap(name.replace("_", " "), 16) if len(name) > 16 else [name]
-    return "<br>".join(map(label, lines))
 
 
 def _thinned(trials: list[FrozenTrial], best: FrozenTrial | None) -> list[FrozenTrial]:

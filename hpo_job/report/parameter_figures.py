@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sklearn.neighbors import KNeighborsRegressor
 
 from hpo_job.report.axes import Axis, axis
-from hpo_job.report.style import BEST, COLOURS, MUTED, SCALE, about, figure, label, seen
+from hpo_job.report.style import BEST, COLOURS, MUTED, SCALE, about, figure, in_lines, label, seen
 from hpo_job.results import number
 from hpo_job.results.ranking import top
 from hpo_job.results.trials import complete, maximizes, metric_names, value
@@ -64,7 +64,7 @@ def parallel(
                                 yanchor=anchor, font={"size": 11})  # fmt: skip
         if place and axes[place - 1].words:
             _name_words(made, place, axes[place - 1])
-    titles = [label(name) for name in [metric_names(study)[objective], *names]]
+    titles = [in_lines(name) for name in [metric_names(study)[objective], *names]]
     made.update_xaxes(tickvals=list(range(len(titles))), ticktext=titles, showgrid=False,
                       zeroline=False, range=[-0.3, len(titles) - 0.6], side="bottom")  # fmt: skip
     made.update_yaxes(visible=False, range=[-0.12, 1.12], fixedrange=True)

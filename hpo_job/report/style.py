@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
+from textwrap import wrap
 from typing import Any
 
 import plotly.graph_objects as go
@@ -35,6 +36,12 @@ def seen(points: int) -> float:
 def label(text: object) -> str:
     """Text as plotly shows it literally: it takes HTML for markup."""
     return html.escape(str(text), quote=False)
+
+
+def in_lines(name: str, width: int = 16) -> str:
+    """The name of a parameter or a phase in lines of about so many characters, cut at a ``_``."""
+    lines = wrap(name.replace("_", "_ "), width, break_long_words=False)
+    return "<br>".join(label(line.replace("_ ", "_")) for line in lines)
 
 
 def about(trial: FrozenTrial) -> str:

@@ -41,9 +41,9 @@
     const size = Math.abs(found);
     if (!Number.isFinite(found)) return found > 0 ? "inf" : "-inf";
     if (column.value) return found === 0 || (size >= 1e-3 && size < 1e4) ? found.toFixed(4) : found.toExponential(3);
-    if (Number.isInteger(found)) return String(found);
     if (column.name === "duration") return found.toFixed(1);
-    return size < 1e-3 || size >= 1e6 ? found.toExponential(2) : String(Number(found.toPrecision(4)));
+    if (Number.isInteger(found)) return String(found);
+    return size < 1e-4 || size >= 1e6 ? found.toExponential(2) : String(Number(found.toPrecision(3)));
   }
 
   function ordered(a, b, down) {
