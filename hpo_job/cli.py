@@ -35,6 +35,7 @@ from hpo_job.cli_common import url_of as _url
 from hpo_job.cli_common import warn as _warn
 from hpo_job.cli_data import data
 from hpo_job.cli_models import export, lr_find, predict
+from hpo_job.cli_pages import COMMANDS as PAGES
 from hpo_job.cli_results import COMMANDS
 from hpo_job.errors import HpoJobError
 from hpo_job.options import option
@@ -63,7 +64,7 @@ def main() -> None:
     """
 
 
-for command in (data, lr_find, export, predict, *COMMANDS, *CLUSTER):
+for command in (data, lr_find, export, predict, *COMMANDS, *PAGES, *CLUSTER):
     main.add_command(command)
 
 
@@ -231,7 +232,7 @@ def status(
             return
         click.echo(f"study     {found.study_name}")
         click.echo("\n".join(results.overview(found)))
-        running = results.table(found, running=True)
+        running = results.running(found)
         if running.row_count:
             click.echo()
             Console().print(running)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hpo_job.storage import Storage
 
 PROMPT = 10.0  # seconds that a command which shows something waits for a server
+METHODS = ("ped-anova", "fanova", "mean-decrease-impurity")  # as `results.importance` has them
 
 job_argument = click.argument("job", metavar="JOB")
 study_argument = click.argument("study", metavar="STUDY")
@@ -49,6 +50,14 @@ artifacts_option = option(
     default=".hpo/artifacts",
     show_default=True,
     help="Folder, s3://bucket or gs://bucket for the best trials' models.",
+)
+
+method_option = option(
+    "--method",
+    type=click.Choice(METHODS),
+    default=METHODS[0],
+    show_default=True,
+    help="How importances are computed.",
 )
 
 

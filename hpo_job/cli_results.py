@@ -1,4 +1,4 @@
-"""The commands that look at what studies found: thin over `results`, `report` and `plots`."""
+"""The commands that print what studies found: thin over `results`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpo_job.cli_common import (
+    METHODS,
     all_loaded,
     loaded,
+    method_option,
     output_option,
     storage_option,
     studies_argument,
@@ -23,20 +25,6 @@ from hpo_job.options import option
 
 if TYPE_CHECKING:
     import optuna
-
-METHODS = ("ped-anova", "fanova", "mean-decrease-impurity")
-KINDS = (
-    "history", "intermediate", "parallel", "slice", "contour", "importance", "pareto", "timeline",
-    "time", "edf",
-)  # fmt: skip
-
-method_option = option(
-    "--method",
-    type=click.Choice(METHODS),
-    default=METHODS[0],
-    show_default=True,
-    help="How importances are computed.",
-)
 
 
 @click.command("results")
@@ -73,16 +61,25 @@ def results_(
     from hpo_job.results import frames, listing
     from hpo_job.results.pareto import names_of_values
     from hpo_job.results.query import select
+    from hpo_job.results.trials import trials_of
 
     if format_ == "parquet" and output is None:
         raise click.UsageError("parquet is no text: name a file with --output")
     named = [name.strip() for name in columns.split(",") if name.strip()] if columns else []
     with loaded(study, storage) as (found, _):
+        trials = trials_of(found)
+        asked = named or where is not None or sort is not None
+        if format_ == "table" and not asked:  # without the frame, which takes as long again
+            _put(listing.listing(found, trials[:limit], width(output)), output)
+            return
         known = names_of_values(found)
         chosen = select(frames.frame(found), where=where, sort=sort, limit=limit, known=known)
         shown = select(chosen, columns=named, known=known)
-        if format_ == "table":
-            text = listing.listing(found, chosen, shown if named else None, width(output))
+        if format_ == "table" and named:
+            text = listing.chosen_columns(found, shown, width(output))
+        elif format_ == "table":
+            picked = [trials[number] for number in chosen["number"]]
+            text = listing.listing(found, picked, width(output))
         elif format_ == "parquet":
             assert output is not None
             frames.write(shown, output, format_)
@@ -179,72 +176,6 @@ def compare(
 
 
 @click.command()
-@studies_argument
-@output_option("The page.", default=Path("report.html"), show_default=True)
-@method_option
-@storage_option
-def report(studies: tuple[str, ...], output: Path, method: str, storage: str | None) -> None:
-    """Write a report of one or more studies as one HTML file.
-
-    The file holds everything it shows: it opens without a network, and can be sent to a
-    colleague. Several studies are compared first.
-    """
-    from hpo_job import report as pages
-
-    with all_loaded(studies, storage) as (found, _):
-        pages.write(found, output, method)
-        click.echo(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
-
-
-@click.command()
-@study_argument
-@click.argument("kind", metavar="KIND", type=click.Choice(KINDS))
-@output_option("The picture: .png, .svg or .pdf, or .html.  [default: STUDY-KIND.png]")
-@option("--params", metavar="NAMES", help="Only these parameters, with commas between them.")
-@storage_option
-def plot(
-    study: str, kind: str, output: Path | None, params: str | None, storage: str | None
-) -> None:
-    """Draw one plot of a study into a file.
-
-    KIND is history, intermediate, parallel, slice, contour, importance, pareto, timeline (by
-    worker), time (where it went) or edf (the values' distribution).
-    """
-    from hpo_job import plots
-
-    named = [name.strip() for name in params.split(",") if name.strip()] if params else None
-    with loaded(study, storage) as (found, _):
-        file = output or Path(f"{found.study_name}-{kind}.png".replace("/", "-"))
-        plots.draw(found, kind, file, named)
-        click.echo(f"wrote {file}")
-
-
-@click.command()
-@click.argument("study", metavar="[STUDY]", required=False)
-@option("--host", default="127.0.0.1", show_default=True,
-        help="Address to listen at; 0.0.0.0 to be seen from other machines.")  # fmt: skip
-@option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True,
-        help="Port to listen at; 0 for a free one.")  # fmt: skip
-@storage_option
-def dashboard(study: str | None, host: str, port: int, storage: str | None) -> None:
-    """Serve optuna-dashboard, until Ctrl-C.
-
-    Opens at STUDY; without it, all studies of the storage are listed.
-    """
-    from hpo_job.dashboard import serve
-
-    with all_loaded([study] if study else [], storage) as (found, opened):
-        name = found[0].study_name if found else None
-        serve(
-            name,
-            opened,
-            host,
-            port,
-            lambda address: click.echo(f"{name or 'dashboard'}: {address}  (Ctrl-C ends it)"),
-        )
-
-
-@click.command()
 @study_argument
 @click.argument("parameters", metavar="[NAME=VALUE...]", nargs=-1)
 @option("--from", "other", metavar="STUDY", help="Those of the best trials of another study.")
@@ -278,7 +209,7 @@ def enqueue(
     click.echo(f"enqueued in {study}: {' '.join(parameters)}")
 
 
-COMMANDS = (results_, best, importance, compare, report, plot, dashboard, enqueue)
+COMMANDS = (results_, best, importance, compare, enqueue)
 
 
 def _warm(found: list[optuna.Study], opened: Any, top: int, values: dict[str, Any]) -> None:

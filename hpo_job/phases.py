@@ -62,8 +62,14 @@ def measured_value(trial: FrozenTrial) -> float | None:
     if not trial.intermediate_values:
         return None
     last = max(trial.intermediate_values)
-    phases: Sequence[dict[str, Any]] = trial.user_attrs.get(attributes.PHASES) or ()
-    begun = [phase for phase in phases if phase["start"] <= last]
+    phases = trial.user_attrs.get(attributes.PHASES)  # of a study not made here, anything
+    begun = [
+        phase
+        for phase in (phases if isinstance(phases, list) else ())
+        if isinstance(phase, dict)
+        and isinstance(start := phase.get("start"), int)
+        and start <= last
+    ]
     if begun and not begun[-1].get("of_study", True):
         return None
     return float(trial.intermediate_values[last])

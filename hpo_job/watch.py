@@ -27,12 +27,13 @@ def watch(
 ) -> None:
     """Show ``study`` until its budget is used up and nothing runs; Ctrl-C leaves it at any time.
 
-    Where the output is no terminal, it is shown once, when the study has ended.
+    Where the output is no terminal, it is shown once, when the study has ended; at once where
+    no budget is known, so that nobody can say when that is.
     """
-    with Live(
-        picture(study), console=console or Console(), auto_refresh=False, screen=False
-    ) as live:
-        while not results.finished(study):
+    console = console or Console()
+    endless = not spec_of(study).get("budget") and not console.is_terminal
+    with Live(picture(study), console=console, auto_refresh=False, screen=False) as live:
+        while not (endless or results.finished(study)):
             sleep(LOOK)
             live.update(picture(study), refresh=True)
 
@@ -47,8 +48,7 @@ def picture(study: optuna.Study) -> RenderableType:
         filled = WIDTH * min(done, bound) // bound
         parts.append(Text.assemble(("━" * filled, "green"), ("━" * (WIDTH - filled), "dim")))
     parts += [Text(line, no_wrap=True, overflow="ellipsis") for line in results.overview(study)]
-    running = results.table(study, running=True)
-    running.caption = None
+    running = results.running(study)
     if running.row_count:
         parts += [Text(), Text("running", style="bold"), running]
     ended = sorted(

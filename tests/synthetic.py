@@ -156,6 +156,20 @@ def _made(
     )
 
 
+def language_model(perplexity: float = 107.5) -> FrozenTrial:
+    """A trial that was pruned as a language model; Optuna keeps its last report as its value."""
+    phase = {"name": "language_model_frozen", "start": 0, "metric": "perplexity",
+             "direction": "minimize", "of_study": False}  # fmt: skip
+    return create_trial(
+        state=TrialState.PRUNED,
+        value=perplexity,
+        params={"epochs": 3},
+        distributions={"epochs": SPACE["epochs"]},
+        user_attrs={"phases": [phase]},
+        intermediate_values={0: 150.0, 1: perplexity},
+    )
+
+
 def study(
     made: Sequence[FrozenTrial] = (),
     name: str = "synthetic",

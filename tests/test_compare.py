@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from hpo_job.errors import QueryError
+from hpo_job.phases import measured_value
 from hpo_job.results import compare
 from hpo_job.results.importance import METHODS, importance, importances
 from hpo_job.results.phases import phases_in, segments
@@ -141,11 +142,41 @@ def test_best_parameters_and_learning_rates_side_by_side(study: optuna.Study) ->
     other = synthetic.study(synthetic.trials(30, seed=1), "other", ours=False)
     table = compare.best_parameters([study, other])
     assert table.loc["batch_size", "synthetic"] == 32  # a fixed one
-    assert table.loc["batch_size", "other"] is None
+    assert table["other"].isna()["batch_size"]
     assert table.loc["model", "other"] == other.best_params["model"]
     rates = compare.learning_rates([study, other])
     assert rates.loc["learning_rate", ("synthetic", "suggested")] == 3e-3
     assert rates.loc["learning_rate", ("other", "best")] == other.best_params["learning_rate"]
+
+
+def test_what_several_methods_or_studies_say_is_said_once(
+    storage: Storage, cli: Cli, database: str
+) -> None:
+    for name in ("one", "two"):
+        synthetic.study(synthetic.trials(60), name, storage=storage.optuna)
+    told = cli("importance", "one", "--method", "all", "--storage", database).stderr.splitlines()
+    assert sum("only some of" in line for line in told) == 2
+    assert any(": fanova, mean-decrease-impurity: only some of" in line for line in told)
+    (line,) = cli("importance", "one", "two", "--storage", database).stderr.splitlines()
+    assert line.startswith("hpo-job: only some of")
+
+
+def test_learning_rates_of_many_studies_fit(storage: Storage, cli: Cli, database: str) -> None:
+    names = [f"a-study-of-the-{decade}s" for decade in range(1730, 1780, 10)]
+    for name in names:
+        synthetic.study(synthetic.trials(5), name, storage=storage.optuna)
+    text = cli("compare", *names, "--storage", database).stdout
+    lines = text[text.index("learning rates\n") :].splitlines()
+    assert [line.split()[1] for line in lines[2:]] == names
+    assert max(map(len, lines)) <= 80
+
+
+def test_none_is_a_choice(storage: Storage, cli: Cli, database: str) -> None:
+    study = optuna.create_study(study_name="theirs", storage=storage.optuna)
+    study.optimize(lambda t: len(str(t.suggest_categorical("depth", [None]))), n_trials=1)
+    synthetic.study(synthetic.trials(5), "ours", storage=storage.optuna)
+    text = cli("compare", "theirs", "ours", "--storage", database).stdout
+    assert ["depth", "None", "-"] in [line.split() for line in text.splitlines()]
 
 
 def test_progress_never_gets_worse(study: optuna.Study) -> None:
@@ -173,11 +204,13 @@ def test_steps_are_counted_within_their_phase() -> None:
     assert list(phases_in([trial])) == ["frozen", "unfrozen"]
 
 
-@pytest.mark.parametrize("phases", [None, [], "frozen", [{"name": "x"}], [3], [{"start": 0}]])
+@pytest.mark.parametrize("phases", [None, [], "frozen", 3, [{"name": "x"}], [3], [{"start": "a"}]])
 def test_steps_without_phases_are_as_they_are(phases: object) -> None:
     trial = create_trial(value=1.0, user_attrs={"phases": phases},
                          intermediate_values={5: 0.5, 10: 0.6})  # fmt: skip
     assert segments(trial) == {"": [(5, 0.5), (10, 0.6)]}
+    trial.state = TrialState.PRUNED
+    assert measured_value(trial) == 0.6
 
 
 def test_the_parts_of_the_time_add_up(study: optuna.Study) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 
 import optuna
@@ -69,3 +70,14 @@ def test_what_is_new_is_seen(storage: Storage) -> None:
 def test_a_study_that_is_not_there(storage: Storage) -> None:
     with pytest.raises(KeyError):
         storage.optuna.get_all_trials(99)
+
+
+def test_the_garbage_collector_is_as_it_was(storage: Storage) -> None:
+    synthetic.study(synthetic.trials(5), storage=storage.optuna)
+    for enabled in (False, True):
+        (gc.enable if enabled else gc.disable)()
+        try:
+            both(storage, "synthetic")
+            assert gc.isenabled() is enabled
+        finally:
+            gc.enable()

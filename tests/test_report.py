@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from hpo_job.report.kinds import KINDS
 from hpo_job.results.trials import complete, value
 from hpo_job.storage import Storage
 from tests import browser, synthetic
+from tests.test_pictures import texts
 
 Cli = Callable[..., Result]
 PATIENCE = 120  # seconds; a busy machine draws slowly
@@ -69,7 +71,9 @@ def test_it_opens_draws_and_asks_for_nothing(chrome: Chrome, tmp_path: Path, cou
     # the table: sorted by a click on the value, filtered by words and comparisons
     chrome.find_element(By.XPATH, "//div[@class='explorer']//th[starts-with(., 'f1_w')]").click()
     values = sorted((value(t) for t in complete(study)), reverse=True)
-    assert float(cells(chrome, 3)[0]) == pytest.approx(values[0], rel=1e-5)
+    assert cells(chrome, 3)[0] == f"{values[0]:.4f}"  # the whole number is told on hovering
+    cell = chrome.find_element(By.CSS_SELECTOR, ".explorer tbody td:nth-child(3)")
+    assert float(cell.get_attribute("title") or "") == pytest.approx(values[0], rel=1e-5)
     search = chrome.find_element(By.CSS_SELECTOR, ".explorer input[type=search]")
     search.send_keys("COMPLETE resnet18 f1_weighted>=0.8")
     expected = [t for t in complete(study)
@@ -104,6 +108,24 @@ def test_several_studies_a_failed_one_and_hostile_words(chrome: Chrome, tmp_path
     assert titles[1] == "Comparison"
     assert two.study_name in titles
     assert not chrome.find_elements(By.TAG_NAME, "img")
+
+
+def test_titles_of_phases_have_room_on_a_narrow_page(chrome: Chrome, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    report.write([synthetic.study(texts())], file)
+    narrow = {"width": 700, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", narrow)
+    try:
+        show(chrome, file)
+        boxes = chrome.execute_script(
+            "return [...document.querySelectorAll('#intermediate .annotation-text')].map(t => "
+            "{const box = t.getBoundingClientRect(); return [box.left, box.right]})"
+        )
+    finally:
+        wide = {**narrow, "width": 1280}
+        chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", wide)
+    assert len(boxes) == 3
+    assert all(left[1] <= right[0] for left, right in itertools.pairwise(boxes))
 
 
 # the dashboard
@@ -203,3 +225,11 @@ def test_watch_ends_with_the_budget(storage: Storage, cli: Cli, database: str) -
     assert f"finished  {len(made)} of {len(made)} trials" in done.stdout
     assert "ended last" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_watch_shows_a_study_without_a_budget_once(
+    storage: Storage, cli: Cli, database: str
+) -> None:
+    synthetic.study(synthetic.trials(3), "theirs", storage=storage.optuna, ours=False)
+    done = cli("status", "theirs", "--watch", "--storage", database)  # would go on for ever
+    assert "finished  3 trials" in done.stdout

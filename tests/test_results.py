@@ -22,10 +22,15 @@ from hpo_job import results
 from hpo_job import study as studies
 from hpo_job.checking import check
 from hpo_job.errors import StudyError
+from hpo_job.report import figures
+from hpo_job.report.style import about
+from hpo_job.report.tables import columns_and_rows
 from hpo_job.results import clock
+from hpo_job.results.frames import frame
 from hpo_job.search_space import searched
 from hpo_job.spec import read_spec
 from hpo_job.storage import Storage
+from tests import synthetic
 
 Job = Callable[..., Path]
 Refused = Callable[..., str]
@@ -243,6 +248,26 @@ def test_only_failed_trials(made: Made, cli: Cli, refused: Refused, database: st
     assert "no COMPLETE trial yet" in line
 
 
+def test_a_perplexity_is_no_value(storage: Storage, cli: Cli, database: str) -> None:
+    """A language model that was pruned would otherwise be far better than any classifier."""
+    made = [trial for trial in synthetic.trials(9) if trial.state == TrialState.COMPLETE]
+    study = synthetic.study([*made, synthetic.language_model()], storage=storage.optuna)
+    assert study.trials_dataframe()["value"].iloc[-1] == 107.5
+    assert frame(study)["value"].isna().tolist() == [*[False] * len(made), True]
+    assert list(frame(study).columns) == list(study.trials_dataframe().columns)
+    assert "107" not in cli("results", "synthetic", "--storage", database).stdout
+    asked = ("--where", "value >= 0", "--columns", "number,state,value")
+    chosen = cli("results", "synthetic", *asked, "--storage", database).stdout
+    assert "COMPLETE" in chosen
+    assert "PRUNED" not in chosen
+    columns, rows = columns_and_rows(study)
+    assert rows[-1][[column["name"] for column in columns].index("f1_weighted")] is None
+    assert "107" not in about(study.trials[-1])
+    drawn = figures.history(study)
+    assert drawn is not None
+    assert max(y for trace in drawn.data for y in trace.y) < 1
+
+
 # the best parameters as TOML
 
 
@@ -357,6 +382,28 @@ def test_check_counts_the_combinations(job: Job, cli: Cli) -> None:
     assert "40 combinations" in told
 
 
+@pytest.mark.parametrize(
+    ("metric", "told"),
+    [("f1_weighted", ": always answering the most frequent class"),
+     ("mae", ": always answering the median of training"), ("profit", "")],
+)  # fmt: skip
+def test_whose_answer_the_baseline_is(metric: str, told: str) -> None:
+    study = synthetic.study(synthetic.trials(3), metric=metric)
+    assert results.caption(study) == f"baseline 0.5200{told}"
+
+
+@pytest.mark.parametrize(
+    ("budget", "over"),
+    [({"trials": 3}, True), ({"trials": 4}, False), ({"timeout": 3}, True),
+     ({"timeout": 3600}, False), ({"trials": 9, "timeout": 3}, True), ({}, False)],
+)  # fmt: skip
+def test_a_study_is_finished_by_trials_or_by_time(budget: dict[str, float], over: bool) -> None:
+    study = synthetic.study(synthetic.trials(3), budget=budget)
+    assert results.finished(study) is over
+    study.add_trial(create_trial(state=TrialState.RUNNING))
+    assert not results.finished(study)
+
+
 def test_overview(made: Made) -> None:
     study, folder = made(direction="maximize")
     add(study, folder, 0.9, seconds=60, execute_time=2.0)
@@ -415,6 +462,7 @@ def test_status_shows_what_runs(made: Made, cli: Cli, database: str) -> None:
     assert "study     quadratic" in told
     assert "1 RUNNING" in told
     assert "0.2500" in told
+    assert "baseline" not in told.splitlines()[-1]  # folded at the width of the table
 
 
 def test_waiting_trials_show_what_they_will_try(made: Made, cli: Cli, database: str) -> None:

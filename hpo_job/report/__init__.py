@@ -13,6 +13,7 @@ from hpo_job.report.assemble import assembled
 from hpo_job.report.comparison import compared
 from hpo_job.report.kinds import figures_of
 from hpo_job.report.markup import Page
+from hpo_job.report.origin import origin
 from hpo_job.report.tables import columns_and_rows
 from hpo_job.results.importance import METHODS
 
@@ -59,7 +60,7 @@ def report(studies: Sequence[optuna.Study], method: str = METHODS[0]) -> Page:
         sections.mattered(study, page, prefix, method)
         sections.time(study, page, prefix)
         sections.failures(study, page, prefix)
-        sections.origin(study, page, prefix)
+        origin(study, page, prefix)
         page.section("All trials", f"{prefix}trials",
                      page.table(f"{prefix}table", *columns_and_rows(study)))  # fmt: skip
     return page

@@ -13,6 +13,8 @@ from optuna.trial import FrozenTrial
 from hpo_job.report.style import label
 from hpo_job.results.words import plain
 
+FEW = 12  # whole numbers that each get a tick
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -20,6 +22,7 @@ class Axis:
 
     words: of a categorical one the choices, in their places 0, 1, ...; empty for numbers.
     low, high: the ends, as `place` gives them.
+    whole: the values are ints, so that there is nothing between two of them.
     """
 
     name: str
@@ -27,6 +30,7 @@ class Axis:
     log: bool
     low: float
     high: float
+    whole: bool = False
 
     def place(self, found: Any) -> float:
         """Where a value lies: the number, its logarithm, or the word's place."""
@@ -50,7 +54,14 @@ class Axis:
         if self.words:
             return {"type": "category", "categoryorder": "array",
                     "categoryarray": list(map(label, self.words))}  # fmt: skip
-        return {"type": "log", "dtick": 1} if self.log else {"type": "linear"}
+        return self.numbers()
+
+    def numbers(self) -> dict[str, Any]:
+        """The same of numbers, placed by plotly itself."""
+        if self.log:
+            return {"type": "log", "dtick": 1}
+        few = self.whole and self.high - self.low <= FEW
+        return {"type": "linear", **({"dtick": 1} if few else {})}
 
 
 def axis(trials: Sequence[FrozenTrial], name: str) -> Axis:
@@ -73,4 +84,5 @@ def axis(trials: Sequence[FrozenTrial], name: str) -> Axis:
         isinstance(kind, FloatDistribution | IntDistribution) and kind.log for kind in kinds
     )
     places = [math.log10(found) if log else float(found) for found in values]
-    return Axis(name, (), log, min(places), max(places))
+    whole = all(isinstance(found, int) for found in values)
+    return Axis(name, (), log, min(places), max(places), whole)

@@ -11,11 +11,10 @@ import pandas as pd
 from hpo_job.report import comparison_figures as figures
 from hpo_job.report.markup import Page, grid, note, simple_table
 from hpo_job.results import clock, compare, number
-from hpo_job.results.comparing import differences
+from hpo_job.results.comparing import differences, rates_by_study, shown
 from hpo_job.results.frames import lines
 from hpo_job.results.importance import importance
 from hpo_job.results.trials import several
-from hpo_job.results.words import plain
 
 
 def compared(studies: Sequence[optuna.Study], page: Page, method: str) -> None:
@@ -44,7 +43,8 @@ def compared(studies: Sequence[optuna.Study], page: Page, method: str) -> None:
         "<h3>Importance</h3>",
         page.figure("compare-importance",
                     figures.importances(compare.best_importances(studies, method)),
-                    f"By {method}.", empty="No study has enough trials to say."),
+                    f"By {method}. Without a number: not assessed, or no parameter there.",
+                    empty="No study has enough trials to say."),
     ]  # fmt: skip
     for study in studies:
         parts += [note(f"{study.study_name}: {told}.") for told in importance(study, method).notes]
@@ -56,13 +56,12 @@ def _learning_rates(studies: Sequence[optuna.Study], page: Page) -> list[str]:
     rates = compare.learning_rates(studies)
     if rates.empty:
         return ["<h3>Learning rates</h3>", note("No study asked the learning-rate finder.")]
-    rates.columns = pd.Index([", ".join(each) for each in rates.columns])
     drawn = [page.figure(f"compare-lr-{name}", made)
              for name, made in figures.learning_rates(studies).items()]  # fmt: skip
     caption = "Losses over the learning rates; the dotted line is the suggestion."
     return [
         "<h3>Learning rates</h3>",
-        _side_by_side(rates.astype(object)),
+        simple_table(*rates_by_study(rates), right=(2, 3)),
         *([grid(drawn), note(caption)] if drawn else []),
     ]
 
@@ -89,10 +88,7 @@ def _summary(table: pd.DataFrame) -> str:
 
 
 def _side_by_side(table: pd.DataFrame) -> str:
-    rows = [
-        (str(name), *("-" if found is None or found != found else plain(found) for found in line))
-        for name, *line in lines(table)
-    ]
+    rows = [(str(name), *map(shown, line)) for name, *line in lines(table)]
     if not rows:
         return note("None yet.")
     header = ("parameter", *map(str, table.columns))

@@ -84,13 +84,14 @@ def importances(table: pd.DataFrame) -> go.Figure | None:
     if table.empty:
         return None
     rows = table.iloc[::-1]
-    made = figure(height=110 + (18 * len(table.columns) + 16) * len(rows), barmode="group")
+    bar = 18 if len(table.columns) <= 3 else 11
+    made = figure(height=110 + (bar * len(table.columns) + 16) * len(rows), barmode="group")
     colours = _colours(table.columns)
     for name, colour in reversed(list(zip(table.columns, colours, strict=True))):
         made.add_trace(go.Bar(
             x=rows[name].fillna(0), y=[label(each) for each in rows.index], orientation="h",
             name=label(name), marker_color=colour, hoverinfo="x+name",
-            text=[f"{s:.2f}" if math.isfinite(s) else "not assessed" for s in rows[name]],
+            text=[f"{s:.2f}" if math.isfinite(s) else "" for s in rows[name]],
             textposition="outside", cliponaxis=False))  # fmt: skip
     made.update_xaxes(title_text="share of what the parameters explain",
                       range=[0, float(table.max().max()) * 1.2 or 1])  # fmt: skip
@@ -109,14 +110,16 @@ def parameters(studies: Sequence[optuna.Study]) -> go.Figure | None:
         return None
     axes = {name: axis(trials, name) for name in names}
     made = figure(height=130 + 36 * len(names))
-    for (study, trial), colour in zip(firsts.items(), _colours(studies), strict=True):
+    for place, (study, trial) in enumerate(firsts.items()):
+        colour = _colours(studies)[place]
         having = [name for name in names if trial and name in trial.params]
         if trial is None or not having:
             continue
         made.add_trace(go.Scatter(
             x=[axes[name].share(trial.params[name]) for name in having],
             y=[label(name) for name in having], mode="markers", name=label(study),
-            marker={"color": colour, "size": 12, "opacity": 0.85}, hoverinfo="text",
+            # one that lies under another is wider
+            marker={"color": colour, "size": max(17 - 4 * place, 7)}, hoverinfo="text",
             hovertext=[f"{label(study)}: {label(name)} = {label(plain(trial.params[name]))}"
                        for name in having]))  # fmt: skip
     made.update_xaxes(range=[-0.05, 1.05], tickvals=[0, 1], ticktext=["lowest tried", "highest"])
@@ -144,7 +147,7 @@ def learning_rates(studies: Sequence[optuna.Study]) -> dict[str, go.Figure]:
                     x=[suggestion] * 2, y=[min(heights), max(heights)], mode="lines+text",
                     text=["", f"{suggestion:.2g}"], textposition="top right", showlegend=False,
                     line={"color": colour, "dash": "dot"}, hoverinfo="skip"))  # fmt: skip
-            made.update_xaxes(type="log", title_text=label(name))
+            made.update_xaxes(type="log", dtick=1, title_text=label(name))
             made.update_yaxes(title_text="loss")
     return {name: made for name, made in found.items() if made.data}
 

@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 from plotly.subplots import make_subplots
 
-from hpo_job.report.style import BEST, COLOURS, MUTED, about, figure, label
+from hpo_job.phases import measured_value
+from hpo_job.report.style import BEST, COLOURS, MUTED, about, figure, in_lines, label, seen
 from hpo_job.results import clock, number
 from hpo_job.results.importance import Importance
 from hpo_job.results.pareto import two
@@ -67,16 +68,17 @@ def intermediate(study: optuna.Study) -> go.Figure | None:
     best = None if several(study) else top(study, 0)
     shown = _thinned(reported, best)
     phases = phases_in(shown)
-    titles = [label(f"{p.name} ({p.metric})" if p.metric else p.name) for p in phases.values()]
+    # what a phase measures stands above its panel: beside it there is no room on a narrow page
+    titles = [f"{in_lines(p.name)}<br>{label(p.metric or metric_names(study)[0])}"
+              for p in phases.values()] if list(phases) != [ONLY] else None  # fmt: skip
     made = make_subplots(
-        cols=len(phases),
-        subplot_titles=titles if list(phases) != [ONLY] else None,
-        horizontal_spacing=0.06,
+        cols=len(phases), subplot_titles=titles, horizontal_spacing=0.2 / (len(phases) + 1)
     )
     base = figure()
     made.update_layout(base.layout)
+    made.update_annotations(font_size=12)  # the titles
     if len(phases) > 1:
-        made.update_layout(margin_t=70, legend_y=1.12)
+        made.update_layout(margin_t=100, legend_y=1.2)
     named: set[str] = set()
     for position, phase in enumerate(phases, start=1):
         for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING):
@@ -91,7 +93,8 @@ def intermediate(study: optuna.Study) -> go.Figure | None:
         longest = max((len(segments(t).get(phase, ())) for t in shown), default=0)
         ticks = {"dtick": 1} if longest <= 15 else {"tickformat": "d"}
         made.update_xaxes(title_text="step", col=position, row=1, **ticks)
-    made.update_yaxes(title_text=label(metric_names(study)[0]), col=1, row=1)
+    if titles is None:
+        made.update_yaxes(title_text=label(metric_names(study)[0]))
     if len(shown) < len(reported):
         made.update_layout(meta={"shown": len(shown), "of": len(reported)})
     return made
@@ -138,7 +141,7 @@ def timeline(study: optuna.Study) -> go.Figure | None:
     made.update_xaxes(type="date")
     made.update_yaxes(type="category", categoryorder="array", automargin=True,
                       categoryarray=[label(name) for name in rows])  # fmt: skip
-    made.update_layout(bargap=0.25, margin_l=10)
+    made.update_layout(bargap=0.25, margin_l=10, showlegend=True)
     return made
 
 
@@ -177,7 +180,7 @@ def pareto(study: optuna.Study) -> go.Figure | None:
         made.add_trace(go.Scatter(
             x=table["x"], y=table["y"], mode=mode, name=name, line={"color": colour, "dash": "dot"},
             marker={"color": colour, "size": 6 if mode == "markers" else 9},
-            opacity=0.55 if mode == "markers" else 1, hoverinfo="text",
+            opacity=seen(len(table)) if mode == "markers" else 1, hoverinfo="text",
             hovertext=[about(trials[each]) for each in table.index]))  # fmt: skip
     made.update_layout(xaxis_title=label(found.x), yaxis_title=label(found.y))
     return made
@@ -188,23 +191,15 @@ def _points(
 ) -> go.Scatter:
     return go.Scatter(
         x=[trial.number for trial, _ in trials], y=values, mode="markers", name=state.name,
-        marker={"color": COLOURS[state], "symbol": symbol, "size": 6}, opacity=0.75,
+        marker={"color": COLOURS[state], "symbol": symbol, "size": 6}, opacity=0.8,
         hovertext=[about(trial) for trial, _ in trials], hoverinfo="text")  # fmt: skip
 
 
 def _last_reported(study: optuna.Study) -> list[tuple[FrozenTrial, float]]:
-    """Pruned trials with their last value, of those whose last phase reports the study's metric."""
-    found = []
-    metric = metric_names(study)[0]
-    for trial in trials_of(study, (TrialState.PRUNED,)):
-        if not trial.intermediate_values:
-            continue
-        phases = [phase for phase in phases_in([trial]).values()
-                  if phase.start <= max(trial.intermediate_values)]  # fmt: skip
-        last = trial.intermediate_values[max(trial.intermediate_values)]
-        if phases and phases[-1].metric in (None, metric) and math.isfinite(last):
-            found.append((trial, last))
-    return found
+    """Pruned trials with the last value of the study's metric, of those that came to it."""
+    pruned = trials_of(study, (TrialState.PRUNED,))
+    last = [(trial, measured_value(trial)) for trial in pruned]
+    return [(trial, found) for trial, found in last if found is not None and math.isfinite(found)]
 
 
 def _thinned(trials: list[FrozenTrial], best: FrozenTrial | None) -> list[FrozenTrial]:

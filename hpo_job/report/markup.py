@@ -103,6 +103,11 @@ def simple_table(
     return f'<div class="wide"><table>{head}<tbody>{body}</tbody></table></div>'
 
 
+def pairs(rows: Sequence[tuple[str, str]]) -> str:
+    """Names and what they are, a line each."""
+    return f'<div class="pairs">{simple_table(("", ""), rows)}</div>'
+
+
 def details(title: str, inner: str, *, opened: bool = False) -> str:
     """What is shown when it is asked for."""
     return f"<details{' open' * opened}><summary>{text(title)}</summary>{inner}</details>"

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sklearn.neighbors import KNeighborsRegressor
 
 from hpo_job.report.axes import Axis, axis
-from hpo_job.report.style import BEST, COLOURS, MUTED, SCALE, about, figure, label
+from hpo_job.report.style import BEST, COLOURS, MUTED, SCALE, about, figure, in_lines, label, seen
 from hpo_job.results import number
 from hpo_job.results.ranking import top
 from hpo_job.results.trials import complete, maximizes, metric_names, value
@@ -64,7 +64,7 @@ def parallel(
                                 yanchor=anchor, font={"size": 11})  # fmt: skip
         if place and axes[place - 1].words:
             _name_words(made, place, axes[place - 1])
-    titles = [label(name) for name in [metric_names(study)[objective], *names]]
+    titles = [in_lines(name) for name in [metric_names(study)[objective], *names]]
     made.update_xaxes(tickvals=list(range(len(titles))), ticktext=titles, showgrid=False,
                       zeroline=False, range=[-0.3, len(titles) - 0.6], side="bottom")  # fmt: skip
     made.update_yaxes(visible=False, range=[-0.12, 1.12], fixedrange=True)
@@ -100,7 +100,7 @@ def _spread(trials: list[FrozenTrial], along: Axis, objective: int) -> go.Box | 
     values = [value(trial, objective) for trial in trials]
     shared = {
         "y": values, "hovertext": [about(trial) for trial in trials], "hoverinfo": "text",
-        "marker": {"color": COLOURS[TrialState.COMPLETE], "size": 5, "opacity": 0.5},
+        "marker": {"color": COLOURS[TrialState.COMPLETE], "size": 5, "opacity": seen(len(trials))},
     }  # fmt: skip
     if not along.words:
         return go.Scatter(
@@ -217,4 +217,4 @@ def _ticks(each: Axis) -> dict[str, object]:
     if each.words:
         return {"type": "linear", "tickvals": list(range(len(each.words))),
                 "ticktext": list(map(label, each.words))}  # fmt: skip
-    return {"type": "log", "dtick": 1} if each.log else {"type": "linear"}
+    return each.numbers()

@@ -41,6 +41,7 @@ from hpo_job.results.trials import (
 )
 
 NONE_YET = "No trial is COMPLETE yet."
+UNKNOWN = "no reason stored"
 FRONT = 12  # trials of a Pareto front that are listed
 
 
@@ -62,7 +63,7 @@ def course(study: optuna.Study, page: Page, prefix: str) -> None:
         parts.append(page.figure(
             f"{prefix}history-{objective}", figures.history(study, objective),
             "Each point is a trial. Pruned ones stand at the last value they reported.",
-            empty=f"No trial has a {metric} yet."))  # fmt: skip
+            empty=f"No trial has a value of {metric} yet."))  # fmt: skip
     made = figures.intermediate(study)
     caption = "Values while trials were training; a cross is where a trial was pruned."
     if made is not None and made.layout.meta:
@@ -114,13 +115,14 @@ def time(study: optuna.Study, page: Page, prefix: str) -> None:
     if not found.total:
         parts.append(note("No trial was started yet."))
     else:
-        who = f"{found.workers} worker{'s' * (found.workers != 1)}" if found.workers else "workers"
+        who = f"of {found.workers} worker{'s' * (found.workers != 1)}"
+        who = who if found.workers else "in all; who worked is not stored"
         useful = (
             f"{found.useful:.1%} of it was useful: training and scoring trials that count."
             if found.useful is not None
             else "How much of it was useful cannot be told: no trial stored its training time."
         )
-        parts.append(f"<p>{clock(found.total)} of {who}. {useful}</p>")
+        parts.append(f"<p>{clock(found.total)} {who}. {useful}</p>")
         if found.missing:
             parts.append(note(
                 f"Not measured by any trial: {', '.join(found.missing)}; that time is under "
@@ -148,7 +150,8 @@ def failures(study: optuna.Study, page: Page, prefix: str) -> None:
         return
     reasons = Counter(_reason(trial) for trial in failed)
     lost = sum(map(seconds, failed))
-    told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    named = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    told = f" ({named})" if list(reasons) != [UNKNOWN] else ""
     rows = []
     for trial in failed[-200:]:
         again = retries.get(trial.number)
@@ -158,34 +161,11 @@ def failures(study: optuna.Study, page: Page, prefix: str) -> None:
             f"#{again.number} {again.state.name}" if again else "-",
         ))  # fmt: skip
     header = ("trial", "reason", "error", "worker", "time", "tried again as")
-    words = (
-        f"{len(failed)} of {len(trials)} trials failed ({told}); {clock(lost)} were spent on them."
-    )
+    words = f"{len(failed)} of {len(trials)} trials failed{told}; {clock(lost)} were spent on them."
     parts = [f"<p>{words}</p>" if failed else "", simple_table(header, rows, right=(4,))]
     if len(failed) > len(rows):
         parts.append(note(f"The last {len(rows)} are shown."))
     page.section("Failures and retries", f"{prefix}failures", *parts)
-
-
-def origin(study: optuna.Study, page: Page, prefix: str) -> None:
-    """Where the study comes from."""
-    spec, stored = spec_of(study), study.user_attrs.get(attributes.PROVENANCE)
-    if not spec and not isinstance(stored, dict):
-        names = ", ".join(sorted(study.user_attrs)) or "none"
-        told = f"This study was not made by hpo-job; its user attributes: {names}."
-        page.section("Where it comes from", f"{prefix}origin", note(told))
-        return
-    rows = [(name, settings(found) if isinstance(found, dict) else str(found))
-            for name, found in (stored or {}).items()]  # fmt: skip
-    keys = [
-        (key, _told(found)) for key, found in spec.items() if key not in ("search_space", "enqueue")
-    ]
-    space = [(name, _told(found)) for name, found in spec.get("search_space", {}).items()]
-    parts = ["<h3>Provenance</h3>", simple_table(("", ""), rows), "<h3>Spec</h3>",
-             simple_table(("", ""), keys)]  # fmt: skip
-    if space:
-        parts += ["<h3>Search space</h3>", simple_table(("parameter", "values"), space)]
-    page.section("Where it comes from", f"{prefix}origin", *parts)
 
 
 def _best_cards(study: optuna.Study) -> list[tuple[str, str, str]]:
@@ -260,15 +240,7 @@ def _pair(
 
 
 def _reason(trial: FrozenTrial) -> str:
-    return str(trial.user_attrs.get(attributes.REASON) or "no reason stored")
-
-
-def _told(found: object) -> str:
-    if isinstance(found, dict):
-        return ", ".join(f"{name} {_told(each)}" for name, each in found.items())
-    if isinstance(found, list):
-        return ", ".join(map(_told, found))
-    return str(found).lower() if isinstance(found, bool) else str(found)
+    return str(trial.user_attrs.get(attributes.REASON) or UNKNOWN)
 
 
 def _sentence(words: str) -> str:

@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job import attributes
+from hpo_job.phases import measured_value
 from hpo_job.results import metric_names, seconds
 from hpo_job.results.trials import trials_of, worker_name
 from hpo_job.results.words import plain
@@ -17,12 +18,15 @@ from hpo_job.results.words import plain
 _ELSEWHERE = {attributes.WORKER, "host", "pod", attributes.PHASES, attributes.ERROR,
               attributes.REASON, attributes.RETRY_OF}  # fmt: skip
 
+_INFINITE = ("inf", "-inf")  # JSON has no number for them
+
 
 def columns_and_rows(study: optuna.Study) -> tuple[list[dict[str, Any]], list[list[Any]]]:
     """The columns, and the cells of each trial.
 
-    A column has a ``name``, is a ``number`` or not, and belongs to a ``group``: what is always
-    shown, or ``attribute``, shown when asked for. The value of a trial that failed is null.
+    A column has a ``name``, is a ``number`` or not, the study's ``value`` or not, and belongs to
+    a ``group``: what is always shown, or ``attribute``, shown when asked for. The value of a trial
+    that failed is null, and an infinite number a word.
     """
     trials = trials_of(study)
     params = list(dict.fromkeys(name for trial in trials for name in trial.params))
@@ -31,14 +35,17 @@ def columns_and_rows(study: optuna.Study) -> tuple[list[dict[str, Any]], list[li
     first = [name for name in (attributes.EXECUTE_TIME,) if name in attrs]
     attrs = [name for name in attrs if name not in first]
     rows = [_row(study, trial, params, first, attrs) for trial in trials]
-    names = ["trial", "state", *metric_names(study), "duration", *first, *params, "note", "worker",
-             *attrs]  # fmt: skip
-    hidden = {"worker", *attrs}
+    metrics = metric_names(study)
+    names = ["trial", "state", *metrics, "duration", *first, *params, "note", "worker", *attrs]
+    hidden = {"worker", *attrs} - set(params)
+    if not any(map(_note, trials)):
+        hidden.add("note")
     columns = [
         {
             "name": name,
             "number": _numbers([row[i] for row in rows]),
-            "group": "attribute" if name in hidden and name not in params else "",
+            "value": 2 <= i < 2 + len(metrics),
+            "group": "attribute" if name in hidden else "",
         }
         for i, name in enumerate(names)
     ]
@@ -49,17 +56,22 @@ def _row(
     study: optuna.Study, trial: FrozenTrial, params: list[str], first: list[str], attrs: list[str]
 ) -> list[Any]:
     values: list[Any] = list(trial.values or [None] * len(study.directions))
-    if not trial.values and trial.intermediate_values and len(values) == 1:
-        values = [trial.intermediate_values[max(trial.intermediate_values)]]
+    if trial.state != TrialState.COMPLETE and len(values) == 1:
+        values = [measured_value(trial)]
     took = round(seconds(trial), 3) if trial.datetime_start else None
     cells = [
         trial.number, trial.state.name, *values, took,
         *(trial.user_attrs.get(name) for name in first),
-        *(trial.params.get(name) for name in params),
+        *(_param(trial, name) for name in params),
         _note(trial), worker_name(trial),
         *(trial.user_attrs.get(name) for name in attrs),
     ]  # fmt: skip
     return list(map(_cell, cells))
+
+
+def _param(trial: FrozenTrial, name: str) -> Any:
+    """A parameter of a trial: None where it has none, which as a choice is a word."""
+    return plain(None) if trial.params.get(name, 0) is None else trial.params.get(name)
 
 
 def _note(trial: FrozenTrial) -> str | None:
@@ -75,10 +87,12 @@ def _cell(found: Any) -> Any:
     if found is None or (isinstance(found, int) and not isinstance(found, bool)):
         return found
     if isinstance(found, float):
-        return float(f"{found:.6g}") if math.isfinite(found) else None
+        if math.isnan(found):
+            return None
+        return float(f"{found:.6g}") if math.isfinite(found) else str(found)  # "inf", "-inf"
     return plain(found)
 
 
 def _numbers(cells: list[Any]) -> bool:
     held = [cell for cell in cells if cell is not None]
-    return bool(held) and all(isinstance(cell, int | float) for cell in held)
+    return bool(held) and all(isinstance(cell, int | float) or cell in _INFINITE for cell in held)

@@ -1,7 +1,7 @@
 """What a study has found, as data frames, text and TOML; nothing here changes a study."""
 
 from hpo_job.results.frames import as_text, frame
-from hpo_job.results.overview import caption, finished, notes, overview, row, table
+from hpo_job.results.overview import caption, finished, notes, overview, row, running
 from hpo_job.results.ranking import (
     NEARLY,
     Fastest,
@@ -39,10 +39,10 @@ __all__ = [
     "overview",
     "parameters",
     "row",
+    "running",
     "score",
     "seconds",
     "settings",
-    "table",
     "text_table",
     "top",
 ]

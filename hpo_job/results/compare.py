@@ -51,11 +51,14 @@ def summary(studies: Sequence[optuna.Study]) -> pd.DataFrame:
 
 
 def best_parameters(studies: Sequence[optuna.Study]) -> pd.DataFrame:
-    """The parameters of each study's best trial, fixed ones too: a row for each parameter."""
+    """The parameters of each study's best trial, fixed ones too: a row for each parameter.
+
+    NaN where it has no such parameter: None is a choice as any other.
+    """
     found = {study.study_name: _best_parameters(study) for study in studies}
     names = list(dict.fromkeys(name for values in found.values() for name in values))
     return pd.DataFrame(
-        {study: [values.get(name) for name in names] for study, values in found.items()},
+        {study: [values.get(name, math.nan) for name in names] for study, values in found.items()},
         index=pd.Index(names, name="parameter"),
         dtype=object,
     )

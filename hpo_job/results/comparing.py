@@ -40,10 +40,7 @@ def importances_told(
         order = table.max(axis=1).sort_values(ascending=False, kind="stable").index
         table = table.loc[order]
     table.index.name = "parameter"
-    several = len(found) > 1
-    remarks = list(dict.fromkeys(
-        f"{title}: {note}" if several else note for title, each in found.items()
-        for note in each.notes))  # fmt: skip
+    remarks = _remarks(found)
     if form == "csv":
         return str(table.to_csv()), remarks
     if form == "json":
@@ -77,9 +74,9 @@ def told(
         f"importances ({method})": shares,
     }
     if len(rates):
-        flat = rates.copy()
-        flat.columns = pd.Index([" ".join(each) for each in rates.columns])
-        parts["learning rates"] = _side_by_side(flat.astype(object), width)
+        header, rows = rates_by_study(rates)
+        right = (False, False, True, True)
+        parts["learning rates"] = text_table(header, rows, width, right=right, bold=True)
     return "\n\n".join(f"{title}\n{text}" for title, text in parts.items()), remarks
 
 
@@ -90,6 +87,34 @@ def differences(summary: pd.DataFrame) -> list[str]:
         told = ", ".join(f"{line.metric} ({line.direction})" for line in kinds.itertuples())
         return [f"the studies have different metrics, so values do not compare: {told}"]
     return []
+
+
+def rates_by_study(rates: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The heading and the lines of the table of learning rates: one for each study that has any."""
+    rows = []
+    for name in rates.index:
+        for study in dict.fromkeys(rates.columns.get_level_values(0)):
+            both = [rates.at[name, (study, kind)] for kind in ("suggested", "best")]
+            if not all(map(_missing, both)):
+                rows.append((str(name), str(study), *map(shown, both)))
+    return ("parameter", "study", "suggested", "of the best trial"), rows
+
+
+def shown(found: Any) -> str:
+    """A cell of a comparison; a dash where the study has nothing there."""
+    return "-" if _missing(found) else plain(found)
+
+
+def _remarks(found: dict[str, Importance]) -> list[str]:
+    """What to keep in mind, each sentence once, with what it is about unless that is all."""
+    about: dict[str, list[str]] = {}
+    for title, each in found.items():
+        for sentence in each.notes:
+            about.setdefault(sentence, []).append(title)
+    return [
+        sentence if len(titles) == len(found) else f"{', '.join(titles)}: {sentence}"
+        for sentence, titles in about.items()
+    ]
 
 
 def _summary(table: pd.DataFrame, width: int) -> str:
@@ -116,8 +141,7 @@ def _summary(table: pd.DataFrame, width: int) -> str:
 
 
 def _side_by_side(table: pd.DataFrame, width: int) -> str:
-    cells = table.map(lambda found: "-" if _missing(found) else plain(found))
-    return _blocks(cells, width, right=True)
+    return _blocks(table.map(shown), width, right=True)
 
 
 def _shares(table: pd.DataFrame, width: int) -> str:
@@ -163,7 +187,7 @@ def _share(found: float, most: float, size: int) -> str:
 
 
 def _missing(found: Any) -> bool:
-    return found is None or (isinstance(found, float) and math.isnan(found))
+    return isinstance(found, float) and math.isnan(found)
 
 
 def _plain(found: Any) -> Any:

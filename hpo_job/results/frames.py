@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import optuna
 import pandas as pd
 
 from hpo_job.errors import StudyError
+from hpo_job.results.trials import trials_of, unmeasured
 
 Form = Literal["csv", "json", "parquet"]
 
@@ -18,7 +20,9 @@ def frame(study: optuna.Study) -> pd.DataFrame:
     """The trials, a row each: ``number``, ``value`` or ``values_*``, times, ``params_*`` and so on.
 
     The columns, their order and their contents are those of ``study.trials_dataframe()``; of a
-    study without trials too, where Optuna's frame has no columns at all.
+    study without trials too, where Optuna's frame has no columns at all. But a trial that was
+    pruned before the study's metric was measured has no value: Optuna's frame has its last report
+    there, a language model's perplexity, say, which any ``value >= 0.94`` would choose.
     """
     table: pd.DataFrame = study.trials_dataframe()
     if table.empty:
@@ -28,6 +32,9 @@ def frame(study: optuna.Study) -> pd.DataFrame:
         values = [f"{kind}_{name}".rstrip("_") for name in names]
         times = ("datetime_start", "datetime_complete", "duration")
         return pd.DataFrame(columns=["number", *values, *times, "state"])
+    other = [unmeasured(trial) for trial in trials_of(study)]
+    if any(other):
+        table.loc[other, value_columns(study)] = math.nan
     return table
 
 

@@ -74,7 +74,7 @@ def importance(study: optuna.Study, method: str = METHODS[0], objective: int = 0
     if assessed:
         notes.append(f"{_some(assessed, trials)}: assessed on those alone")
     if left_out:
-        why = "ped-anova assesses it" if forest else "too few to say, so left out"
+        why = "left out, ped-anova assesses it" if forest else "too few to say, so left out"
         notes.append(f"{_some(left_out, trials)}: {why}")
     return Importance(method, metric, shares, len(trials), conditional, tuple(notes))
 

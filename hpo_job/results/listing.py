@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,30 +42,31 @@ class Picked:
     remarks: tuple[str, ...] = ()
 
 
-def listing(
-    study: optuna.Study, chosen: pd.DataFrame, shown: pd.DataFrame | None, width: int
-) -> str:
-    """The chosen trials as a table of at most ``width`` cells.
+def listing(study: optuna.Study, trials: Sequence[FrozenTrial], width: int) -> str:
+    """These trials as a person looks at them first: a table of at most ``width`` cells."""
+    header = ("trial", "state", metric_name(study), "time", "parameters")
+    right = (True, False, True, True)
+    return _captioned(study, text_table(header, list(map(row, trials)), width, right=right,
+                                        bold=True), len(trials))  # fmt: skip
 
-    shown: the columns that were asked for; None for those that a person looks at first.
-    """
-    if shown is None:
-        trials = trials_of(study)
-        lines = [row(trials[found]) for found in chosen["number"]]
-        header = ("trial", "state", metric_name(study), "time", "parameters")
-        text = text_table(header, lines, width, right=(True, False, True, True), bold=True)
-    else:
-        values = value_columns(study)
-        rows = [
-            [cell(found, name in values) for name, found in zip(shown.columns, line, strict=True)]
-            for line in shown.itertuples(index=False, name=None)
-        ]
-        flush = [
-            pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)
-            for kind in shown.dtypes
-        ]
-        text = text_table(list(map(str, shown.columns)), rows, width, right=flush, bold=True)
-    if chosen.empty:
+
+def chosen_columns(study: optuna.Study, shown: pd.DataFrame, width: int) -> str:
+    """A frame of trials as a table of at most ``width`` cells."""
+    values = value_columns(study)
+    rows = [
+        [cell(found, name in values) for name, found in zip(shown.columns, line, strict=True)]
+        for line in shown.itertuples(index=False, name=None)
+    ]
+    flush = [
+        pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)
+        for kind in shown.dtypes
+    ]
+    text = text_table(list(map(str, shown.columns)), rows, width, right=flush, bold=True)
+    return _captioned(study, text, len(rows))
+
+
+def _captioned(study: optuna.Study, text: str, count: int) -> str:
+    if not count:
         return f"{text}\n{NOTHING if trials_of(study) else 'no trials yet'}"
     told = caption(study)
     return f"{text}\n{told}" if told else text

@@ -13,6 +13,7 @@ from rich.text import Text
 from hpo_job import attributes
 from hpo_job.admission import fixed_params, worked
 from hpo_job.ledger import FINISHED
+from hpo_job.metrics import ANSWERS, METRICS
 from hpo_job.phases import measured_value
 from hpo_job.results.ranking import NEARLY, best, fastest_within, front, score
 from hpo_job.results.trials import (
@@ -27,8 +28,6 @@ from hpo_job.results.trials import (
     value,
 )
 from hpo_job.results.words import clock, number, settings
-
-HEADER = ("trial", "state", "time", "parameters")
 
 
 def overview(study: optuna.Study) -> list[str]:
@@ -47,12 +46,18 @@ def overview(study: optuna.Study) -> list[str]:
 
 
 def finished(study: optuna.Study) -> bool:
-    """Whether the study's budget of trials is used up, or nobody knows of one, and none runs."""
-    trials = trials_of(study)
-    bound = spec_of(study).get("budget", {}).get("trials")
+    """Whether the study's budget of trials or of time is used up, and no trial runs.
+
+    Never where no budget is known, as of a study that was not made by hpo-job.
+    """
+    trials, budget = trials_of(study), spec_of(study).get("budget", {})
+    if any(trial.state == TrialState.RUNNING for trial in trials):
+        return False
+    most, timeout = budget.get("trials"), budget.get("timeout")
     done = sum(trial.state in FINISHED for trial in trials)
-    running = any(trial.state == TrialState.RUNNING for trial in trials)
-    return bound is not None and done >= bound and not running
+    if most is not None and done >= most:
+        return True
+    return timeout is not None and worked(trials, datetime.now()).total_seconds() >= timeout
 
 
 def row(trial: FrozenTrial) -> tuple[str, str, str, str, str]:
@@ -77,32 +82,30 @@ def notes(trial: FrozenTrial) -> str:
     return " ".join(filter(None, words))
 
 
-def table(study: optuna.Study, *, running: bool = False) -> Table:
-    """The trials as a table of rich's: all, or those that run now."""
+def running(study: optuna.Study) -> Table:
+    """The trials that run now, as a table of rich's."""
     rows = Table(box=None, pad_edge=False, header_style="bold")
-    rows.caption = caption(study)
-    rows.caption_justify = "left"
     rows.add_column("trial", justify="right", no_wrap=True)
     rows.add_column("state", no_wrap=True)
     rows.add_column(metric_name(study), justify="right", no_wrap=True)
     rows.add_column("time", justify="right", no_wrap=True)
     rows.add_column("parameters", overflow="fold")
-    states = (TrialState.RUNNING,) if running else None
-    for trial in trials_of(study, states):
+    for trial in trials_of(study, (TrialState.RUNNING,)):
         rows.add_row(*map(Text, row(trial)))
     return rows
 
 
 def caption(study: optuna.Study) -> str | None:
     """What the baseline is, under a table of values."""
-    found = [
-        f"{name} {number(beside)}" if several(study) else number(beside)
+    found = {
+        name: f"{name} {number(beside)}" if several(study) else number(beside)
         for name, beside in zip(metric_names(study), baselines(study), strict=True)
         if beside is not None
-    ]
+    }
     if not found:
         return None
-    return f"baseline {', '.join(found)}: always answering the most frequent class"
+    answers = {ANSWERS[METRICS[name].answer]: None for name in found if name in METRICS}
+    return f"baseline {', '.join(found.values())}{': ' * bool(answers)}{', '.join(answers)}"
 
 
 def _front(study: optuna.Study) -> list[str]:

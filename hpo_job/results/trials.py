@@ -12,6 +12,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job import attributes
+from hpo_job.phases import measured_value
 
 COMPLETE = (TrialState.COMPLETE,)
 
@@ -80,6 +81,15 @@ def value(trial: FrozenTrial, objective: int = 0) -> float:
     """The value of a COMPLETE trial, which has one."""
     assert trial.values is not None
     return float(trial.values[objective])
+
+
+def unmeasured(trial: FrozenTrial) -> bool:
+    """Whether ``trial`` was pruned before it had a value of the study's metric.
+
+    What Optuna keeps as its value is then its last report, of another metric.
+    """
+    pruned = trial.state == TrialState.PRUNED and bool(trial.intermediate_values)
+    return pruned and measured_value(trial) is None
 
 
 def numeric(found: Any) -> float | None:

@@ -36,13 +36,26 @@
     return found;
   }
 
+  // A number in few digits, as the other tables have it; the whole one is told on hovering.
+  function short(found, column) {
+    const size = Math.abs(found);
+    if (!Number.isFinite(found)) return found > 0 ? "inf" : "-inf";
+    if (column.value) return found === 0 || (size >= 1e-3 && size < 1e4) ? found.toFixed(4) : found.toExponential(3);
+    if (column.name === "duration") return found.toFixed(1);
+    if (Number.isInteger(found)) return String(found);
+    return size < 1e-4 || size >= 1e6 ? found.toExponential(2) : String(Number(found.toPrecision(3)));
+  }
+
   function ordered(a, b, down) {
     if (a === null || b === null) return (a === null) - (b === null); // missing ones last
     const way = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
     return down ? -way : way;
   }
 
-  function explorer(place, { columns, rows }) {
+  const INFINITE = { inf: Infinity, "-inf": -Infinity }; // JSON has no number for them
+
+  function explorer(place, { columns, rows: cells }) {
+    const rows = cells.map((row) => row.map((cell, i) => (columns[i].number && INFINITE[cell]) || cell));
     let sorted = null, down = false, page = 0, all = false;
     const filter = make("input", {
       type: "search", placeholder: "filter: COMPLETE resnet18 duration<60", ariaLabel: "filter trials",
@@ -85,12 +98,13 @@
     }
 
     function cell(value, i) {
-      const text = value === null ? "" : i === 0 ? `#${value}` : String(value);
+      const whole = value === null ? "" : String(value);
+      const text = i === 0 ? `#${value}` : typeof value === "number" ? short(value, columns[i]) : whole;
       const td = make("td", { textContent: text });
       if (columns[i].number) td.className = "number";
       else if (columns[i].name === "state") td.className = text;
       else if (columns[i].name === "note") td.className = text ? "words" : "";
-      if (text.length > 40) td.title = text;
+      if (text.length > 40 || (i > 0 && text !== whole)) td.title = whole;
       return td;
     }
 
