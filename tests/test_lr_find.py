@@ -16,10 +16,11 @@ import pytest
 from click.testing import Result
 
 from hpo_job import attributes, lr_find
+from hpo_job.checking import check
 from hpo_job.spec import read_spec
 from hpo_job.stopping import Stop
 from hpo_job.storage import Storage
-from hpo_job.study import check, join
+from hpo_job.study import join
 from hpo_job.worker import Machine
 from tests.finding import STORED, stand_in
 from tests.quick import wait_until
