@@ -12,8 +12,9 @@ from optuna.trial import TrialState
 from hpo_job import attributes
 from hpo_job.admission import Refusal
 from hpo_job.errors import FailuresError, SpecError
+from hpo_job.failures import Failure, in_common
 from hpo_job.stopping import Stop
-from hpo_job.worker import Failure, Machine, in_common, work
+from hpo_job.worker import Machine, work
 from tests.quick import Quick
 
 
