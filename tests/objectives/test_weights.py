@@ -111,7 +111,10 @@ def test_layers_in_another_order_are_refused() -> None:
 def test_no_weights_and_no_network_is_one_quick_line(tmp_path: Path, model: str) -> None:
     started = time.monotonic()
     with pytest.raises(SpecError) as raised:
-        check({"model": [LITE0, model], "pre_trained": [True]}, tmp_path / "weights")
+        check(
+            {"model": [LITE0, model], "pre_trained": [True], "precision": ["auto"]},
+            tmp_path / "weights",
+        )
     assert time.monotonic() - started < 30
     text = str(raised.value)
     assert "\n" not in text
@@ -130,7 +133,10 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_network")
 def test_weights_are_not_asked_for_where_no_trial_needs_them(tmp_path: Path) -> None:
-    check({"model": ["squeezenet1_1"], "pre_trained": [False]}, tmp_path / "weights")
+    check(
+        {"model": ["squeezenet1_1"], "pre_trained": [False], "precision": ["auto"]},
+        tmp_path / "weights",
+    )
     assert not (tmp_path / "weights").exists()
 
 
@@ -161,14 +167,14 @@ def test_a_file_of_another_model_is_one_line(tmp_path: Path) -> None:
     for model in ("squeezenet1_1", "mobilenetv3_small_050"):
         torch.save({"layer": torch.ones(2)}, tmp_path / f"{model}.pth")
         with pytest.raises(SpecError, match=f"{model}.pth: not the weights of") as raised:
-            check({"model": [model], "pre_trained": [True]}, tmp_path)
+            check({"model": [model], "pre_trained": [True], "precision": ["auto"]}, tmp_path)
         assert "\n" not in str(raised.value)
 
 
 def test_nothing_in_a_weights_file_is_executed(tmp_path: Path) -> None:
     torch.save({"layer": Path("/")}, tmp_path / "squeezenet1_1.pth")
     with pytest.raises(SpecError, match="not the weights of"):
-        check({"model": ["squeezenet1_1"], "pre_trained": [True]}, tmp_path)
+        check({"model": ["squeezenet1_1"], "pre_trained": [True], "precision": ["auto"]}, tmp_path)
 
 
 def test_unknown_model_names_the_nearest() -> None:
@@ -179,4 +185,4 @@ def test_unknown_model_names_the_nearest() -> None:
 @pytest.mark.parametrize("model", ["shufflenet_v2_x0_5", "mobilenet_v2"])
 def test_a_model_without_a_body_is_refused(model: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=f"{model}.*cannot be cut"):
-        check({"model": [model], "pre_trained": [False]}, tmp_path)
+        check({"model": [model], "pre_trained": [False], "precision": ["auto"]}, tmp_path)
