@@ -58,28 +58,32 @@ def results_(
     Columns go by their whole name, as --format csv has it, or without what stands before it:
     value, state, duration, model for params_model, execute_time for user_attrs_execute_time.
     """
-    from hpo_job.results import frames, listing
-    from hpo_job.results.pareto import names_of_values
-    from hpo_job.results.query import select
+    from hpo_job.collector import collector_paused
+    from hpo_job.results.rows import listing
     from hpo_job.results.trials import trials_of
 
     if format_ == "parquet" and output is None:
         raise click.UsageError("parquet is no text: name a file with --output")
     named = [name.strip() for name in columns.split(",") if name.strip()] if columns else []
-    with loaded(study, storage) as (found, _):
+    with collector_paused(), loaded(study, storage) as (found, _):
         trials = trials_of(found)
         asked = named or where is not None or sort is not None
         if format_ == "table" and not asked:  # without the frame, which takes as long again
-            _put(listing.listing(found, trials[:limit], width(output)), output)
+            _put(listing(found, trials[:limit], width(output)), output)
             return
+        from hpo_job.results import frames  # and pandas, which takes a while to import
+        from hpo_job.results.listing import chosen_columns
+        from hpo_job.results.pareto import names_of_values
+        from hpo_job.results.query import select
+
         known = names_of_values(found)
         chosen = select(frames.frame(found), where=where, sort=sort, limit=limit, known=known)
         shown = select(chosen, columns=named, known=known)
         if format_ == "table" and named:
-            text = listing.chosen_columns(found, shown, width(output))
+            text = chosen_columns(found, shown, width(output))
         elif format_ == "table":
             picked = [trials[number] for number in chosen["number"]]
-            text = listing.listing(found, picked, width(output))
+            text = listing(found, picked, width(output))
         elif format_ == "parquet":
             assert output is not None
             frames.write(shown, output, format_)

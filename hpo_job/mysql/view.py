@@ -1,15 +1,14 @@
 """A worker's view of one study: each finished trial once, running trials as far as needed."""
 
 import bisect
-import gc
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_job.collector import collector_paused
 from hpo_job.mysql import queries, tables
 from hpo_job.mysql.optuna_private import LazyTrial, trial_id_of
 from hpo_job.mysql.rows import KINDS, STATES, Contents, Row, Time, collect, freeze
@@ -79,7 +78,7 @@ class StudyView:
         rows = list(rows)
         if not any(row[0] == tables.STUDY for row in rows):
             raise KeyError(f"there is no study with the id {self.study_id}")
-        with _collector_paused():
+        with collector_paused():
             contents = collect(rows)
             changed = sorted(
                 (row for row in rows if row[0] == tables.TRIAL), key=lambda row: row[1]
@@ -217,15 +216,3 @@ class StudyView:
     def counts(self) -> dict[TrialState, int]:
         """How many trials are in each state."""
         return {state: len(positions) for state, positions in self._by_state.items()}
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Without Python's collector of cycles: it would visit all that a long study makes, often."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -1,6 +1,5 @@
 """What a study has found, as data frames, text and TOML; nothing here changes a study."""
 
-from hpo_job.results.frames import as_text, frame
 from hpo_job.results.overview import caption, finished, notes, overview, row, running
 from hpo_job.results.ranking import (
     NEARLY,
@@ -20,7 +19,6 @@ from hpo_job.results.words import clock, number, settings, text_table
 __all__ = [
     "NEARLY",
     "Fastest",
-    "as_text",
     "as_toml",
     "baselines",
     "best",
@@ -29,7 +27,6 @@ __all__ = [
     "clock",
     "fastest_within",
     "finished",
-    "frame",
     "front",
     "leading",
     "metric_name",

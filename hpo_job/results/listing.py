@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,20 +12,18 @@ from optuna.trial import FrozenTrial
 
 from hpo_job.errors import StudyError
 from hpo_job.results.frames import frame, value_columns
-from hpo_job.results.overview import caption, row
+from hpo_job.results.overview import caption
 from hpo_job.results.pareto import directions, pareto
 from hpo_job.results.ranking import as_toml, best, fastest_within, front
+from hpo_job.results.rows import captioned
 from hpo_job.results.trials import (
     baselines,
-    metric_name,
     metric_names,
     parameters,
     several,
     trials_of,
 )
 from hpo_job.results.words import clock, number, plain, settings, text_table
-
-NOTHING = "no trial is like that"
 
 
 @dataclass(frozen=True)
@@ -42,14 +39,6 @@ class Picked:
     remarks: tuple[str, ...] = ()
 
 
-def listing(study: optuna.Study, trials: Sequence[FrozenTrial], width: int) -> str:
-    """These trials as a person looks at them first: a table of at most ``width`` cells."""
-    header = ("trial", "state", metric_name(study), "time", "parameters")
-    right = (True, False, True, True)
-    return _captioned(study, text_table(header, list(map(row, trials)), width, right=right,
-                                        bold=True), len(trials))  # fmt: skip
-
-
 def chosen_columns(study: optuna.Study, shown: pd.DataFrame, width: int) -> str:
     """A frame of trials as a table of at most ``width`` cells."""
     values = value_columns(study)
@@ -62,14 +51,7 @@ def chosen_columns(study: optuna.Study, shown: pd.DataFrame, width: int) -> str:
         for kind in shown.dtypes
     ]
     text = text_table(list(map(str, shown.columns)), rows, width, right=flush, bold=True)
-    return _captioned(study, text, len(rows))
-
-
-def _captioned(study: optuna.Study, text: str, count: int) -> str:
-    if not count:
-        return f"{text}\n{NOTHING if trials_of(study) else 'no trials yet'}"
-    told = caption(study)
-    return f"{text}\n{told}" if told else text
+    return captioned(study, text, len(rows))
 
 
 def cell(found: Any, value: bool = False) -> str:
