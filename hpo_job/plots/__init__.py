@@ -14,7 +14,8 @@ import optuna
 
 from hpo_job.errors import QueryError, StudyError, unknown
 from hpo_job.plots import parameters, time, values
-from hpo_job.plots.canvas import BEST, COLOURS, DPI, nothing, quiet, style, subplots
+from hpo_job.plots.canvas import DPI, nothing, quiet, style, subplots
+from hpo_job.results.palette import BEST, COLOURS
 from hpo_job.results.trials import trials_of
 
 PICTURES = (".png", ".svg", ".pdf")

@@ -11,10 +11,8 @@ from typing import Any
 import optuna
 
 from hpo_job.errors import StudyError
+from hpo_job.results.palette import COLOURS
 
-COLOURS = {"COMPLETE": "#3b82c4", "PRUNED": "#e08e26", "FAIL": "#d9483b", "RUNNING": "#8d6cc9",
-           "WAITING": "#8a949e"}  # fmt: skip
-BEST, MUTED = "#16a36a", "#8a949e"
 DPI = 150
 STYLE = "seaborn-v0_8-whitegrid"
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import optuna
 
-from hpo_job.plots.canvas import COLOURS, nothing, quiet, subplots
+from hpo_job.plots.canvas import nothing, quiet, subplots
 from hpo_job.results.importance import importance
+from hpo_job.results.palette import COLOURS
 from hpo_job.results.trials import complete, metric_names, several
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import optuna
 
-from hpo_job.plots.canvas import COLOURS, legend, nothing, subplots
+from hpo_job.plots.canvas import legend, nothing, subplots
 from hpo_job.results import clock
+from hpo_job.results.palette import COLOURS
 from hpo_job.results.timings import timings, workers
 from hpo_job.results.trials import seconds, trials_of
 

@@ -10,8 +10,9 @@ import optuna
 from optuna.trial import TrialState
 
 from hpo_job.phases import measured_value
-from hpo_job.plots.canvas import BEST, COLOURS, MUTED, legend, nothing, subplots
+from hpo_job.plots.canvas import legend, nothing, subplots
 from hpo_job.results import number
+from hpo_job.results.palette import BEST, COLOURS, MUTED
 from hpo_job.results.pareto import two
 from hpo_job.results.phases import phases_in, segments
 from hpo_job.results.trials import (

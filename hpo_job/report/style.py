@@ -10,19 +10,12 @@ from typing import Any
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job.results import number
+from hpo_job.results import number, palette
 from hpo_job.results.trials import unmeasured
 from hpo_job.results.words import plain
 
-# Each stands out on white and on near-black
-COLOURS = {
-    TrialState.COMPLETE: "#3b82c4",
-    TrialState.PRUNED: "#e08e26",
-    TrialState.FAIL: "#d9483b",
-    TrialState.RUNNING: "#8d6cc9",
-    TrialState.WAITING: "#8a949e",
-}
-BEST, MUTED = "#16a36a", "#8a949e"
+COLOURS = {state: palette.COLOURS[state.name] for state in TrialState}
+BEST, MUTED = palette.BEST, palette.MUTED
 COLORWAY = ("#3b82c4", "#e08e26", "#16a36a", "#b05cc6", "#d9483b", "#159fb0", "#97893a", "#d7679d")
 # Worst to best: from what recedes to what stands out
 SCALE = ("#9fb3c8", "#7fa6d0", "#5c97d3", "#3b82c4", "#2f6db5", "#5a4fb8", "#a13f9c", "#e0484f")

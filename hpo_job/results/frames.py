@@ -46,11 +46,6 @@ def value_columns(study: optuna.Study) -> list[str]:
     return [f"values_{name}" for name in names or range(len(study.directions))]
 
 
-def as_text(study: optuna.Study, form: str) -> str:
-    """All trials as ``"csv"`` or ``"json"`` text, under the column names of `frame`."""
-    return to_text(frame(study), form)
-
-
 def to_text(table: pd.DataFrame, form: str) -> str:
     """A frame as ``"csv"`` or ``"json"`` text."""
     if form == "csv":
