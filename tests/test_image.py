@@ -10,9 +10,11 @@ import os
 import re
 import shutil
 import subprocess
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from hpo_job import __version__
 
@@ -46,6 +48,16 @@ def test_only_what_is_named_reaches_the_builder() -> None:
     copied = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)
     named = {name.split("/")[0] for names in copied for name in names.split()}
     assert named <= {line[1:] for line in lines if line.startswith("!")}
+
+
+def test_what_is_locked_installs_on_the_oldest_python_of_a_base() -> None:
+    """Debian 12 has 3.11.2: a package that wants 3.11.5 would end the build there."""
+    locked = set((ROOT / "constraints.txt").read_text().lower().replace("_", "-").split())
+    too_new = [f"{package.name} {package.version}: {wanted}" for package in distributions()
+               if f"{package.name}=={package.version}".lower().replace("_", "-") in locked
+               and (wanted := package.metadata["Requires-Python"])
+               and not SpecifierSet(wanted).contains("3.11.0")]  # fmt: skip
+    assert too_new == []
 
 
 def run(*command: str) -> str:
