@@ -108,7 +108,8 @@ class Models:
         write: writes the model into an empty folder. Whatever goes wrong is only logged: a
         trial is worth more than its model.
         """
-        better = [t for t in self._ranked() if not _is_worse(self._study, t, values[0])]
+        there = self._ranked(self._study.get_trials(deepcopy=False))
+        better = [t for t in there if not _is_worse(self._study, t, values[0])]
         if len(better) >= self.keep:
             return None
         try:
@@ -129,8 +130,10 @@ class Models:
 
     def sweep(self) -> None:
         """Remove the models of trials that are no longer, or never came, among the best."""
-        best = {trial.number for trial in self._ranked()[: self.keep]}
-        for trial in self._study.get_trials(deepcopy=False):
+        # read once: a trial that ends between two readings would be swept, however good
+        trials = self._study.get_trials(deepcopy=False)
+        best = {trial.number for trial in self._ranked(trials)[: self.keep]}
+        for trial in trials:
             artifact = trial.user_attrs.get(attributes.ARTIFACT)
             if artifact and trial.state.is_finished() and trial.number not in best:
                 self.remove(artifact)
@@ -148,8 +151,7 @@ class Models:
 
     def kept(self) -> list[FrozenTrial]:
         """The trials whose models should be here, the best first."""
-        best = self._ranked()[: self.keep]
-        return [trial for trial in best if trial.user_attrs.get(attributes.ARTIFACT)]
+        return self._ranked(self._study.get_trials(deepcopy=False))[: self.keep]
 
     def fetch(self, trial: FrozenTrial, folder: Path) -> dict[str, Any]:
         """Unpack the model of ``trial`` into ``folder``; which trial it is of, and its values.
@@ -193,10 +195,12 @@ class Models:
             f"those of the best are: {kept}"
         )
 
-    def _ranked(self) -> list[FrozenTrial]:
-        complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    def _ranked(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Of ``trials``, those that have ended well and whose model was kept, the best first."""
+        kept = [t for t in trials
+                if t.state == TrialState.COMPLETE and t.user_attrs.get(attributes.ARTIFACT)]  # fmt: skip
         maximize = self._study.directions[0] == StudyDirection.MAXIMIZE
-        return sorted(complete, key=lambda trial: trial.values[0], reverse=maximize)
+        return sorted(kept, key=lambda trial: trial.values[0], reverse=maximize)
 
 
 def _is_worse(study: optuna.Study, trial: FrozenTrial, value: float) -> bool:

@@ -40,6 +40,12 @@ class StorageError(HpoJobError):
     exit_code = 2
 
 
+class UnreachableError(StorageError):
+    """The storage did not answer for as long as was waited; a later try may reach it."""
+
+    exit_code = 1
+
+
 class StudyError(HpoJobError):
     """The study asked for does not exist, or is not the one that study.toml describes."""
 

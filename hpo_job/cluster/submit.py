@@ -183,14 +183,15 @@ def _job(cluster: Cluster, name: str) -> Object:
 
 def _keep_the_last(cluster: Cluster, job: Object, workers: int) -> None:
     """Raise ClusterError where every index that would stay has ended, while others still run."""
-    left = set(range(workers)) - completed(job.get("status", {}).get("completedIndexes"))
-    if left:
+    status = job.get("status", {})
+    ended = completed(status.get("completedIndexes")) | completed(status.get("failedIndexes"))
+    if set(range(workers)) - ended:
         return
     name = job["metadata"]["name"]
     busy = [index(pod) for pod in pods_of(cluster, name)
             if pod.get("status", {}).get("phase") in ("Pending", "Running")]  # fmt: skip
     raise ClusterError(
-        f"Job {name}: with {workers} workers it would end at once, since those have finished, and "
+        f"Job {name}: with {workers} workers it would end at once, since those have ended, and "
         f"break off what runs in index {', '.join(map(str, sorted(busy)))}; nothing is left to "
         "start, so the others end by themselves"
     )

@@ -73,7 +73,7 @@ class Connection:
             adopts: the work itself finds out what a lost lock means for it.
 
         Raises:
-            StorageError: waiting would not help, or did not within the patience.
+            StorageError: waiting would not help; UnreachableError: it did not, for all patience.
             LockLost: the calling thread holds a lock, and its connection was lost.
         """
         started = time.monotonic()
@@ -97,7 +97,7 @@ class Connection:
                 now = time.monotonic()
                 left = started + self.patience - now  # which may have become shorter meanwhile
                 if left <= 0:
-                    raise faults.storage_error(error, self.server.shown) from error
+                    raise faults.unreachable(error, self.server.shown) from error
                 if now - started >= QUIET:
                     self._tell_waiting(error, left)
             attempt += 1
@@ -300,7 +300,7 @@ class Connection:
 
         while not self.run(get_lock):
             if time.monotonic() - started > self.patience:
-                raise faults.storage_error(
+                raise faults.unreachable(
                     TimeoutError(1205, f"{name} is held by another worker"), self.server.shown
                 )
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hpo_job.errors import StorageError
+from hpo_job.errors import StorageError, UnreachableError
 
 # The connection is gone; the statement may or may not have been executed.
 LOST = frozenset(
@@ -17,6 +17,7 @@ LOST = frozenset(
         1927,  # MariaDB: connection was killed
         2002,  # no connection through the socket
         2003,  # no connection to the host
+        2005,  # unknown host: a headless Service's name goes away with its pod
         2006,  # server has gone away
         2013,  # lost connection during query
         2014,  # commands out of sync: an interrupted answer is still in the pipe
@@ -38,7 +39,7 @@ BUSY = frozenset(
 )
 
 # Retried once a connection has worked; before that, they are a mistake in the URL.
-SETTLED = frozenset({2005, 2026})  # unknown host, TLS error
+SETTLED = frozenset({2026})  # TLS error
 
 TOO_MANY = frozenset({1040, 1203, 1226})
 DUPLICATE = 1062
@@ -67,6 +68,15 @@ def code_of(error: BaseException) -> int:
 
 def storage_error(error: BaseException, shown_url: str) -> StorageError:
     """One line for an error that does not pass by itself; never holds the password."""
+    return StorageError(_said(error, shown_url))
+
+
+def unreachable(error: BaseException, shown_url: str) -> UnreachableError:
+    """One line for an error that passes by itself, but did not while we waited."""
+    return UnreachableError(_said(error, shown_url))
+
+
+def _said(error: BaseException, shown_url: str) -> str:
     code = code_of(error)
     detail: Any = error.args[1] if len(error.args) > 1 else error
     if code == 2013 or not detail:
@@ -74,4 +84,4 @@ def storage_error(error: BaseException, shown_url: str) -> StorageError:
     hint = READ_ONLY_OR_FULL.get(code)
     said = " ".join(str(detail).split())
     text = f"{shown_url}: {hint + ': ' if hint else ''}{said}"
-    return StorageError(f"{text} (MySQL error {code})" if code >= 0 else text)
+    return f"{text} (MySQL error {code})" if code >= 0 else text
