@@ -197,8 +197,8 @@ class Models:
 
     def _ranked(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         """Of ``trials``, those that have ended well and whose model was kept, the best first."""
-        kept = [t for t in trials
-                if t.state == TrialState.COMPLETE and t.user_attrs.get(attributes.ARTIFACT)]  # fmt: skip
+        complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        kept = [trial for trial in complete if trial.user_attrs.get(attributes.ARTIFACT)]
         maximize = self._study.directions[0] == StudyDirection.MAXIMIZE
         return sorted(kept, key=lambda trial: trial.values[0], reverse=maximize)
 
