@@ -42,6 +42,38 @@ def test_the_best_are_kept_and_the_others_removed(study: optuna.Study, tmp_path:
     assert {file.name for file in (tmp_path / "store").iterdir()} == {stored[3], stored[4]}
 
 
+def test_a_trial_without_a_model_takes_no_place(study: optuna.Study, tmp_path: Path) -> None:
+    """Its upload failed, or it ran while none was kept."""
+    models = Models(study, open_store(str(tmp_path)), keep=1)
+    finish(models, study, 0.5)
+    study.tell(study.ask(), 0.9)
+    models.sweep()
+    assert [trial.number for trial in models.kept()] == [0]
+    assert len(list(tmp_path.iterdir())) == 1
+    assert finish(models, study, 0.7)
+    assert [trial.number for trial in models.kept()] == [2]
+
+
+def test_a_better_model_that_comes_during_a_sweep_stays(
+    study: optuna.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = Models(study, open_store(str(tmp_path)), keep=1)
+    finish(models, study, 0.5)
+    better, read = study.ask(), study.get_trials
+    artifact = models.offer(better, [0.9], [0.9], lambda folder: _write(folder / "weights", "0.9"))
+    better.set_user_attr(attributes.ARTIFACT, artifact)
+
+    def read_and_go_on(*args: object, **named: object) -> list[optuna.trial.FrozenTrial]:
+        trials = read(*args, **named)  # type: ignore[arg-type]
+        monkeypatch.undo()
+        study.tell(better, 0.9)
+        return trials
+
+    monkeypatch.setattr(study, "get_trials", read_and_go_on)
+    models.sweep()
+    assert (tmp_path / str(artifact)).exists()
+
+
 def test_lower_is_better_where_the_study_minimizes(tmp_path: Path) -> None:
     study = optuna.create_study(direction="minimize")
     models = Models(study, open_store(str(tmp_path)), keep=1)

@@ -128,14 +128,16 @@ def test_scale_patches_both_fields(api: Api, cli: Callable[..., Result], job: Ob
     assert (spec["parallelism"], spec["completions"]) == (8, 8)
 
 
+@pytest.mark.parametrize("ended", ["completedIndexes", "failedIndexes"])
 def test_scaling_down_does_not_end_the_job(
     api: Api,
     cli: Callable[..., Result],
     job: Object,
     worker_pod: Callable[..., Object],
+    ended: str,
 ) -> None:
-    """Index 0 has nothing more to start, index 1 runs the last trial."""
-    job["status"] = {"completedIndexes": "0", "active": 1}
+    """Index 0 has nothing more to start, or failed too often; index 1 runs the last trial."""
+    job["status"] = {ended: "0", "active": 1}
     api.put("batch/v1/jobs", job)
     api.put("v1/pods", worker_pod(1))
     refused = cli("scale", "digits", "1")
