@@ -169,16 +169,16 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
 def refused(cli: Callable[..., Result], tmp_path: Path) -> Callable[..., str]:
     """Runs ``hpo-job`` on bad input, and returns the one line it says.
 
-    It must end with exit code 2, print nothing else and write nothing.
+    It must end with exit code 2 (``code``), print nothing else and write nothing.
     """
 
     def written() -> set[Path]:
         return {path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts}
 
-    def invoke(*arguments: str | Path, **env: str) -> str:
+    def invoke(*arguments: str | Path, code: int = 2, **env: str) -> str:
         before = written()
         result = cli(*arguments, **env)
-        assert result.exit_code == 2, result.output
+        assert result.exit_code == code, result.output
         assert result.stdout == ""
         lines = result.stderr.splitlines()
         assert len(lines) == 1, result.stderr
