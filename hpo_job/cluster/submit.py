@@ -157,8 +157,8 @@ def delete_job(cluster: Cluster, name: str, seconds: float = GONE) -> None:
         time.sleep(1)
 
 
-def completed(text: str | None) -> set[int]:
-    """The indexes that a Job's ``completedIndexes`` names, such as ``"0,3-5"``."""
+def indexes_in(text: str | None) -> set[int]:
+    """The indexes that a Job's ``completedIndexes`` or ``failedIndexes`` names: ``"0,3-5"``."""
     indexes: set[int] = set()
     for part in filter(None, (text or "").split(",")):
         first, _, last = part.partition("-")
@@ -184,7 +184,7 @@ def _job(cluster: Cluster, name: str) -> Object:
 def _keep_the_last(cluster: Cluster, job: Object, workers: int) -> None:
     """Raise ClusterError where every index that would stay has ended, while others still run."""
     status = job.get("status", {})
-    ended = completed(status.get("completedIndexes")) | completed(status.get("failedIndexes"))
+    ended = indexes_in(status.get("completedIndexes")) | indexes_in(status.get("failedIndexes"))
     if set(range(workers)) - ended:
         return
     name = job["metadata"]["name"]
@@ -192,8 +192,8 @@ def _keep_the_last(cluster: Cluster, job: Object, workers: int) -> None:
             if pod.get("status", {}).get("phase") in ("Pending", "Running")]  # fmt: skip
     raise ClusterError(
         f"Job {name}: with {workers} workers it would end at once, since those have ended, and "
-        f"break off what runs in index {', '.join(map(str, sorted(busy)))}; nothing is left to "
-        "start, so the others end by themselves"
+        f"break off what runs in index {', '.join(map(str, sorted(busy)))}; it ends by itself once "
+        "nothing is left to start"
     )
 
 

@@ -11,7 +11,7 @@ import yaml
 from click.testing import Result
 
 from hpo_job.cluster.preflight import exceeded, fits, quantity
-from hpo_job.cluster.submit import completed
+from hpo_job.cluster.submit import indexes_in
 from tests.api.conftest import Api
 from tests.api.test_errors import JOB, JOBS, LABELS
 from tests.manifests.renders import with_components
@@ -276,5 +276,5 @@ def test_a_quota_with_room_is_none_that_is_exceeded() -> None:
 
 
 def test_completed_indexes() -> None:
-    assert completed("0,3-5") == {0, 3, 4, 5}
-    assert completed(None) == set()
+    assert indexes_in("0,3-5") == {0, 3, 4, 5}
+    assert indexes_in(None) == set()
