@@ -55,6 +55,8 @@ class Cluster:
         # The client's own connections and credentials; its generated methods and their many
         # classes are left alone: they differ from one release to the next
         self._pool = RESTClientObject(self._configuration).pool_manager
+        if not self._configuration.verify_ssl:  # the kubeconfig says so; kubectl is silent as well
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
 
     @property
