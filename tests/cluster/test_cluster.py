@@ -123,10 +123,12 @@ def test_a_study_from_submit_to_results(clone: Path, cluster: Cluster) -> None:
     cluster._json("POST", cluster._path("pods", evicted) + "/eviction", {}, eviction)
     run(clone, kubectl(), "-n", NAMESPACE, "delete", "pod", deleted, "--wait=false")
     until(lambda: not {evicted, deleted} & set(running(cluster)) and len(running(cluster)) == 4)
-    shown = hpo(clone, "status", "digits", "--cluster")
-    assert "4 workers" in shown
-    assert f"of {TRIALS} trials" in shown
+    # the first worker makes the database's tables, which may take a while
+    until(lambda: f"of {TRIALS} trials" in hpo(clone, "status", "digits", "--cluster"))
+    assert "4 workers" in hpo(clone, "status", "digits", "--cluster")
     run(clone, kubectl(), "-n", NAMESPACE, "delete", "pod", "hpo-job-mysql-0", "--wait=false")
+    hpo(clone, "scale", "digits", "5")  # a worker that starts meanwhile waits for the database
+    until(lambda: len(running(cluster)) == 5)
     hpo(clone, "scale", "digits", "1")
     until(lambda: is_over(cluster.find("jobs", JOB)), 400)
     job = cluster.get("jobs", JOB)
