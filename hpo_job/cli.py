@@ -221,8 +221,8 @@ def status(
     from hpo_job import results
     from hpo_job.watch import watch as go_on
 
-    url = given_url(storage, storage_file)
-    if cluster and not url:
+    url = given_url(storage, storage_file, cluster=cluster)
+    if cluster:
         _log("WARNING")
         show(study, connect(context, namespace), results.overview, watch=watch)
         return

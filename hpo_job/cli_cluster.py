@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo_job.cli_common import job_argument, place_options
+from hpo_job.cli_common import job_argument, place_options, same_place
 from hpo_job.options import option
 
 if TYPE_CHECKING:
@@ -71,14 +71,15 @@ def submit(
         return
     for line in submitting.submit(cluster, plan, replace=replace, tell=click.echo):
         click.echo(line)
+    there = same_place()
     image = plan.job["spec"]["template"]["spec"]["containers"][0]["image"]
     plural = "s" if plan.workers > 1 else ""
     click.echo(f"{plan.workers} worker{plural} of {image} in namespace {cluster.namespace}")
     click.echo(
         "\nnext\n"
-        f"  hpo-job status {spec.name} --cluster --watch   how it goes\n"
-        f"  hpo-job logs {spec.name} -f                    what the workers write\n"
-        f"  hpo-job results {spec.name} --cluster          every trial so far"
+        f"  hpo-job status {spec.name} --cluster --watch{there}   how it goes\n"
+        f"  hpo-job logs {spec.name} -f{there}                    what the workers write\n"
+        f"  hpo-job results {spec.name} --cluster{there}          every trial so far"
     )
 
 
@@ -107,7 +108,7 @@ def _suspending(name: str, text: str, *, stop: bool) -> click.Command:
     return command
 
 
-stop = _suspending("stop", "Stop a study's workers; they save their trials.", stop=True)
+stop = _suspending("stop", "Stop a study's workers.", stop=True)
 resume = _suspending("resume", "Start a stopped study's workers again.", stop=False)
 
 
@@ -149,45 +150,35 @@ def logs(job: str, follow: bool, cluster: Cluster) -> None:
 def database(dry_run: bool, cluster: Cluster) -> None:
     """Run a MySQL server on the cluster.
 
-    Makes the Secret hpo-job-storage with new passwords and a certificate, unless it is there,
-    applies k8s/mysql, and waits until the server is ready.
+    Makes the Secrets hpo-job-mysql (new passwords and a certificate) and that of k8s/settings for
+    the workers, unless they are there, applies k8s/mysql, and waits until the server is ready.
     """
     from pathlib import Path
 
     from hpo_job.cluster import database as databases
-    from hpo_job.cluster.names import STORAGE_SECRET
-    from hpo_job.cluster.render import manifest, render
+    from hpo_job.cluster.names import secret_of_settings
+    from hpo_job.cluster.render import manifest, placed, render
+    from hpo_job.cluster.submit import require_namespace
     from hpo_job.errors import ClusterError
 
     folder = Path("k8s/mysql")
     if not folder.is_dir():
         raise ClusterError("k8s/mysql: no such folder; run this in a clone of hpo-job")
-    objects = render(folder)
-    if cluster.exists() is False:
-        raise ClusterError(
-            f"namespace {cluster.namespace} does not exist: kubectl apply -k k8s/cluster makes it"
-        )
+    objects = placed(render(folder), cluster.namespace)
+    require_namespace(cluster)
     if dry_run:
         for thing in objects:
             cluster.apply(thing, dry_run=True)
         click.echo(manifest(objects), nl=False)
         return
-    if cluster.find("secrets", STORAGE_SECRET) is None:
-        cluster.create(databases.new_secret(cluster.namespace))
-        click.echo(f"created    secret/{STORAGE_SECRET}")
-    else:
-        held = databases.credentials(cluster, STORAGE_SECRET)
-        if "server.pem" not in held:
-            raise ClusterError(
-                f"Secret {STORAGE_SECRET} is that of another server: it has no server.pem; delete "
-                "it, or use that server"
-            )
+    for name in databases.make_secrets(cluster, secret_of_settings()):
+        click.echo(f"created    secret/{name}")
     for thing in objects:
         cluster.apply(thing)
         click.echo(f"applied    {thing['kind'].lower()}/{thing['metadata']['name']}")
     click.echo("waiting until the database is ready")
-    databases.wait_ready(cluster)
-    click.echo("the database is ready; next: hpo-job submit JOB")
+    databases.wait_ready(cluster, tell=click.echo)
+    click.echo(f"the database is ready; next: hpo-job submit JOB{same_place()}")
 
 
 COMMANDS = (submit, scale, stop, resume, delete, logs, database)
@@ -211,11 +202,23 @@ def show(
         return
     with _view(job, cluster, overview) as look, Live(console=console, auto_refresh=False) as live:
         while True:
-            shown, over = look()
+            shown, over = _or_problem(look)
             live.update(shown, refresh=True)
             if over:
                 return
             time.sleep(WATCH)
+
+
+def _or_problem(look: Callable[[], tuple[Any, bool]]) -> tuple[Any, bool]:
+    """A look that a network which is away for a moment does not end."""
+    from rich.text import Text
+
+    from hpo_job.errors import ClusterError
+
+    try:
+        return look()
+    except ClusterError as error:
+        return Text(f"{error}; trying again"), False
 
 
 @contextmanager
@@ -241,25 +244,28 @@ def _view(
 
     name = study_of(job)
     with ExitStack() as stack:
+        reached: list[str] = []
         opened: list[Storage] = []
 
         def study() -> optuna.Study:
+            if not reached:
+                reached.append(stack.enter_context(reachable(cluster)))
             if not opened:
-                url = stack.enter_context(reachable(cluster))
-                opened.append(Storage(url, patience=5.0))
+                opened.append(Storage(reached[0], patience=5.0))
             return studies.load(name, opened[0])
 
         def look() -> tuple[Any, bool]:
             line, there = view.job_line(cluster, name)
-            parts: list[Any] = [Text(line)]
             found: optuna.Study | None = None
             try:
                 found = loaded = study()
                 text = [f"study     {name}", *overview(loaded), *view.forecast(loaded)]
             except (HpoJobError, *STORAGE_ERRORS) as error:
                 text = [f"study     {' '.join(str(error).split())}"]
+            # the pods last: of many, the ones that a screen has no room for are left out
+            parts: list[Any] = [Text(line), *map(Text, text)]
             if there is not None:
-                parts += [Text(""), view.pod_table(cluster, there, found)]
-            return Group(*parts, Text(""), *map(Text, text)), is_over(there)
+                parts += [Text(""), view.pods(cluster, there, found)]
+            return Group(*parts), is_over(there)
 
         yield look

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from hpo_job.errors import StorageError
 from hpo_job.options import F, option
 
 if TYPE_CHECKING:
@@ -119,8 +120,8 @@ def storage_option(command: F) -> F:
         context: str | None,
         **others: Any,
     ) -> Any:
-        url = given_url(storage, storage_file)
-        if cluster and not url:
+        url = given_url(storage, storage_file, cluster=cluster)
+        if cluster:
             reached = database_of(context, namespace)
             url = click.get_current_context().with_resource(reached)
         return command(*arguments, storage=url, **others)
@@ -128,12 +129,22 @@ def storage_option(command: F) -> F:
     return cast(F, with_url)
 
 
-def given_url(storage: str | None, storage_file: Path | None) -> str | None:
-    """The URL of --storage or --storage-file, with a warning where it gives its password away."""
+def given_url(
+    storage: str | None, storage_file: Path | None, *, cluster: bool = False
+) -> str | None:
+    """The URL of --storage or --storage-file, with a warning where it gives its password away.
+
+    Raises StorageError where ``--cluster`` names a database as well.
+    """
     from hpo_job.storage import warning
     from hpo_job.urls import given
 
     url = given(storage, storage_file)
+    if cluster and url:
+        raise StorageError(
+            "storage: given twice, as --cluster (HPO_JOB_CLUSTER) and as --storage "
+            "(HPO_JOB_STORAGE, HPO_JOB_STORAGE_FILE); give one of them"
+        )
     if url and (line := warning(url)):
         warn(line)
     return url
@@ -142,33 +153,43 @@ def given_url(storage: str | None, storage_file: Path | None) -> str | None:
 def place_options(command: F) -> F:
     """Which cluster and namespace, as the one argument ``cluster``."""
 
-    @option("--namespace", "-n", metavar="NAME", help="[default: that of k8s/settings]")
+    @option(
+        "--namespace", "-n", metavar="NAME", help="[default: as k8s/settings, or the context, says]"
+    )
     @option("--context", metavar="NAME", help="Of the kubeconfig.  [default: its current one]")
     @functools.wraps(command)
     def with_cluster(
         *arguments: Any, namespace: str | None, context: str | None, **others: Any
     ) -> Any:
-        return command(*arguments, cluster=connect(context, namespace), **others)
+        return command(*arguments, cluster=connect(context, namespace, others.get("job")), **others)
 
     return cast(F, with_cluster)
 
 
-def connect(context: str | None, namespace: str | None) -> Cluster:
-    """The cluster of a kubeconfig. Raises ClusterError."""
+def same_place() -> str:
+    """The options that lead another command to where this one went, to be written behind it."""
+    given = click.get_current_context().params
+    words = [("--context", given.get("context")), ("-n", given.get("namespace"))]
+    return "".join(f" {option} {value}" for option, value in words if value)
+
+
+def connect(context: str | None, namespace: str | None, job: str | None = None) -> Cluster:
+    """The cluster of a kubeconfig, in the namespace that is given, or that of the job's clone.
+
+    Raises ClusterError.
+    """
     from hpo_job.cluster.client import Cluster
     from hpo_job.cluster.names import namespace_of
 
-    return Cluster(context, namespace_of(namespace))
+    return Cluster(context, namespace_of(namespace, job))
 
 
 @contextmanager
 def database_of(context: str | None, namespace: str | None) -> Iterator[str]:
     """The URL of the cluster's database, reached for as long as this is open."""
-    from hpo_job.cluster.client import Cluster
     from hpo_job.cluster.database import reachable
-    from hpo_job.cluster.names import namespace_of
 
-    with reachable(Cluster(context, namespace_of(namespace))) as url:
+    with reachable(connect(context, namespace)) as url:
         yield url
 
 

@@ -78,7 +78,7 @@ class Storage:
 
     url: anything Optuna's RDBStorage takes; `EMBEDDED` needs nothing set up.
     grace: seconds without a heartbeat after which a running trial counts as lost.
-    create: whether a SQLite file that does not exist is made.
+    create: whether a SQLite file, or a MySQL server's tables, are made where there are none.
     patience: seconds to wait for a MySQL server that is away or busy.
 
     Raises StorageError where it cannot be opened.
@@ -104,6 +104,7 @@ class Storage:
                     heartbeat_interval=_interval(grace),
                     grace_period=grace,
                     patience=patience,
+                    create=create,
                 )
             else:
                 self._open(grace, create)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-import os
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -14,50 +15,54 @@ from hpo_job.errors import ClusterError
 
 try:
     import urllib3
-    from kubernetes import client, config
+    from kubernetes import client
     from kubernetes.client.rest import RESTClientObject
-    from kubernetes.config.config_exception import ConfigException
+
+    from hpo_job.cluster import kubeconfig
 except ImportError as error:  # an extra, since most who tune on one machine need none of it
     raise ClusterError(
         f"{error.name} is not installed: pip install 'hpo-job[kubernetes]'"
     ) from None
 
 Object = dict[str, Any]
+NAMESPACE = "hpo-job"  # where nothing names another
 MANAGER = "hpo-job"
 TIMEOUT = (5, 60)  # seconds to connect, and to wait for an answer
 RETRIES = urllib3.Retry(2, redirect=5, status=0, backoff_factor=0.2)
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
+_WARNING = re.compile(r'^\d+ \S+ "(.*)"$')  # the header of that name, of RFC 7234
 _CANNOT = re.compile(r'cannot (\S+) resource "([^"]+)"(?: in API group "([^"]*)")?')
 
 
 class Cluster:
     """A namespace of the cluster that a kubeconfig names; objects are plain dictionaries.
 
-    namespace: where the commands look; that of the kubeconfig's context where not given.
+    namespace: where the commands look; that of the kubeconfig's context where not given, and
+        `NAMESPACE` where that names none.
+    warnings: what the API server has said beside its answers, each once.
 
     Raises ClusterError, one line, wherever the API server refuses.
     """
 
     def __init__(self, context: str | None = None, namespace: str | None = None) -> None:
-        self._configuration = client.Configuration()
-        file = os.environ.get("KUBECONFIG") or None  # the client looks when it is imported
-        try:
-            config.load_kube_config(file, context, client_configuration=self._configuration)
-            contexts, active = config.list_kube_config_contexts(file)
-        except ConfigException as error:
-            raise ClusterError(_no_kubeconfig(error, context)) from error
-        if context:
-            active = next(each for each in contexts if each["name"] == context)
-        self.namespace: str = (
-            namespace or (active or {}).get("context", {}).get("namespace") or "default"
-        )
+        self._configuration, active = kubeconfig.load(context)
+        self.namespace: str = namespace or active.get("namespace") or NAMESPACE
+        self.warnings: list[str] = []
         # The client's own connections and credentials; its generated methods and their many
         # classes are left alone: they differ from one release to the next
         self._pool = RESTClientObject(self._configuration).pool_manager
         if not self._configuration.verify_ssl:  # the kubeconfig says so; kubectl is silent as well
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        # what it retries, it would tell at each try; what comes of it is an error of one line
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
+
+    def within(self, namespace: str) -> Cluster:
+        """The same cluster, looked at in another namespace."""
+        other = copy.copy(self)
+        other.namespace = namespace
+        return other
 
     @property
     def host(self) -> str:
@@ -84,18 +89,40 @@ class Cluster:
         query = {"labelSelector": selector} if selector else {}
         return list(self._json("GET", self._path(resource), query)["items"])
 
-    def events(self, kind: str, name: str) -> list[Object]:
-        """What the cluster has noted about an object, oldest first."""
-        query = {"fieldSelector": f"involvedObject.kind={kind},involvedObject.name={name}"}
-        found = self._json("GET", self._path("events"), query)["items"]
-        return sorted(found, key=lambda event: event.get("lastTimestamp") or "")
+    def everywhere(self, resource: str, **fields: str) -> list[Object]:
+        """The objects of all namespaces, with these fields; ``field__not`` for any other value."""
+        selectors = [
+            f"{key.removesuffix('__not').replace('_', '.')}"
+            f"{'!=' if key.endswith('__not') else '='}{value}"
+            for key, value in fields.items()
+        ]
+        group = _GROUPS.get(resource, "api/v1")
+        query = {"fieldSelector": ",".join(selectors)} if selectors else {}
+        return list(self._json("GET", f"/{group}/{resource}", query)["items"])
 
-    def apply(self, thing: Object, *, dry_run: bool = False) -> Object:
-        """Server-side apply; what the server has made of it, or would make."""
+    def noted(self, kind: str) -> dict[str, str]:
+        """The latest warning that the cluster has noted about each object of a kind, by name.
+
+        Empty where this account may not read events: they explain, and nothing depends on them.
+        """
+        query = {"fieldSelector": f"involvedObject.kind={kind},type=Warning"}
+        try:
+            events = self._json("GET", self._path("events"), query)["items"]
+        except ForbiddenError:
+            return {}
+        latest = sorted(events, key=lambda event: _moment(event))
+        return {
+            str(event["involvedObject"]["name"]): " ".join(str(event.get("message") or "").split())
+            for event in latest
+        }
+
+    def apply(self, thing: Object, *, dry_run: bool = False) -> bool:
+        """Server-side apply; whether the object was not there before."""
         query = {"fieldManager": MANAGER, "force": "true"}
         if dry_run:
             query["dryRun"] = "All"
-        return self._json("PATCH", self._path_of(thing), query, thing, APPLY)
+        response = self._request("PATCH", self._path_of(thing), query, thing, APPLY)
+        return bool(response.status == 201)
 
     def create(self, thing: Object) -> Object:
         """Create an object that is not there yet."""
@@ -169,7 +196,13 @@ class Cluster:
         content: str = "application/json",
     ) -> Object:
         response = self._request(method, path, query or {}, body, content)
-        found: Object = json.loads(response.data)
+        try:
+            found: Object = json.loads(response.data)
+        except ValueError as error:
+            raise ClusterError(
+                f"{self.host} answers, but not as a Kubernetes API server does; is there a log-in "
+                "page or a proxy before it? kubectl cluster-info"
+            ) from error
         return found
 
     def _request(
@@ -204,6 +237,10 @@ class Cluster:
             ) from error
         if response.status >= 400:
             raise _refused(response.status, response.data, self.namespace)
+        for header in response.headers.getlist("Warning"):
+            text = _WARNING.sub(r"\1", header).replace('\\"', '"')
+            if text not in self.warnings:
+                self.warnings.append(text)
         return response
 
 
@@ -225,11 +262,14 @@ _GROUPS = {
 }
 
 
-def _no_kubeconfig(error: Exception, context: str | None) -> str:
-    text = " ".join(str(error).split())
-    if context and context in text:
-        return f"context {context!r} is not in the kubeconfig; see kubectl config get-contexts"
-    return f"no kubeconfig ({text}); set KUBECONFIG to the file that names your cluster"
+def _moment(event: Object) -> str:
+    """When something was noted last; newer API servers leave the older field empty."""
+    return str(
+        event.get("lastTimestamp")
+        or event.get("eventTime")
+        or event["metadata"].get("creationTimestamp")
+        or ""
+    )
 
 
 def _refused(code: int, body: bytes, namespace: str) -> ClusterError:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import importlib.util
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -18,11 +19,12 @@ from sqlalchemy.exc import ArgumentError
 
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.forward import forwarded
-from hpo_job.cluster.names import STORAGE_SECRET, WORKER, secret_of_settings
+from hpo_job.cluster.names import WORKER, secret_of_settings, storage_secret
 from hpo_job.cluster.pods import is_ready, why
 from hpo_job.errors import ClusterError
 
 SERVICE = "hpo-job-mysql"
+SERVER_SECRET = "hpo-job-mysql"  # the server's own: passwords, certificate and key
 USER = DATABASE = "hpo"
 MOUNTED = "/var/run/hpo-job/storage"  # where pods have the Secret
 READY = 600  # seconds for a new server to pull its image and initialise
@@ -38,25 +40,14 @@ def secret_of(cluster: Cluster) -> str:
     return secret_of_settings()  # no Job: none yet, or the last one is long over
 
 
-def storage_secret(job: Object) -> str | None:
-    """The Secret that a Job's pods mount as their storage."""
-    for volume in job["spec"]["template"]["spec"].get("volumes", []):
-        if volume["name"] == "storage" and "secret" in volume:
-            return str(volume["secret"]["secretName"])
-    return None
-
-
 def credentials(cluster: Cluster, name: str) -> dict[str, str]:
     """What the Secret holds. Raises ClusterError where it is missing, or has no URL."""
-    secret = cluster.find("secrets", name)
-    if secret is None:
+    data = _held(cluster, name)
+    if data is None:
         raise ClusterError(
             f"Secret {name} is missing in namespace {cluster.namespace}: `hpo-job database` makes "
             "a database and its Secret; of a server of your own put the URL into its key `url`"
         )
-    data = {
-        key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()
-    }
     if not data.get("url"):
         raise ClusterError(
             f"Secret {name} in namespace {cluster.namespace}: has no key `url`, which should be "
@@ -83,14 +74,14 @@ def reachable(cluster: Cluster, secret: str | None = None) -> Iterator[str]:
             certificate.write_text(data.get(Path(str(query["ssl_ca"])).name, ""))
             url = url.set(query={**query, "ssl_ca": str(certificate)})
         url = with_driver(url)
-        service = _service(cluster, url)
-        if service is None:
+        found = _service(cluster, url)
+        if found is None:
             yield url.render_as_string(hide_password=False)
             return
+        place, service = found
         port = _target_port(service, url)
-        _ready_pod(cluster, service)  # a clear error now, rather than the driver's later
-        name = lambda: str(_ready_pod(cluster, service)["metadata"]["name"])  # noqa: E731
-        with forwarded(cluster, name, port) as local:
+        name = lambda: str(_ready_pod(place, service)["metadata"]["name"])  # noqa: E731
+        with forwarded(place, name, port) as local:
             yield url.set(host="127.0.0.1", port=local).render_as_string(hide_password=False)
 
 
@@ -101,17 +92,92 @@ def with_driver(url: URL) -> URL:
     return url.set(drivername="mysql+pymysql")
 
 
-def new_secret(namespace: str) -> Object:
-    """A Secret with new passwords, a certificate of the server's own, and the workers' URL."""
-    password = secrets.token_urlsafe(24)
+def make_secrets(cluster: Cluster, name: str) -> list[str]:
+    """Make the Secrets of a server and, as ``name``, of its workers, where they are missing.
+
+    The workers' holds the URL and the authority's certificate only; the names of those made.
+
+    Raises ClusterError where ``name`` is there already, and leads to another server.
+    """
+    server, workers = _held(cluster, SERVER_SECRET), cluster.find("secrets", name)
+    if server is None and workers is not None:
+        raise ClusterError(
+            f"Secret {name} is that of another server, since there is no Secret {SERVER_SECRET}; "
+            "delete it, or use that server"
+        )
+    made = []
+    if server is None:
+        server = new_server(cluster.namespace)
+        cluster.create(_secret(SERVER_SECRET, cluster.namespace, server))
+        made.append(SERVER_SECRET)
+    if workers is None:
+        cluster.create(_secret(name, cluster.namespace, for_workers(server)))
+        made.append(name)
+    return made
+
+
+def new_server(namespace: str) -> dict[str, str]:
+    """New passwords, and a certificate of the server's own: what its Secret holds."""
     authority, certificate, key = _certificate(namespace)
+    return {
+        "password": secrets.token_urlsafe(24),
+        "root-password": secrets.token_urlsafe(24),
+        "ca.pem": authority,
+        "server.pem": certificate,
+        "server-key.pem": key,
+    }
+
+
+def for_workers(server: dict[str, str]) -> dict[str, str]:
+    """What workers get to know of a server: the URL, and whom its certificate is signed by."""
     query = {"ssl_mode": "VERIFY_CA", "ssl_ca": f"{MOUNTED}/ca.pem"}
-    url = URL.create("mysql+mysqldb", USER, password, SERVICE, 3306, DATABASE, query)
+    url = URL.create("mysql+mysqldb", USER, server["password"], SERVICE, 3306, DATABASE, query)
+    return {"url": url.render_as_string(hide_password=False), "ca.pem": server["ca.pem"]}
+
+
+def wait_ready(cluster: Cluster, tell: Callable[[str], None], seconds: float = READY) -> None:
+    """Wait until the database's pod is ready; whatever keeps it is told when it changes.
+
+    Raises ClusterError, saying why it is not, or what the API server refuses.
+    """
+    deadline = time.monotonic() + seconds
+    service, told = cluster.get("services", SERVICE), ""
+    while True:
+        try:
+            _ready_pod(cluster, service)
+            return
+        except NotReadyError as error:
+            if time.monotonic() > deadline:
+                raise
+            if str(error) != told:
+                tell(told := str(error))
+        time.sleep(2)
+
+
+class NotReadyError(ClusterError):
+    """The database is there, and does not answer yet, or not any more."""
+
+
+def _held(cluster: Cluster, name: str) -> dict[str, str] | None:
+    """What a Secret holds, None where there is none."""
+    secret = cluster.find("secrets", name)
+    if secret is None:
+        return None
+    held = {}
+    for key, value in (secret.get("data") or {}).items():
+        try:
+            held[key] = base64.b64decode(value).decode()
+        except (UnicodeDecodeError, binascii.Error):
+            continue  # a key store or the like, which nobody here reads
+    return held
+
+
+def _secret(name: str, namespace: str, content: dict[str, str]) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": STORAGE_SECRET,
+            "name": name,
             "namespace": namespace,
             "labels": {
                 "app.kubernetes.io/name": "hpo-job",
@@ -119,29 +185,8 @@ def new_secret(namespace: str) -> Object:
             },
         },
         "type": "Opaque",
-        "stringData": {
-            "url": url.render_as_string(hide_password=False),
-            "password": password,
-            "root-password": secrets.token_urlsafe(24),
-            "ca.pem": authority,
-            "server.pem": certificate,
-            "server-key.pem": key,
-        },
+        "stringData": content,
     }
-
-
-def wait_ready(cluster: Cluster, seconds: float = READY) -> None:
-    """Wait until the database's pod is ready. Raises ClusterError, saying why it is not."""
-    deadline = time.monotonic() + seconds
-    service = cluster.get("services", SERVICE)
-    while True:
-        try:
-            _ready_pod(cluster, service)
-            return
-        except ClusterError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(2)
 
 
 def _parsed(text: str) -> URL:
@@ -151,12 +196,16 @@ def _parsed(text: str) -> URL:
         raise ClusterError("the Secret's key `url` is not a database URL") from None
 
 
-def _service(cluster: Cluster, url: URL) -> Object | None:
-    """The Service that the URL's host is, or None where it is a host outside the cluster."""
+def _service(cluster: Cluster, url: URL) -> tuple[Cluster, Object] | None:
+    """The Service that the URL's host is, and where; None where it leads out of the cluster."""
     name, _, rest = (url.host or "").partition(".")
     place = rest.split(".")
-    inside = not rest or (place[0] == cluster.namespace and place[1:2] in ([], ["svc"]))
-    return cluster.find("services", name) if name and inside else None
+    if not name or not (not rest or place[1:2] == ["svc"] or place == [cluster.namespace]):
+        return None
+    cluster = cluster.within(place[0]) if rest else cluster
+    service = cluster.find("services", name)
+    # one without a selector has no pods of its own: it stands for a server outside
+    return (cluster, service) if service and service["spec"].get("selector") else None
 
 
 def _target_port(service: Object, url: URL) -> int:
@@ -169,15 +218,24 @@ def _target_port(service: Object, url: URL) -> int:
 
 
 def _ready_pod(cluster: Cluster, service: Object) -> Object:
-    pods = cluster.all("pods", **(service["spec"].get("selector") or {}))
+    """A pod of a Service that answers. Raises NotReadyError, saying why none does."""
+    pods = cluster.all("pods", **service["spec"]["selector"])
     for pod in pods:
         if is_ready(pod):
             return pod
     name = service["metadata"]["name"]
-    reasons = [f"pod {pod['metadata']['name']}: {why(pod) or 'is starting'}" for pod in pods]
-    raise ClusterError(
-        f"the database {name} in namespace {cluster.namespace} is not ready: "
-        + ("; ".join(reasons) if reasons else "it has no pod; kubectl get statefulset " + name)
+    if pods:
+        noted = cluster.noted("Pod")
+        reasons = [
+            f"pod {pod['metadata']['name']}: "
+            + (why(pod) or noted.get(pod["metadata"]["name"]) or "is starting")
+            for pod in pods
+        ]
+    else:
+        noted = cluster.noted("StatefulSet")
+        reasons = ["it has no pod; " + (noted.get(name) or f"kubectl get statefulset {name}")]
+    raise NotReadyError(
+        f"the database {name} in namespace {cluster.namespace} is not ready: " + "; ".join(reasons)
     )
 
 

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
+from kubernetes.client import ApiException
 from kubernetes.stream import portforward
 
-from hpo_job.cluster.client import Cluster
+from hpo_job.cluster.client import Cluster, ForbiddenError
+from hpo_job.errors import ClusterError
 
 BUFFER = 1 << 16  # bytes
 log = logging.getLogger(__name__)
@@ -23,7 +25,10 @@ def forwarded(cluster: Cluster, pod: Callable[[], str], port: int) -> Iterator[i
 
     pod: names the pod, asked anew for each connection: a pod that was started again in between
         may have another name.
+
+    Raises ClusterError where the API server does not let this account, or where ``pod`` does.
     """
+    _try(cluster, pod(), port)  # one line now, rather than a driver's "lost connection" later
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         accept = threading.Thread(
             target=_accept, args=(listener, cluster, pod, port), name="forward", daemon=True
@@ -34,6 +39,40 @@ def forwarded(cluster: Cluster, pod: Callable[[], str], port: int) -> Iterator[i
         finally:
             with suppress(OSError):  # wakes up accept()
                 listener.shutdown(socket.SHUT_RDWR)
+
+
+def _try(cluster: Cluster, pod: str, port: int) -> None:
+    """Open a connection and close it again. Raises ClusterError where that is refused."""
+    try:
+        with closing(_tunnel(cluster, pod, port)):
+            pass
+    except Exception as error:  # of the websocket, of HTTP, of the API
+        text = " ".join(str(_answer(error)).split())
+        if " 403 " in text:
+            raise ForbiddenError(
+                "forbidden: this account may not get and create pods/portforward in namespace "
+                f"{cluster.namespace}"
+            ) from error
+        reason = text.partition(" -+-+- ")[0]  # headers and body follow
+        raise ClusterError(f"no port-forward to pod {pod}: {reason}") from error
+
+
+def _answer(error: BaseException) -> object:
+    """What the API server answered, over which the client stumbles: it expects a body."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ApiException):
+            return cause.reason
+        cause = cause.__context__
+    return error
+
+
+def _tunnel(cluster: Cluster, pod: str, port: int) -> Any:
+    """A connection to a port of a pod, like a socket."""
+    call = cluster.core().connect_get_namespaced_pod_portforward
+    there = portforward(call, pod, cluster.namespace, ports=str(port)).socket(port)
+    there.setblocking(True)
+    return there
 
 
 def _accept(listener: socket.socket, cluster: Cluster, pod: Callable[[], str], port: int) -> None:
@@ -49,13 +88,10 @@ def _serve(here: socket.socket, cluster: Cluster, pod: Callable[[], str], port: 
     """Carry one connection; where the pod is not reached, it is closed, and the driver says so."""
     with closing(here):
         try:
-            call = cluster.core().connect_get_namespaced_pod_portforward
-            tunnel = portforward(call, pod(), cluster.namespace, ports=str(port))
+            there = _tunnel(cluster, pod(), port)
         except Exception as error:  # of the websocket, of HTTP, of the API: all mean "not reached"
             log.debug("port-forward: %s", " ".join(str(error).split()))
             return
-        there = tunnel.socket(port)
-        there.setblocking(True)
         with closing(there):
             back = threading.Thread(target=_pump, args=(there, here), daemon=True)
             back.start()

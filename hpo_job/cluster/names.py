@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from hpo_job.errors import ClusterError, SpecError
 from hpo_job.spec import SPEC_FILE, job_folder, read_spec
 
 SETTINGS = Path("k8s/settings/kustomization.yaml")
-NAMESPACE = "hpo-job"
 STORAGE_SECRET = "hpo-job-storage"
 QUEUE = "kueue.x-k8s.io/queue-name"  # the label of what waits in a queue of Kueue's
 WORKER = {"app.kubernetes.io/name": "hpo-job", "app.kubernetes.io/component": "worker"}
@@ -32,21 +32,31 @@ def study_of(job: str) -> str:
     return job.rstrip("/").rsplit("/", 1)[-1]
 
 
-def namespace_of(given: str | None) -> str:
-    """The namespace: as given, or as k8s/settings here or in a folder above says."""
-    return given or str(_settings().get("namespace", NAMESPACE))
+def namespace_of(given: str | None, job: str | None = None) -> str | None:
+    """The namespace: as given, or as k8s/settings of the job's clone, or of this one, says.
+
+    None where there is neither: that of the kubeconfig then.
+    """
+    named = given or _settings(job).get("namespace")
+    return str(named) if named else None
 
 
 def secret_of_settings() -> str:
     """The storage Secret that k8s/settings here or in a folder above gives to workers."""
-    for entry in _settings().get("patches", []):
-        patch = yaml.safe_load(entry.get("patch", ""))
-        if isinstance(patch, dict):
-            template = patch.get("spec", {}).get("template", {})
-            for volume in template.get("spec", {}).get("volumes", []):
-                if volume["name"] == "storage":
-                    return str(volume["secret"]["secretName"])
+    for entry in _settings().get("patches") or []:
+        patch = yaml.safe_load(entry.get("patch") or "")
+        if isinstance(patch, dict) and (name := storage_secret(patch)):
+            return name
     return STORAGE_SECRET
+
+
+def storage_secret(job: dict[str, Any]) -> str | None:
+    """The Secret that a Job's pods, or those of a patch for one, mount as their storage."""
+    template = (job.get("spec") or {}).get("template") or {}
+    for volume in (template.get("spec") or {}).get("volumes") or []:
+        if volume.get("name") == "storage" and volume.get("secret"):
+            return str(volume["secret"]["secretName"])
+    return None
 
 
 def worker_labels(study: str) -> dict[str, str]:
@@ -73,9 +83,13 @@ def check_job_name(name: str, workers: int) -> None:
         )
 
 
-def _settings() -> dict[str, Any]:
-    """What k8s/settings says, empty where there is none here or in a folder above."""
-    for folder in (Path.cwd(), *Path.cwd().parents):
+def _settings(job: str | None = None) -> dict[str, Any]:
+    """What k8s/settings says of the clone that a job folder, or else this folder, is in."""
+    start = Path.cwd()
+    if job:
+        with suppress(SpecError):  # the study of a Job, which needs no folder here
+            start = job_folder(job).resolve()
+    for folder in (start, *start.parents):
         if (folder / SETTINGS).is_file():
             return _yaml(folder / SETTINGS)
     return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,10 @@ from hpo_job.errors import ClusterError
 
 LOOK = 2.0  # seconds between two looks for new pods
 INDEX = "batch.kubernetes.io/job-completion-index"
-FAILURES = "batch.kubernetes.io/job-index-failure-count"
+FAILURES = (  # of an index, those that count and those that the pod failure policy ignores
+    "batch.kubernetes.io/job-index-failure-count",
+    "batch.kubernetes.io/job-index-ignored-failure-count",
+)
 JOB = "batch.kubernetes.io/job-name"
 PULLING = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
            "RegistryUnavailable", "ImageInspectError")  # fmt: skip
@@ -42,9 +45,13 @@ def pods_of(cluster: Cluster, job: str) -> list[Object]:
     return sorted(pods, key=lambda pod: (index(pod), pod["metadata"].get("creationTimestamp", "")))
 
 
-def describe(pod: Object) -> Worker:
-    """What is to be known of a worker's pod."""
+def describe(pod: Object, noted: Mapping[str, str]) -> Worker:
+    """What is to be known of a worker's pod.
+
+    noted: what the cluster has noted about pods, which explains one that says nothing itself.
+    """
     metadata, status = pod["metadata"], pod.get("status", {})
+    annotations = metadata.get("annotations") or {}
     containers = status.get("containerStatuses") or []
     restarts = sum(each.get("restartCount", 0) for each in containers)
     phase = str(status.get("phase", "Unknown"))
@@ -53,9 +60,9 @@ def describe(pod: Object) -> Worker:
         pod=str(metadata["name"]),
         phase="Terminating" if metadata.get("deletionTimestamp") else phase,
         node=str(pod["spec"].get("nodeName") or "-"),
-        restarts=restarts + int((metadata.get("annotations") or {}).get(FAILURES, 0)),
+        restarts=restarts + sum(int(annotations.get(each, 0)) for each in FAILURES),
         started=status.get("startTime"),
-        why=why(pod),
+        why=why(pod) or (noted.get(str(metadata["name"])) if phase == "Pending" else None),
     )
 
 
@@ -89,6 +96,25 @@ def why(pod: Object) -> str | None:
     return None
 
 
+def why_none(cluster: Cluster, job: Object) -> str | None:
+    """Why a Job has fewer pods than it should have: a quota, say, or a Pod Security Standard."""
+    spec, status = job["spec"], job.get("status", {})
+    ended = int(status.get("succeeded", 0)) + len(indexes_in(status.get("failedIndexes")))
+    missing = int(spec.get("parallelism", 1)) - int(status.get("active", 0)) - ended
+    if missing <= 0 or spec.get("suspend") or is_over(job):
+        return None
+    return cluster.noted("Job").get(str(job["metadata"]["name"]))
+
+
+def indexes_in(text: str | None) -> set[int]:
+    """The indexes that a Job's ``completedIndexes`` or ``failedIndexes`` names: ``"0,3-5"``."""
+    indexes: set[int] = set()
+    for part in filter(None, (text or "").split(",")):
+        first, _, last = part.partition("-")
+        indexes |= set(range(int(first), int(last or first) + 1))
+    return indexes
+
+
 def _why_container(container: dict[str, Any]) -> str | None:
     state = container.get("state", {})
     waiting, ended = state.get("waiting"), state.get("terminated")
@@ -110,7 +136,7 @@ _CODES = {
     1: " (too many failed trials in a row; see its log)",
     2: " (what no retry can mend; see its log)",
     137: " (killed)",
-    143: " (stopped; its trial was saved)",
+    143: " (stopped; its trial is run again)",
 }
 
 
@@ -125,29 +151,34 @@ def lines(cluster: Cluster, job: str, *, follow: bool) -> Iterator[str]:
 
     Raises ClusterError where no pod has written anything, saying why.
     """
-    pods = pods_of(cluster, job)
     if not follow:
-        yield from _written(cluster, pods)
+        yield from _written(cluster, job)
         return
     heard: queue.Queue[str | None] = queue.Queue()
     followed: set[str] = set()
-    waiting: set[str] = set()
+    told: set[str] = set()  # reasons; twenty pods that wait for the same need one line
     open_ = 0
-    looked = 0.0
+    looked = -LOOK
     while True:
         if time.monotonic() - looked > LOOK:
             looked = time.monotonic()
-            for pod in pods_of(cluster, job):
+            for pod in (pods := pods_of(cluster, job)):
                 name = str(pod["metadata"]["name"])
                 if name not in followed and has_log(pod):
                     followed.add(name)
                     open_ += 1
                     threading.Thread(target=_hear, args=(cluster, pod, heard), daemon=True).start()
-                elif name not in followed | waiting and (reason := why(pod)):
-                    waiting.add(name)
-                    yield f"{_short(pod)} | hpo-job: {reason}"
-            if open_ == 0 and is_over(cluster.find("jobs", job)):
+            for who, reason in _waiting(cluster, [pod for pod in pods if not has_log(pod)]):
+                if reason not in told:
+                    told.add(reason)
+                    yield f"{who} | hpo-job: {reason}"
+            found = cluster.find("jobs", job)
+            if open_ == 0 and is_over(found):
                 break
+            none = found and why_none(cluster, found)
+            if none and none not in told:
+                told.add(none)
+                yield f"{job} | hpo-job: {none}"
         try:
             line = heard.get(timeout=LOOK)
         except queue.Empty:
@@ -173,14 +204,30 @@ def is_over(job: Object | None) -> bool:
     return any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions)
 
 
-def _written(cluster: Cluster, pods: list[Object]) -> Iterator[str]:
+def _waiting(cluster: Cluster, pods: list[Object]) -> Iterator[tuple[str, str]]:
+    """The pods that have not run yet for a reason that is known, and the reason."""
+    noted = cluster.noted("Pod") if pods else {}
+    for pod in pods:
+        if reason := describe(pod, noted).why:
+            yield _short(pod), reason
+
+
+def _written(cluster: Cluster, name: str) -> Iterator[str]:
+    pods = pods_of(cluster, name)
     ran = [pod for pod in pods if has_log(pod)]
     for pod in ran:
-        for line in cluster.log(pod["metadata"]["name"], follow=False):
-            yield f"{_short(pod)} | {line}"
+        try:
+            for line in cluster.log(pod["metadata"]["name"], follow=False):
+                yield f"{_short(pod)} | {line}"
+        except ClusterError as error:  # its node is gone, and with it what it has written
+            yield f"{_short(pod)} | hpo-job: {error}"
     if not ran:
-        reasons = [f"{pod['metadata']['name']}: {why(pod) or 'is starting'}" for pod in pods]
-        raise ClusterError("no pod has run yet; " + ("; ".join(reasons) or "there is none"))
+        job = cluster.find("jobs", name)
+        noted = cluster.noted("Pod") if pods else {}
+        reasons = [f"{pod['metadata']['name']}: {describe(pod, noted).why or 'is starting'}"
+                   for pod in pods]  # fmt: skip
+        none = (job and why_none(cluster, job)) or "there is none"
+        raise ClusterError("no pod has run yet; " + ("; ".join(reasons) or none))
 
 
 def _hear(cluster: Cluster, pod: Object, heard: queue.Queue[str | None]) -> None:

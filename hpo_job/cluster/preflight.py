@@ -8,7 +8,8 @@ from decimal import Decimal, InvalidOperation
 
 from hpo_job import storage as storages
 from hpo_job.cluster.client import Cluster, ForbiddenError, Object
-from hpo_job.cluster.database import credentials, reachable, storage_secret
+from hpo_job.cluster.database import credentials, reachable
+from hpo_job.cluster.names import storage_secret
 from hpo_job.errors import ClusterError, StorageError
 
 _SUFFIXES = {
@@ -19,6 +20,9 @@ _SUFFIXES = {
     "Pi": Decimal(2**50), "Ei": Decimal(2**60),
 }  # fmt: skip
 USUAL = ("cpu", "memory", "ephemeral-storage")
+SCOPES = {"NotTerminating", "NotBestEffort"}  # of quotas: what workers' pods are
+
+Used = dict[str, dict[str, Decimal]]  # by node and resource
 
 
 @dataclass
@@ -46,7 +50,7 @@ def preflight(
         credentials(cluster, secret)
         found.checked.append(f"Secret {secret}")
     _quota(cluster, job, workers - running, found)
-    _capacity(cluster, job, workers, found, nodes_may_come)
+    _capacity(cluster, job, running, found, nodes_may_come)
     _image(job, found)
     if secret:
         _connections(cluster, secret, workers - running, found)
@@ -68,36 +72,45 @@ def quantity(text: str | int | float) -> Decimal:
         raise ValueError(f"{text!r} is no quantity") from None
 
 
-def requests(job: Object) -> dict[str, Decimal]:
-    """What one pod asks of its node: requests, or limits where a resource has only those."""
+def requests(pod: Object) -> dict[str, Decimal]:
+    """What a pod asks of its node: requests, or limits where a resource has only those.
+
+    pod: its ``spec``, as all that follow here take it.
+    """
     total: dict[str, Decimal] = {}
-    for container in job["spec"]["template"]["spec"]["containers"]:
+    for container in pod["containers"]:
         resources = container.get("resources", {})
         for name, value in {**resources.get("limits", {}), **resources.get("requests", {})}.items():
             total[name] = total.get(name, Decimal(0)) + quantity(value)
     return total
 
 
-def limits(job: Object) -> dict[str, Decimal]:
-    """What one pod may use at most."""
+def limits(pod: Object) -> dict[str, Decimal]:
+    """What a pod may use at most."""
     total: dict[str, Decimal] = {}
-    for container in job["spec"]["template"]["spec"]["containers"]:
+    for container in pod["containers"]:
         for name, value in container.get("resources", {}).get("limits", {}).items():
             total[name] = total.get(name, Decimal(0)) + quantity(value)
     return total
 
 
-def exceeded(quota: Object, job: Object, more: int) -> list[str]:
-    """What a ResourceQuota has too little of for so ``many`` more pods of a Job."""
+def exceeded(quota: Object, pod: Object, more: int) -> list[str]:
+    """What a ResourceQuota has too little of for so many ``more`` pods.
+
+    One for pods of a certain kind counts where workers are of that kind for sure.
+    """
+    scopes = set(quota["spec"].get("scopes") or [])
+    if scopes - SCOPES or quota["spec"].get("scopeSelector"):
+        return []
     status = quota.get("status", {})
     hard, used = status.get("hard") or quota["spec"].get("hard", {}), status.get("used") or {}
-    asked = requests(job)
+    asked = requests(pod)
     needed = {"pods": Decimal(more), "count/pods": Decimal(more)}
     for name, value in asked.items():
         needed[f"requests.{name}"] = value * more
         if name in USUAL:
             needed[name] = value * more
-    needed |= {f"limits.{name}": value * more for name, value in limits(job).items()}
+    needed |= {f"limits.{name}": value * more for name, value in limits(pod).items()}
     return [
         f"{name} {hard[name]}, of which {used.get(name, 0)} are used: too little for {more} more "
         f"worker{'s' if more != 1 else ''} ({_plain(value)})"
@@ -106,22 +119,56 @@ def exceeded(quota: Object, job: Object, more: int) -> list[str]:
     ]
 
 
-def devices(job: Object) -> dict[str, Decimal]:
+def devices(pod: Object) -> dict[str, Decimal]:
     """What a pod asks for that only some nodes have: GPUs."""
-    return {name: value for name, value in requests(job).items() if "/" in name and value}
+    return {name: value for name, value in requests(pod).items() if "/" in name and value}
 
 
-def fits(nodes: Iterable[Object], asked: dict[str, Decimal]) -> int:
-    """How many pods that ask for so much the nodes could hold, if nothing else ran there."""
-    total = 0
-    for node in nodes:
-        if node["spec"].get("unschedulable"):
-            continue
-        allocatable = node.get("status", {}).get("allocatable", {})
-        total += min(
-            int(quantity(allocatable.get(name, 0)) // value) for name, value in asked.items()
-        )
-    return total
+def takes(node: Object, pod: Object) -> bool:
+    """Whether a node lets such a pod run: by its taints, its labels, and whether it is cordoned."""
+    spec, labels = node["spec"], node["metadata"].get("labels") or {}
+    if spec.get("unschedulable"):
+        return False
+    if not (pod.get("nodeSelector") or {}).items() <= labels.items():
+        return False
+    return all(
+        taint.get("effect") == "PreferNoSchedule"
+        or any(_tolerates(each, taint) for each in pod.get("tolerations") or [])
+        for taint in spec.get("taints") or []
+    )
+
+
+def fits(nodes: Iterable[Object], asked: dict[str, Decimal], used: Used | None = None) -> int:
+    """How many pods that ask for so much the nodes hold beside what is used there, by node."""
+    return sum(_fits(node, asked, (used or {}).get(node["metadata"]["name"], {})) for node in nodes)
+
+
+def used_by(pods: Iterable[Object]) -> Used:
+    """What pods that run, or are about to, ask of each node."""
+    used: Used = {}
+    for pod in pods:
+        if node := pod["spec"].get("nodeName"):
+            on = used.setdefault(node, {})
+            for name, value in requests(pod["spec"]).items():
+                on[name] = on.get(name, Decimal(0)) + value
+    return used
+
+
+def _fits(node: Object, asked: dict[str, Decimal], used: dict[str, Decimal]) -> int:
+    allocatable = node.get("status", {}).get("allocatable", {})
+    return max(0, min(
+        int((quantity(allocatable.get(name, 0)) - used.get(name, Decimal(0))) // value)
+        for name, value in asked.items()
+    ))  # fmt: skip
+
+
+def _tolerates(toleration: Object, taint: Object) -> bool:
+    if toleration.get("effect") not in (None, "", taint.get("effect")):
+        return False
+    if toleration.get("key") not in (None, "", taint["key"]):
+        return False
+    exists = toleration.get("operator") == "Exists"
+    return exists or toleration.get("value", "") == taint.get("value", "")
 
 
 def _quota(cluster: Cluster, job: Object, more: int, found: Findings) -> None:
@@ -131,40 +178,58 @@ def _quota(cluster: Cluster, job: Object, more: int, found: Findings) -> None:
         found.warnings.append(f"quota not checked: {error}")
         return
     for quota in quotas if more > 0 else []:
-        if problems := exceeded(quota, job, more):
+        if problems := exceeded(quota, job["spec"]["template"]["spec"], more):
             name = quota["metadata"]["name"]
             raise ClusterError(f"quota {name} in namespace {cluster.namespace}: {problems[0]}")
     found.checked.append(f"{len(quotas)} quotas" if quotas else "no quota")
 
 
 def _capacity(
-    cluster: Cluster, job: Object, workers: int, found: Findings, nodes_may_come: bool
+    cluster: Cluster, job: Object, running: int, found: Findings, nodes_may_come: bool
 ) -> None:
-    asked = {name: value for name, value in requests(job).items() if value}
+    pod = job["spec"]["template"]["spec"]
+    asked = {name: value for name, value in requests(pod).items() if value}
+    more = int(job["spec"].get("parallelism", 1)) - running
     try:
-        nodes = cluster.all("nodes")
+        nodes = [node for node in cluster.all("nodes") if takes(node, pod)]
     except ForbiddenError as error:
         found.warnings.append(f"capacity not checked: {error}")
         return
-    room = fits(nodes, asked) if asked else workers
     wanted = ", ".join(f"{name} {_plain(value)}" for name, value in asked.items())
-    if room == 0:
-        missing = [f"{name} {_plain(value)}" for name, value in asked.items()
-                   if not fits(nodes, {name: value})]  # fmt: skip
-        what = f"no node has {' or '.join(missing)}" if missing else "no node has all of it"
-        problem = f"a worker asks for {wanted}: {what}"
-        if devices(job) and not nodes_may_come:
-            raise ClusterError(
-                f"{problem}; see k8s/settings, and kubectl describe nodes; --nodes-may-come where "
-                "the cluster adds such nodes"
-            )
-        found.warnings.append(f"{problem}; pods wait, unless the cluster adds such a node")
-    elif room < workers:
+    if asked and not fits(nodes, asked):
+        _no_node(nodes, asked, f"a worker asks for {wanted}", found,
+                 fatal=bool(devices(pod)) and not nodes_may_come)  # fmt: skip
+        return
+    if not asked or more <= 0:
+        return
+    try:
+        pods = cluster.everywhere("pods", status_phase__not="Succeeded")
+        used, but = used_by(pod for pod in pods if pod["status"].get("phase") != "Failed"), ""
+    except ForbiddenError:  # usual: of other people's namespaces nothing is known
+        used, but = {}, ", if nothing else ran there"
+    room = fits(nodes, asked, used)
+    if room < more:
         found.warnings.append(
-            f"the nodes hold {room} workers at most (each asks for {wanted}); the other "
-            f"{workers - room} will wait"
+            f"the nodes have room for {room} more workers{but} (each asks for {wanted}); the "
+            f"other {more - room} will wait"
         )
-    found.checked.append(f"{len(nodes)} nodes, room for {room} workers")
+    found.checked.append(f"{len(nodes)} nodes with room for {room} more workers{but}")
+
+
+def _no_node(
+    nodes: list[Object], asked: dict[str, Decimal], problem: str, found: Findings, *, fatal: bool
+) -> None:
+    """No node could hold a worker, even if nothing else ran there."""
+    missing = [f"{name} {_plain(value)}" for name, value in asked.items()
+               if not fits(nodes, {name: value})]  # fmt: skip
+    what = f"no node has {' or '.join(missing)}" if missing else "no node has all of it"
+    if fatal:
+        raise ClusterError(
+            f"{problem}: {what}; see k8s/settings, and kubectl describe nodes; --nodes-may-come "
+            "where the cluster adds such nodes"
+        )
+    found.warnings.append(f"{problem}: {what}; pods wait, unless the cluster adds such a node")
+    found.checked.append(f"{len(nodes)} nodes")
 
 
 def _image(job: Object, found: Findings) -> None:

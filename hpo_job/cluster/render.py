@@ -81,6 +81,13 @@ def render(folder: Path) -> list[Object]:
     return [thing for thing in yaml.safe_load_all(done.stdout) if thing]
 
 
+def placed(objects: list[Object], namespace: str) -> list[Object]:
+    """The same objects in another namespace than that of k8s/settings."""
+    return [
+        {**thing, "metadata": {**thing["metadata"], "namespace": namespace}} for thing in objects
+    ]
+
+
 def kubectl() -> str:
     """The kubectl beside this Python, which the extra `kubernetes` brings, or the one in PATH."""
     beside = Path(sys.executable).parent / "kubectl"
@@ -104,6 +111,9 @@ def worker_job(objects: list[Object], spec: StudySpec, workers: int | None) -> O
     if len(jobs) != 1:
         raise ClusterError(f"{where}: renders {len(jobs)} worker Jobs, should be 1")
     job = deepcopy(jobs[0])
+    # An empty list says nothing, but would take away what Kueue has added to it
+    pod = job["spec"]["template"]["spec"]
+    job["spec"]["template"]["spec"] = {key: value for key, value in pod.items() if value != []}
     if workers is not None:
         job["spec"].update(parallelism=workers, completions=workers)
     name, count = job["metadata"]["name"], job["spec"].get("parallelism", 1)

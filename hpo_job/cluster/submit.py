@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from hpo_job.cluster.client import Cluster, ImmutableError, Object
 from hpo_job.cluster.names import QUEUE, SUFFIX, check_job_name, worker_labels
-from hpo_job.cluster.pods import index, is_over, pods_of
+from hpo_job.cluster.pods import index, indexes_in, is_over, pods_of
 from hpo_job.cluster.preflight import Findings, preflight
-from hpo_job.cluster.render import check_files, render, worker_job
+from hpo_job.cluster.render import check_files, placed, render, worker_job
 from hpo_job.errors import ClusterError
 from hpo_job.spec import StudySpec
 
-GONE = 300  # seconds for the pods of a replaced Job to save their trials and end
+GONE = 300  # seconds for the pods of a replaced Job to break off their trials and end
 STUDY = "study"  # the volume, and the ConfigMap, with the job folder's files
 
 
@@ -23,16 +22,26 @@ STUDY = "study"  # the volume, and the ConfigMap, with the job folder's files
 class Plan:
     """What `submit` would send, and what it has found on the cluster.
 
-    changed: what of a Job that is there differs; empty where nothing does, or there is none.
-    over: whether the Job that is there has ended.
+    there: the Job of this name that is there already.
+    changed: what of it differs; empty where nothing does, or there is none.
     """
 
+    study: str
     objects: list[Object]
     job: Object
     found: Findings
+    there: Object | None
     changed: list[str]
-    exists: bool
-    over: bool
+
+    @property
+    def over(self) -> bool:
+        """Whether the Job that is there has ended."""
+        return self.there is not None and is_over(self.there)
+
+    @property
+    def ends(self) -> bool:
+        """Whether the Job that is there has to go before this one starts."""
+        return bool(self.changed) or self.over
 
     @property
     def workers(self) -> int:
@@ -48,15 +57,13 @@ def plan(
 
     Raises ClusterError for whatever would keep it from running.
     """
-    rendered = render(spec.folder)
+    rendered = placed(render(spec.folder), cluster.namespace)
     job = worker_job(rendered, spec, workers)
     check_files(rendered, spec)
     objects = [job if thing["kind"] == "Job" else thing for thing in rendered]
-    if cluster.exists() is False:
-        raise ClusterError(
-            f"namespace {cluster.namespace} does not exist: kubectl apply -k k8s/cluster makes it"
-        )
+    require_namespace(cluster)
     there = cluster.find("jobs", job["metadata"]["name"])
+    kept = _keep_workers(job, there) if workers is None else None
     changed: list[str] = []
     for thing in objects:
         try:
@@ -67,10 +74,21 @@ def plan(
             changed = _changes(cluster, there, objects)
     running = int((there or {}).get("status", {}).get("active", 0))
     found = preflight(cluster, job, running, nodes_may_come=nodes_may_come)
-    over = there is not None and is_over(there)
-    if there is not None and not (over or changed) and _is_stopped(there):
+    plan = Plan(spec.name, objects, job, found, there, changed)
+    found.warnings += cluster.warnings
+    if kept:
+        found.warnings.append(kept)
+    if there is not None and not plan.ends and _is_stopped(there):
         found.warnings.append(f"the Job is stopped: hpo-job resume {spec.name} starts it again")
-    return Plan(objects, job, found, changed, there is not None, over)
+    return plan
+
+
+def require_namespace(cluster: Cluster) -> None:
+    """Raise ClusterError where the namespace does not exist, as far as this account may know."""
+    if cluster.exists() is False:
+        raise ClusterError(
+            f"namespace {cluster.namespace} does not exist: kubectl apply -k k8s/cluster makes it"
+        )
 
 
 def submit(
@@ -78,11 +96,11 @@ def submit(
 ) -> list[str]:
     """Apply a plan; what was created and configured, a line each.
 
-    replace: whether a Job of the same name that is there, changed or over, is deleted first. Its
-        workers save their trials; those in the database stay.
+    replace: whether a Job of the same name that is there, changed or over, is deleted first. What
+        its workers run is broken off, and run again; trials in the database stay.
     """
     name = plan.job["metadata"]["name"]
-    if plan.exists and not replace:
+    if plan.there and not replace:
         if plan.changed:
             raise ClusterError(
                 f"Job {name} is there already, with another {', '.join(plan.changed)}; --replace "
@@ -93,9 +111,12 @@ def submit(
                 f"Job {name} has ended already; --replace starts it again (trials in the database "
                 "stay, so it goes on where the study stands)"
             )
-    if plan.exists and (plan.changed or plan.over):
-        tell(f"replacing Job {name}: waiting for its workers to save their trials")
+    if plan.ends:
+        tell(f"replacing Job {name}: waiting until its workers have ended")
         delete_job(cluster, name)
+    elif plan.there and plan.workers < (before := int(plan.there["spec"]["parallelism"])):
+        _keep_the_last(cluster, plan.there, plan.workers)
+        tell(f"job/{name}: {before} workers, {plan.workers} from now on")
     lines = [_applied(cluster, thing) for thing in plan.objects]
     _prune(cluster, plan)
     return lines
@@ -119,12 +140,14 @@ def scale(cluster: Cluster, study: str, workers: int) -> str:
 
 
 def suspend(cluster: Cluster, study: str, *, stop: bool) -> str:
-    """Stop a Job's workers, which save their trials, or start them again; what was done."""
+    """Stop a Job's workers, or start them again; what was done."""
     name = study + SUFFIX
     if is_over(_job(cluster, name)):
         raise ClusterError(f"Job {name} has ended; hpo-job submit --replace starts it again")
     cluster.patch("jobs", name, {"spec": {"suspend": stop}})
-    return f"job/{name}: {'stopped; its workers save their trials' if stop else 'resumed'}"
+    return (
+        f"job/{name}: {'stopped; what it runs is broken off, and run again' if stop else 'resumed'}"
+    )
 
 
 def delete(cluster: Cluster, study: str) -> list[str]:
@@ -145,7 +168,7 @@ def delete(cluster: Cluster, study: str) -> list[str]:
 
 
 def delete_job(cluster: Cluster, name: str, seconds: float = GONE) -> None:
-    """Delete a Job, and wait until its pods have saved their trials and are gone."""
+    """Delete a Job, and wait until its pods have ended and are gone."""
     cluster.delete("jobs", name)
     deadline = time.monotonic() + seconds
     while cluster.find("jobs", name) is not None:
@@ -157,13 +180,18 @@ def delete_job(cluster: Cluster, name: str, seconds: float = GONE) -> None:
         time.sleep(1)
 
 
-def indexes_in(text: str | None) -> set[int]:
-    """The indexes that a Job's ``completedIndexes`` or ``failedIndexes`` names: ``"0,3-5"``."""
-    indexes: set[int] = set()
-    for part in filter(None, (text or "").split(",")):
-        first, _, last = part.partition("-")
-        indexes |= set(range(int(first), int(last or first) + 1))
-    return indexes
+def _keep_workers(job: Object, there: Object | None) -> str | None:
+    """Let a Job that is there keep the workers that it was scaled to; says so if it does."""
+    if there is None or is_over(there):
+        return None
+    wanted, now = job["spec"]["parallelism"], int(there["spec"]["parallelism"])
+    if wanted == now:
+        return None
+    job["spec"].update(parallelism=now, completions=now)
+    return (
+        f"the Job keeps the {now} workers that it has; --workers {wanted} gives it those of "
+        "its folder"
+    )
 
 
 def _is_stopped(job: Object) -> bool:
@@ -198,24 +226,14 @@ def _keep_the_last(cluster: Cluster, job: Object, workers: int) -> None:
 
 
 def _applied(cluster: Cluster, thing: Object) -> str:
-    applied = cluster.apply(thing)
+    created = cluster.apply(thing)
     kind, name = str(thing["kind"]).lower(), thing["metadata"]["name"]
-    metadata = applied["metadata"]
-    fresh = metadata.get("generation", 1) == 1 and _age(metadata) < 5
-    return f"{'created' if fresh else 'configured':<10} {kind}/{name}"
-
-
-def _age(metadata: Object) -> float:
-    """Seconds since an object was made, by this machine's clock; 0 where that is not told."""
-    made = metadata.get("creationTimestamp")
-    if not made:
-        return 0.0
-    return (datetime.now(UTC) - datetime.fromisoformat(made)).total_seconds()
+    return f"{'created' if created else 'configured':<10} {kind}/{name}"
 
 
 def _prune(cluster: Cluster, plan: Plan) -> None:
     """Delete the ConfigMaps of this study that no pod reads any more."""
-    labels = plan.job["metadata"]["labels"]
+    labels = worker_labels(plan.study)
     kept = {thing["metadata"]["name"] for thing in plan.objects}
     for thing in cluster.all("configmaps", **labels):
         if thing["metadata"]["name"] not in kept:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -14,14 +15,16 @@ from hpo_job import attributes, results
 from hpo_job.admission import worked
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import QUEUE, SUFFIX
-from hpo_job.cluster.pods import Worker, describe, pods_of
+from hpo_job.cluster.pods import Worker, describe, has_log, pods_of, why_none
 from hpo_job.ledger import FINISHED
 
 SHOWN = 20  # pods that ended, of which the latest are shown
+WIDTH = 40  # characters of a pod's name that are not wrapped
+ENDED = ("Succeeded", "Failed")
 
 
 def job_line(cluster: Cluster, study: str) -> tuple[str, Object | None]:
-    """How the Job stands, in one line, and the Job."""
+    """How the Job stands, in a line, and one for why it has no pods; and the Job."""
     name = study + SUFFIX
     job = cluster.find("jobs", name)
     if job is None:
@@ -33,7 +36,10 @@ def job_line(cluster: Cluster, study: str) -> tuple[str, Object | None]:
     ]
     if failed := status.get("failedIndexes"):
         states.append(f"index {failed} failed")
-    return f"job       {name} in {cluster.namespace}: {_state(job)}; {', '.join(states)}", job
+    line = f"job       {name} in {cluster.namespace}: {_state(job)}; {', '.join(states)}"
+    if reason := why_none(cluster, job):
+        line += f"\n          {reason}"
+    return line, job
 
 
 def _state(job: Object) -> str:
@@ -54,38 +60,47 @@ def _state(job: Object) -> str:
     return f"{job['spec'].get('parallelism')} workers"
 
 
-def pod_table(cluster: Cluster, job: Object, study: optuna.Study | None) -> Table:
-    """The Job's pods: those that are there, and the latest of those that ended."""
+def pods(cluster: Cluster, job: Object, study: optuna.Study | None) -> Group:
+    """The Job's pods: those that are there, and the latest of those that ended.
+
+    Why some do not run stands below, once for all that wait for the same.
+    """
+    found = pods_of(cluster, job["metadata"]["name"])
+    noted = {} if all(map(has_log, found)) else cluster.noted("Pod")
+    workers = [describe(pod, noted) for pod in found]
+    alive = [worker for worker in workers if worker.phase not in ENDED]
+    ended = [worker for worker in workers if worker.phase in ENDED][-SHOWN:]
+    shown = sorted([*alive, *ended], key=lambda worker: worker.index)
+    running = _running(study, str(job["metadata"].get("uid"))) if study else {}
+    return Group(_table(shown, running), *map(Text, _reasons(shown)))
+
+
+def _table(workers: list[Worker], running: Mapping[int, str]) -> Table:
     rows = Table(box=None, pad_edge=False, header_style="bold")
-    rows.add_column("index", justify="right", no_wrap=True)
-    rows.add_column("pod", overflow="fold")
+    width = max((len(worker.pod) for worker in workers), default=0)
+    rows.add_column("pod", overflow="fold", min_width=min(width, WIDTH))
     rows.add_column("phase", no_wrap=True)
     rows.add_column("node", overflow="fold")
     rows.add_column("restarts", justify="right", no_wrap=True)
     rows.add_column("age", justify="right", no_wrap=True)
-    rows.add_column("trial, or why it does not run", overflow="fold")
-    running = _running(study, str(job["metadata"].get("uid"))) if study else {}
-    pods = pods_of(cluster, job["metadata"]["name"])
-    workers = [describe(pod) for pod in pods]
-    alive = [worker for worker in workers if worker.phase not in ("Succeeded", "Failed")]
-    ended = [worker for worker in workers if worker.phase in ("Succeeded", "Failed")][-SHOWN:]
-    for worker in sorted([*alive, *ended], key=lambda worker: worker.index):
-        what = worker.why or (running.get(worker.index, "") if worker.phase == "Running" else "")
-        rows.add_row(*map(Text, _cells(worker, what)))
+    rows.add_column("trial", overflow="fold")
+    for worker in workers:
+        trial = running.get(worker.index, "") if worker.phase == "Running" else ""
+        age = results.clock(_seconds_since(worker.started)) if worker.started else "-"
+        cells = (worker.pod, worker.phase, worker.node, str(worker.restarts), age, trial)
+        rows.add_row(*map(Text, cells))
     return rows
 
 
-def _cells(worker: Worker, what: str) -> tuple[str, ...]:
-    age = results.clock(_seconds_since(worker.started)) if worker.started else "-"
-    return (
-        str(worker.index),
-        worker.pod,
-        worker.phase,
-        worker.node,
-        str(worker.restarts),
-        age,
-        what,
-    )
+def _reasons(workers: list[Worker]) -> Iterator[str]:
+    """Why workers do not run, or did not."""
+    of: dict[str, list[str]] = {}
+    for worker in workers:
+        if worker.why:
+            of.setdefault(worker.why, []).append(str(worker.index))
+    for reason, indexes in of.items():
+        plural = "es" if len(indexes) > 1 else ""
+        yield f"index{plural} {', '.join(indexes)}: {reason}"
 
 
 def _running(study: optuna.Study, owner: str) -> dict[int, str]:

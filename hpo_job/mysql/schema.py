@@ -11,17 +11,24 @@ from hpo_job.mysql.connection import Connection, Cursor
 from hpo_job.mysql.optuna_private import SCHEMA_HEAD, create_or_check_schema
 
 
-def ensure_schema(connection: Connection) -> None:
+def ensure_schema(connection: Connection, *, create: bool = True) -> None:
     """Make sure that the database has the tables of the installed Optuna.
 
     One query where they are there; else Optuna creates them, under a server-wide lock, so
     that any number of workers may start at once on an empty database.
 
+    create: whether tables that are not there are made; whoever only reads has no use for them.
+
     Raises:
-        StorageError: the tables belong to another version of Optuna.
+        StorageError: the tables belong to another version of Optuna, or are not there.
     """
-    if connection.run(_revision) == SCHEMA_HEAD:
+    found = connection.run(_revision)
+    if found == SCHEMA_HEAD:
         return
+    if found is None and not create:
+        raise StorageError(
+            f"{connection.server.shown}: has no studies yet; the first worker makes its tables"
+        )
     while True:
         try:
             with connection.locked(lock_name(connection.server.database, "schema")):

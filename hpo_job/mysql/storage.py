@@ -35,9 +35,11 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
             interval where not given.
         heartbeat_stale_trial_callback: as in Optuna's own storage.
         patience: seconds for which statements are retried when the server is away or busy.
+        create: whether tables that are not there are made.
 
     Raises:
-        StorageError: the server refuses, or its tables are of another version of Optuna.
+        StorageError: the server refuses, has no tables though they were to be there, or has those
+            of another version of Optuna.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
         grace_period: int | None = None,
         heartbeat_stale_trial_callback: (Callable[[optuna.Study, FrozenTrial], None] | None) = None,
         patience: float = PATIENCE,
+        create: bool = True,
     ) -> None:
         for name, value in (("interval", heartbeat_interval), ("grace", grace_period)):
             if value is not None and value <= 0:
@@ -58,7 +61,7 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
         self._stale_callback = heartbeat_stale_trial_callback
         self._patience = patience
         self._start()
-        ensure_schema(self._connection)
+        ensure_schema(self._connection, create=create)
 
     def _start(self) -> None:
         self._connection = Connection(read_url(self._url), self._patience, self.flush)

@@ -6,21 +6,24 @@ import asyncio
 import base64
 import json
 import re
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import kmock
 import pytest
 import yaml
+from aiohttp import WSMsgType, web
 
 from tests.manifests.renders import with_components
 
 Object = dict[str, Any]
 PLURALS = ("pods", "nodes", "resourcequotas", "secrets", "services", "configmaps",
-           "serviceaccounts", "jobs", "events")  # fmt: skip
+           "serviceaccounts", "jobs", "events", "statefulsets")  # fmt: skip
 NAMESPACE = "hpo-job"
+MADE = "2026-01-01T00:00:00Z"
 KINDS = {
     "v1": {"ConfigMap": "configmaps", "ServiceAccount": "serviceaccounts", "Secret": "secrets",
            "Service": "services"},
@@ -29,14 +32,33 @@ KINDS = {
 }  # fmt: skip
 
 
+class Server(kmock.KubernetesScaffold):
+    """kmock's own, and beside it the port-forward, which is no HTTP.
+
+    listening: by the path of a port-forward, the port of this machine that it leads to.
+    """
+
+    listening: ClassVar[dict[str, int]] = {}
+
+    async def __call__(self, raw: web.BaseRequest) -> web.StreamResponse:
+        if raw.path in self.listening:
+            return await _tunnel(raw, self.listening[raw.path])
+        return await super().__call__(raw)
+
+
 class Api:
-    """A cluster of what was `put` into it; what was applied is in ``applied``."""
+    """A cluster of what was `put` into it; what was applied is in ``applied``, and is there.
+
+    warnings: what the server says beside each answer to an apply.
+    """
 
     def __init__(self, mock: Any) -> None:
         self.url = ""
         self.objects: dict[str, Object] = {}
         self.answers: dict[str, Any] = {}
         self.applied: list[Object] = []
+        self.created: list[Object] = []
+        self.warnings: list[str] = []
         self.dry_runs = 0
         for version, kinds in KINDS.items():
             resources = [{"name": plural, "kind": kind, "namespaced": True}
@@ -51,6 +73,18 @@ class Api:
         self.objects[f"{_root(version)}{place}/{plural}/{thing['metadata']['name']}"] = thing
         return thing
 
+    def note(self, kind: str, name: str, message: str, when: str = "2026-01-01T00:00:00Z") -> None:
+        """Let the cluster have noted a warning about an object."""
+        self.put("v1/events", {
+            "metadata": {"name": f"{name}.{len(self.objects)}"}, "type": "Warning",
+            "involvedObject": {"kind": kind, "name": name}, "lastTimestamp": when,
+            "message": message,
+        })  # fmt: skip
+
+    def listen(self, pod: str, port: int, namespace: str = NAMESPACE) -> None:
+        """Let a pod's port be one of this machine."""
+        Server.listening[f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward"] = port
+
     def answer(self, call: str, code: int, message: str, **details: Any) -> None:
         """Let a call such as ``get /api/v1/nodes`` be refused."""
         self.answers[call] = kmock.KubernetesError(code, "", message, details)
@@ -64,28 +98,84 @@ class Api:
             return canned() if callable(canned) else canned
         if method == "patch":
             return self._patch(path, json.loads(request.body), dict(request.params))
+        if method == "post":
+            body = json.loads(request.body)
+            self.created.append(body)
+            return self.put_at(f"{path}/{body['metadata']['name']}", body)
         if method == "get" and path.rsplit("/", 1)[1] in PLURALS:
-            return {"items": self._listed(path, request.params.get("labelSelector", ""))}
+            return {"items": self._listed(path, request.params)}
         if path not in self.objects:
             raise kmock.KubernetesError(404, "NotFound", f"{path} not found", {})
         return self.objects.pop(path) if method == "delete" else self.objects[path]
 
-    def _patch(self, path: str, body: Object, params: Mapping[str, str]) -> Object:
+    def put_at(self, path: str, thing: Object) -> Object:
+        if "stringData" in thing:
+            encoded = {key: base64.b64encode(value.encode()).decode()
+                       for key, value in thing["stringData"].items()}  # fmt: skip
+            thing = {**thing, "data": encoded}
+        self.objects[path] = thing
+        return thing
+
+    def _patch(self, path: str, body: Object, params: Mapping[str, str]) -> Any:
         """Server-side apply, which is forced, or a merge patch of the spec."""
         if "force" not in params:
             self.objects[path]["spec"].update(body["spec"])
             return self.objects[path]
+        status = 200 if path in self.objects else 201
         if "dryRun" in params:
             self.dry_runs += 1
         else:
             self.applied.append(body)
-        return body
+            there = self.objects.setdefault(path, {"metadata": {"creationTimestamp": MADE}})
+            labels = {**there["metadata"].get("labels", {}), **body["metadata"].get("labels", {})}
+            there["metadata"].update(body["metadata"], labels=labels)
+            there.update({key: value for key, value in body.items() if key != "metadata"})
+        headers = {"Warning": f'299 - "{self.warnings[0]}"'} if self.warnings else {}
+        return kmock.Response(status=status, payload=body, headers=headers)  # type: ignore[attr-defined]
 
-    def _listed(self, path: str, selector: str) -> list[Object]:
-        wanted = dict(each.split("=", 1) for each in selector.split(",") if each)
-        found = [thing for name, thing in self.objects.items() if name.startswith(f"{path}/")]
-        return [thing for thing in found
-                if wanted.items() <= (thing["metadata"].get("labels") or {}).items()]  # fmt: skip
+    def _listed(self, path: str, params: Mapping[str, str]) -> list[Object]:
+        """By label, and events by the kind that they are about; everywhere, or in a namespace."""
+        wanted = _pairs(params.get("labelSelector", ""))
+        kind = _pairs(params.get("fieldSelector", "")).get("involvedObject.kind")
+        root, plural = path.rsplit("/", 1)
+        anywhere = re.compile(rf"{root}(/namespaces/[^/]+)?/{plural}/[^/]+")
+        return [
+            thing
+            for name, thing in self.objects.items()
+            if anywhere.fullmatch(name)
+            and wanted.items() <= (thing["metadata"].get("labels") or {}).items()
+            and kind in (None, thing.get("involvedObject", {}).get("kind"))
+        ]
+
+
+def _pairs(selector: str) -> dict[str, str]:
+    return dict(each.split("=", 1) for each in selector.split(",") if each and "!=" not in each)
+
+
+async def _tunnel(raw: web.BaseRequest, port: int) -> web.StreamResponse:
+    """As a kubelet carries a port: data on channel 0, errors on 1, both begun by the port."""
+    socket = web.WebSocketResponse(protocols=("v4.channel.k8s.io",))
+    await socket.prepare(raw)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for channel in (0, 1):
+        await socket.send_bytes(struct.pack("<BH", channel, int(raw.query["ports"])))
+
+    async def back() -> None:
+        while data := await reader.read(1 << 16):
+            await socket.send_bytes(b"\0" + data)
+        await socket.close()
+
+    task = asyncio.create_task(back())
+    try:
+        async for message in socket:
+            if message.type == WSMsgType.BINARY and message.data[0] == 0:
+                writer.write(message.data[1:])
+                await writer.drain()
+    finally:
+        task.cancel()
+        writer.transport.abort()
+        await asyncio.sleep(0)  # for the transport to be gone before its loop is
+    return socket
 
 
 def _root(version: str) -> str:
@@ -101,7 +191,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     stop = asyncio.Event()
 
     async def serve() -> None:
-        async with kmock.KubernetesScaffold() as mock, kmock.Server(mock) as server:
+        async with Server() as mock, kmock.Server(mock) as server:
             stand_in = Api(mock)
             stand_in.url = str(server.url).rstrip("/")
             box.append(stand_in)
@@ -115,6 +205,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     kubeconfig(tmp_path / "kubeconfig", stand_in.url)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     yield stand_in
+    Server.listening.clear()
     loop.call_soon_threadsafe(stop.set)
     thread.join(20)
     loop.close()

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from hpo_job.cluster.client import Cluster
-from hpo_job.cluster.database import new_secret
+from hpo_job.cluster.database import new_server
 from tests.api.conftest import kubeconfig
 
 
@@ -28,7 +28,7 @@ class Empty(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """An API server without objects, whose certificate nobody knows."""
-    secret = new_secret("hpo-job")["stringData"]
+    secret = new_server("hpo-job")
     for name in ("server.pem", "server-key.pem"):
         (tmp_path / name).write_text(secret[name])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kmock
 import pytest
 import yaml
 from click.testing import Result
 
-from hpo_job.cluster.preflight import exceeded, fits, quantity
-from hpo_job.cluster.submit import indexes_in
+from hpo_job.cluster.pods import describe, indexes_in
+from hpo_job.cluster.preflight import exceeded, fits, quantity, takes, used_by
 from tests.api.conftest import Api
 from tests.api.test_errors import JOB, JOBS, LABELS
 from tests.manifests.renders import with_components
@@ -90,6 +91,92 @@ def test_a_job_that_has_ended_needs_replace(
     api.put("batch/v1/jobs", job)
     refused = cli("submit", digits)
     assert "has ended already; --replace starts it again" in refused.stderr
+
+
+def test_a_job_that_was_scaled_keeps_its_workers(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object, job: Object
+) -> None:
+    api.put("v1/secrets", secret)
+    job["spec"].update(parallelism=8, completions=8)
+    api.put("batch/v1/jobs", job)
+    done = cli("submit", digits)
+    assert done.exit_code == 0, done.output
+    assert "the Job keeps the 8 workers that it has; --workers 2" in done.stderr
+    assert "8 workers of" in done.stdout
+    assert "configured job/digits-worker" in done.stdout
+    assert "created    configmap/digits-study" in done.stdout
+    lowered = cli("submit", digits, "--workers", "2")
+    assert "job/digits-worker: 8 workers, 2 from now on" in lowered.stdout
+    assert api.objects[f"{JOBS}/digits-worker"]["spec"]["parallelism"] == 2
+
+
+def test_submitting_with_fewer_workers_does_not_end_the_job(
+    api: Api,
+    cli: Callable[..., Result],
+    digits: Path,
+    secret: Object,
+    job: Object,
+    worker_pod: Callable[..., Object],
+) -> None:
+    api.put("v1/secrets", secret)
+    job["status"] = {"completedIndexes": "0", "active": 1}
+    api.put("batch/v1/jobs", job)
+    api.put("v1/pods", worker_pod(1))
+    refused = cli("submit", digits, "--workers", "1")
+    assert refused.exit_code == 2
+    assert "break off what runs in index 1" in refused.stderr
+    assert api.applied == []
+
+
+def test_replacing_ends_the_job_first(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object, job: Object
+) -> None:
+    api.put("v1/secrets", secret)
+    job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    api.put("batch/v1/jobs", job)
+    old = {"metadata": {"name": "digits-study-old", "labels": LABELS}}
+    api.put("v1/configmaps", old)
+    done = cli("submit", digits, "--replace")
+    assert done.exit_code == 0, done.output
+    assert "replacing Job digits-worker" in done.stdout
+    assert "created    job/digits-worker" in done.stdout  # so the old one was deleted
+    assert not [name for name in api.objects if name.endswith("digits-study-old")]
+    api.put("v1/configmaps", old)
+    api.put("batch/v1/jobs", {**job, "metadata": {**job["metadata"], "labels": {
+        **LABELS, "kueue.x-k8s.io/queue-name": "team"}}})  # fmt: skip
+    assert cli("submit", digits, "--replace").exit_code == 0
+    assert not [name for name in api.objects if name.endswith("digits-study-old")]
+
+
+def test_what_the_server_warns_of_is_shown(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
+) -> None:
+    api.put("v1/secrets", secret)
+    api.warnings.append('would violate PodSecurity \\"restricted:latest\\"')
+    done = cli("submit", digits)
+    assert done.stderr.count('hpo-job: would violate PodSecurity "restricted:latest"') == 1
+
+
+def test_how_many_workers_have_room(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
+) -> None:
+    """Four CPUs, of which three are used, and each worker asks for one."""
+    api.put("v1/secrets", secret)
+    api.put("v1/nodes", node("a"), namespace=None)
+    asks = {"resources": {"requests": {"cpu": "3"}}}
+    used = {"metadata": {"name": "p"}, "status": {"phase": "Running"},
+            "spec": {"nodeName": "a", "containers": [asks]}}  # fmt: skip
+    api.put("v1/pods", used, namespace="of-others")
+    said = cli("submit", digits, "--workers", "3", "--dry-run").stderr
+    assert "the nodes have room for 1 more workers (each asks for cpu 1, memory 2Gi)" in said
+    assert "the other 2 will wait" in said
+    used["status"] = {"phase": "Failed"}
+    assert "1 nodes with room for 4 more workers;" in cli("submit", digits, "--dry-run").stderr
+    api.answer("get /api/v1/pods", 403, "forbidden")
+    assert (
+        "room for 4 more workers, if nothing else ran there"
+        in cli("submit", digits, "--dry-run").stderr
+    )
 
 
 def test_gpu_nodes_may_come(
@@ -173,6 +260,73 @@ def test_status_says_why_a_pod_waits(
     assert "unschedulable:" in text
     assert "study storage" in text  # the database's own line in the study's place
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_status_says_why_there_are_no_pods(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    """A quota, a limit, or the namespace's security standard: the Job itself says nothing."""
+    api.put("batch/v1/jobs", job)
+    api.note(
+        "Job", "digits-worker", "Error creating: exceeded quota: small", "2026-01-01T00:01:00Z"
+    )
+    api.note("Job", "digits-worker", "older", "2026-01-01T00:00:00Z")
+    assert "Error creating: exceeded quota: small" in cli("status", "digits", "--cluster").stdout
+    assert "Error creating: exceeded quota: small" in cli("logs", "digits").stderr
+    job["status"] = {"active": 2}
+    assert "Error creating" not in cli("status", "digits", "--cluster").stdout
+    api.put("v1/pods", worker_pod(0, "Pending"))
+    api.note("Pod", "digits-worker-0-abcde", "MountVolume.SetUp failed for volume storage")
+    text = " ".join(cli("status", "digits", "--cluster").stdout.split())
+    assert "MountVolume.SetUp failed" in text
+    assert "MountVolume.SetUp failed" in cli("logs", "digits").stderr
+    api.answer("get /api/v1/namespaces/hpo-job/events", 403, "forbidden")
+    assert cli("status", "digits", "--cluster").exit_code == 0
+
+
+def test_restarts_count_what_the_failure_policy_ignores(worker_pod: Callable[..., Object]) -> None:
+    pod = worker_pod(0, containerStatuses=[{"restartCount": 1, "state": {}}])
+    pod["metadata"]["annotations"] |= {
+        "batch.kubernetes.io/job-index-failure-count": "2",
+        "batch.kubernetes.io/job-index-ignored-failure-count": "3",
+    }
+    assert describe(pod, {}).restarts == 6
+
+
+def test_a_log_that_went_with_its_node_does_not_hide_the_others(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    api.put("batch/v1/jobs", job)
+    ran = [{"image": "i", "state": {"running": {}}}]
+    for index in (0, 1):
+        api.put("v1/pods", worker_pod(index, containerStatuses=ran))
+    path = "/api/v1/namespaces/hpo-job/pods/digits-worker-{}-abcde/log"
+    api.answer(f"get {path.format(0)}", 500, "dial tcp: no route to host")
+    api.answers[f"get {path.format(1)}"] = b"hpo-job: trial 1 COMPLETE\n"
+    done = cli("logs", "digits")
+    assert done.exit_code == 0, done.output
+    assert "0-abcde | hpo-job: the API server refuses: dial tcp: no route to host" in done.stdout
+    assert "1-abcde | hpo-job: trial 1 COMPLETE" in done.stdout
+
+
+def test_a_watch_goes_on_over_a_network_that_is_away(
+    api: Api, cli: Callable[..., Result], job: Object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpo_job.cli_cluster.WATCH", 0.01)
+    job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    asked = []
+
+    def look() -> Object:
+        asked.append(1)
+        if len(asked) == 1:
+            raise kmock.KubernetesError(500, "", "etcd is away", {})
+        return job
+
+    api.answers[f"get {JOBS}/digits-worker"] = look
+    done = cli("status", "digits", "--cluster", "--watch")
+    assert done.exit_code == 0, done.output
+    assert len(asked) > 1
+    assert "complete" in done.stdout
 
 
 def test_logs_are_named_by_pod(
@@ -260,19 +414,49 @@ def test_no_quantity() -> None:
 
 
 def test_how_many_workers_fit() -> None:
-    node: Object = {"spec": {}, "status": {"allocatable": {"cpu": "4", "nvidia.com/gpu": "2"}}}
-    cordoned = {**node, "spec": {"unschedulable": True}}
-    assert fits([node, node], {"cpu": quantity("1500m")}) == 4
-    assert fits([node, cordoned], {"nvidia.com/gpu": quantity(1)}) == 2
-    assert fits([node], {"amd.com/gpu": quantity(1)}) == 0
+    assert fits([node("a"), node("b")], {"cpu": quantity("1500m")}) == 4
+    assert fits([node("a")], {"nvidia.com/gpu": quantity(1)}) == 2
+    assert fits([node("a")], {"amd.com/gpu": quantity(1)}) == 0
+
+
+def test_what_runs_on_a_node_takes_its_room() -> None:
+    pod = {"spec": {"nodeName": "a", "containers": [{"resources": {"requests": {"cpu": "3"}}}]}}
+    used = used_by([pod, {"spec": {"containers": [{}]}}])
+    assert fits([node("a"), node("b")], {"cpu": quantity(1)}, used) == 1 + 4
+    assert fits([node("a")], {"cpu": quantity(1)}, used_by([pod, pod])) == 0
+
+
+def test_which_nodes_take_a_worker() -> None:
+    gpu = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+    rather_not = {"key": "x", "effect": "PreferNoSchedule"}
+    tolerates = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    assert takes(node("a"), {})
+    assert not takes(node("a", unschedulable=True), {})
+    assert not takes(node("a", taints=[gpu, rather_not]), {})
+    assert takes(node("a", taints=[gpu, rather_not]), {"tolerations": [tolerates]})
+    assert takes(node("a", taints=[gpu]), {"tolerations": [{"operator": "Exists"}]})
+    equal = {"key": "nvidia.com/gpu", "operator": "Equal", "value": "absent"}
+    assert not takes(node("a", taints=[gpu]), {"tolerations": [equal]})
+    assert takes(node("a", taints=[gpu]), {"tolerations": [{**equal, "value": "present"}]})
+    assert not takes(node("a"), {"nodeSelector": {"disk": "fast"}})
+
+
+def node(name: str, **spec: Any) -> Object:
+    """A node with 4 CPUs and 2 GPUs."""
+    allocatable = {"cpu": "4", "memory": "32Gi", "nvidia.com/gpu": "2"}
+    return {"metadata": {"name": name}, "spec": spec, "status": {"allocatable": allocatable}}
 
 
 def test_a_quota_with_room_is_none_that_is_exceeded() -> None:
     container = {"resources": {"requests": {"cpu": "1"}, "limits": {"nvidia.com/gpu": 1}}}
-    job = {"spec": {"template": {"spec": {"containers": [container]}}}}
+    pod = {"containers": [container]}
     quota: Object = {"spec": {}, "status": {"hard": {"cpu": "4", "requests.nvidia.com/gpu": "2"}}}
-    assert exceeded(quota, job, 2) == []
-    assert len(exceeded(quota, job, 5)) == 2
+    assert exceeded(quota, pod, 2) == []
+    assert len(exceeded(quota, pod, 5)) == 2
+    of_others: Object = {**quota, "spec": {"scopes": ["BestEffort"]}}
+    assert exceeded(of_others, pod, 5) == []
+    of_ours: Object = {**quota, "spec": {"scopes": ["NotTerminating"]}}
+    assert len(exceeded(of_ours, pod, 5)) == 2
 
 
 def test_completed_indexes() -> None:

@@ -29,6 +29,8 @@ from tests.manifests.renders import ROOT, with_components
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
+    # a kubeconfig may skip the certificate's check; pytest takes back that the client is silent
+    pytest.mark.filterwarnings("ignore:Unverified HTTPS"),
     pytest.mark.skipif(
         not os.environ.get("KUBECONFIG"), reason="KUBECONFIG names no cluster to test against"
     ),

@@ -232,4 +232,4 @@ def test_the_database_keeps_its_data_and_its_password_is_secret() -> None:
     assert server["spec"]["volumeClaimTemplates"]
     for variable in container["env"]:
         if "PASSWORD" in variable["name"]:
-            assert variable["valueFrom"]["secretKeyRef"]["name"] == "hpo-job-storage"
+            assert variable["valueFrom"]["secretKeyRef"]["name"] == "hpo-job-mysql"

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from hpo_job.errors import StorageError
 from hpo_job.mysql import MySQLStorage, capacity, hidden, optuna_private, plain_text_warning
 from hpo_job.mysql.url import read_url
+from hpo_job.storage import Storage
 from tests.mysql.conftest import need, need_a_server, need_driver
 from tests.mysql.fleet import study_on
 from tests.mysql.server import PrivateServer, new_database, sql
@@ -26,6 +27,19 @@ def test_an_older_schema_is_refused_with_the_command_that_upgrades_it(url: str) 
     with pytest.raises(StorageError, match="optuna storage upgrade --storage URL") as error:
         MySQLStorage(url)
     assert "\n" not in str(error.value)
+
+
+def test_a_reader_makes_no_tables(url: str) -> None:
+    """They are the first worker's to make, which may be doing so at this moment."""
+    with pytest.raises(StorageError, match="has no studies yet; the first worker makes its tables"):
+        Storage(url, patience=5)
+    with pytest.raises(StorageError, match="has no studies yet"):
+        MySQLStorage(url, patience=5, create=False)
+    Storage(url, create=True, patience=5).close()
+    Storage(url, patience=5).close()
+    sql(url, "UPDATE alembic_version SET version_num = 'v3.0.0.d'")
+    with pytest.raises(StorageError, match="optuna storage upgrade"):
+        Storage(url, patience=5)
 
 
 def test_tables_made_by_optuna_are_joined(url: str) -> None:

@@ -1,0 +1,102 @@
+"""Which namespace a command means, and that everything it sends goes there."""
+
+from __future__ import annotations
+
+import base64
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from tests.api.conftest import Api
+from tests.api.test_errors import JOB
+
+Object = dict[str, Any]
+
+
+def there(api: Api, secret: Object, namespace: str) -> None:
+    api.put("v1/namespaces", {"metadata": {"name": namespace}}, namespace=None)
+    api.put("v1/secrets", secret, namespace)
+
+
+def test_a_namespace_that_is_given_is_where_all_of_it_goes(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
+) -> None:
+    there(api, secret, "other")
+    preview = cli("submit", digits, "-n", "other", "--dry-run")
+    assert preview.stdout.count("namespace: other") == 3, preview.output
+    done = cli("submit", digits, "-n", "other")
+    assert done.exit_code == 0, done.output
+    assert {thing["metadata"]["namespace"] for thing in api.applied} == {"other"}
+    assert "in namespace other" in done.stdout
+    for command in ("status digits --cluster --watch", "logs digits -f", "results digits"):
+        (line,) = [each for each in done.stdout.splitlines() if f"hpo-job {command}" in each]
+        assert " -n other " in line
+    assert cli("scale", "digits", "5", "-n", "other").exit_code == 0
+
+
+def test_the_settings_of_the_jobs_own_clone_count(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
+) -> None:
+    """From wherever it is submitted."""
+    settings = digits.parents[1] / "k8s/settings/kustomization.yaml"
+    settings.write_text(settings.read_text().replace("namespace: hpo-job\n", "namespace: theirs\n"))
+    there(api, secret, "theirs")
+    done = cli("submit", digits)
+    assert done.exit_code == 0, done.output
+    assert {thing["metadata"]["namespace"] for thing in api.applied} == {"theirs"}
+    assert " -n " not in done.stdout
+
+
+def test_outside_of_a_clone_the_context_says(
+    api: Api, cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.put("batch/v1/jobs", copy.deepcopy(JOB), "of-context")
+    file = tmp_path / "kubeconfig"
+    file.write_text(
+        file.read_text().replace("cluster: c\n", "cluster: c\n    namespace: of-context\n", 1)
+    )
+    monkeypatch.chdir(tmp_path)
+    assert "cluster: c\n    namespace" in file.read_text()
+    assert cli("scale", "digits", "3").exit_code == 0
+    assert "namespace hpo-job has no Job" in cli("scale", "digits", "3", "-n", "hpo-job").stderr
+
+
+def test_a_database_in_a_namespace_that_is_given(
+    api: Api, cli: Callable[..., Result], digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(digits.parents[1])
+    api.put("v1/namespaces", {"metadata": {"name": "other"}}, namespace=None)
+    ready_pod(api, "other")
+    done = cli("database", "-n", "other")
+    assert done.exit_code == 0, done.output
+    for thing in (*api.applied, *api.created):
+        assert thing["metadata"]["namespace"] == "other"
+    assert "hpo-job submit JOB -n other" in done.stdout
+
+
+def test_a_storage_that_is_given_twice(
+    api: Api, cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be one of them, and nothing said which."""
+    monkeypatch.setenv("HPO_JOB_STORAGE", "sqlite:///here.db")
+    for command in ("results", "status"):
+        refused = cli(command, "digits", "--cluster")
+        assert refused.exit_code == 2
+        assert "given twice, as --cluster" in refused.stderr
+
+
+def ready_pod(api: Api, namespace: str = "hpo-job", ready: str = "True") -> Object:
+    """The database's pod."""
+    labels = {"app.kubernetes.io/name": "hpo-job", "app.kubernetes.io/component": "mysql"}
+    return api.put("v1/pods", {
+        "metadata": {"name": "hpo-job-mysql-0", "labels": labels}, "spec": {},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]},
+    }, namespace)  # fmt: skip
+
+
+def decoded(thing: Object) -> dict[str, str]:
+    return {key: base64.b64decode(value).decode() for key, value in thing["data"].items()}
