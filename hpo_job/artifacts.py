@@ -29,6 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job import attributes
 from hpo_job.errors import SpecError, StudyError
+from hpo_job.phases import keeps_constraints
 from hpo_job.urls import store_problem
 
 MODEL = "model.zip"
@@ -144,7 +145,7 @@ class Models:
         self._gone.add(artifact)
         try:
             self._store.remove(artifact)
-        except (ArtifactNotFound, OSError):
+        except (ArtifactNotFound, FileNotFoundError):
             pass  # another worker was first
         except Exception as error:
             log.warning("model %s cannot be removed: %s", artifact, _reason(error))
@@ -196,8 +197,12 @@ class Models:
         )
 
     def _ranked(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
-        """Of ``trials``, those that have ended well and whose model was kept, the best first."""
-        complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        """Of ``trials``, those that have ended well and whose model was kept, the best first.
+
+        One that breaks a constraint is not among the best.
+        """
+        complete = [trial for trial in trials
+                    if trial.state == TrialState.COMPLETE and keeps_constraints(trial)]  # fmt: skip
         kept = [trial for trial in complete if trial.user_attrs.get(attributes.ARTIFACT)]
         maximize = self._study.directions[0] == StudyDirection.MAXIMIZE
         return sorted(kept, key=lambda trial: trial.values[0], reverse=maximize)

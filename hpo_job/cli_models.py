@@ -23,7 +23,7 @@ from hpo_job.options import option
 
 @click.command("lr-find")
 @job_argument
-@output_option("The plot, a PNG.  [default: NAME-lr-find.png]")
+@output_option("The plot, .png, .svg or .pdf.  [default: NAME-lr-find.png]")
 @storage_option
 @weights_option
 @machine_options
@@ -44,7 +44,7 @@ def lr_find(
     from hpo_job import checking
     from hpo_job import lr_find as finder
     from hpo_job import study as studies
-    from hpo_job.plots import save_lr_find
+    from hpo_job.plots import require_picture, save_lr_find
     from hpo_job.spec import read_spec
     from hpo_job.stopping import Stop
     from hpo_job.storage import GRACE
@@ -52,9 +52,11 @@ def lr_find(
     from hpo_job.worker import Machine
 
     log("INFO")
+    if output is not None:
+        require_picture(output)  # before the minutes that it takes
     spec = read_spec(job)
     finder.require_learning_rates(spec)
-    checked = checking.check(spec, weights)
+    checked = checking.check(spec, weights, cache)
     study, opened = studies.join(checked, url_of(storage))
     stop, machine = Stop(), Machine(threads or cpus(), cache, artifacts)
     with opened.reaching(), stop.listening():

@@ -66,10 +66,9 @@ def results_(
         raise click.UsageError("parquet is no text: name a file with --output")
     named = [name.strip() for name in columns.split(",") if name.strip()] if columns else []
     with collector_paused(), loaded(study, storage) as (found, _):
-        trials = trials_of(found)
         asked = named or where is not None or sort is not None
         if format_ == "table" and not asked:  # without the frame, which takes as long again
-            _put(listing(found, trials[:limit], width(output)), output)
+            _put(listing(found, trials_of(found)[:limit], width(output)), output)
             return
         from hpo_job.results import frames  # and pandas, which takes a while to import
         from hpo_job.results.listing import chosen_columns
@@ -82,6 +81,7 @@ def results_(
         if format_ == "table" and named:
             text = chosen_columns(found, shown, width(output))
         elif format_ == "table":
+            trials = trials_of(found)  # after the frame, so that none of its trials is missing
             picked = [trials[number] for number in chosen["number"]]
             text = listing(found, picked, width(output))
         elif format_ == "parquet":

@@ -53,17 +53,25 @@ def export(study: optuna.Study, artifacts: str, folder: Path, number: int | None
 def _written_whole(folder: Path) -> Iterator[Path]:
     """A folder beside ``folder`` that takes its name once it is whole, and is gone if it never is.
 
+    A folder that exists is filled: it may be a link, a volume, or where the shell is.
+
     Raises SpecError where nothing can be written there.
     """
+    exists = folder.exists()
+    place = folder if exists else folder.parent
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent)
+        place.mkdir(parents=True, exist_ok=True)
+        beside = TemporaryDirectory(prefix=f".{folder.name}.", dir=place)
     except OSError as error:
         raise SpecError(f"--output {folder}: cannot be written: {error.strerror}") from error
-    with beside as place:
-        made = Path(place) / folder.name
+    with beside as temporary:
+        made = Path(temporary) / "made"
         yield made
-        made.replace(folder)  # which may be there, and empty
+        if not exists:
+            made.replace(folder)
+            return
+        for part in made.iterdir():
+            part.replace(folder / part.name)
 
 
 def predict(folder: Path, files: Sequence[Path]) -> pd.DataFrame:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import re
 import shutil
+import tarfile
 import tempfile
+import zipfile
+import zlib
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +26,9 @@ CHUNK = 1 << 20  # bytes
 # What is unpacked; a table that is only compressed (.csv.gz) stays as it is
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 DRIVERS = "pip install 'hpo-job[remote]'"
+# What is raised for an archive that cannot be unpacked: each format has errors of its own
+BROKEN = (shutil.ReadError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError,
+          ValueError, EOFError, OSError)  # fmt: skip
 # What a second try would answer in the same way
 FINAL = (FileNotFoundError, PermissionError, IsADirectoryError)
 FINAL_OF_S3 = ("NoSuchBucket", "NoCredentialsError")  # by name: its client may not be installed
@@ -139,7 +146,7 @@ def _unpack(file: Path, folder: Path, url: str) -> None:
             shutil.unpack_archive(file, folder)  # zipfile keeps within the folder by itself
         else:
             shutil.unpack_archive(file, folder, filter="data")
-    except (shutil.ReadError, ValueError, EOFError, OSError) as error:
+    except BROKEN as error:
         raise DataError(f"{shown(url)}: cannot be unpacked: {_reason(error)}") from error
 
 

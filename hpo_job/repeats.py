@@ -64,7 +64,12 @@ def run(train: Train, context: Context, repeats: int, compared: bool) -> Trained
 
 def _once(train: Train, context: Context) -> Any:
     """What the objective returns. Raises TrialPruned where it went on though it was pruned."""
-    value = train(context.trial, context)
+    try:
+        value = train(context.trial, context)
+    except Exception as error:
+        if context.pruned and not isinstance(error, optuna.TrialPruned):
+            raise optuna.TrialPruned from error  # a library may wrap what a callback raises
+        raise
     if context.pruned:  # a function of the user's own may catch whatever is raised
         raise optuna.TrialPruned
     return value

@@ -74,6 +74,40 @@ def test_a_better_model_that_comes_during_a_sweep_stays(
     assert (tmp_path / str(artifact)).exists()
 
 
+def test_a_trial_that_breaks_a_constraint_is_not_among_the_best(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    models = Models(study, open_store(str(tmp_path)), keep=1)
+    finish(models, study, 0.5)
+    heavy = study.ask()
+    heavy.set_constraint("too slow", 1.0)
+    artifact = models.offer(heavy, [0.9], [0.9], lambda folder: _write(folder / "weights", "0.9"))
+    heavy.set_user_attr(attributes.ARTIFACT, artifact)
+    study.tell(heavy, 0.9)
+    models.sweep()
+    assert [trial.number for trial in models.kept()] == [0]
+    assert not (tmp_path / str(artifact)).exists()
+
+
+def test_a_model_that_cannot_be_removed_is_told(
+    study: optuna.Study,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A volume that has become read-only fills up otherwise, and nobody knows why."""
+    store = open_store(str(tmp_path))
+    models = Models(study, store, keep=1)
+    first = finish(models, study, 0.5)
+
+    def refuse(artifact: str) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(store, "remove", refuse)
+    finish(models, study, 0.6)
+    assert f"model {first} cannot be removed: OSError" in caplog.text
+
+
 def test_lower_is_better_where_the_study_minimizes(tmp_path: Path) -> None:
     study = optuna.create_study(direction="minimize")
     models = Models(study, open_store(str(tmp_path)), keep=1)

@@ -85,6 +85,17 @@ def test_an_archive_is_a_folder(server: Server, tmp_path: Path) -> None:
     assert sorted(path.name for path in root.iterdir()) == ["cats", "dogs"]
 
 
+def test_an_archive_that_is_damaged(server: Server, tmp_path: Path) -> None:
+    """Its table of contents is whole, a file in it is not."""
+    file = tmp_path / "www/images.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("cats/1.png", "the content")
+    file.write_bytes(file.read_bytes().replace(b"the content", b"another one"))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    with pytest.raises(DataError, match=r"images\.zip: cannot be unpacked: BadZipFile"):
+        fetch(f"{server.url}/images.zip", digest, tmp_path / "cache")
+
+
 def test_another_checksum_is_refused(table: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"sha256 is .*, but data\.sha256 is 0000"):
         fetch(table[0], "0" * 64, tmp_path / "cache")

@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 
 from hpo_job.errors import QueryError
 from hpo_job.results.frames import frame, value_columns
-from hpo_job.results.pareto import names_of_values, pareto
+from hpo_job.results.pareto import names_of_values, pareto, two
 from hpo_job.results.query import select
 from hpo_job.results.trials import complete, value
 from hpo_job.storage import Storage
@@ -32,6 +32,30 @@ def study() -> optuna.Study:
 def numbers(study: optuna.Study, **asked: object) -> list[int]:
     chosen = select(frame(study), known=names_of_values(study), **asked)  # type: ignore[arg-type]
     return list(chosen["number"])
+
+
+@pytest.fixture
+def growing(monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
+    """A study that gets a trial whenever its trials have been read, as one that runs may."""
+    live = synthetic.study(synthetic.trials(40))
+    more = iter(synthetic.trials(80)[40:])
+    read = live.get_trials
+
+    def and_grow(*arguments: object, **named: object) -> list[optuna.trial.FrozenTrial]:
+        found = read(*arguments, **named)  # type: ignore[arg-type]
+        live.add_trial(next(more))
+        return found
+
+    monkeypatch.setattr(live, "get_trials", and_grow)
+    return live
+
+
+def test_a_study_that_grows_while_it_is_read(growing: optuna.Study) -> None:
+    assert len(frame(growing)) >= 40
+    assert len(pareto(growing, ["value", "execute_time"])) >= 1
+    found = two(growing)
+    assert found is not None
+    assert set(found.front.index) <= set(found.points.index)
 
 
 # conditions

@@ -37,6 +37,25 @@ def test_repeats_are_scored_on_seeds_of_their_own(tmp_path: Path) -> None:
         assert trial.intermediate_values == {0: 5, 1: 6}  # of the first repeat alone
 
 
+def test_a_pruning_that_a_library_wraps_is_one(tmp_path: Path) -> None:
+    quick = Quick(
+        tmp_path,
+        """
+        def train(trial, context):
+            try:
+                context.report(trial.number)
+            except Exception as error:
+                raise RuntimeError("a callback failed") from error
+            return trial.number
+        """,
+        budget="trials = 3",
+        space='[pruner]\nname = "ThresholdPruner"\nupper = 0.5\n',
+    )
+    run(quick)
+    states = [trial.state for trial in quick.study.trials]
+    assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.PRUNED]
+
+
 def test_the_wilcoxon_pruner_is_shown_the_repeats(tmp_path: Path) -> None:
     quick = Quick(
         tmp_path,

@@ -127,6 +127,17 @@ def test_best_where_more_is_more(made: Made) -> None:
     assert best_number(study) == 2
 
 
+def test_a_trial_that_breaks_a_constraint_is_not_best(made: Made) -> None:
+    study, folder = made()
+    for value in (0.5, 0.9):
+        add(study, folder, value)
+    trial = ask(study)
+    trial.set_constraint("too slow", 1.0)
+    study.tell(trial, 0.1)
+    assert best_number(study) == study.best_trial.number == 0
+    assert fastest(study)[0] == 0
+
+
 def test_only_complete_trials_are_best(made: Made) -> None:
     study, folder = made(direction="maximize")
     add(study, folder, 0.5)

@@ -115,7 +115,7 @@ def has_dates(column: pd.Series[Any]) -> bool:
     # most columns are told by their first value
     if present.empty or not _DATE.match(str(present.iloc[0])):
         return False
-    return bool(pd.to_datetime(present, format="ISO8601", errors="coerce").notna().all())
+    return bool(pd.to_datetime(present, format="ISO8601", errors="coerce", utc=True).notna().all())
 
 
 def useless(column: pd.Series[Any]) -> str | None:

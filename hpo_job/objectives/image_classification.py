@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import fastai.callback.schedule  # noqa: F401  # adds fit_one_cycle to Learner
-import numpy as np
 import optuna
 import pandas as pd
 import torch
@@ -136,11 +135,8 @@ def predict(learn: Learner, files: Sequence[Path]) -> pd.DataFrame:
     except OSError as error:
         unread = ", ".join(str(file) for file in files if not decodes(file)) or "an image"
         raise DataError(f"{unread}: cannot be read as an image") from error
-    classes = list(learn.dls.vocab)
-    table = pd.DataFrame(probabilities, columns=classes)
-    table.insert(0, "prediction", np.array(classes)[probabilities.argmax(axis=1)])
-    table.insert(0, "file", [str(file) for file in files])
-    return table
+    items = pd.DataFrame({"file": [str(file) for file in files]})
+    return learner_file.predictions(items, list(learn.dls.vocab), probabilities)
 
 
 def _start(context: Context) -> tuple[Learner, ImageClassification]:

@@ -182,12 +182,10 @@ def predict(learner: TabularLearner, files: Sequence[Path]) -> pd.DataFrame:
         answers = learner.get_preds(dl=loader)[0].double().numpy()
         table = pd.DataFrame({"file": str(file), "row": np.arange(1, len(rows) + 1)})
         if isinstance(learner.model, Rescaled):
-            table["prediction"] = answers[:, 0]
+            tables.append(table.assign(prediction=answers[:, 0]))
         else:
             classes = list(learner.dls.vocab)
-            table["prediction"] = np.array(classes)[answers.argmax(axis=1)]
-            table = pd.concat([table, pd.DataFrame(answers, columns=classes)], axis=1)
-        tables.append(table)
+            tables.append(learner_file.predictions(table, classes, answers))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -120,9 +120,7 @@ def predict(learn: Learner, files: Sequence[Path]) -> pd.DataFrame:
     texts = pd.concat([_texts(file, learn.text_column) for file in files], ignore_index=True)
     loader = learn.dls.test_dl(list(tokens_of(texts.pop("text"))))
     probabilities = learn.get_preds(dl=loader)[0].double().numpy()
-    classes = list(learn.dls.vocab[1])
-    texts["prediction"] = np.array(classes)[probabilities.argmax(axis=1)]
-    return pd.concat([texts, pd.DataFrame(probabilities, columns=classes)], axis=1)
+    return learner_file.predictions(texts, list(learn.dls.vocab[1]), probabilities)
 
 
 @dataclass(frozen=True)

@@ -37,13 +37,18 @@ def draw(study: optuna.Study, kind: str, file: Path, params: Sequence[str] | Non
     if ending == ".html":
         _page(study, kind, file, params)
         return
-    if ending not in PICTURES:
-        raise QueryError(f"{file}: write a .png, .svg, .pdf or .html")
+    require_picture(file, " or .html")
     plot, title = _KINDS[kind]
     with style(), quiet():
         figure = plot(study, params)
         figure.suptitle(f"{study.study_name}: {title}", parse_math=False)
         _save(figure, file)
+
+
+def require_picture(file: Path, other: str = "") -> None:
+    """Raise QueryError for an ending that no picture has."""
+    if file.suffix.lower() not in PICTURES:
+        raise QueryError(f"{file}: write a .png, .svg, .pdf{other}")
 
 
 def save_lr_find(found: Mapping[str, Mapping[str, Any]], file: Path) -> None:
@@ -67,8 +72,6 @@ def _save(figure: Any, file: Path) -> None:
         figure.savefig(file, dpi=DPI)
     except OSError as error:
         raise StudyError(f"{file}: cannot be written: {error.strerror or error}") from error
-    except ValueError as error:  # an ending that matplotlib does not know
-        raise StudyError(f"{file}: cannot be written: {error}") from error
 
 
 def _page(study: optuna.Study, kind: str, file: Path, params: Sequence[str] | None) -> None:

@@ -32,7 +32,8 @@ def frame(study: optuna.Study) -> pd.DataFrame:
         values = [f"{kind}_{name}".rstrip("_") for name in names]
         times = ("datetime_start", "datetime_complete", "duration")
         return pd.DataFrame(columns=["number", *values, *times, "state"])
-    other = [unmeasured(trial) for trial in trials_of(study)]
+    # read later, so there may be more by now
+    other = [unmeasured(trial) for trial in trials_of(study)[: len(table)]]
     if any(other):
         table.loc[other, value_columns(study)] = math.nan
     return table

@@ -34,7 +34,10 @@ def pareto(study: optuna.Study, targets: Sequence[str]) -> pd.DataFrame:
 
     Returns the rows of `frame`. Raises QueryError for a column there is not.
     """
-    table = frame(study)
+    return _front(study, frame(study), targets)
+
+
+def _front(study: optuna.Study, table: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
     chosen = directions(study, table, targets)
     numbers = numeric(table[table["state"] == "COMPLETE"], chosen)
     signed = numbers * [1 if least else -1 for least in chosen.values()]
@@ -72,10 +75,10 @@ def two(study: optuna.Study) -> Two | None:
         measured = any(attribute(trial, EXECUTE_TIME) is not None for trial in done)
         x = f"user_attrs_{EXECUTE_TIME}" if measured else "duration"
         y, title_x, title_y = values[0], f"{EXECUTE_TIME if measured else x} (s)", names[0]
-    table = frame(study)
-    table = table[table["state"] == "COMPLETE"].set_index("number")
-    points = numeric(table, [x, y]).set_axis(["x", "y"], axis=1)
-    front = points.loc[pareto(study, [y, x])["number"]]
+    table = frame(study)  # read once: meanwhile trials end
+    ended = table[table["state"] == "COMPLETE"].set_index("number")
+    points = numeric(ended, [x, y]).set_axis(["x", "y"], axis=1)
+    front = points.loc[_front(study, table, [y, x])["number"]]
     return Two(points, front, title_x, title_y)
 
 

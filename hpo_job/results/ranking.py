@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from hpo_job.errors import StudyError
 from hpo_job.results.trials import (
     baselines,
-    complete,
+    feasible,
     maximizes,
     measure,
     metric_names,
@@ -40,7 +40,10 @@ class Fastest:
 
 
 def best(study: optuna.Study) -> FrozenTrial | None:
-    """The COMPLETE trial with the best value, or None while there is none."""
+    """The COMPLETE trial with the best value, or None while there is none.
+
+    One that breaks a constraint is never the best, as in Optuna.
+    """
     if several(study):
         raise StudyError(f"study {study.study_name!r} has several objectives, so no one best trial")
     return top(study, 0)
@@ -49,14 +52,14 @@ def best(study: optuna.Study) -> FrozenTrial | None:
 def top(study: optuna.Study, objective: int) -> FrozenTrial | None:
     """The COMPLETE trial with the best value of one objective; the earliest of several."""
     pick = max if maximizes(study, objective) else min
-    return pick(complete(study), key=lambda trial: value(trial, objective), default=None)
+    return pick(feasible(study), key=lambda trial: value(trial, objective), default=None)
 
 
 def leading(study: optuna.Study, count: int) -> list[FrozenTrial]:
     """The ``count`` best COMPLETE trials, best first; of several objectives, those of the front."""
     if several(study):
         return front(study)[:count]
-    ranked = sorted(complete(study), key=value, reverse=maximizes(study))
+    ranked = sorted(feasible(study), key=value, reverse=maximizes(study))
     return ranked[:count]
 
 
@@ -72,7 +75,7 @@ def fastest_within(study: optuna.Study, points: float = NEARLY) -> Fastest | Non
         return None
     near = [
         trial
-        for trial in complete(study)
+        for trial in feasible(study)
         if value(trial) == value(first) or abs(value(trial) - value(first)) <= points + 1e-12
     ]
     quick = min(near, key=lambda trial: measure(trial, near)[0])

@@ -12,7 +12,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job import attributes
-from hpo_job.phases import measured_value
+from hpo_job.phases import keeps_constraints, measured_value
 
 COMPLETE = (TrialState.COMPLETE,)
 
@@ -28,6 +28,11 @@ def trials_of(study: optuna.Study, states: Iterable[TrialState] | None = None) -
 def complete(study: optuna.Study) -> list[FrozenTrial]:
     """The COMPLETE trials, whose values may be infinite but are never missing."""
     return trials_of(study, COMPLETE)
+
+
+def feasible(study: optuna.Study) -> list[FrozenTrial]:
+    """The COMPLETE trials that keep all constraints that were set on them, as most keep none."""
+    return [trial for trial in complete(study) if keeps_constraints(trial)]
 
 
 def spec_of(study: optuna.Study) -> dict[str, Any]:

@@ -166,6 +166,14 @@ def test_dates_are_no_feature(tmp_path: Path) -> None:
         read(tmp_path / "a.parquet")
 
 
+def test_dates_of_two_time_zones_are_dates(tmp_path: Path) -> None:
+    """Summer and winter, say."""
+    days = ["2026-07-01T00:00:00+02:00", "2026-12-01T00:00:00+01:00"] * 10
+    pd.DataFrame({"day": days, "kind": ["a", "b"] * 10}).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(DataError, match="'day' holds dates; make numbers of them"):
+        read(tmp_path / "a.csv")
+
+
 def test_what_a_parquet_file_has_that_pandas_has_not(tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     frame = pd.DataFrame(

@@ -70,6 +70,9 @@ def test_through_the_command(
     (job / "study.toml").write_text(text)
 
     assert cli("worker", job).exit_code == 0
+    refused = cli("lr-find", job, "-o", "plot.txt")
+    assert (refused.exit_code, refused.stderr) == (
+        2, "hpo-job: plot.txt: write a .png, .svg, .pdf\n")  # fmt: skip
     shown = cli("lr-find", job)  # shows what the worker found, and runs nothing
     assert shown.exit_code == 0
     assert "learning_rate " in shown.stdout
@@ -103,6 +106,18 @@ def test_through_the_command(
     again = cli("export", "small", "-o", "best")
     assert again.exit_code == 2
     assert "exists already" in again.stderr
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to("here")
+    assert cli("export", "small", "-o", "link").exit_code == 0
+    with monkeypatch.context() as patched:
+        patched.setenv("HPO_JOB_STORAGE", f"sqlite:///{tmp_path}/.hpo/studies.db")
+        patched.setenv("HPO_JOB_ARTIFACTS", str(tmp_path / ".hpo/artifacts"))
+        (tmp_path / "inside").mkdir()
+        patched.chdir(tmp_path / "inside")
+        assert cli("export", "small", "-o", ".").exit_code == 0
+    made = sorted(path.name for path in (tmp_path / "best").iterdir())
+    for place in ("here", "inside"):
+        assert sorted(path.name for path in (tmp_path / place).iterdir()) == made
     unknown = cli("export", "small", "--trial", "7", "-o", "other")
     assert (unknown.exit_code, unknown.stderr) == (2, "hpo-job: study 'small': no trial 7\n")
     nothing = cli("predict", tmp_path, image)
