@@ -56,9 +56,10 @@ def submit(
 
     spec = read_spec(job)
     checking.check_spec(spec)
-    if written := render.ensure_kustomization(spec, workers or 1):
-        click.echo(f"hpo-job: wrote {written}", err=True)
-    plan = submitting.plan(cluster, spec, workers, nodes_may_come=nodes_may_come)
+    with render.kustomization(spec, workers or 1, keep=not dry_run) as written:
+        if written and not dry_run:
+            click.echo(f"hpo-job: wrote {written}", err=True)
+        plan = submitting.plan(cluster, spec, workers, nodes_may_come=nodes_may_come)
     for line in preflight.lines(plan.found):
         click.echo(line, err=dry_run)
     for line in plan.found.warnings:

@@ -217,7 +217,7 @@ def _written(cluster: Cluster, name: str) -> Iterator[str]:
     ran = [pod for pod in pods if has_log(pod)]
     for pod in ran:
         try:
-            for line in cluster.log(pod["metadata"]["name"], follow=False):
+            for line in cluster.log(pod["metadata"]["name"]):
                 yield f"{_short(pod)} | {line}"
         except ClusterError as error:  # its node is gone, and with it what it has written
             yield f"{_short(pod)} | hpo-job: {error}"
@@ -232,13 +232,13 @@ def _written(cluster: Cluster, name: str) -> Iterator[str]:
 
 def _hear(cluster: Cluster, pod: Object, heard: queue.Queue[str | None]) -> None:
     """Follow a pod's log to its end, also where a connection is cut in between."""
-    name, known = pod["metadata"]["name"], 0
+    name, heard_until = pod["metadata"]["name"], ""
     try:
         while True:
-            for number, line in enumerate(cluster.log(name, follow=True)):
-                if number >= known:
-                    known = number + 1
-                    heard.put(f"{_short(pod)} | {line}")
+            # not by counting lines: the node keeps the latest ones only
+            for when, line in cluster.follow(name, heard_until):
+                heard_until = when
+                heard.put(f"{_short(pod)} | {line}")
             if (cluster.find("pods", name) or {}).get("status", {}).get("phase") != "Running":
                 break
             time.sleep(LOOK)

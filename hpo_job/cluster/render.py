@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -50,11 +52,16 @@ patches:
 """
 
 
-def ensure_kustomization(spec: StudySpec, workers: int) -> Path | None:
-    """Write the job folder's kustomization.yaml where it has none; the file, if it was written."""
+@contextmanager
+def kustomization(spec: StudySpec, workers: int, *, keep: bool) -> Iterator[Path | None]:
+    """Write the job folder's kustomization.yaml where it has none; the file, if it was written.
+
+    keep: whether it stays when this is closed, as it should not after a dry run.
+    """
     file = spec.folder / FILE
     if file.exists():
-        return None
+        yield None
+        return
     base = _base(spec.folder)
     files = sorted({SPEC_FILE, *(path.name for path in spec.folder.glob("*.py"))})
     file.write_text(
@@ -67,7 +74,11 @@ def ensure_kustomization(spec: StudySpec, workers: int) -> Path | None:
         ),
         encoding="utf-8",
     )
-    return file
+    try:
+        yield file
+    finally:
+        if not keep:
+            file.unlink()
 
 
 def render(folder: Path) -> list[Object]:

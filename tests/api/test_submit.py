@@ -50,6 +50,9 @@ def test_a_folder_without_manifests_gets_them(
 ) -> None:
     api.put("v1/secrets", secret)
     (digits / "kustomization.yaml").unlink()
+    preview = cli("submit", digits, "--workers", "5", "--dry-run")
+    assert "parallelism: 5" in preview.stdout
+    assert not (digits / "kustomization.yaml").exists()
     done = cli("submit", digits, "--workers", "5")
     assert done.exit_code == 0, done.output
     assert "wrote" in done.stderr
@@ -337,10 +340,13 @@ def test_logs_are_named_by_pod(
     ran = [{"image": "i", "state": {"terminated": {"exitCode": 0}}}]
     for index in (0, 1):
         api.put("v1/pods", worker_pod(index, "Succeeded", containerStatuses=ran))
-        path = f"/api/v1/namespaces/hpo-job/pods/digits-worker-{index}-abcde/log"
-        api.answers[f"get {path}"] = f"hpo-job: trial {index} COMPLETE\nhpo-job: done\n".encode()
-    for arguments in (("logs", "digits"), ("logs", "digits", "-f")):
-        done = cli(*arguments)
+    for more, stamp in (((), ""), (("-f",), "2026-01-01T00:00:00.000000000Z ")):
+        for index in (0, 1):
+            path = f"/api/v1/namespaces/hpo-job/pods/digits-worker-{index}-abcde/log"
+            lines = (f"hpo-job: trial {index} COMPLETE", "hpo-job: done")
+            text = "".join(f"{stamp}{line}\n" for line in lines)
+            api.answers[f"get {path}"] = text.encode()
+        done = cli("logs", "digits", *more)
         assert done.exit_code == 0, done.output
         assert "0-abcde | hpo-job: trial 0 COMPLETE" in done.stdout
         assert "1-abcde | hpo-job: done" in done.stdout
@@ -353,14 +359,20 @@ def test_a_followed_log_goes_on_after_its_connection_was_cut(
     worker_pod: Callable[..., Object],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No line is lost, and none comes twice; what does not run says why."""
+    """No line is lost, and none comes twice, though the node has kept the latest ones only.
+
+    What does not run says why.
+    """
     monkeypatch.setattr("hpo_job.cluster.pods.LOOK", 0.1)
     running = {"image": "i", "state": {"running": {}}}
     pod = api.put("v1/pods", worker_pod(0, containerStatuses=[running]))
     waits = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes available."}
     api.put("v1/pods", worker_pod(1, "Pending", conditions=[waits]))
     api.put("batch/v1/jobs", job)
-    said = [b"one\n", b"one\ntwo\n", b"one\ntwo\nthree\n"]
+    one, two, three = (
+        f"2026-01-01T00:00:0{second}.000000000Z {second}\n".encode() for second in (1, 2, 3)
+    )
+    said = [one, one + two, two + three]
 
     def log() -> bytes:
         if len(said) == 1:
@@ -372,9 +384,9 @@ def test_a_followed_log_goes_on_after_its_connection_was_cut(
     done = cli("logs", "digits", "-f")
     assert done.exit_code == 0, done.output
     assert sorted(done.stdout.splitlines()) == [
-        "0-abcde | one",
-        "0-abcde | three",
-        "0-abcde | two",
+        "0-abcde | 1",
+        "0-abcde | 2",
+        "0-abcde | 3",
         "1-abcde | hpo-job: unschedulable: 0/1 nodes available.",
     ]
 

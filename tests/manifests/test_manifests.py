@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hpo_job.cluster.render import ensure_kustomization, render, worker_job
+from hpo_job.cluster.render import kustomization, render, worker_job
 from hpo_job.spec import read_spec
 from tests.manifests.renders import (
     CLUSTER_COMPONENTS,
@@ -204,7 +204,8 @@ def test_a_job_folder_needs_only_its_study(tmp_path: Path) -> None:
     file = copy / "jobs/digits/kustomization.yaml"
     shipped = yaml.safe_load(file.read_text())
     file.unlink()
-    assert ensure_kustomization(read_spec(copy / "jobs/digits"), 2) == file
+    with kustomization(read_spec(copy / "jobs/digits"), 2, keep=True) as made:
+        assert made == file
     written = yaml.safe_load(file.read_text())
     written["configMapGenerator"][0]["files"].sort(reverse=True)
     assert written == shipped
