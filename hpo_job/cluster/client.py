@@ -101,7 +101,7 @@ class Cluster:
         return list(self._json("GET", f"/{group}/{resource}", query)["items"])
 
     def noted(self, kind: str) -> dict[str, str]:
-        """The latest warning that the cluster has noted about each object of a kind, by name.
+        """By uid the latest warning that the cluster has noted about each object of a kind.
 
         Empty where this account may not read events: they explain, and nothing depends on them.
         """
@@ -112,7 +112,9 @@ class Cluster:
             return {}
         latest = sorted(events, key=lambda event: _moment(event))
         return {
-            str(event["involvedObject"]["name"]): " ".join(str(event.get("message") or "").split())
+            str(event["involvedObject"].get("uid")): " ".join(
+                str(event.get("message") or "").split()
+            )
             for event in latest
         }
 

@@ -224,19 +224,25 @@ def _ready_pod(cluster: Cluster, service: Object) -> Object:
         if is_ready(pod):
             return pod
     name = service["metadata"]["name"]
-    if pods:
-        noted = cluster.noted("Pod")
-        reasons = [
-            f"pod {pod['metadata']['name']}: "
-            + (why(pod) or noted.get(pod["metadata"]["name"]) or "is starting")
-            for pod in pods
-        ]
-    else:
-        noted = cluster.noted("StatefulSet")
-        reasons = ["it has no pod; " + (noted.get(name) or f"kubectl get statefulset {name}")]
+    reasons = "; ".join(_why_not(cluster, pods)) or _why_none(cluster, name)
     raise NotReadyError(
-        f"the database {name} in namespace {cluster.namespace} is not ready: " + "; ".join(reasons)
+        f"the database {name} in namespace {cluster.namespace} is not ready: {reasons}"
     )
+
+
+def _why_not(cluster: Cluster, pods: list[Object]) -> Iterator[str]:
+    noted = cluster.noted("Pod") if pods else {}
+    for pod in pods:
+        reason = why(pod) or noted.get(str(pod["metadata"].get("uid"))) or "is starting"
+        if pod["metadata"].get("deletionTimestamp"):
+            reason = "is being stopped"
+        yield f"pod {pod['metadata']['name']}: {reason}"
+
+
+def _why_none(cluster: Cluster, name: str) -> str:
+    found = cluster.find("statefulsets", name)
+    noted = cluster.noted("StatefulSet").get(str(found["metadata"].get("uid"))) if found else None
+    return f"it has no pod; {noted or f'kubectl get statefulset {name}'}"
 
 
 def _certificate(namespace: str) -> tuple[str, str, str]:

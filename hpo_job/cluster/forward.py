@@ -16,6 +16,7 @@ from hpo_job.cluster.client import Cluster, ForbiddenError
 from hpo_job.errors import ClusterError
 
 BUFFER = 1 << 16  # bytes
+LEAVING = 5  # seconds that a pod has to end a connection
 log = logging.getLogger(__name__)
 
 
@@ -44,7 +45,7 @@ def forwarded(cluster: Cluster, pod: Callable[[], str], port: int) -> Iterator[i
 def _try(cluster: Cluster, pod: str, port: int) -> None:
     """Open a connection and close it again. Raises ClusterError where that is refused."""
     try:
-        with closing(_tunnel(cluster, pod, port)):
+        with _tunnel(cluster, pod, port):
             pass
     except Exception as error:  # of the websocket, of HTTP, of the API
         text = " ".join(str(_answer(error)).split())
@@ -67,12 +68,21 @@ def _answer(error: BaseException) -> object:
     return error
 
 
-def _tunnel(cluster: Cluster, pod: str, port: int) -> Any:
+@contextmanager
+def _tunnel(cluster: Cluster, pod: str, port: int) -> Iterator[Any]:
     """A connection to a port of a pod, like a socket."""
     call = cluster.core().connect_get_namespaced_pod_portforward
     there = portforward(call, pod, cluster.namespace, ports=str(port)).socket(port)
     there.setblocking(True)
-    return there
+    try:
+        yield there
+    finally:
+        # read to its end: the client's thread stumbles over a socket that is gone before it
+        with closing(there), suppress(OSError):
+            there.shutdown(socket.SHUT_WR)
+            there.settimeout(LEAVING)
+            while there.recv(BUFFER):
+                pass
 
 
 def _accept(listener: socket.socket, cluster: Cluster, pod: Callable[[], str], port: int) -> None:
@@ -88,22 +98,31 @@ def _serve(here: socket.socket, cluster: Cluster, pod: Callable[[], str], port: 
     """Carry one connection; where the pod is not reached, it is closed, and the driver says so."""
     with closing(here):
         try:
-            there = _tunnel(cluster, pod(), port)
+            with _tunnel(cluster, pod(), port) as there:
+                back = threading.Thread(target=_back, args=(there, here), daemon=True)
+                back.start()
+                _copy(here, there)
+                with suppress(OSError):
+                    there.shutdown(socket.SHUT_WR)
+                back.join()
         except Exception as error:  # of the websocket, of HTTP, of the API: all mean "not reached"
             log.debug("port-forward: %s", " ".join(str(error).split()))
-            return
-        with closing(there):
-            back = threading.Thread(target=_pump, args=(there, here), daemon=True)
-            back.start()
-            _pump(here, there)
-            back.join()
 
 
-def _pump(source: Any, target: Any) -> None:
-    """Copy until either end closes, and tell both that it is over."""
+def _back(there: Any, here: socket.socket) -> None:
+    """Carry what the pod says; once it says no more, whoever listens here is told at once."""
+    _copy(there, here)
+    with suppress(OSError):
+        here.shutdown(socket.SHUT_RDWR)
+
+
+def _copy(source: Any, target: Any) -> None:
+    """Copy until the source ends; what a target that is gone does not take is read all the same."""
+    taken = True
     with suppress(OSError):
         while data := source.recv(BUFFER):
-            target.sendall(data)
-    for end in (source, target):
-        with suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+            if taken:
+                try:
+                    target.sendall(data)
+                except OSError:
+                    taken = False

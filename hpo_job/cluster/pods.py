@@ -48,7 +48,7 @@ def pods_of(cluster: Cluster, job: str) -> list[Object]:
 def describe(pod: Object, noted: Mapping[str, str]) -> Worker:
     """What is to be known of a worker's pod.
 
-    noted: what the cluster has noted about pods, which explains one that says nothing itself.
+    noted: by uid what the cluster has noted about pods, which explains one that says nothing.
     """
     metadata, status = pod["metadata"], pod.get("status", {})
     annotations = metadata.get("annotations") or {}
@@ -62,7 +62,7 @@ def describe(pod: Object, noted: Mapping[str, str]) -> Worker:
         node=str(pod["spec"].get("nodeName") or "-"),
         restarts=restarts + sum(int(annotations.get(each, 0)) for each in FAILURES),
         started=status.get("startTime"),
-        why=why(pod) or (noted.get(str(metadata["name"])) if phase == "Pending" else None),
+        why=why(pod) or (noted.get(str(metadata.get("uid"))) if phase == "Pending" else None),
     )
 
 
@@ -103,7 +103,7 @@ def why_none(cluster: Cluster, job: Object) -> str | None:
     missing = int(spec.get("parallelism", 1)) - int(status.get("active", 0)) - ended
     if missing <= 0 or spec.get("suspend") or is_over(job):
         return None
-    return cluster.noted("Job").get(str(job["metadata"]["name"]))
+    return cluster.noted("Job").get(str(job["metadata"].get("uid")))
 
 
 def indexes_in(text: str | None) -> set[int]:

@@ -24,7 +24,7 @@ ENDED = ("Succeeded", "Failed")
 
 
 def job_line(cluster: Cluster, study: str) -> tuple[str, Object | None]:
-    """How the Job stands, in a line, and one for why it has no pods; and the Job."""
+    """How the Job and its indexes stand, a line each, and why it has no pods; and the Job."""
     name = study + SUFFIX
     job = cluster.find("jobs", name)
     if job is None:
@@ -32,11 +32,12 @@ def job_line(cluster: Cluster, study: str) -> tuple[str, Object | None]:
     spec, status = job["spec"], job.get("status", {})
     states = [
         f"{status.get('active', 0)} active",
-        f"{status.get('succeeded', 0)} of {spec.get('completions')} indexes succeeded",
+        f"{status.get('succeeded', 0)} of {spec.get('completions')} succeeded",
     ]
     if failed := status.get("failedIndexes"):
-        states.append(f"index {failed} failed")
-    line = f"job       {name} in {cluster.namespace}: {_state(job)}; {', '.join(states)}"
+        states.append(f"{failed} failed")
+    line = f"job       {name} in {cluster.namespace}: {_state(job)}"
+    line += f"\nindexes   {', '.join(states)}"
     if reason := why_none(cluster, job):
         line += f"\n          {reason}"
     return line, job
@@ -57,7 +58,8 @@ def _state(job: Object) -> str:
                     return f"waits in queue {queue}"
                 return "stopped (hpo-job resume starts it again)"
             return f"failed: {because or condition.get('reason')}"
-    return f"{job['spec'].get('parallelism')} workers"
+    workers = int(job["spec"].get("parallelism", 1))
+    return f"{workers} worker{'s' if workers != 1 else ''}"
 
 
 def pods(cluster: Cluster, job: Object, study: optuna.Study | None) -> Group:

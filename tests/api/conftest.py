@@ -73,11 +73,11 @@ class Api:
         self.objects[f"{_root(version)}{place}/{plural}/{thing['metadata']['name']}"] = thing
         return thing
 
-    def note(self, kind: str, name: str, message: str, when: str = "2026-01-01T00:00:00Z") -> None:
+    def note(self, kind: str, uid: str, message: str, when: str = MADE) -> None:
         """Let the cluster have noted a warning about an object."""
         self.put("v1/events", {
-            "metadata": {"name": f"{name}.{len(self.objects)}"}, "type": "Warning",
-            "involvedObject": {"kind": kind, "name": name}, "lastTimestamp": when,
+            "metadata": {"name": f"{uid}.{len(self.objects)}"}, "type": "Warning",
+            "involvedObject": {"kind": kind, "uid": uid}, "lastTimestamp": when,
             "message": message,
         })  # fmt: skip
 
@@ -253,6 +253,7 @@ def worker_pod() -> Callable[..., Object]:
         return {
             "metadata": {
                 "name": f"digits-worker-{index}-abcde",
+                "uid": f"p{index}",
                 "annotations": {"batch.kubernetes.io/job-completion-index": str(index)},
                 "labels": {"batch.kubernetes.io/job-name": "digits-worker"},
             },

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from sqlalchemy.engine import make_url
 
 from hpo_job.cluster.client import Cluster, ForbiddenError
 from hpo_job.cluster.database import reachable, wait_ready
-from hpo_job.cluster.forward import forwarded
+from hpo_job.cluster.forward import _tunnel, forwarded
 from hpo_job.errors import ClusterError
 from tests.api.conftest import Api
 from tests.api.test_place import decoded, ready_pod
@@ -86,14 +88,16 @@ def test_while_it_waits_it_says_for_what(api: Api, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("hpo_job.cluster.database.time.sleep", lambda seconds: None)
     selector = {"app.kubernetes.io/component": "mysql"}
     api.put("v1/services", {"metadata": {"name": "hpo-job-mysql"}, "spec": {"selector": selector}})
-    api.note("StatefulSet", "hpo-job-mysql", "create Pod failed: exceeded quota: small")
+    api.put("apps/v1/statefulsets", {"metadata": {"name": "hpo-job-mysql", "uid": "s"}})
+    api.note("StatefulSet", "s", "create Pod failed: exceeded quota: small")
     told: list[str] = []
 
     def tell(line: str) -> None:
         told.append(line)
         if len(told) == 1:
             ready_pod(api, ready="False")
-            api.note("Pod", "hpo-job-mysql-0", "no disk is left", "2026-01-01T00:00:01Z")
+            api.note("Pod", "one before of that name", "stale")
+            api.note("Pod", "m", "no disk is left", "2026-01-01T00:00:01Z")
         else:
             ready_pod(api)
 
@@ -140,6 +144,43 @@ def test_a_port_is_carried(api: Api, echo: int) -> None:
                 while len(got) < len(sent):
                     got += connection.recv(1 << 16)
             assert got == sent
+
+
+@pytest.fixture
+def greeter() -> Iterator[int]:
+    """A port of this machine that speaks first, as MySQL does, and goes on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, contextlib.suppress(OSError):
+                        while True:
+                            connection.sendall(b"hello" * 1000)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield int(listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_what_nobody_reads_is_no_error(
+    api: Api, greeter: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client's own thread would print a traceback."""
+    stumbled: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", stumbled.append)
+    api.listen("p", greeter)
+    with _tunnel(Cluster(), "p", 3306) as there:
+        assert there.recv(5) == b"hello"
+        time.sleep(0.3)  # for more to have come
+    with (
+        forwarded(Cluster(), lambda: "p", 3306) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=20) as connection,
+    ):
+        assert connection.recv(5) == b"hello"
+    time.sleep(0.5)
+    assert stumbled == []
 
 
 def test_a_port_forward_that_is_forbidden(api: Api) -> None:

@@ -93,7 +93,7 @@ def ready_pod(api: Api, namespace: str = "hpo-job", ready: str = "True") -> Obje
     """The database's pod."""
     labels = {"app.kubernetes.io/name": "hpo-job", "app.kubernetes.io/component": "mysql"}
     return api.put("v1/pods", {
-        "metadata": {"name": "hpo-job-mysql-0", "labels": labels}, "spec": {},
+        "metadata": {"name": "hpo-job-mysql-0", "uid": "m", "labels": labels}, "spec": {},
         "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]},
     }, namespace)  # fmt: skip
 

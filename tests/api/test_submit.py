@@ -270,16 +270,14 @@ def test_status_says_why_there_are_no_pods(
 ) -> None:
     """A quota, a limit, or the namespace's security standard: the Job itself says nothing."""
     api.put("batch/v1/jobs", job)
-    api.note(
-        "Job", "digits-worker", "Error creating: exceeded quota: small", "2026-01-01T00:01:00Z"
-    )
-    api.note("Job", "digits-worker", "older", "2026-01-01T00:00:00Z")
+    api.note("Job", "u", "Error creating: exceeded quota: small", "2026-01-01T00:01:00Z")
+    api.note("Job", "u", "older", "2026-01-01T00:00:00Z")
     assert "Error creating: exceeded quota: small" in cli("status", "digits", "--cluster").stdout
     assert "Error creating: exceeded quota: small" in cli("logs", "digits").stderr
     job["status"] = {"active": 2}
     assert "Error creating" not in cli("status", "digits", "--cluster").stdout
     api.put("v1/pods", worker_pod(0, "Pending"))
-    api.note("Pod", "digits-worker-0-abcde", "MountVolume.SetUp failed for volume storage")
+    api.note("Pod", "p0", "MountVolume.SetUp failed for volume storage")
     text = " ".join(cli("status", "digits", "--cluster").stdout.split())
     assert "MountVolume.SetUp failed" in text
     assert "MountVolume.SetUp failed" in cli("logs", "digits").stderr
