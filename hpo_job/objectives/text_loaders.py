@@ -113,7 +113,7 @@ class _Labelled:
 
 
 class PadToChunks(Pad_Chunk):  # type: ignore[misc]  # fastai is untyped
-    """Pads the texts of a batch to a length that is a multiple of ``seq_len``.
+    """Pads the texts of a batch that are longer than ``seq_len`` to a multiple of it.
 
     fastai pads to the longest text. A last chunk that is shorter then begins after the end of some
     texts and before that of shorter ones: fastai's encoder, which takes as many texts from the
@@ -124,7 +124,8 @@ class PadToChunks(Pad_Chunk):  # type: ignore[misc]  # fastai is untyped
 
     def before_call(self, b: Any) -> None:
         super().before_call(b)
-        self.max_len = -(-self.max_len // self.seq_len) * self.seq_len
+        if self.max_len > self.seq_len:  # of one chunk there is no last one that is shorter
+            self.max_len = -(-self.max_len // self.seq_len) * self.seq_len
 
 
 def language_loaders(

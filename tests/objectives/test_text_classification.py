@@ -13,8 +13,10 @@ import optuna
 import pytest
 import torch
 from fastai.learner import Learner, load_learner
+from fastai.text.data import TensorText
 from fastai.text.learner import language_model_learner
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
+from fastai.torch_core import TensorCategory
 from fastcore.xtras import save_pickle
 
 from hpo_job import attributes
@@ -26,6 +28,7 @@ from hpo_job.objectives.context import Context
 from hpo_job.objectives.parameters import TextClassification
 from hpo_job.objectives.text_classification import check, predict, rebuild, train
 from hpo_job.objectives.text_classifier import stages
+from hpo_job.objectives.text_loaders import PadToChunks
 from hpo_job.phases import Phase
 from tests.objectives.pruners import PrunesAt
 
@@ -338,6 +341,18 @@ def test_what_is_said_of_a_text_does_not_depend_on_the_others(
     together, alone = (learn.get_preds(dl=learn.dls.test_dl(texts, bs=bs))[0] for bs in (39, 1))
     assert alone.std() > 0.01
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_short_texts_are_padded_to_the_longest_of_them() -> None:
+    """And no further: most texts of a table are shorter than the 72 tokens of a chunk."""
+
+    def padded(*lengths: int) -> list[int]:
+        batch = [(TensorText(torch.full((length,), 2)), TensorCategory(0)) for length in lengths]
+        return [len(text) for text, _ in PadToChunks(seq_len=72)(batch)]
+
+    assert padded(20, 30) == [30, 30]
+    assert padded(72, 1) == [72, 72]
+    assert padded(20, 73) == [144, 144]
 
 
 def test_what_cannot_be_predicted_is_one_line(
