@@ -200,7 +200,7 @@ def conditions_problem(space: Mapping[str, Parameter]) -> str | None:
                 return f"{name}: when: {unknown('parameter above it', other, above)}"
             if not _allows(space[other], value):
                 possible = describe(space[other])
-                return f"{name}: when: {other} is never {as_toml(value)}; it is {possible}"
+                return f"{name}: when: {other} is never {in_toml(value)}; it is {possible}"
         above.append(name)
     return None
 
@@ -257,7 +257,7 @@ def misfit(
             return name, f"{value!r} is not in it: {describe(parameter)}"
         for other, to in parameter.when.items() if isinstance(parameter, _Parameter) else ():
             if other in values and not _same(values[other], to):
-                return name, f"would do nothing with {other} = {as_toml(values[other])}"
+                return name, f"would do nothing with {other} = {in_toml(values[other])}"
     return None
 
 
@@ -280,14 +280,14 @@ def _allows(parameter: Parameter, value: object) -> bool:
 def describe(parameter: Parameter) -> str:
     """One line that says which values ``parameter`` can have, and when."""
     conditions = parameter.when.items() if isinstance(parameter, _Parameter) else ()
-    when = " and ".join(f"{name} = {as_toml(value)}" for name, value in conditions)
+    when = " and ".join(f"{name} = {in_toml(value)}" for name, value in conditions)
     return _described(parameter) + (f", when {when}" if when else "")
 
 
 def _described(parameter: Parameter) -> str:
     match parameter:
         case Categorical(choices=choices):
-            return "one of " + ", ".join(map(as_toml, choices))
+            return "one of " + ", ".join(map(in_toml, choices))
         case Int(low=low, high=high, step=step, log=log):
             spacing = f", step {step}" if step != 1 else ""
             return f"int {low} to {high}{spacing}{', log' if log else ''}"
@@ -295,9 +295,9 @@ def _described(parameter: Parameter) -> str:
             spacing = f", step {float_step:g}" if float_step else ""
             return f"float {low:g} to {high:g}{spacing}{', log' if log else ''}"
         case _:
-            return f"fixed at {as_toml(parameter)}"
+            return f"fixed at {in_toml(parameter)}"
 
 
-def as_toml(value: object) -> str:
+def in_toml(value: object) -> str:
     """A value as it is typed: TOML's true and false, and words without quotes."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -29,6 +29,7 @@ from hpo_job.report.style import about
 from hpo_job.report.tables import columns_and_rows
 from hpo_job.results import clock
 from hpo_job.results.frames import frame
+from hpo_job.results.ranking import as_toml
 from hpo_job.search_space import searched
 from hpo_job.spec import read_spec
 from hpo_job.storage import Storage
@@ -543,7 +544,7 @@ def test_none_is_told_beside_the_toml_that_has_no_word_for_it(made: Made) -> Non
     study.tell(trial, 1.0)
     top = results.best(study)
     assert top is not None
-    text = results.best_as_toml(study, top)
+    text = as_toml(study, top)
     assert "# depth is None\n[[enqueue]]\n" in text
     assert tomllib.loads(text) == {"enqueue": [{"kind": "a"}]}
 

@@ -8,7 +8,7 @@ from hpo_job import attributes
 from hpo_job.report.markup import Page, note, pairs
 from hpo_job.results import settings
 from hpo_job.results.trials import spec_of
-from hpo_job.search_space import as_toml
+from hpo_job.search_space import in_toml
 
 
 def origin(study: optuna.Study, page: Page, prefix: str) -> None:
@@ -56,4 +56,4 @@ def _told(found: object) -> str:
         return ", ".join(f"{name} {_told(each)}" for name, each in found.items())
     if isinstance(found, list):
         return ", ".join(map(_told, found))
-    return "-" if found is None else as_toml(found)
+    return "-" if found is None else in_toml(found)

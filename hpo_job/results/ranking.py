@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -106,13 +105,3 @@ def as_toml(study: optuna.Study, trial: FrozenTrial, *remarks: str) -> str:
     title = f"{study.study_name} trial {trial.number}: {score(study, trial)}"
     comments = "".join(f"# {line}\n" for line in (title, *remarks, *nothing))
     return f"{comments}[[enqueue]]\n{entry}"
-
-
-def best_as_toml(study: optuna.Study, trial: FrozenTrial) -> str:
-    """The same under the name that it had first."""
-    return as_toml(study, trial)
-
-
-def all_as_toml(study: optuna.Study, trials: Sequence[FrozenTrial]) -> str:
-    """Several trials, an ``[[enqueue]]`` entry each."""
-    return "\n".join(as_toml(study, trial) for trial in trials)

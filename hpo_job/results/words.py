@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.cells import cell_len, set_cell_size
 
-from hpo_job.search_space import as_toml
+from hpo_job.search_space import in_toml
 
 GAP = "  "  # between two columns
 LEAST = 24  # columns that the last, folded one gets where there is hardly room
@@ -40,7 +40,7 @@ def plain(value: Any) -> str:
     """One parameter or attribute, numbers shortened, as it could be typed."""
     if isinstance(value, float):
         return f"{value:.3g}"
-    return as_toml(value)
+    return in_toml(value)
 
 
 def text_table(
