@@ -312,7 +312,7 @@ def _refused(code: int, body: bytes, namespace: str) -> ClusterError:
         return ForbiddenError(f"forbidden: {message}")
     if code == 404 and details.get("kind") == "namespaces":
         return NotFoundError(
-            f"namespace {namespace} does not exist: kubectl apply -k k8s/cluster makes it"
+            f"namespace {namespace} does not exist: make cluster makes that of k8s/settings"
         )
     if code == 404:
         return NotFoundError(f"namespace {namespace}: {message}")

@@ -87,7 +87,7 @@ def require_namespace(cluster: Cluster) -> None:
     """Raise ClusterError where the namespace does not exist, as far as this account may know."""
     if cluster.exists() is False:
         raise ClusterError(
-            f"namespace {cluster.namespace} does not exist: kubectl apply -k k8s/cluster makes it"
+            f"namespace {cluster.namespace} does not exist: make cluster makes that of k8s/settings"
         )
 
 

@@ -82,7 +82,7 @@ def test_expired_credentials(api: Api, line: Callable[..., str]) -> None:
 def test_a_missing_namespace(api: Api, line: Callable[..., str], digits: Path) -> None:
     api.answer("get /api/v1/namespaces/hpo-job", 404, "not found", kind="namespaces")
     said = line("submit", digits)
-    assert "namespace hpo-job does not exist: kubectl apply -k k8s/cluster" in said
+    assert "namespace hpo-job does not exist: make cluster" in said
 
 
 @pytest.mark.usefixtures("namespace")
