@@ -223,6 +223,8 @@ def _no_node(
     missing = [f"{name} {_plain(value)}" for name, value in asked.items()
                if not fits(nodes, {name: value})]  # fmt: skip
     what = f"no node has {' or '.join(missing)}" if missing else "no node has all of it"
+    if not nodes:
+        what = "no node takes it, by taints, labels, or because all are cordoned"
     if fatal:
         raise ClusterError(
             f"{problem}: {what}; see k8s/settings, and kubectl describe nodes; --nodes-may-come "

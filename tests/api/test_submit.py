@@ -173,6 +173,9 @@ def test_how_many_workers_have_room(
     said = cli("submit", digits, "--workers", "3", "--dry-run").stderr
     assert "the nodes have room for 1 more workers (each asks for cpu 1, memory 2Gi)" in said
     assert "the other 2 will wait" in said
+    api.put("v1/nodes", node("a", unschedulable=True), namespace=None)
+    assert "no node takes it, by taints" in cli("submit", digits, "--dry-run").stderr
+    api.put("v1/nodes", node("a"), namespace=None)
     used["status"] = {"phase": "Failed"}
     assert "1 nodes with room for 4 more workers;" in cli("submit", digits, "--dry-run").stderr
     api.answer("get /api/v1/pods", 403, "forbidden")
