@@ -7,7 +7,6 @@ needs when it runs.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from hpo_job.cli_common import (
     grace_option,
     job_argument,
     machine_options,
+    program,
     storage_option,
     storage_options,
     study_argument,
@@ -157,7 +157,7 @@ def run(
         told = Job(spec, _url(storage), weights, grace, machine)
         with Progress(study, workers) as progress:
             code = run_workers(told, workers, Stop(), progress.look)
-        click.echo("\n".join(progress.summary(_program())))
+        click.echo("\n".join(progress.summary(program())))
     sys.exit(code)
 
 
@@ -224,7 +224,7 @@ def status(
     url = given_url(storage, storage_file, cluster=cluster)
     if cluster:
         _log("WARNING")
-        show(study, connect(context, namespace), results.overview, watch=watch)
+        show(study, connect(context, namespace, study), results.overview, watch=watch)
         return
     with _loaded(study, url) as (found, _):
         if watch:
@@ -257,14 +257,3 @@ def _carries(storage: str | None) -> int | None:
     from hpo_job.storage import carries
 
     return carries(storage) if storage else None
-
-
-def _program() -> str:
-    """How this command can be typed again."""
-    typed = Path(sys.argv[0])
-    if shutil.which(typed.name) == str(typed):
-        return typed.name
-    try:
-        return str(typed.relative_to(Path.cwd()))
-    except ValueError:
-        return str(typed)

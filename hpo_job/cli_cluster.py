@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo_job.cli_common import job_argument, place_options, same_place
+from hpo_job.cli_common import job_argument, place_options, program, same_place
 from hpo_job.options import option
 
 if TYPE_CHECKING:
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from hpo_job.cluster.client import Cluster
 
 WATCH = 3.0  # seconds between two looks
+NEXT = {  # what to type after a submit, and what it shows
+    "status {} --cluster --watch": "how it goes",
+    "logs {} -f": "what the workers write",
+    "results {} --cluster": "every trial so far",
+}
 
 
 @click.command()
@@ -72,16 +77,13 @@ def submit(
         return
     for line in submitting.submit(cluster, plan, replace=replace, tell=click.echo):
         click.echo(line)
-    there = same_place()
     image = plan.job["spec"]["template"]["spec"]["containers"][0]["image"]
     plural = "s" if plan.workers > 1 else ""
     click.echo(f"{plan.workers} worker{plural} of {image} in namespace {cluster.namespace}")
-    click.echo(
-        "\nnext\n"
-        f"  hpo-job status {spec.name} --cluster --watch{there}   how it goes\n"
-        f"  hpo-job logs {spec.name} -f{there}                    what the workers write\n"
-        f"  hpo-job results {spec.name} --cluster{there}          every trial so far"
-    )
+    click.echo("\nnext")
+    there = same_place(cluster, spec.name)
+    for command, shows in NEXT.items():
+        click.echo(f"  {program()} {command.format(spec.name)}{there}   # {shows}")
 
 
 @click.command()
@@ -134,14 +136,14 @@ def delete(job: str, cluster: Cluster) -> None:
 @place_options
 def logs(job: str, follow: bool, cluster: Cluster) -> None:
     """Print what a study's workers write on a cluster."""
+    from hpo_job.cluster.logs import followed, written
     from hpo_job.cluster.names import SUFFIX, study_of
-    from hpo_job.cluster.pods import lines
     from hpo_job.errors import ClusterError
 
     name = study_of(job) + SUFFIX
     if cluster.find("jobs", name) is None:
         raise ClusterError(f"namespace {cluster.namespace} has no Job {name}")
-    for line in lines(cluster, name, follow=follow):
+    for line in (followed if follow else written)(cluster, name):
         click.echo(line)
 
 
@@ -179,7 +181,7 @@ def database(dry_run: bool, cluster: Cluster) -> None:
         click.echo(f"applied    {thing['kind'].lower()}/{thing['metadata']['name']}")
     click.echo("waiting until the database is ready")
     databases.wait_ready(cluster, tell=click.echo)
-    click.echo(f"the database is ready; next: hpo-job submit JOB{same_place()}")
+    click.echo(f"the database is ready; next: {program()} submit JOB{same_place(cluster)}")
 
 
 COMMANDS = (submit, scale, stop, resume, delete, logs, database)
@@ -250,23 +252,24 @@ def _view(
 
         def study() -> optuna.Study:
             if not reached:
-                reached.append(stack.enter_context(reachable(cluster)))
+                reached.append(stack.enter_context(reachable(cluster, study=job)))
             if not opened:
                 opened.append(Storage(reached[0], patience=5.0))
             return studies.load(name, opened[0])
 
         def look() -> tuple[Any, bool]:
             line, there = view.job_line(cluster, name)
-            found: optuna.Study | None = None
+            running: dict[int, str] = {}
             try:
-                found = loaded = study()
-                text = [f"study     {name}", *overview(loaded), *view.forecast(loaded)]
+                found = study()
+                text = [f"study     {name}", *overview(found), *view.forecast(found)]
+                running = view.running(found, there)
             except (HpoJobError, *STORAGE_ERRORS) as error:
                 text = [f"study     {' '.join(str(error).split())}"]
             # the pods last: of many, the ones that a screen has no room for are left out
             parts: list[Any] = [Text(line), *map(Text, text)]
             if there is not None:
-                parts += [Text(""), view.pods(cluster, there, found)]
+                parts += [Text(""), view.pods(cluster, there, running)]
             return Group(*parts), is_over(there)
 
         yield look

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from hpo_job.cluster.client import Cluster
     from hpo_job.storage import Storage
 
+PROGRAMS = {"hpo-job": "hpo-job", "kubectl-hpo": "kubectl hpo"}  # as they are typed
 PROMPT = 10.0  # seconds that a command which shows something waits for a server
 METHODS = ("ped-anova", "fanova", "mean-decrease-impurity")  # as `results.importance` has them
 
@@ -122,7 +125,8 @@ def storage_option(command: F) -> F:
     ) -> Any:
         url = given_url(storage, storage_file, cluster=cluster)
         if cluster:
-            reached = database_of(context, namespace)
+            (study, *_) = others.get("studies") or [others.get("study") or others.get("job")]
+            reached = database_of(context, namespace, study)
             url = click.get_current_context().with_resource(reached)
         return command(*arguments, storage=url, **others)
 
@@ -166,11 +170,31 @@ def place_options(command: F) -> F:
     return cast(F, with_cluster)
 
 
-def same_place() -> str:
-    """The options that lead another command to where this one went, to be written behind it."""
+def same_place(cluster: Cluster, study: str | None = None) -> str:
+    """The options, to be written behind another command, that lead it to where this one went.
+
+    study: what that command is given, where this one had a folder.
+    """
+    from hpo_job.cluster.names import namespace_of
+
     given = click.get_current_context().params
-    words = [("--context", given.get("context")), ("-n", given.get("namespace"))]
+    here = namespace_of(None, study) == namespace_of(None, given.get("job"))
+    namespace = given.get("namespace") or (None if here else cluster.namespace)
+    words = [("--context", given.get("context")), ("-n", namespace)]
     return "".join(f" {option} {value}" for option, value in words if value)
+
+
+def program() -> str:
+    """How this command can be typed again."""
+    typed = Path(sys.argv[0])
+    if typed.name not in PROGRAMS:  # a Python that has called `main`
+        return "hpo-job"
+    if shutil.which(typed.name) == str(typed):
+        return PROGRAMS[typed.name]
+    try:
+        return str(typed.relative_to(Path.cwd()))
+    except ValueError:
+        return str(typed)
 
 
 def connect(context: str | None, namespace: str | None, job: str | None = None) -> Cluster:
@@ -185,11 +209,13 @@ def connect(context: str | None, namespace: str | None, job: str | None = None) 
 
 
 @contextmanager
-def database_of(context: str | None, namespace: str | None) -> Iterator[str]:
-    """The URL of the cluster's database, reached for as long as this is open."""
+def database_of(
+    context: str | None, namespace: str | None, study: str | None = None
+) -> Iterator[str]:
+    """The URL of a study's database on the cluster, reached for as long as this is open."""
     from hpo_job.cluster.database import reachable
 
-    with reachable(connect(context, namespace)) as url:
+    with reachable(connect(context, namespace, study), study=study) as url:
         yield url
 
 
@@ -225,16 +251,13 @@ def all_loaded(
 ) -> Iterator[tuple[list[optuna.Study], Storage]]:
     """Several studies of one storage, each once."""
     from hpo_job import study as rooms
-    from hpo_job.spec import SPEC_FILE, read_spec
     from hpo_job.storage import Storage
 
     log("WARNING")
-    names = [
-        read_spec(study).name if (Path(study) / SPEC_FILE).is_file() else study for study in studies
-    ]
     opened = Storage(url_of(storage), patience=PROMPT)
     with opened.reaching():
-        yield [rooms.load(name, opened) for name in dict.fromkeys(names)], opened
+        names = dict.fromkeys(rooms.named(study, opened) for study in studies)
+        yield [rooms.load(name, opened) for name in names], opened
 
 
 def warn(line: str) -> None:

@@ -39,11 +39,12 @@ def export(study: optuna.Study, artifacts: str, folder: Path, number: int | None
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SpecError(f"--output {folder}: exists already; name a new folder")
+    objective = objectives.shipped(spec.objective)  # its libraries, before anything is fetched
     models = Models(study, open_store(spec.artifacts.store or artifacts), spec.artifacts.keep)
     trial = _trial(study, models, number)
     with _written_whole(folder) as made:
         told = models.fetch(trial, made)
-        objectives.shipped(spec.objective).rebuild(made).export(made / LEARNER)
+        objective.rebuild(made).export(made / LEARNER)
     names = spec.metrics or ("value",)
     scores = ", ".join(f"{name} {v:.4f}" for name, v in zip(names, told["values"], strict=True))
     return f"{folder}: trial {told['trial']} of {study.study_name}, {scores}"

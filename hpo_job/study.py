@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from json import dumps
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -21,7 +22,7 @@ from hpo_job.data import fingerprint, listing
 from hpo_job.errors import SpecError, StudyError, unknown
 from hpo_job.phases import PhasePruner
 from hpo_job.search_space import Scalar
-from hpo_job.spec import Budget, StudySpec, restore
+from hpo_job.spec import SPEC_FILE, Budget, StudySpec, read_spec, restore
 from hpo_job.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,18 @@ def create(checked: Checked, storage: Storage) -> optuna.Study:
         study.set_user_attr(attributes.SPEC, spec.stored())
     study.pruner = PhasePruner(lambda: make_pruner(spec), storage.optuna)
     return study
+
+
+def named(word: str, storage: Storage) -> str:
+    """The name of the study that ``word`` means: a job folder's, or itself.
+
+    A folder that is under jobs/ only counts where no study is called so.
+    """
+    if (Path(word) / SPEC_FILE).is_file():
+        return read_spec(word).name
+    if (Path("jobs") / word / SPEC_FILE).is_file() and _find(word, storage) is None:
+        return read_spec(word).name
+    return word
 
 
 def load(name: str, storage: Storage) -> optuna.Study:

@@ -69,7 +69,7 @@ def job(tmp_path: Path) -> Callable[..., Path]:
         }
         table = {key: value for key, value in (usual | keys).items() if value is not None}
         path = tmp_path / folder
-        path.mkdir(exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
         (path / "study.toml").write_text(tomli_w.dumps(table) if text is None else text)
         (path / "objective.py").write_text(code)
         return path

@@ -17,6 +17,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from hpo_job import __version__
+from hpo_job.objectives.weights import BAKED_VARIABLE
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "images/Dockerfile").read_text()
@@ -60,8 +61,14 @@ def test_what_is_locked_installs_on_the_oldest_python_of_a_base() -> None:
     assert too_new == []
 
 
-def run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+def test_weights_are_looked_for_where_the_build_puts_them() -> None:
+    into = re.search(r"hpo-job weights \$\{WEIGHTS\} --weights (\S+?);", DOCKERFILE)
+    assert into
+    assert f"{BAKED_VARIABLE}={into[1]}" in DOCKERFILE
+
+
+def run(*command: str, cwd: Path = ROOT) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return done.stdout
 
@@ -81,13 +88,25 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     return "localhost/hpo-job-base:test"
 
 
+@pytest.fixture
+def private(tmp_path: Path) -> Path:
+    """A clone that only its owner may read, as under ``umask 077``."""
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for name in ("Makefile", ".dockerignore", "images", "hpo_job", "jobs", "constraints.txt",
+                 "pyproject.toml", "README.md", "LICENSE"):  # fmt: skip
+        run("cp", "-r", str(ROOT / name), str(clone))
+    run("chmod", "-R", "go=", str(clone))
+    return clone
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(
     not shutil.which("buildah") or os.environ.get("CI") == "true" or os.geteuid() != 0,
     reason="needs buildah and root, and minutes, which CI has no room for",
 )
-def test_the_image_runs(base: str, tmp_path: Path) -> None:
+def test_the_image_runs(base: str, private: Path, tmp_path: Path) -> None:
     # What this machine trusts, for pip alone: /etc/ssl/certs is the package ca-certificates' to
     # write, and a folder mounted over it would fail dpkg
     (tmp_path / "pip.conf").write_text("[global]\ncert = /run/trusted.crt\n")
@@ -98,6 +117,7 @@ def test_the_image_runs(base: str, tmp_path: Path) -> None:
     run(
         "make", "image", "BUILDER=buildah", f"BASE_IMAGE={base}", f"IMAGE={TAG}",
         f"IMAGE_ARGS={arguments} --build-arg EXTRAS=mysql",
+        cwd=private,
     )  # fmt: skip
     config = json.loads(run("buildah", "inspect", "--type", "image", TAG))["OCIv1"]["config"]
     assert config["User"] == "10001:10001"
@@ -110,6 +130,6 @@ def test_the_image_runs(base: str, tmp_path: Path) -> None:
         run(*inside, f"/usr/bin/tini -- hpo-job --version | grep -F {__version__}")
         run(*inside, "python3 -c 'import MySQLdb'")
         run(*inside, 'test "$(id -u):$(id -g)" = 10001:10001')
-        run(*inside, "test -d /opt/hpo-job/jobs/people-vs-animals/data")
+        run(*inside, "cat /opt/hpo-job/jobs/people-vs-animals/data/*/* > /dev/null")
     finally:
         run("buildah", "rm", container)

@@ -53,6 +53,19 @@ def test_check_writes_nothing(job: Job, cli: Cli, tmp_path: Path) -> None:
     assert not (tmp_path / ".hpo").exists()
 
 
+def test_a_study_by_its_folder_and_by_the_folders_name(
+    job: Job, cli: Cli, tmp_path: Path, storage: Storage
+) -> None:
+    """As with JOB, also under jobs/; a study that is called so goes before."""
+    folder = job(name="other", folder="jobs/mine")
+    studies.create(checked(folder), storage)
+    for word in ("other", "jobs/mine", str(folder), "mine"):
+        assert studies.named(word, storage) == "other"
+    assert studies.named("neither", storage) == "neither"
+    studies.create(checked(job(name="mine", folder="another")), storage)
+    assert studies.named("mine", storage) == "mine"
+
+
 def test_create_stores_the_spec(job: Job, storage: Storage) -> None:
     folder = job(enqueue=[{"x": 0.5}])
     study = studies.create(checked(folder), storage)

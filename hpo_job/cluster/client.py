@@ -141,23 +141,21 @@ class Cluster:
         with suppress(NotFoundError):
             self._json("DELETE", self._path(resource, name), {"propagationPolicy": "Foreground"})
 
-    def log(self, pod: str) -> Iterator[str]:
-        """The lines that a worker has written."""
-        return self._log(pod, {})
+    def log(self, pod: str, *, follow: bool = False, since: str = "") -> Iterator[tuple[str, str]]:
+        """The lines that a worker has written, each behind its time.
 
-    def follow(self, pod: str, since: str = "") -> Iterator[tuple[str, str]]:
-        """The lines that a worker has written and those that it writes, each behind its time.
-
-        since: a time that this has given, with which to go on behind the line that had it.
+        follow: go on with those that it writes. since: a time that this has given, with which to
+        go on behind the line that had it.
         """
-        query = {"follow": "true", "timestamps": "true", **({"sinceTime": since} if since else {})}
-        for line in self._log(pod, query):
+        query = {"container": "worker", "timestamps": "true"}
+        query |= {"follow": "true"} if follow else {}
+        query |= {"sinceTime": since} if since else {}
+        for line in self._lines(pod, query, follow=follow):
             when, _, text = line.partition(" ")
             if when > since:  # always as many digits, so text can be compared
                 yield when, text
 
-    def _log(self, pod: str, more: Mapping[str, str]) -> Iterator[str]:
-        query, follow = {"container": "worker", **more}, "follow" in more
+    def _lines(self, pod: str, query: Mapping[str, str], *, follow: bool) -> Iterator[str]:
         path = self._path("pods", pod) + "/log"
         timeout = (TIMEOUT[0], None if follow else TIMEOUT[1])
         response = self._request("GET", path, query, timeout=timeout, stream=True)

@@ -31,13 +31,16 @@ READY = 600  # seconds for a new server to pull its image and initialise
 YEARS = 10  # that the certificate of the database is good for
 
 
-def secret_of(cluster: Cluster) -> str:
-    """The name of the Secret that this namespace's workers read the database's URL from."""
+def secret_of(cluster: Cluster, study: str | None = None) -> str:
+    """The name of the Secret that this namespace's workers read the database's URL from.
+
+    study: or its folder, whose clone's settings count where no Job tells.
+    """
     jobs = cluster.all("jobs", **WORKER)
     for job in sorted(jobs, key=lambda job: job["metadata"]["creationTimestamp"], reverse=True):
         if name := storage_secret(job):
             return name
-    return secret_of_settings()  # no Job: none yet, or the last one is long over
+    return secret_of_settings(study)  # no Job: none yet, or the last one is long over
 
 
 def credentials(cluster: Cluster, name: str) -> dict[str, str]:
@@ -57,7 +60,9 @@ def credentials(cluster: Cluster, name: str) -> dict[str, str]:
 
 
 @contextmanager
-def reachable(cluster: Cluster, secret: str | None = None) -> Iterator[str]:
+def reachable(
+    cluster: Cluster, secret: str | None = None, study: str | None = None
+) -> Iterator[str]:
     """The URL of the workers' database that works from here, for as long as this is open.
 
     A database in the cluster is reached through the API server, as `kubectl port-forward` does
@@ -65,7 +70,7 @@ def reachable(cluster: Cluster, secret: str | None = None) -> Iterator[str]:
 
     Raises ClusterError where the Secret or the database is missing, or not ready.
     """
-    data = credentials(cluster, secret or secret_of(cluster))
+    data = credentials(cluster, secret or secret_of(cluster, study))
     url = _parsed(data["url"].strip())
     with tempfile.TemporaryDirectory(prefix="hpo-job-") as folder:
         query = dict(url.query)
@@ -242,7 +247,7 @@ def _why_not(cluster: Cluster, pods: list[Object]) -> Iterator[str]:
 def _why_none(cluster: Cluster, name: str) -> str:
     found = cluster.find("statefulsets", name)
     noted = cluster.noted("StatefulSet").get(str(found["metadata"].get("uid"))) if found else None
-    return f"it has no pod; {noted or f'kubectl get statefulset {name}'}"
+    return f"it has no pod; {noted or f'kubectl -n {cluster.namespace} get statefulset {name}'}"
 
 
 def _certificate(namespace: str) -> tuple[str, str, str]:

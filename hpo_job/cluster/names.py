@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import yaml
 from hpo_job.errors import ClusterError, SpecError
 from hpo_job.spec import SPEC_FILE, job_folder, read_spec
 
-SETTINGS = Path("k8s/settings/kustomization.yaml")
+KUSTOMIZATION = "kustomization.yaml"
+SETTINGS = Path("k8s/settings") / KUSTOMIZATION
 STORAGE_SECRET = "hpo-job-storage"
 QUEUE = "kueue.x-k8s.io/queue-name"  # the label of what waits in a queue of Kueue's
 WORKER = {"app.kubernetes.io/name": "hpo-job", "app.kubernetes.io/component": "worker"}
@@ -33,17 +33,17 @@ def study_of(job: str) -> str:
 
 
 def namespace_of(given: str | None, job: str | None = None) -> str | None:
-    """The namespace: as given, or as k8s/settings of the job's clone, or of this one, says.
+    """The namespace: as given, or as the job folder, or k8s/settings of its clone or this, says.
 
     None where there is neither: that of the kubeconfig then.
     """
-    named = given or _settings(job).get("namespace")
+    named = given or _own(job).get("namespace") or _settings(job).get("namespace")
     return str(named) if named else None
 
 
-def secret_of_settings() -> str:
-    """The storage Secret that k8s/settings here or in a folder above gives to workers."""
-    for entry in _settings().get("patches") or []:
+def secret_of_settings(job: str | None = None) -> str:
+    """The storage Secret that k8s/settings of the job's clone, or of this one, gives to workers."""
+    for entry in _settings(job).get("patches") or []:
         patch = yaml.safe_load(entry.get("patch") or "")
         if isinstance(patch, dict) and (name := storage_secret(patch)):
             return name
@@ -83,16 +83,28 @@ def check_job_name(name: str, workers: int) -> None:
         )
 
 
-def _settings(job: str | None = None) -> dict[str, Any]:
+def _own(job: str | None) -> dict[str, Any]:
+    """What a job folder's own kustomization.yaml says, as far as there is one."""
+    folder = _folder(job)
+    file = folder / KUSTOMIZATION if folder else None
+    return _yaml(file) if file and file.is_file() else {}
+
+
+def _settings(job: str | None) -> dict[str, Any]:
     """What k8s/settings says of the clone that a job folder, or else this folder, is in."""
-    start = Path.cwd()
-    if job:
-        with suppress(SpecError):  # the study of a Job, which needs no folder here
-            start = job_folder(job).resolve()
+    start = _folder(job) or Path.cwd()
     for folder in (start, *start.parents):
         if (folder / SETTINGS).is_file():
             return _yaml(folder / SETTINGS)
     return {}
+
+
+def _folder(job: str | None) -> Path | None:
+    """The folder of a job; None for the study of a Job, which needs no folder here."""
+    try:
+        return job_folder(job).resolve() if job else None
+    except SpecError:
+        return None
 
 
 def _yaml(file: Path) -> dict[str, Any]:

@@ -1,18 +1,13 @@
-"""Pods: what state one is in, why it does not run, and what it writes."""
+"""Pods: what state one is in, and why it does not run."""
 
 from __future__ import annotations
 
-import queue
-import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hpo_job.cluster.client import Cluster, Object
-from hpo_job.errors import ClusterError
 
-LOOK = 2.0  # seconds between two looks for new pods
 INDEX = "batch.kubernetes.io/job-completion-index"
 FAILURES = (  # of an index, those that count and those that the pod failure policy ignores
     "batch.kubernetes.io/job-index-failure-count",
@@ -146,50 +141,6 @@ def _words(text: object, limit: int = 300) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def lines(cluster: Cluster, job: str, *, follow: bool) -> Iterator[str]:
-    """What a Job's workers write, each line behind the name of its pod; merged if followed.
-
-    Raises ClusterError where no pod has written anything, saying why.
-    """
-    if not follow:
-        yield from _written(cluster, job)
-        return
-    heard: queue.Queue[str | None] = queue.Queue()
-    followed: set[str] = set()
-    told: set[str] = set()  # reasons; twenty pods that wait for the same need one line
-    open_ = 0
-    looked = -LOOK
-    while True:
-        if time.monotonic() - looked > LOOK:
-            looked = time.monotonic()
-            for pod in (pods := pods_of(cluster, job)):
-                name = str(pod["metadata"]["name"])
-                if name not in followed and has_log(pod):
-                    followed.add(name)
-                    open_ += 1
-                    threading.Thread(target=_hear, args=(cluster, pod, heard), daemon=True).start()
-            for who, reason in _waiting(cluster, [pod for pod in pods if not has_log(pod)]):
-                if reason not in told:
-                    told.add(reason)
-                    yield f"{who} | hpo-job: {reason}"
-            found = cluster.find("jobs", job)
-            if open_ == 0 and is_over(found):
-                break
-            none = found and why_none(cluster, found)
-            if none and none not in told:
-                told.add(none)
-                yield f"{job} | hpo-job: {none}"
-        try:
-            line = heard.get(timeout=LOOK)
-        except queue.Empty:
-            continue
-        if line is None:
-            open_ -= 1
-            looked = 0.0
-        else:
-            yield line
-
-
 def has_log(pod: Object) -> bool:
     """Whether the pod's container has ever run."""
     containers = pod.get("status", {}).get("containerStatuses") or []
@@ -204,50 +155,6 @@ def is_over(job: Object | None) -> bool:
     return any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions)
 
 
-def _waiting(cluster: Cluster, pods: list[Object]) -> Iterator[tuple[str, str]]:
-    """The pods that have not run yet for a reason that is known, and the reason."""
-    noted = cluster.noted("Pod") if pods else {}
-    for pod in pods:
-        if reason := describe(pod, noted).why:
-            yield _short(pod), reason
-
-
-def _written(cluster: Cluster, name: str) -> Iterator[str]:
-    pods = pods_of(cluster, name)
-    ran = [pod for pod in pods if has_log(pod)]
-    for pod in ran:
-        try:
-            for line in cluster.log(pod["metadata"]["name"]):
-                yield f"{_short(pod)} | {line}"
-        except ClusterError as error:  # its node is gone, and with it what it has written
-            yield f"{_short(pod)} | hpo-job: {error}"
-    if not ran:
-        job = cluster.find("jobs", name)
-        noted = cluster.noted("Pod") if pods else {}
-        reasons = [f"{pod['metadata']['name']}: {describe(pod, noted).why or 'is starting'}"
-                   for pod in pods]  # fmt: skip
-        none = (job and why_none(cluster, job)) or "there is none"
-        raise ClusterError("no pod has run yet; " + ("; ".join(reasons) or none))
-
-
-def _hear(cluster: Cluster, pod: Object, heard: queue.Queue[str | None]) -> None:
-    """Follow a pod's log to its end, also where a connection is cut in between."""
-    name, heard_until = pod["metadata"]["name"], ""
-    try:
-        while True:
-            # not by counting lines: the node keeps the latest ones only
-            for when, line in cluster.follow(name, heard_until):
-                heard_until = when
-                heard.put(f"{_short(pod)} | {line}")
-            if (cluster.find("pods", name) or {}).get("status", {}).get("phase") != "Running":
-                break
-            time.sleep(LOOK)
-    except ClusterError as error:
-        heard.put(f"{_short(pod)} | hpo-job: {error}")
-    finally:
-        heard.put(None)
-
-
-def _short(pod: Object) -> str:
+def short(pod: Object) -> str:
     """A pod's index and the random end of its name: enough to tell them apart."""
     return f"{index(pod)}-{str(pod['metadata']['name']).rsplit('-', 1)[-1]}"

@@ -16,11 +16,11 @@ import yaml
 
 from hpo_job import objectives
 from hpo_job.cluster.names import INSTANCE, SUFFIX, WORKER, check_job_name
+from hpo_job.cluster.names import KUSTOMIZATION as FILE
 from hpo_job.errors import ClusterError
 from hpo_job.spec import SPEC_FILE, StudySpec
 
 Object = dict[str, Any]
-FILE = "kustomization.yaml"
 BASE = Path("k8s/worker")
 TEMPLATE = """\
 # On a cluster: kubectl apply -k {folder}, or hpo-job submit {folder}
@@ -30,10 +30,10 @@ kind: Kustomization
 resources:
   - {base}
 
-namePrefix: {study}-
+namePrefix: "{study}-"
 labels:
   - pairs:
-      app.kubernetes.io/instance: {study}
+      app.kubernetes.io/instance: "{study}"
     includeTemplates: true
 
 # All that the workers need of this folder
@@ -62,6 +62,7 @@ def kustomization(spec: StudySpec, workers: int, *, keep: bool) -> Iterator[Path
     if file.exists():
         yield None
         return
+    check_job_name(spec.name + SUFFIX, workers)  # or the file would go on with a name of no use
     base = _base(spec.folder)
     files = sorted({SPEC_FILE, *(path.name for path in spec.folder.glob("*.py"))})
     file.write_text(

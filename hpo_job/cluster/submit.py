@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
+from hpo_job import objectives
 from hpo_job.cluster.client import Cluster, ImmutableError, Object
 from hpo_job.cluster.names import QUEUE, SUFFIX, check_job_name, worker_labels
 from hpo_job.cluster.pods import index, indexes_in, is_over, pods_of
@@ -76,8 +78,7 @@ def plan(
     found = preflight(cluster, job, running, nodes_may_come=nodes_may_come)
     plan = Plan(spec.name, objects, job, found, there, changed)
     found.warnings += cluster.warnings
-    if kept:
-        found.warnings.append(kept)
+    found.warnings += filter(None, (kept, _goes_with_its_pod(job, spec)))
     if there is not None and not plan.ends and _is_stopped(there):
         found.warnings.append(f"the Job is stopped: hpo-job resume {spec.name} starts it again")
     return plan
@@ -174,8 +175,8 @@ def delete_job(cluster: Cluster, name: str, seconds: float = GONE) -> None:
     while cluster.find("jobs", name) is not None:
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"Job {name} is not gone after {seconds:.0f} s; see kubectl get pods -l "
-                f"batch.kubernetes.io/job-name={name}"
+                f"Job {name} is not gone after {seconds:.0f} s; see kubectl -n "
+                f"{cluster.namespace} get pods -l batch.kubernetes.io/job-name={name}"
             )
         time.sleep(1)
 
@@ -192,6 +193,24 @@ def _keep_workers(job: Object, there: Object | None) -> str | None:
         f"the Job keeps the {now} workers that it has; --workers {wanted} gives it those of "
         "its folder"
     )
+
+
+def _goes_with_its_pod(job: Object, spec: StudySpec) -> str | None:
+    """A warning where the models that a study keeps are in a folder that its pods take along."""
+    pod = job["spec"]["template"]["spec"]
+    (worker, *_) = pod["containers"]
+    places = {each["name"]: each.get("value") for each in worker.get("env") or []}
+    store = spec.artifacts.store or places.get("HPO_JOB_ARTIFACTS")
+    if objectives.is_function(spec) or not spec.artifacts.keep or not store or "://" in store:
+        return None
+    gone = {each["name"] for each in pod.get("volumes") or [] if "emptyDir" in each}
+    for mount in worker.get("volumeMounts") or []:
+        if mount["name"] in gone and PurePosixPath(store).is_relative_to(mount["mountPath"]):
+            return (
+                f"the models that it keeps, in {store}, go with their pods: name a bucket as "
+                "[artifacts] store, or put the component cache into k8s/settings"
+            )
+    return None
 
 
 def _is_stopped(job: Object) -> bool:

@@ -62,10 +62,12 @@ def _state(job: Object) -> str:
     return f"{workers} worker{'s' if workers != 1 else ''}"
 
 
-def pods(cluster: Cluster, job: Object, study: optuna.Study | None) -> Group:
+def pods(cluster: Cluster, job: Object, running: Mapping[int, str]) -> Group:
     """The Job's pods: those that are there, and the latest of those that ended.
 
     Why some do not run stands below, once for all that wait for the same.
+
+    running: what each index does, as `running` has found it.
     """
     found = pods_of(cluster, job["metadata"]["name"])
     noted = {} if all(map(has_log, found)) else cluster.noted("Pod")
@@ -73,7 +75,6 @@ def pods(cluster: Cluster, job: Object, study: optuna.Study | None) -> Group:
     alive = [worker for worker in workers if worker.phase not in ENDED]
     ended = [worker for worker in workers if worker.phase in ENDED][-SHOWN:]
     shown = sorted([*alive, *ended], key=lambda worker: worker.index)
-    running = _running(study, str(job["metadata"].get("uid"))) if study else {}
     return Group(_table(shown, running), *map(Text, _reasons(shown)))
 
 
@@ -105,8 +106,9 @@ def _reasons(workers: list[Worker]) -> Iterator[str]:
         yield f"index{plural} {', '.join(indexes)}: {reason}"
 
 
-def _running(study: optuna.Study, owner: str) -> dict[int, str]:
-    """What runs at each index of the Job with this uid: the trial, and how far it is."""
+def running(study: optuna.Study, job: Object | None) -> dict[int, str]:
+    """What runs at each index of a Job: the trial, and how far it is."""
+    owner = str(job["metadata"].get("uid")) if job else None
     found = {}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get(attributes.WORKER)

@@ -73,6 +73,11 @@ class Api:
         self.objects[f"{_root(version)}{place}/{plural}/{thing['metadata']['name']}"] = thing
         return thing
 
+    def delete(self, resource: str, name: str, namespace: str = NAMESPACE) -> None:
+        """Let an object be gone."""
+        version, _, plural = resource.rpartition("/")
+        del self.objects[f"{_root(version)}/namespaces/{namespace}/{plural}/{name}"]
+
     def note(self, kind: str, uid: str, message: str, when: str = MADE) -> None:
         """Let the cluster have noted a warning about an object."""
         self.put("v1/events", {

@@ -223,8 +223,8 @@ def test_a_study_with_a_long_name(api: Api, line: Callable[..., str], digits: Pa
         file.write_text(
             file.read_text()
             .replace('name = "digits"', f'name = "{name}"')
-            .replace("namePrefix: digits-", f"namePrefix: {name}-")
-            .replace("instance: digits", f"instance: {name}")
+            .replace('namePrefix: "digits-', f'namePrefix: "{name}-')
+            .replace('instance: "digits', f'instance: "{name}')
         )
     assert "give the study a shorter name" in line("submit", digits)
 

@@ -39,16 +39,55 @@ def test_a_namespace_that_is_given_is_where_all_of_it_goes(
 
 
 def test_the_settings_of_the_jobs_own_clone_count(
-    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
-) -> None:
-    """From wherever it is submitted."""
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """From wherever it is submitted, and for what is asked of it later."""
     settings = digits.parents[1] / "k8s/settings/kustomization.yaml"
     settings.write_text(settings.read_text().replace("namespace: hpo-job\n", "namespace: theirs\n"))
     there(api, secret, "theirs")
     done = cli("submit", digits)
     assert done.exit_code == 0, done.output
     assert {thing["metadata"]["namespace"] for thing in api.applied} == {"theirs"}
+    for line in done.stdout.splitlines()[-3:]:  # which give its name, not its folder
+        assert " -n theirs " in line
+    assert "digits-worker in theirs" in cli("status", digits, "--cluster").stdout
+    assert "/nowhere/studies.db: no such file" in cli("results", digits, "--cluster").stderr
+    api.delete("v1/secrets", "hpo-job-storage", "theirs")
+    settings.write_text(
+        settings.read_text().replace("secretName: hpo-job-storage", "secretName: s")
+    )
+    api.delete("batch/v1/jobs", "digits-worker", "theirs")
+    missing = "Secret s is missing in namespace theirs"
+    assert missing in cli("results", digits, "--cluster").stderr
+    assert missing in cli("compare", digits, digits, "--cluster").stderr
+    monkeypatch.chdir(digits.parents[1])
+    assert missing in cli("results", "digits", "--cluster").stderr
+
+
+def test_in_the_clone_no_command_needs_the_namespace(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    there(api, secret, "hpo-job")
+    monkeypatch.chdir(digits.parents[1])
+    done = cli("submit", "digits")
+    assert done.exit_code == 0, done.output
     assert " -n " not in done.stdout
+
+
+def test_a_job_folder_may_have_a_namespace_of_its_own(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
+) -> None:
+    """As by hand: ``kubectl apply -k`` sends it there."""
+    file = digits / "kustomization.yaml"
+    file.write_text(f"namespace: team-a\n{file.read_text()}")
+    there(api, secret, "team-a")
+    done = cli("submit", digits)
+    assert done.exit_code == 0, done.output
+    assert {thing["metadata"]["namespace"] for thing in api.applied} == {"team-a"}
+    assert cli("scale", digits, "5").exit_code == 0
+    assert "digits-worker in team-a" in cli("status", digits, "--cluster").stdout
 
 
 def test_outside_of_a_clone_the_context_says(

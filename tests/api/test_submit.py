@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import kmock
+import optuna
 import pytest
 import yaml
 from click.testing import Result
 
 from hpo_job.cluster.pods import describe, indexes_in
 from hpo_job.cluster.preflight import exceeded, fits, quantity, takes, used_by
+from hpo_job.errors import StorageError
 from tests.api.conftest import Api
 from tests.api.test_errors import JOB, JOBS, LABELS
-from tests.manifests.renders import with_components
+from tests.manifests.renders import ROOT, with_components
 
 Object = dict[str, Any]
 pytestmark = pytest.mark.usefixtures("namespace")
@@ -43,6 +48,57 @@ def test_what_is_previewed_is_what_is_sent(
     for command in ("status digits --cluster", "logs digits -f", "results digits --cluster"):
         assert command in done.stdout
     assert max(map(len, done.stdout.splitlines()[-3:])) <= 80
+
+
+def test_models_that_go_with_their_pods_are_told_of(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
+) -> None:
+    """Of a study that keeps some, where neither a bucket nor a volume does."""
+    api.put("v1/secrets", secret)
+    cautions = "go with their pods"
+    assert cautions not in cli("submit", digits, "--dry-run").stderr
+    animals = digits.parent / "people-vs-animals"
+    shutil.copytree(ROOT / "jobs/people-vs-animals", animals,
+                    ignore=shutil.ignore_patterns(".hpo"))  # fmt: skip
+    assert cautions in cli("submit", animals, "--dry-run").stderr
+    study, kept = animals / "study.toml", (animals / "study.toml").read_text()
+    for table in ('store = "s3://models"', "keep = 0"):
+        study.write_text(f"{kept}\n[artifacts]\n{table}\n")
+        assert cautions not in cli("submit", animals, "--dry-run").stderr
+    study.write_text(kept)
+    volume = {"name": "cache", "persistentVolumeClaim": {"claimName": "c"}, "emptyDir": None}
+    file = animals / "kustomization.yaml"
+    patch = {"spec": {"template": {"spec": {"volumes": [volume]}}}}
+    whole = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "worker"}, **patch}
+    found = yaml.safe_load(file.read_text())
+    found["patches"].append({"target": {"kind": "Job"}, "patch": yaml.safe_dump(whole)})
+    file.write_text(yaml.safe_dump(found))
+    done = cli("submit", animals, "--dry-run")
+    assert "claimName: c" in done.stdout
+    assert cautions not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["2024", "1e3", "null"])
+def test_a_name_that_yaml_would_take_for_something_else(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object, name: str
+) -> None:
+    api.put("v1/secrets", secret)
+    (digits / "kustomization.yaml").unlink()
+    study = digits / "study.toml"
+    study.write_text(study.read_text().replace('name = "digits"', f'name = "{name}"'))
+    done = cli("submit", digits)
+    assert done.exit_code == 0, done.output
+    assert f"job/{name}-worker" in done.stdout
+
+
+def test_a_name_of_no_pod_leaves_no_manifests(
+    api: Api, cli: Callable[..., Result], digits: Path
+) -> None:
+    (digits / "kustomization.yaml").unlink()
+    study = digits / "study.toml"
+    study.write_text(study.read_text().replace('name = "digits"', f'name = "{"x" * 60}"'))
+    assert "characters too long" in cli("submit", digits).stderr
+    assert not (digits / "kustomization.yaml").exists()
 
 
 def test_a_folder_without_manifests_gets_them(
@@ -297,22 +353,6 @@ def test_restarts_count_what_the_failure_policy_ignores(worker_pod: Callable[...
     assert describe(pod, {}).restarts == 6
 
 
-def test_a_log_that_went_with_its_node_does_not_hide_the_others(
-    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
-) -> None:
-    api.put("batch/v1/jobs", job)
-    ran = [{"image": "i", "state": {"running": {}}}]
-    for index in (0, 1):
-        api.put("v1/pods", worker_pod(index, containerStatuses=ran))
-    path = "/api/v1/namespaces/hpo-job/pods/digits-worker-{}-abcde/log"
-    api.answer(f"get {path.format(0)}", 500, "dial tcp: no route to host")
-    api.answers[f"get {path.format(1)}"] = b"hpo-job: trial 1 COMPLETE\n"
-    done = cli("logs", "digits")
-    assert done.exit_code == 0, done.output
-    assert "0-abcde | hpo-job: the API server refuses: dial tcp: no route to host" in done.stdout
-    assert "1-abcde | hpo-job: trial 1 COMPLETE" in done.stdout
-
-
 def test_a_watch_goes_on_over_a_network_that_is_away(
     api: Api, cli: Callable[..., Result], job: Object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,63 +373,37 @@ def test_a_watch_goes_on_over_a_network_that_is_away(
     assert "complete" in done.stdout
 
 
-def test_logs_are_named_by_pod(
-    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
-) -> None:
-    job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+def test_a_watch_goes_on_over_a_database_that_goes_away_in_between(
+    api: Api, cli: Callable[..., Result], job: Object, monkeypatch: pytest.MonkeyPatch,
+    secret: Object, tmp_path: Path,
+) -> None:  # fmt: skip
+    """Between one query and the next of the same look, as when its pod is restarted."""
+    monkeypatch.setattr("hpo_job.cli_cluster.WATCH", 0.01)
+    url = f"sqlite:///{tmp_path}/studies.db"
+    optuna.create_study(study_name="digits", storage=url)
+    api.put("v1/secrets", {**secret, "data": {"url": base64.b64encode(url.encode()).decode()}})
     api.put("batch/v1/jobs", job)
-    ran = [{"image": "i", "state": {"terminated": {"exitCode": 0}}}]
-    for index in (0, 1):
-        api.put("v1/pods", worker_pod(index, "Succeeded", containerStatuses=ran))
-    for more, stamp in (((), ""), (("-f",), "2026-01-01T00:00:00.000000000Z ")):
-        for index in (0, 1):
-            path = f"/api/v1/namespaces/hpo-job/pods/digits-worker-{index}-abcde/log"
-            lines = (f"hpo-job: trial {index} COMPLETE", "hpo-job: done")
-            text = "".join(f"{stamp}{line}\n" for line in lines)
-            api.answers[f"get {path}"] = text.encode()
-        done = cli("logs", "digits", *more)
-        assert done.exit_code == 0, done.output
-        assert "0-abcde | hpo-job: trial 0 COMPLETE" in done.stdout
-        assert "1-abcde | hpo-job: done" in done.stdout
+    api.put("v1/pods", {"metadata": {"name": "digits-worker-0-abcde", "uid": "p",
+                        "labels": {"batch.kubernetes.io/job-name": "digits-worker"}},
+                        "spec": {}, "status": {"phase": "Running"}})  # fmt: skip
+    looks = []
 
+    def running(*_: object) -> dict[int, str]:
+        looks.append(1)
+        if len(looks) < 3:
+            raise StorageError("the database is away")
+        job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+        return {0: "#7 step 1"}
 
-def test_a_followed_log_goes_on_after_its_connection_was_cut(
-    api: Api,
-    cli: Callable[..., Result],
-    job: Object,
-    worker_pod: Callable[..., Object],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """No line is lost, and none comes twice, though the node has kept the latest ones only.
-
-    What does not run says why.
-    """
-    monkeypatch.setattr("hpo_job.cluster.pods.LOOK", 0.1)
-    running = {"image": "i", "state": {"running": {}}}
-    pod = api.put("v1/pods", worker_pod(0, containerStatuses=[running]))
-    waits = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes available."}
-    api.put("v1/pods", worker_pod(1, "Pending", conditions=[waits]))
-    api.put("batch/v1/jobs", job)
-    one, two, three = (
-        f"2026-01-01T00:00:0{second}.000000000Z {second}\n".encode() for second in (1, 2, 3)
-    )
-    said = [one, one + two, two + three]
-
-    def log() -> bytes:
-        if len(said) == 1:
-            pod["status"]["phase"] = "Succeeded"
-            job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
-        return said.pop(0)
-
-    api.answers["get /api/v1/namespaces/hpo-job/pods/digits-worker-0-abcde/log"] = log
-    done = cli("logs", "digits", "-f")
-    assert done.exit_code == 0, done.output
-    assert sorted(done.stdout.splitlines()) == [
-        "0-abcde | 1",
-        "0-abcde | 2",
-        "0-abcde | 3",
-        "1-abcde | hpo-job: unschedulable: 0/1 nodes available.",
-    ]
+    monkeypatch.setattr("hpo_job.cluster.view.running", running)
+    once = cli("status", "digits", "--cluster")
+    assert once.exit_code == 0, once.output
+    for part in ("job       digits-worker", "study     the database is away", "worker-0-abcde"):
+        assert part in once.stdout
+    watched = cli("status", "digits", "--cluster", "--watch")
+    assert watched.exit_code == 0, watched.output
+    assert "#7 step 1" in watched.stdout
+    assert len(looks) == 4  # the last one saw the Job complete
 
 
 def test_delete_leaves_nothing(api: Api, cli: Callable[..., Result], job: Object) -> None:
@@ -408,7 +422,8 @@ def test_kubectl_hpo_means_the_cluster(
 
     api.put("batch/v1/jobs", job)
     monkeypatch.setattr("sys.argv", ["kubectl-hpo", "status", "digits"])
-    monkeypatch.setenv("HPO_JOB_CLUSTER", "1")
+    monkeypatch.setattr("os.environ", {**os.environ})  # `kubectl` writes into it
+    os.environ.pop("HPO_JOB_CLUSTER", None)
     with pytest.raises(SystemExit):
         cli.kubectl()
     assert "digits-worker in hpo-job" in capsys.readouterr().out

@@ -57,6 +57,18 @@ def test_a_file_in_the_folder_goes_before_the_package(tmp_path: Path) -> None:
     assert find(LITE0, tmp_path) == obtain(LITE0, tmp_path) == local
 
 
+def test_an_images_own_weights_go_before_a_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    baked, folder = tmp_path / "baked/resnet18.pth", tmp_path / "cache"
+    baked.parent.mkdir()
+    baked.touch()
+    assert find("resnet18", folder) is None
+    monkeypatch.setenv("HPO_JOB_BAKED_WEIGHTS", str(baked.parent))
+    assert obtain("resnet18", folder) == baked
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize(
     "name", ["resnet18.pth", "resnet18.pt", "resnet18.safetensors", "resnet18-f37072fd.pth"]
 )

@@ -1,0 +1,161 @@
+"""What a Job's workers write: of all its pods, merged, each line behind the name of its pod."""
+
+from __future__ import annotations
+
+import heapq
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from operator import itemgetter
+
+from hpo_job.cluster.client import Cluster, ForbiddenError, NotFoundError, Object
+from hpo_job.cluster.pods import describe, has_log, is_over, pods_of, short, why_none
+from hpo_job.errors import ClusterError
+
+LOOK = 2.0  # seconds between two looks for new pods
+OWN = "hpo-job: "  # before what no worker has written
+
+
+def written(cluster: Cluster, job: str) -> Iterator[str]:
+    """What a Job's workers have written so far, by time.
+
+    Raises ClusterError where no pod has written anything, saying why.
+    """
+    pods = pods_of(cluster, job)
+    ran = [pod for pod in pods if has_log(pod)]
+    if not ran:
+        raise ClusterError(f"no pod has run yet; {_why_silent(cluster, job, pods)}")
+    for _, line in heapq.merge(*(_of(cluster, pod) for pod in ran), key=itemgetter(0)):
+        yield line
+
+
+def followed(cluster: Cluster, job: str) -> Iterator[str]:
+    """What a Job's workers have written and what they write, until it has ended."""
+    following = _Following(cluster, job)
+    looked = -LOOK
+    while not following.over:
+        if time.monotonic() - looked > LOOK:
+            looked = time.monotonic()
+            yield from following.look()
+        try:
+            line = following.heard.get(timeout=LOOK)
+        except queue.Empty:
+            continue
+        if line is None:
+            following.open -= 1
+            looked = -LOOK
+        else:
+            yield line
+
+
+class _Following:
+    """The pods whose logs are read, each in a thread, and what was told of the others.
+
+    heard: the lines; None where a log has ended. open: logs that have not. over: whether the Job
+    has ended, and so have they.
+    """
+
+    def __init__(self, cluster: Cluster, job: str) -> None:
+        self.heard: queue.Queue[str | None] = queue.Queue()
+        self.open = 0
+        self.over = False
+        self._cluster, self._job = cluster, job
+        self._pods: set[str] = set()
+        self._told: set[str] = set()  # twenty pods that wait for the same need one line
+        self._trouble = ""
+
+    def look(self) -> Iterator[str]:
+        """Listen to new pods; why others do not run. An API server that is away is waited for."""
+        try:
+            pods = pods_of(self._cluster, self._job)
+            self._listen([pod for pod in pods if has_log(pod)])
+            silent = [pod for pod in pods if not has_log(pod)]
+            job = self._cluster.find("jobs", self._job)
+            reasons = [*_waiting(self._cluster, silent), (self._job, _missing(self._cluster, job))]
+        except ForbiddenError:
+            raise
+        except ClusterError as error:
+            if str(error) != self._trouble:
+                yield f"{self._job} | {OWN}{error}; trying again"
+            self._trouble = str(error)
+            return
+        self._trouble = ""
+        for who, reason in reasons:
+            if reason and reason not in self._told:
+                self._told.add(reason)
+                yield f"{who} | {OWN}{reason}"
+        self.over = self.open == 0 and is_over(job)
+
+    def _listen(self, pods: list[Object]) -> None:
+        for pod in pods:
+            name = str(pod["metadata"]["name"])
+            if name not in self._pods:
+                self._pods.add(name)
+                self.open += 1
+                threading.Thread(
+                    target=_hear, args=(self._cluster, pod, self.heard), daemon=True
+                ).start()
+
+
+def _hear(cluster: Cluster, pod: Object, heard: queue.Queue[str | None]) -> None:
+    """Follow a pod's log to its end, also where a connection is cut or refused in between."""
+    name, heard_until, trouble = pod["metadata"]["name"], "", ""
+    try:
+        while True:
+            try:
+                # not by counting lines: the node keeps the latest ones only
+                for when, line in cluster.log(name, follow=True, since=heard_until):
+                    heard_until, trouble = when, ""
+                    heard.put(f"{short(pod)} | {line}")
+            except ClusterError as error:
+                if str(error) != trouble:
+                    heard.put(f"{short(pod)} | {OWN}{error}")
+                trouble = str(error)
+                if isinstance(error, (ForbiddenError, NotFoundError)):
+                    break
+            if not _runs(cluster, name):
+                break
+            time.sleep(LOOK)
+    finally:
+        heard.put(None)
+
+
+def _runs(cluster: Cluster, name: str) -> bool:
+    """Whether a pod may still write, which it may where nobody answers."""
+    try:
+        pod = cluster.find("pods", name)
+    except ForbiddenError:
+        return False
+    except ClusterError:
+        return True
+    return bool(pod and pod.get("status", {}).get("phase") == "Running")
+
+
+def _of(cluster: Cluster, pod: Object) -> Iterator[tuple[str, str]]:
+    """A pod's lines, each behind its time; that of a node which is gone is gone with it."""
+    try:
+        for when, line in cluster.log(pod["metadata"]["name"]):
+            yield when, f"{short(pod)} | {line}"
+    except ClusterError as error:
+        yield "", f"{short(pod)} | {OWN}{error}"
+
+
+def _waiting(cluster: Cluster, pods: list[Object]) -> Iterator[tuple[str, str | None]]:
+    """The pods that have not run yet, and the reason where it is known."""
+    noted = cluster.noted("Pod") if pods else {}
+    for pod in pods:
+        yield short(pod), describe(pod, noted).why
+
+
+def _missing(cluster: Cluster, job: Object | None) -> str | None:
+    """Why a Job lacks pods."""
+    return why_none(cluster, job) if job else None
+
+
+def _why_silent(cluster: Cluster, name: str, pods: list[Object]) -> str:
+    noted = cluster.noted("Pod") if pods else {}
+    reasons = [
+        f"{pod['metadata']['name']}: {describe(pod, noted).why or 'is starting'}" for pod in pods
+    ]
+    return "; ".join(reasons) or _missing(cluster, cluster.find("jobs", name)) or "there is none"
