@@ -23,6 +23,7 @@ from hpo_job.cli_common import (
     grace_option,
     job_argument,
     machine_options,
+    names_a_cluster,
     program,
     storage_option,
     storage_options,
@@ -221,6 +222,7 @@ def status(
     from hpo_job import results
     from hpo_job.watch import watch as go_on
 
+    cluster = cluster or names_a_cluster()
     url = given_url(storage, storage_file, cluster=cluster)
     if cluster:
         _log("WARNING")

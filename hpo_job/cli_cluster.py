@@ -64,7 +64,10 @@ def submit(
     with render.kustomization(spec, workers or 1, keep=not dry_run) as written:
         if written and not dry_run:
             click.echo(f"hpo-job: wrote {written}", err=True)
-        plan = submitting.plan(cluster, spec, workers, nodes_may_come=nodes_may_come)
+        elsewhere = bool(click.get_current_context().params.get("namespace"))
+        plan = submitting.plan(
+            cluster, spec, workers, elsewhere=elsewhere, nodes_may_come=nodes_may_come
+        )
     for line in preflight.lines(plan.found):
         click.echo(line, err=dry_run)
     for line in plan.found.warnings:
@@ -142,6 +145,7 @@ def logs(job: str, follow: bool, cluster: Cluster) -> None:
 
     name = study_of(job) + SUFFIX
     if cluster.find("jobs", name) is None:
+        cluster.require_namespace()
         raise ClusterError(f"namespace {cluster.namespace} has no Job {name}")
     for line in (followed if follow else written)(cluster, name):
         click.echo(line)
@@ -161,14 +165,13 @@ def database(dry_run: bool, cluster: Cluster) -> None:
     from hpo_job.cluster import database as databases
     from hpo_job.cluster.names import secret_of_settings
     from hpo_job.cluster.render import manifest, placed, render
-    from hpo_job.cluster.submit import require_namespace
     from hpo_job.errors import ClusterError
 
     folder = Path("k8s/mysql")
     if not folder.is_dir():
         raise ClusterError("k8s/mysql: no such folder; run this in a clone of hpo-job")
     objects = placed(render(folder), cluster.namespace)
-    require_namespace(cluster)
+    cluster.require_namespace()
     if dry_run:
         for thing in objects:
             cluster.apply(thing, dry_run=True)
@@ -204,22 +207,26 @@ def show(
             console.print(look()[0])
         return
     with _view(job, cluster, overview) as look, Live(console=console, auto_refresh=False) as live:
+        shown, over = look()
         while True:
-            shown, over = _or_problem(look)
             live.update(shown, refresh=True)
             if over:
                 return
             time.sleep(WATCH)
+            shown, over = _or_problem(look)
 
 
 def _or_problem(look: Callable[[], tuple[Any, bool]]) -> tuple[Any, bool]:
     """A look that a network which is away for a moment does not end."""
     from rich.text import Text
 
+    from hpo_job.cluster.client import DeniedError
     from hpo_job.errors import ClusterError
 
     try:
         return look()
+    except DeniedError:
+        raise
     except ClusterError as error:
         return Text(f"{error}; trying again"), False
 

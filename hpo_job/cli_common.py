@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
+from click.core import ParameterSource
 
 from hpo_job.errors import StorageError
 from hpo_job.options import F, option
@@ -90,11 +91,15 @@ def machine_options(command: F) -> F:
 def storage_options(command: F) -> F:
     """Where the database of the studies is: options for `given_url`, or for a cluster."""
     for add in (
-        option("--context", metavar="NAME", help="With --cluster: another than the current one."),
+        option("--context", metavar="NAME", help="Of the kubeconfig, if not its current one."),
         option(
-            "--namespace", "-n", metavar="NAME", help="With --cluster: not that of k8s/settings."
+            "--namespace", "-n", metavar="NAME", help="On the cluster, if not k8s/settings' own."
         ),
-        option("--cluster", is_flag=True, help="The database of the cluster in the kubeconfig."),
+        option(
+            "--cluster",
+            is_flag=True,
+            help="That of the kubeconfig's cluster. -n and --context imply it.",
+        ),
         option(
             "--storage-file",
             metavar="FILE",
@@ -123,6 +128,7 @@ def storage_option(command: F) -> F:
         context: str | None,
         **others: Any,
     ) -> Any:
+        cluster = cluster or names_a_cluster()
         url = given_url(storage, storage_file, cluster=cluster)
         if cluster:
             (study, *_) = others.get("studies") or [others.get("study") or others.get("job")]
@@ -131,6 +137,12 @@ def storage_option(command: F) -> F:
         return command(*arguments, storage=url, **others)
 
     return cast(F, with_url)
+
+
+def names_a_cluster() -> bool:
+    """Whether -n or --context was typed, which mean nothing without --cluster."""
+    source = click.get_current_context().get_parameter_source
+    return any(source(name) is ParameterSource.COMMANDLINE for name in ("namespace", "context"))
 
 
 def given_url(

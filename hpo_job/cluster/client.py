@@ -32,6 +32,8 @@ RETRIES = urllib3.Retry(2, redirect=5, status=0, backoff_factor=0.2)
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 _WARNING = re.compile(r'^\d+ \S+ "(.*)"$')  # the header of that name, of RFC 7234
+_NO_NAMESPACE = "namespace {} does not exist: make cluster makes that of k8s/settings"
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\S+")  # before each line of a log
 _CANNOT = re.compile(r'cannot (\S+) resource "([^"]+)"(?: in API group "([^"]*)")?')
 
 
@@ -152,7 +154,9 @@ class Cluster:
         query |= {"sinceTime": since} if since else {}
         for line in self._lines(pod, query, follow=follow):
             when, _, text = line.partition(" ")
-            if when > since:  # always as many digits, so text can be compared
+            if not _TIME.fullmatch(when):  # the node's own words, in the place of a log
+                yield since, line
+            elif when > since:  # always as many digits, so text can be compared
                 yield when, text
 
     def _lines(self, pod: str, query: Mapping[str, str], *, follow: bool) -> Iterator[str]:
@@ -169,15 +173,14 @@ class Cluster:
         if rest:
             yield rest.decode(errors="replace")
 
-    def exists(self) -> bool | None:
-        """Whether the namespace exists; None where this account may not ask."""
+    def require_namespace(self) -> None:
+        """Raise NotFoundError where the namespace does not exist, as far as one may ask."""
         try:
             self._json("GET", f"/api/v1/namespaces/{self.namespace}")
         except NotFoundError:
-            return False
+            raise NotFoundError(_NO_NAMESPACE.format(self.namespace)) from None
         except ForbiddenError:
-            return None
-        return True
+            return
 
     def _path(self, resource: str, name: str = "") -> str:
         group = _GROUPS.get(resource, "api/v1")
@@ -188,7 +191,10 @@ class Cluster:
         version, kind = str(thing["apiVersion"]), str(thing["kind"])
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
         if version not in self._resources:
-            found = self._json("GET", root)["resources"]
+            try:
+                found = self._json("GET", root)["resources"]
+            except (NotFoundError, NoApiServerError):  # a bare 404, of groups that are not there
+                found = []
             self._resources[version] = {
                 each["kind"]: (each["name"], each["namespaced"])
                 for each in found
@@ -213,10 +219,7 @@ class Cluster:
         try:
             found: Object = json.loads(response.data)
         except ValueError as error:
-            raise ClusterError(
-                f"{self.host} answers, but not as a Kubernetes API server does; is there a log-in "
-                "page or a proxy before it? kubectl cluster-info"
-            ) from error
+            raise NoApiServerError(self.host) from error
         return found
 
     def _request(
@@ -250,7 +253,7 @@ class Cluster:
                 "it the right context? kubectl config current-context"
             ) from error
         if response.status >= 400:
-            raise _refused(response.status, response.data, self.namespace)
+            raise _refused(response.status, response.data, self.namespace, self.host)
         for header in response.headers.getlist("Warning"):
             text = _WARNING.sub(r"\1", header).replace('\\"', '"')
             if text not in self.warnings:
@@ -262,7 +265,21 @@ class NotFoundError(ClusterError):
     """What was asked for does not exist."""
 
 
-class ForbiddenError(ClusterError):
+class NoApiServerError(ClusterError):
+    """Something answers that is no API server: a proxy, or a log-in page."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"{host} answers, but not as a Kubernetes API server does; is there a log-in page or a "
+            "proxy before it? kubectl cluster-info"
+        )
+
+
+class DeniedError(ClusterError):
+    """The cluster does not let this account in: asking again would not help."""
+
+
+class ForbiddenError(DeniedError):
     """The account of the kubeconfig may not do that."""
 
 
@@ -286,7 +303,7 @@ def _moment(event: Object) -> str:
     )
 
 
-def _refused(code: int, body: bytes, namespace: str) -> ClusterError:
+def _refused(code: int, body: bytes, namespace: str, host: str) -> ClusterError:
     """What an answer of the API server means."""
     try:
         status = json.loads(body)
@@ -295,9 +312,10 @@ def _refused(code: int, body: bytes, namespace: str) -> ClusterError:
     message = " ".join(str(status.get("message") or code).split())
     details = status.get("details") or {}
     if code == 401:
-        return ClusterError(
-            "the cluster does not accept the kubeconfig's credentials; log in again"
-        )
+        return DeniedError("the cluster does not accept the kubeconfig's credentials; log in again")
+    # as a proxy answers whose way to the API server is not there: no word about the object
+    if message.startswith("<") or (code == 404 and status.get("kind") != "Status"):
+        return NoApiServerError(host)
     if "exceeded quota" in message:
         return ClusterError(
             f"namespace {namespace}: quota {message.partition('exceeded quota: ')[2]}"
@@ -309,9 +327,7 @@ def _refused(code: int, body: bytes, namespace: str) -> ClusterError:
     if code == 403:
         return ForbiddenError(f"forbidden: {message}")
     if code == 404 and details.get("kind") == "namespaces":
-        return NotFoundError(
-            f"namespace {namespace} does not exist: make cluster makes that of k8s/settings"
-        )
+        return NotFoundError(_NO_NAMESPACE.format(namespace))
     if code == 404:
         return NotFoundError(f"namespace {namespace}: {message}")
     if code == 422 and "immutable" in message:

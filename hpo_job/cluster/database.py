@@ -19,7 +19,13 @@ from sqlalchemy.exc import ArgumentError
 
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.forward import forwarded
-from hpo_job.cluster.names import WORKER, secret_of_settings, storage_secret
+from hpo_job.cluster.names import (
+    WORKER,
+    secret_of_settings,
+    storage_secret,
+    study_of,
+    worker_labels,
+)
 from hpo_job.cluster.pods import is_ready, why
 from hpo_job.errors import ClusterError
 
@@ -34,9 +40,10 @@ YEARS = 10  # that the certificate of the database is good for
 def secret_of(cluster: Cluster, study: str | None = None) -> str:
     """The name of the Secret that this namespace's workers read the database's URL from.
 
-    study: or its folder, whose clone's settings count where no Job tells.
+    study: or its folder: its Job tells, or the latest of all, or else its clone's settings.
     """
-    jobs = cluster.all("jobs", **WORKER)
+    jobs = study and cluster.all("jobs", **worker_labels(study_of(study)))
+    jobs = jobs or cluster.all("jobs", **WORKER)
     for job in sorted(jobs, key=lambda job: job["metadata"]["creationTimestamp"], reverse=True):
         if name := storage_secret(job):
             return name
@@ -47,6 +54,7 @@ def credentials(cluster: Cluster, name: str) -> dict[str, str]:
     """What the Secret holds. Raises ClusterError where it is missing, or has no URL."""
     data = _held(cluster, name)
     if data is None:
+        cluster.require_namespace()
         raise ClusterError(
             f"Secret {name} is missing in namespace {cluster.namespace}: `hpo-job database` makes "
             "a database and its Secret; of a server of your own put the URL into its key `url`"

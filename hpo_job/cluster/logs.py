@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from operator import itemgetter
 
-from hpo_job.cluster.client import Cluster, ForbiddenError, NotFoundError, Object
+from hpo_job.cluster.client import Cluster, DeniedError, NotFoundError, Object
 from hpo_job.cluster.pods import describe, has_log, is_over, pods_of, short, why_none
 from hpo_job.errors import ClusterError
 
@@ -73,7 +73,7 @@ class _Following:
             silent = [pod for pod in pods if not has_log(pod)]
             job = self._cluster.find("jobs", self._job)
             reasons = [*_waiting(self._cluster, silent), (self._job, _missing(self._cluster, job))]
-        except ForbiddenError:
+        except DeniedError:
             raise
         except ClusterError as error:
             if str(error) != self._trouble:
@@ -112,7 +112,7 @@ def _hear(cluster: Cluster, pod: Object, heard: queue.Queue[str | None]) -> None
                 if str(error) != trouble:
                     heard.put(f"{short(pod)} | {OWN}{error}")
                 trouble = str(error)
-                if isinstance(error, (ForbiddenError, NotFoundError)):
+                if isinstance(error, (DeniedError, NotFoundError)):
                     break
             if not _runs(cluster, name):
                 break
@@ -125,7 +125,7 @@ def _runs(cluster: Cluster, name: str) -> bool:
     """Whether a pod may still write, which it may where nobody answers."""
     try:
         pod = cluster.find("pods", name)
-    except ForbiddenError:
+    except DeniedError:
         return False
     except ClusterError:
         return True

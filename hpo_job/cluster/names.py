@@ -12,6 +12,7 @@ from hpo_job.errors import ClusterError, SpecError
 from hpo_job.spec import SPEC_FILE, job_folder, read_spec
 
 KUSTOMIZATION = "kustomization.yaml"
+KUSTOMIZATIONS = (KUSTOMIZATION, "kustomization.yml", "Kustomization")  # as kustomize takes them
 SETTINGS = Path("k8s/settings") / KUSTOMIZATION
 STORAGE_SECRET = "hpo-job-storage"
 QUEUE = "kueue.x-k8s.io/queue-name"  # the label of what waits in a queue of Kueue's
@@ -44,18 +45,28 @@ def namespace_of(given: str | None, job: str | None = None) -> str | None:
 def secret_of_settings(job: str | None = None) -> str:
     """The storage Secret that k8s/settings of the job's clone, or of this one, gives to workers."""
     for entry in _settings(job).get("patches") or []:
-        patch = yaml.safe_load(entry.get("patch") or "")
+        try:
+            patch = yaml.safe_load(entry.get("patch") or "")
+        except yaml.YAMLError as error:
+            raise ClusterError(f"{SETTINGS}: patches: {_flat(error)}") from error
         if isinstance(patch, dict) and (name := storage_secret(patch)):
             return name
     return STORAGE_SECRET
+
+
+def kustomization_of(folder: Path) -> Path | None:
+    """A folder's kustomization, under whichever of its names it is there."""
+    files = (folder / name for name in KUSTOMIZATIONS)
+    return next((file for file in files if file.is_file()), None)
 
 
 def storage_secret(job: dict[str, Any]) -> str | None:
     """The Secret that a Job's pods, or those of a patch for one, mount as their storage."""
     template = (job.get("spec") or {}).get("template") or {}
     for volume in (template.get("spec") or {}).get("volumes") or []:
-        if volume.get("name") == "storage" and volume.get("secret"):
-            return str(volume["secret"]["secretName"])
+        if volume.get("name") == "storage":
+            name = (volume.get("secret") or {}).get("secretName")
+            return str(name) if name else None
     return None
 
 
@@ -86,14 +97,15 @@ def check_job_name(name: str, workers: int) -> None:
 def _own(job: str | None) -> dict[str, Any]:
     """What a job folder's own kustomization.yaml says, as far as there is one."""
     folder = _folder(job)
-    file = folder / KUSTOMIZATION if folder else None
-    return _yaml(file) if file and file.is_file() else {}
+    file = kustomization_of(folder) if folder else None
+    return _yaml(file) if file else {}
 
 
 def _settings(job: str | None) -> dict[str, Any]:
     """What k8s/settings says of the clone that a job folder, or else this folder, is in."""
-    start = _folder(job) or Path.cwd()
-    for folder in (start, *start.parents):
+    here = Path.cwd()
+    start = _folder(job) or here
+    for folder in (start, *start.parents, here, *here.parents):
         if (folder / SETTINGS).is_file():
             return _yaml(folder / SETTINGS)
     return {}
@@ -109,7 +121,13 @@ def _folder(job: str | None) -> Path | None:
 
 def _yaml(file: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ClusterError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
+        found = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ClusterError(f"{file}: not valid YAML: {_flat(error)}") from error
+    if not isinstance(found, dict):
+        raise ClusterError(f"{file}: is no kustomization: keys and values are expected")
     return found
+
+
+def _flat(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from hpo_job import objectives
-from hpo_job.cluster.names import INSTANCE, SUFFIX, WORKER, check_job_name
+from hpo_job.cluster.names import INSTANCE, SUFFIX, WORKER, check_job_name, kustomization_of
 from hpo_job.cluster.names import KUSTOMIZATION as FILE
 from hpo_job.errors import ClusterError
 from hpo_job.spec import SPEC_FILE, StudySpec
@@ -59,7 +59,7 @@ def kustomization(spec: StudySpec, workers: int, *, keep: bool) -> Iterator[Path
     keep: whether it stays when this is closed, as it should not after a dry run.
     """
     file = spec.folder / FILE
-    if file.exists():
+    if kustomization_of(spec.folder):
         yield None
         return
     check_job_name(spec.name + SUFFIX, workers)  # or the file would go on with a name of no use
@@ -91,6 +91,17 @@ def render(folder: Path) -> list[Object]:
         lines = " ".join(done.stderr.split()).removeprefix("error: ")
         raise ClusterError(f"{folder / FILE}: {lines}")
     return [thing for thing in yaml.safe_load_all(done.stdout) if thing]
+
+
+def check_namespace(objects: list[Object], spec: StudySpec, namespace: str) -> None:
+    """Raise ClusterError where ``kubectl apply -k`` would send them to another namespace."""
+    for thing in objects:
+        other = thing["metadata"].get("namespace", namespace)
+        if other != namespace:
+            raise ClusterError(
+                f"{spec.folder / FILE}: renders namespace {other}, where k8s/settings here or the "
+                f"kubeconfig says {namespace}; choose one with -n"
+            )
 
 
 def placed(objects: list[Object], namespace: str) -> list[Object]:

@@ -12,7 +12,7 @@ from hpo_job.cluster.client import Cluster, ImmutableError, Object
 from hpo_job.cluster.names import QUEUE, SUFFIX, check_job_name, worker_labels
 from hpo_job.cluster.pods import index, indexes_in, is_over, pods_of
 from hpo_job.cluster.preflight import Findings, preflight
-from hpo_job.cluster.render import check_files, placed, render, worker_job
+from hpo_job.cluster.render import check_files, check_namespace, placed, render, worker_job
 from hpo_job.errors import ClusterError
 from hpo_job.spec import StudySpec
 
@@ -51,19 +51,28 @@ class Plan:
 
 
 def plan(
-    cluster: Cluster, spec: StudySpec, workers: int | None, *, nodes_may_come: bool = False
+    cluster: Cluster,
+    spec: StudySpec,
+    workers: int | None,
+    *,
+    elsewhere: bool = False,
+    nodes_may_come: bool = False,
 ) -> Plan:
     """Render a job folder and let the cluster judge it; nothing is changed.
 
+    elsewhere: whether it may go to another namespace than that it is rendered for.
     nodes_may_come: see `preflight`.
 
     Raises ClusterError for whatever would keep it from running.
     """
-    rendered = placed(render(spec.folder), cluster.namespace)
+    rendered = render(spec.folder)
+    if not elsewhere:
+        check_namespace(rendered, spec, cluster.namespace)
+    rendered = placed(rendered, cluster.namespace)
     job = worker_job(rendered, spec, workers)
     check_files(rendered, spec)
     objects = [job if thing["kind"] == "Job" else thing for thing in rendered]
-    require_namespace(cluster)
+    cluster.require_namespace()
     there = cluster.find("jobs", job["metadata"]["name"])
     kept = _keep_workers(job, there) if workers is None else None
     changed: list[str] = []
@@ -82,14 +91,6 @@ def plan(
     if there is not None and not plan.ends and _is_stopped(there):
         found.warnings.append(f"the Job is stopped: hpo-job resume {spec.name} starts it again")
     return plan
-
-
-def require_namespace(cluster: Cluster) -> None:
-    """Raise ClusterError where the namespace does not exist, as far as this account may know."""
-    if cluster.exists() is False:
-        raise ClusterError(
-            f"namespace {cluster.namespace} does not exist: make cluster makes that of k8s/settings"
-        )
 
 
 def submit(
@@ -164,6 +165,7 @@ def delete(cluster: Cluster, study: str) -> list[str]:
                 cluster.delete(resource, name)
             gone.append(f"{resource.removesuffix('s')}/{name}")
     if not gone:
+        cluster.require_namespace()
         raise ClusterError(f"namespace {cluster.namespace}: nothing was submitted for {study}")
     return gone
 
@@ -222,6 +224,7 @@ def _is_stopped(job: Object) -> bool:
 def _job(cluster: Cluster, name: str) -> Object:
     job = cluster.find("jobs", name)
     if job is None:
+        cluster.require_namespace()
         raise ClusterError(
             f"namespace {cluster.namespace} has no Job {name}; hpo-job submit JOB makes it"
         )

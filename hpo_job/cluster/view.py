@@ -28,6 +28,7 @@ def job_line(cluster: Cluster, study: str) -> tuple[str, Object | None]:
     name = study + SUFFIX
     job = cluster.find("jobs", name)
     if job is None:
+        cluster.require_namespace()
         return f"job       none called {name} in namespace {cluster.namespace}", None
     spec, status = job["spec"], job.get("status", {})
     states = [

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import Result
 
 from hpo_job.cluster.names import check_job_name, worker_labels
@@ -85,6 +88,75 @@ def test_a_missing_namespace(api: Api, line: Callable[..., str], digits: Path) -
     assert "namespace hpo-job does not exist: make cluster" in said
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["status digits --cluster", "results digits --cluster", "logs digits", "scale digits 2",
+     "stop digits", "delete digits"],
+)  # fmt: skip
+def test_a_misspelt_namespace(api: Api, line: Callable[..., str], command: str) -> None:
+    """It is named, rather than what cannot be found in it."""
+    assert "namespace nope does not exist: make cluster" in line(*command.split(), "-n", "nope")
+
+
+def test_a_proxy_before_a_server_that_is_not_there(
+    line: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its 404 says nothing of the Job, which would be taken to be gone."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(404)
+            self.end_headers()
+            self.wfile.write(b"default backend - 404")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        kubeconfig(tmp_path / "proxy", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "proxy"))
+        for command in ("status digits --cluster", "results digits --cluster", "logs digits",
+                        "delete digits"):  # fmt: skip
+            assert "answers, but not as a Kubernetes API server does" in line(*command.split())
+        server.shutdown()
+
+
+def test_a_kind_that_the_cluster_does_not_know(
+    api: Api, line: Callable[..., str], digits: Path, secret: Object
+) -> None:
+    """Of a group that is not there, of which an API server says no more than 404."""
+    api.put("v1/namespaces", {"metadata": {"name": "hpo-job"}}, namespace=None)
+    api.put("v1/secrets", secret)
+    queue = {
+        "apiVersion": "kueue.x-k8s.io/v1beta1",
+        "kind": "LocalQueue",
+        "metadata": {"name": "q"},
+    }
+    (digits / "queue.yaml").write_text(yaml.safe_dump(queue))
+    file = digits / "kustomization.yaml"
+    file.write_text(file.read_text().replace("resources:\n", "resources:\n  - queue.yaml\n", 1))
+    said = line("submit", digits)
+    assert "kueue.x-k8s.io/v1beta1 LocalQueue: this cluster does not know it" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("- a\n- list\n", "is no kustomization"),
+        ("just words", "is no kustomization"),
+        ("a: [", "not valid YAML"),
+        ("patches: [{patch: 'a: ['}]", "kustomization.yaml: patches: "),
+    ],
+)
+@pytest.mark.usefixtures("namespace")
+def test_settings_that_are_none(
+    api: Api, line: Callable[..., str], digits: Path, text: str, says: str
+) -> None:
+    (digits.parents[1] / "k8s/settings/kustomization.yaml").write_text(text)
+    assert says in line("results", digits, "--cluster")
+
+
 @pytest.mark.usefixtures("namespace")
 def test_a_missing_secret(api: Api, line: Callable[..., str], digits: Path) -> None:
     said = line("submit", digits)
@@ -98,6 +170,7 @@ def test_a_secret_without_a_url(api: Api, line: Callable[..., str]) -> None:
     assert "has no key `url`" in line("results", "digits", "--cluster")
 
 
+@pytest.mark.usefixtures("namespace")
 def test_the_settings_name_the_secret_where_no_job_does(
     api: Api, line: Callable[..., str], digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +302,7 @@ def test_a_study_with_a_long_name(api: Api, line: Callable[..., str], digits: Pa
     assert "give the study a shorter name" in line("submit", digits)
 
 
+@pytest.mark.usefixtures("namespace")
 def test_a_job_that_is_not_there(api: Api, line: Callable[..., str]) -> None:
     assert "has no Job nothing-worker" in line("scale", "nothing", "2")
     assert "nothing was submitted for nothing" in line("delete", "nothing")

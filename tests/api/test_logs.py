@@ -116,6 +116,31 @@ def test_a_followed_log_is_asked_for_again_after_a_refusal(
     ]
 
 
+def test_what_a_node_says_in_the_place_of_a_log(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    """It bears no time, so the log is asked for again from where it was."""
+    pod = api.put("v1/pods", worker_pod(0, **RUNS))
+    answers = [
+        said(1, "one"),
+        b"failed to create fsnotify watcher\n",
+        said(1, "one") + said(2, "two"),
+    ]
+
+    def log() -> bytes:
+        if len(answers) == 1:
+            pod["status"]["phase"] = "Succeeded"
+            job["status"] = OVER
+        return answers.pop(0)
+
+    api.answers[LOG.format(0)] = log
+    assert cli("logs", "digits", "-f").stdout.splitlines() == [
+        "0-abcde | one",
+        "0-abcde | failed to create fsnotify watcher",
+        "0-abcde | two",
+    ]
+
+
 def test_a_log_that_may_not_be_read_is_not_asked_for_again(
     api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
 ) -> None:

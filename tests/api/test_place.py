@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from hpo_job.cluster.names import worker_labels
 from tests.api.conftest import Api
 from tests.api.test_errors import JOB
+from tests.manifests.renders import with_components
 
 Object = dict[str, Any]
 
@@ -90,6 +92,68 @@ def test_a_job_folder_may_have_a_namespace_of_its_own(
     assert "digits-worker in team-a" in cli("status", digits, "--cluster").stdout
 
 
+def test_a_folder_outside_of_the_clone_that_it_is_submitted_from(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    """It is built on that clone's k8s/worker, so that clone's settings say where it goes."""
+    settings = digits.parents[1] / "k8s/settings/kustomization.yaml"
+    settings.write_text(settings.read_text().replace("namespace: hpo-job\n", "namespace: theirs\n"))
+    there(api, secret, "theirs")
+    monkeypatch.chdir(digits.parents[1])
+    job = digits.rename(tmp_path / "elsewhere")
+    (job / "kustomization.yaml").unlink()
+    done = cli("submit", job)
+    assert done.exit_code == 0, done.output
+    assert {thing["metadata"]["namespace"] for thing in api.applied} == {"theirs"}
+    assert " -n " not in done.stdout
+
+
+def test_manifests_of_another_clone_than_the_settings(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object, tmp_path: Path
+) -> None:
+    """By hand they would go elsewhere, so somebody has to choose."""
+    other = with_components(tmp_path / "other", (), ())
+    settings = other / "k8s/settings/kustomization.yaml"
+    settings.write_text(settings.read_text().replace("namespace: hpo-job\n", "namespace: theirs\n"))
+    file = digits / "kustomization.yaml"
+    file.write_text(file.read_text().replace("../../k8s", "../../../other/k8s"))
+    for name in ("hpo-job", "theirs"):
+        there(api, secret, name)
+    refused = cli("submit", digits)
+    assert refused.exit_code == 2
+    assert "renders namespace theirs, where k8s/settings here" in refused.stderr
+    assert api.applied == []
+    assert cli("submit", digits, "-n", "theirs").exit_code == 0
+
+
+@pytest.mark.parametrize("option", ["-n", "--context"])
+def test_a_place_on_a_cluster_implies_the_cluster(
+    api: Api, cli: Callable[..., Result], option: str
+) -> None:
+    """A study of the same name on this machine is not what was asked for."""
+    api.put("v1/namespaces", {"metadata": {"name": "team"}}, namespace=None)
+    value = {"-n": "team", "--context": "x"}[option]
+    for command in ("results", "status"):
+        said = cli(command, "digits", option, value).output
+        assert "namespace" in said or "in team" in said
+        assert "no such file" in cli(command, "digits", HPO_JOB_NAMESPACE="team").stderr
+
+
+def test_of_two_databases_in_a_namespace_the_studys_own_is_read(
+    api: Api, cli: Callable[..., Result], namespace: None
+) -> None:
+    for name, secret in (("digits", "ours"), ("other", "theirs")):
+        job = copy.deepcopy(JOB)
+        job["metadata"].update(name=f"{name}-worker", labels=worker_labels(name))
+        job["spec"]["template"]["spec"]["volumes"] = [
+            {"name": "storage", "secret": {"secretName": secret}}
+        ]
+        api.put("batch/v1/jobs", job)
+    assert "Secret ours is missing" in cli("results", "digits", "--cluster").stderr
+    assert "Secret theirs is missing" in cli("results", "other", "--cluster").stderr
+
+
 def test_outside_of_a_clone_the_context_says(
     api: Api, cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +165,7 @@ def test_outside_of_a_clone_the_context_says(
     monkeypatch.chdir(tmp_path)
     assert "cluster: c\n    namespace" in file.read_text()
     assert cli("scale", "digits", "3").exit_code == 0
-    assert "namespace hpo-job has no Job" in cli("scale", "digits", "3", "-n", "hpo-job").stderr
+    assert "namespace hpo-job does not" in cli("scale", "digits", "3", "-n", "hpo-job").stderr
 
 
 def test_a_database_in_a_namespace_that_is_given(

@@ -91,6 +91,16 @@ def test_a_name_that_yaml_would_take_for_something_else(
     assert f"job/{name}-worker" in done.stdout
 
 
+def test_manifests_under_another_of_kustomizes_names(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
+) -> None:
+    api.put("v1/secrets", secret)
+    (digits / "kustomization.yaml").rename(digits / "kustomization.yml")
+    done = cli("submit", digits)
+    assert done.exit_code == 0, done.output
+    assert not (digits / "kustomization.yaml").exists()
+
+
 def test_a_name_of_no_pod_leaves_no_manifests(
     api: Api, cli: Callable[..., Result], digits: Path
 ) -> None:
@@ -357,20 +367,40 @@ def test_a_watch_goes_on_over_a_network_that_is_away(
     api: Api, cli: Callable[..., Result], job: Object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hpo_job.cli_cluster.WATCH", 0.01)
-    job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
     asked = []
 
     def look() -> Object:
         asked.append(1)
-        if len(asked) == 1:
+        if len(asked) == 2:
             raise kmock.KubernetesError(500, "", "etcd is away", {})
+        if len(asked) == 3:
+            job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
         return job
 
     api.answers[f"get {JOBS}/digits-worker"] = look
     done = cli("status", "digits", "--cluster", "--watch")
     assert done.exit_code == 0, done.output
-    assert len(asked) > 1
+    assert len(asked) == 3
     assert "complete" in done.stdout
+
+
+@pytest.mark.parametrize("looks", [0, 1])
+def test_a_watch_ends_with_credentials_that_do_not_do(
+    api: Api, cli: Callable[..., Result], job: Object, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    monkeypatch.setattr("hpo_job.cli_cluster.WATCH", 0.01)
+    asked = []
+
+    def look() -> Object:
+        asked.append(1)
+        if len(asked) > looks:
+            raise kmock.KubernetesError(401, "", "Unauthorized", {})
+        return job
+
+    api.answers[f"get {JOBS}/digits-worker"] = look
+    done = cli("status", "digits", "--cluster", "--watch")
+    assert done.exit_code == 2
+    assert "log in again" in done.stderr
 
 
 def test_a_watch_goes_on_over_a_database_that_goes_away_in_between(

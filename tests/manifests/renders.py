@@ -34,10 +34,11 @@ def with_components(folder: Path, worker: tuple[str, ...], cluster: tuple[str, .
     shutil.copytree(ROOT / "k8s", folder / "k8s")
     shutil.copytree(ROOT / "jobs/digits", folder / "jobs/digits")
     settings = folder / "k8s/settings/kustomization.yaml"
-    listed = "components:" + "".join(f"\n  - ../components/{name}" for name in worker)
     text = settings.read_text()
-    assert "components: []" in text
-    settings.write_text(text.replace("components: []", listed if worker else "components: []"))
+    for name in worker:
+        assert f"\n#  - ../components/{name} " in text
+        text = text.replace(f"#  - ../components/{name} ", f"  - ../components/{name} ")
+    settings.write_text(text)
     shared = folder / "k8s/cluster/kustomization.yaml"
     before, _, _ = shared.read_text().partition("components:")
     listed = "".join(f"  - ../components/{name}\n" for name in cluster)
