@@ -29,6 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job import attributes
 from hpo_job.errors import SpecError, StudyError
+from hpo_job.fetch import is_final
 from hpo_job.phases import keeps_constraints
 from hpo_job.urls import store_problem
 
@@ -36,7 +37,6 @@ MODEL = "model.zip"
 TOLD = "trial.json"  # which trial the model is of, and what it scored
 Store = FileSystemArtifactStore | Boto3ArtifactStore | GCSArtifactStore
 NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError"}  # boto3's, when first asked
-RETRIED = (408, 429)  # HTTP's answers that another try may change
 log = logging.getLogger(__name__)
 
 
@@ -236,4 +236,4 @@ def _is_refusal(store: Store, error: Exception) -> bool:
     response = getattr(error, "response", None)  # boto3's; Google's has the status as its code
     told = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
     status = told.get("HTTPStatusCode") or getattr(error, "code", None)
-    return isinstance(status, int) and 400 <= status < 500 and status not in RETRIED
+    return isinstance(status, int) and is_final(status)

@@ -244,14 +244,17 @@ def status(
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @weights_option
 def weights_(models: tuple[str, ...], weights: Path) -> None:
-    """Fetch pre-trained weights of models.
+    """Fetch pre-trained weights of models; wt103-fwd is the language model of texts.
 
     As an image's build does; those that this machine has are not downloaded again.
     """
+    from hpo_job.objectives import text_weights
     from hpo_job.objectives.weights import obtain
 
     for model in models:
-        click.echo(f"{model}: {obtain(model, weights)}")
+        text = model == text_weights.NAME
+        place = text_weights.obtain(weights) if text else obtain(model, weights)
+        click.echo(f"{model}: {place}")
 
 
 def _carries(storage: str | None) -> int | None:

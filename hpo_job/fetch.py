@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import lzma
 import os
@@ -31,6 +32,8 @@ BROKEN = (shutil.ReadError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lz
           ValueError, EOFError, OSError)  # fmt: skip
 # What a second try would answer in the same way
 FINAL = (FileNotFoundError, PermissionError, IsADirectoryError)
+FINAL_HERE = (errno.EACCES, errno.EPERM, errno.EROFS)  # of the cache, which nobody mends meanwhile
+RETRIED = (408, 429)  # HTTP's refusals that another try may change
 FINAL_OF_S3 = ("NoSuchBucket", "NoCredentialsError")  # by name: its client may not be installed
 
 
@@ -75,11 +78,11 @@ def fetch(url: str, sha256: str, cache: Path) -> Path:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.parent / f".{folder.name}.lock"):
-                if not folder.exists():  # another worker may have been first
-                    _fetch(url, sha256, folder, name)
+                _fetch(url, sha256, folder, name)
         except OSError as error:
             problem = f"{shown(url)}: cannot be fetched into {cache}: {_reason(error)}"
-            raise FetchError(problem) from error
+            final = error.errno in FINAL_HERE
+            raise (DataError if final else FetchError)(problem) from error
     return _root(folder) if name.lower().endswith(ARCHIVES) else folder / name
 
 
@@ -89,9 +92,18 @@ def shown(url: str) -> str:
     return re.sub(r"://[^/@]*@", "://", bare)
 
 
+def is_final(status: int) -> bool:
+    """Whether an HTTP server that answers so will say the same to another try."""
+    return 400 <= status < 500 and status not in RETRIED
+
+
 def _fetch(url: str, sha256: str, folder: Path, name: str) -> None:
     """Download, check, unpack, and only then give it its name: no half of it is ever found."""
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as temporary:
+        # Another worker may have been first. Looked for after something was made beside it: a
+        # shared volume may remember for a while that there was nothing
+        if folder.exists():
+            return
         content = Path(temporary) / "content"
         content.mkdir()
         file = Path(temporary) / name
@@ -102,7 +114,11 @@ def _fetch(url: str, sha256: str, folder: Path, name: str) -> None:
             _unpack(file, content, url)
         else:
             file.rename(content / name)
-        content.rename(folder)
+        try:
+            content.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise  # else somebody else's, of the same checksum
 
 
 def _download(url: str, file: Path) -> str:
@@ -129,7 +145,7 @@ def _download(url: str, file: Path) -> str:
 def _is_final(error: OSError) -> bool:
     """Whether it is the file that is missing: fsspec's HTTP says so of its server as well."""
     cause = error.__cause__
-    return cause is None or isinstance(cause, FINAL) or 400 <= getattr(cause, "status", 0) < 500
+    return cause is None or isinstance(cause, FINAL) or is_final(getattr(cause, "status", 0))
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> str:

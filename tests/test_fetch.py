@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.server
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from hpo_job import fetch as fetch_module
 from hpo_job.errors import DataError, FetchError, SpecError
 from hpo_job.fetch import fetch, shown, with_data
 from hpo_job.spec import read_spec
@@ -21,7 +24,8 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.asked: list[str] = []
-        asked = self.asked
+        self.status: int | None = None
+        asked, this = self.asked, self
 
         class Handler(http.server.SimpleHTTPRequestHandler):
             def __init__(self, *arguments: object) -> None:
@@ -29,7 +33,10 @@ class Server:
 
             def do_GET(self) -> None:
                 asked.append(self.path)
-                super().do_GET()
+                if this.status:
+                    self.send_error(this.status)
+                else:
+                    super().do_GET()
 
             def log_message(self, format: str, *arguments: object) -> None:
                 pass
@@ -105,6 +112,47 @@ def test_another_checksum_is_refused(table: tuple[str, str], tmp_path: Path) -> 
 def test_what_is_not_there_is_final(server: Server, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.csv"):
         fetch(f"{server.url}/none.csv", "0" * 64, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(403, DataError), (408, FetchError), (429, FetchError), (503, FetchError)]
+)
+def test_which_refusals_are_final(
+    tmp_path: Path, server: Server, status: int, error: type[Exception]
+) -> None:
+    """Where many pods fetch at once, one may be told to come later: no reason to end them all."""
+    server.status = status
+    with pytest.raises(error, match=r"none\.csv") as refused:
+        fetch(f"{server.url}/none.csv", "0" * 64, tmp_path)
+    assert error is DataError or str(status) in str(refused.value)
+
+
+def test_another_worker_that_was_not_seen(
+    table: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a shared volume, that may remember for a while that there was nothing."""
+    url, digest = table
+    copied = fetch_module._copy
+
+    def copy(source: IO[bytes], target: IO[bytes]) -> str:
+        theirs = tmp_path / "cache/data" / digest[:16]
+        theirs.mkdir()
+        (theirs / "table.csv").write_text("theirs")
+        return copied(source, target)
+
+    monkeypatch.setattr(fetch_module, "_copy", copy)
+    assert fetch(url, digest, tmp_path / "cache").read_text() == "theirs"
+
+
+def test_a_cache_that_may_not_be_written_is_final(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(fetch_module, "FileLock", refused)
+    with pytest.raises(DataError, match=r"cannot be fetched into .*Permission denied"):
+        fetch("http://127.0.0.1:9/x.csv", "0" * 64, tmp_path)
 
 
 def test_a_server_that_is_away_may_come_back(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.forward import forwarded
 from hpo_job.cluster.names import (
     WORKER,
+    instance_of,
     secret_of_settings,
     storage_secret,
-    study_of,
     worker_labels,
 )
 from hpo_job.cluster.pods import is_ready, why
@@ -42,7 +42,8 @@ def secret_of(cluster: Cluster, study: str | None = None) -> str:
 
     study: or its folder: its Job tells, or the latest of all, or else its clone's settings.
     """
-    jobs = study and cluster.all("jobs", **worker_labels(study_of(study)))
+    name = instance_of(study) if study else None
+    jobs = cluster.all("jobs", **worker_labels(name)) if name else []
     jobs = jobs or cluster.all("jobs", **WORKER)
     for job in sorted(jobs, key=lambda job: job["metadata"]["creationTimestamp"], reverse=True):
         if name := storage_secret(job):

@@ -33,6 +33,18 @@ def study_of(job: str) -> str:
     return job.rstrip("/").rsplit("/", 1)[-1]
 
 
+def instance_of(study: str) -> str | None:
+    """What the objects of a study, or of its folder, are labelled with; None where none could be.
+
+    A study of the database need not be one that was submitted, and its folder may be half written.
+    """
+    try:
+        name = study_of(study)
+    except SpecError:
+        return None
+    return name if _LABEL.fullmatch(name) and len(name) <= LABEL else None
+
+
 def namespace_of(given: str | None, job: str | None = None) -> str | None:
     """The namespace: as given, or as the job folder, or k8s/settings of its clone or this, says.
 

@@ -82,7 +82,8 @@ def plan(
         except ImmutableError:
             if thing["kind"] != "Job" or there is None:
                 raise
-            changed = _changes(cluster, there, objects)
+            if not _same_but_for_kueue(cluster, job, there):
+                changed = _changes(cluster, there, objects)
     running = int((there or {}).get("status", {}).get("active", 0))
     found = preflight(cluster, job, running, nodes_may_come=nodes_may_come)
     plan = Plan(spec.name, objects, job, found, there, changed)
@@ -195,6 +196,27 @@ def _keep_workers(job: Object, there: Object | None) -> str | None:
         f"the Job keeps the {now} workers that it has; --workers {wanted} gives it those of "
         "its folder"
     )
+
+
+def _same_but_for_kueue(cluster: Cluster, job: Object, there: Object) -> bool:
+    """Whether a Job differs in nothing but the tolerations that Kueue has let it in with.
+
+    Kueue adds those of the flavor that it has chosen, and as a list they would be taken away; if
+    so, ``job`` gets them too.
+    """
+    if QUEUE not in (there["metadata"].get("labels") or {}):
+        return False
+    pod, admitted = (each["spec"]["template"]["spec"] for each in (job, there))
+    wanted, given = pod.get("tolerations") or [], admitted.get("tolerations") or []
+    if wanted == given or not all(each in given for each in wanted):
+        return False
+    pod["tolerations"] = given
+    try:
+        cluster.apply(job, dry_run=True)
+    except ImmutableError:
+        pod["tolerations"] = wanted
+        return False
+    return True
 
 
 def _goes_with_its_pod(job: Object, spec: StudySpec) -> str | None:

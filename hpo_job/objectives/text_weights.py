@@ -16,7 +16,7 @@ from fastai.data.external import URLs
 from filelock import FileLock
 
 from hpo_job.errors import SpecError
-from hpo_job.objectives.weights import download
+from hpo_job.objectives.weights import download, failed, places
 
 NAME = "wt103-fwd"  # trained on 103 million words of Wikipedia, forwards
 
@@ -39,20 +39,23 @@ class Pretrained:
 
 
 def find(folder: Path) -> Path | None:
-    """The folder of the model on this machine: in ``folder`` before fastai's own; or None."""
+    """The folder of the model on this machine, or None.
+
+    Looked for in ``folder``, then in the folder that an image has weights in, then in fastai's own.
+    """
     # Where fastai unpacks it; not asked of fastai, which would write a file into the home folder
     own = Path(os.environ.get("FASTAI_HOME", "~/.fastai")).expanduser() / "models"
-    for place in (folder / NAME, own / NAME):
-        if _file(place, "*.pth") and _file(place, "*.pkl"):
-            return place
+    for place in (*places(folder), own):
+        if _file(place / NAME, "*.pth") and _file(place / NAME, "*.pkl"):
+            return place / NAME
     return None
 
 
 def obtain(folder: Path) -> Path:
     """The folder of the model, downloaded into ``folder`` where this machine has none.
 
-    Workers that start together wait for one download. Raises SpecError where there is no
-    network, saying where was looked and what would do.
+    Workers that start together wait for one download. Raises what `failed` makes of a download that
+    fails, saying where was looked and what would do.
     """
     found = find(folder)
     if found:
@@ -66,10 +69,11 @@ def obtain(folder: Path) -> Path:
             (folder / f".{NAME}.lock").unlink(missing_ok=True)
             folder.rmdir()
         reason = " ".join(str(error).split())
-        raise SpecError(
+        raise failed(
+            error,
             f"pre_trained: no pre-trained language model: no .pth and .pkl in {folder / NAME}, "
             f"{URLs.WT103_FWD} cannot be downloaded ({reason}); unpack it there or set "
-            "pre_trained = false"
+            "pre_trained = false",
         ) from error
 
 

@@ -149,14 +149,17 @@ def _write(folder: Path, corpus: Corpus) -> None:
     prefix = f".{folder.name}."
     for left in folder.parent.glob(f"{prefix}*.tmp"):  # by a worker that was killed
         shutil.rmtree(left, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=folder.parent))
     try:
         for name in ARRAYS:
             np.save(temporary / f"{name}.npy", getattr(corpus, name))
         _dump(temporary / VOCAB, corpus.vocab)
         _dump(temporary / DIGESTS, {file.name: _digest(file) for file in temporary.iterdir()})
-        temporary.rename(folder)
+        # What is there is damaged, and goes; or it is whole, and others read it: a shared volume
+        # may have remembered for a while that there was nothing
+        if _read(folder) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

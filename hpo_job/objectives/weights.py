@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from contextlib import suppress
@@ -22,7 +23,8 @@ from huggingface_hub import hf_hub_url
 from safetensors.torch import load_file
 from torchvision import models as torchvision_models
 
-from hpo_job.errors import SpecError
+from hpo_job.errors import FetchError, HpoJobError, SpecError
+from hpo_job.fetch import is_final
 
 
 class Package(NamedTuple):
@@ -54,19 +56,25 @@ def find(model: str, folder: Path) -> Path | None:
 
     Looked for in ``folder``, then in the folder that an image has them in, then in a package.
     """
-    baked = os.environ.get(BAKED_VARIABLE)
-    for place in (folder, Path(baked)) if baked else (folder,):
+    for place in places(folder):
         for name in _file_names(model):
             if (place / name).is_file():
                 return place / name
     return _packaged(model)
 
 
+def places(folder: Path) -> list[Path]:
+    """Where weights are looked for: in ``folder``, then in that of the image."""
+    baked = os.environ.get(BAKED_VARIABLE)
+    return [folder, Path(baked)] if baked else [folder]
+
+
 def obtain(model: str, folder: Path) -> Path:
     """The weights of ``model``, downloaded into ``folder`` where this machine has none.
 
-    Workers that start together wait for one download. Raises SpecError, within seconds where
-    there is no network, saying where was looked and what would do.
+    Workers that start together wait for one download. Raises, within seconds where there is no
+    network, what `failed` makes of it, saying where was looked and what would do; SpecError where
+    none are published.
     """
     found = find(model, folder)
     if found:
@@ -83,7 +91,7 @@ def obtain(model: str, folder: Path) -> Path:
     except OSError as error:  # urllib's errors are OSErrors too
         _leave_as_found(folder, lock)
         reason = " ".join(str(error).split())
-        raise SpecError(_missing(model, folder, f"cannot be downloaded ({reason})")) from error
+        raise failed(error, _missing(model, folder, f"cannot be downloaded ({reason})")) from error
 
 
 def load(path: Path) -> dict[str, torch.Tensor]:
@@ -172,6 +180,15 @@ def download(url: str, target: Path) -> Path:
         return partial.replace(target)
 
 
+def failed(error: Exception, text: str) -> HpoJobError:
+    """The error of a download that failed: a FetchError where a later try may get it."""
+    if isinstance(error, urllib.error.HTTPError):
+        later = not is_final(error.code)
+    else:
+        later = isinstance(error, (urllib.error.URLError, TimeoutError, ConnectionError))
+    return (FetchError if later else SpecError)(text)
+
+
 def _leave_as_found(folder: Path, lock: Path) -> None:
     """Remove what a download that failed had to make."""
     with suppress(OSError):  # a folder that holds something, or was never made, is left alone
@@ -183,7 +200,7 @@ def _verify(file: Path, url: str, expected: str | None) -> None:
     """Raise OSError where a download is cut short or is not what its name's digest says."""
     size = file.stat().st_size
     if expected is not None and size != int(expected):
-        raise OSError(f"{size} of {expected} bytes arrived")
+        raise ConnectionError(f"{size} of {expected} bytes arrived")
     digest = re.search(r"-([0-9a-f]{8,})\.[^./]+$", urlparse(url).path)
     if digest:
         with file.open("rb") as content:

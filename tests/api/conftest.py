@@ -126,6 +126,8 @@ class Api:
         if "force" not in params:
             self.objects[path]["spec"].update(body["spec"])
             return self.objects[path]
+        if _tolerations(body) not in (None, _tolerations(self.objects.get(path, body))):
+            raise kmock.KubernetesError(422, "", "spec.template: field is immutable", {})
         status = 200 if path in self.objects else 201
         if "dryRun" in params:
             self.dry_runs += 1
@@ -151,6 +153,11 @@ class Api:
             and wanted.items() <= (thing["metadata"].get("labels") or {}).items()
             and kind in (None, thing.get("involvedObject", {}).get("kind"))
         ]
+
+
+def _tolerations(job: Object) -> Any:
+    """What cannot be changed of a Job that has started: an example."""
+    return job.get("spec", {}).get("template", {}).get("spec", {}).get("tolerations")
 
 
 def _pairs(selector: str) -> dict[str, str]:

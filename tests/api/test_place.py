@@ -154,6 +154,17 @@ def test_of_two_databases_in_a_namespace_the_studys_own_is_read(
     assert "Secret theirs is missing" in cli("results", "other", "--cluster").stderr
 
 
+@pytest.mark.parametrize("study", ["My study", "digits"])
+def test_a_study_that_was_not_submitted_is_read_all_the_same(
+    api: Api, cli: Callable[..., Result], digits: Path, namespace: None, study: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """One with a name that is no label's value, and one whose folder is half written."""
+    (digits / "study.toml").write_text("half = ")
+    monkeypatch.chdir(digits.parents[1])
+    assert "Secret hpo-job-storage is missing" in cli("results", study, "--cluster").stderr
+
+
 def test_outside_of_a_clone_the_context_says(
     api: Api, cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,6 +152,26 @@ def test_a_changed_study_needs_replace(
     assert "--replace is needed" in preview.stderr
 
 
+def test_what_kueue_has_added_is_no_change(
+    api: Api, cli: Callable[..., Result], secret: Object, tmp_path: Path
+) -> None:
+    """Tolerations of the flavor that it has let the Job in with; a list, so not one field each."""
+    api.put("v1/secrets", secret)
+    digits = with_components(tmp_path / "queued", ("kueue", "spot"), ()) / "jobs/digits"
+    assert cli("submit", digits, "--workers", "2").exit_code == 0
+    path = "/apis/batch/v1/namespaces/hpo-job/jobs/digits-worker"
+    pod = api.objects[path]["spec"]["template"]["spec"]
+    flavor = {"key": "gpu-type", "value": "a100", "effect": "NoSchedule"}
+    pod["tolerations"] = [*pod["tolerations"], flavor]
+    again = cli("submit", digits, "--workers", "5")
+    assert again.exit_code == 0, again.output
+    assert api.objects[path]["spec"]["parallelism"] == 5
+    assert flavor in api.objects[path]["spec"]["template"]["spec"]["tolerations"]
+    pod = api.objects[path]["spec"]["template"]["spec"]
+    pod["tolerations"] = [flavor]  # not those of the folder, and others beside them
+    assert "--replace" in cli("submit", digits).stderr
+
+
 def test_a_job_that_has_ended_needs_replace(
     api: Api, cli: Callable[..., Result], digits: Path, secret: Object, job: Object
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import pickle
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from click.testing import Result
 from fastai.learner import Learner, load_learner
 from fastai.text.data import TensorText
 from fastai.text.learner import language_model_learner
@@ -21,7 +23,7 @@ from fastcore.xtras import save_pickle
 
 from hpo_job import attributes
 from hpo_job.data import LabelledRows, read_table
-from hpo_job.errors import DataError, SpecError
+from hpo_job.errors import DataError, FetchError, SpecError
 from hpo_job.metrics import METRICS, Metric
 from hpo_job.objectives import language_model, text_classification, text_weights
 from hpo_job.objectives.context import Context
@@ -415,11 +417,30 @@ def test_a_vocabulary_that_would_run_code_is_refused(wikipedia: Path) -> None:
         check(candidates(pre_trained=True), wikipedia)
 
 
+def test_the_language_model_of_an_image(
+    wikipedia: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Callable[..., Result]
+) -> None:
+    """As `make image WEIGHTS=wt103-fwd` puts it there, and a pod finds it without a download."""
+    archive = tmp_path / "published.tgz"
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.add(wikipedia / text_weights.NAME, text_weights.NAME)
+    monkeypatch.setattr("fastai.data.external.URLs.WT103_FWD", archive.as_uri())
+    monkeypatch.setenv("FASTAI_HOME", str(tmp_path / "fastai"))
+    baked = tmp_path / "image"
+    done = cli("weights", "wt103-fwd", "--weights", baked)
+    assert done.output.splitlines() == [f"wt103-fwd: {baked / 'wt103-fwd'}"]
+    assert text_weights.find(tmp_path / "cache") is None
+    monkeypatch.setenv("HPO_JOB_BAKED_WEIGHTS", str(baked))
+    assert text_weights.find(tmp_path / "cache") == baked / "wt103-fwd"
+    assert text_weights.obtain(tmp_path / "cache") == baked / "wt103-fwd"
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_missing_pre_trained_model_is_told_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fastai.data.external.URLs.WT103_FWD", "http://127.0.0.1:1/wt103-fwd.tgz")
     monkeypatch.setenv("FASTAI_HOME", str(tmp_path / "fastai"))
-    with pytest.raises(SpecError, match=r"^pre_trained: .*unpack it there or set pre_trained = f"):
+    with pytest.raises(FetchError, match=r"^pre_trained: .*unpack it there or set pre_trained = f"):
         check(candidates(pre_trained=True), tmp_path / "weights")
     assert not (tmp_path / "weights").exists()

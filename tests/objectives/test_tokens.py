@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,6 +121,26 @@ def test_what_a_killed_worker_left_is_removed(tmp_path: Path) -> None:
     (half / "digests.json").unlink()
     tokenised(TEXTS, TRAIN, tmp_path)
     assert folders(tmp_path) == [folder]
+
+
+def test_what_another_worker_has_kept_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not seen at first, as on a shared volume, and is what that worker reads from."""
+    make, theirs = tokens._make, []
+
+    def make_as_another_does(*arguments: Any) -> Corpus:
+        monkeypatch.setattr(tokens, "_make", make)
+        made = make(*arguments)
+        (folder,) = {path.name[1:-5] for path in (tmp_path / "text").glob(".*.lock")}
+        tokens._write(tmp_path / "text" / folder, made)
+        theirs.append((tmp_path / "text" / folder).stat().st_ino)
+        return made
+
+    monkeypatch.setattr(tokens, "_make", make_as_another_does)
+    tokenised(TEXTS, TRAIN, tmp_path)
+    (folder,) = folders(tmp_path)
+    assert [folder.stat().st_ino] == theirs
 
 
 def test_a_text_of_any_length(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ import torch
 from efficientnet_lite_pytorch import EfficientNet
 from safetensors.torch import save_file
 
-from hpo_job.errors import SpecError
+from hpo_job.errors import FetchError, SpecError
 from hpo_job.objectives import weights
 from hpo_job.objectives.image_classification import check
 from hpo_job.objectives.models import build, check_known
@@ -32,6 +34,12 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(variable, f"http://127.0.0.1:{port}")
     for variable in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(variable, raising=False)
+    _asks_anew(monkeypatch)
+
+
+def _asks_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's urllib keeps the proxies that it has found first."""
+    monkeypatch.setattr("urllib.request._opener", None)
 
 
 @pytest.mark.parametrize("size", [64, 224])
@@ -122,7 +130,7 @@ def test_layers_in_another_order_are_refused() -> None:
 @pytest.mark.parametrize("model", ["resnet18", "resnet18d"])
 def test_no_weights_and_no_network_is_one_quick_line(tmp_path: Path, model: str) -> None:
     started = time.monotonic()
-    with pytest.raises(SpecError) as raised:
+    with pytest.raises(FetchError) as raised:
         check(
             {"model": [LITE0, model], "pre_trained": [True], "precision": ["auto"]},
             tmp_path / "weights",
@@ -162,6 +170,32 @@ def test_a_download_arrives_whole_under_its_name(
     assert file == tmp_path / "weights" / "resnet18.pth"
     assert file.read_bytes() == source.read_bytes()
     assert {p.name for p in file.parent.iterdir()} <= {"resnet18.pth", ".resnet18.lock"}
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(404, SpecError), (429, FetchError), (503, FetchError)]
+)
+def test_which_downloads_may_succeed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, error: type[Exception]
+) -> None:
+    """A worker that ends with another exit code than 2 is started again."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    _asks_anew(monkeypatch)
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/resnet18.pth"
+        monkeypatch.setattr(weights, "_urls", lambda _: [url])
+        with pytest.raises(error, match=f"resnet18.*cannot be downloaded .*{status}"):
+            obtain("resnet18", tmp_path / "weights")
+        server.shutdown()
 
 
 def test_a_download_with_another_digest_is_not_kept(
