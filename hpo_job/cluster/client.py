@@ -143,8 +143,10 @@ class Cluster:
         with suppress(NotFoundError):
             self._json("DELETE", self._path(resource, name), {"propagationPolicy": "Foreground"})
 
-    def log(self, pod: str, *, follow: bool = False, since: str = "") -> Iterator[tuple[str, str]]:
-        """The lines that a worker has written, each behind its time.
+    def log(
+        self, pod: str, *, follow: bool = False, since: str = ""
+    ) -> Iterator[tuple[str | None, str]]:
+        """The lines that a worker has written, each behind its time; None where a node speaks.
 
         follow: go on with those that it writes. since: a time that this has given, with which to
         go on behind the line that had it.
@@ -155,7 +157,7 @@ class Cluster:
         for line in self._lines(pod, query, follow=follow):
             when, _, text = line.partition(" ")
             if not _TIME.fullmatch(when):  # the node's own words, in the place of a log
-                yield since, line
+                yield None, line
             elif when > since:  # always as many digits, so text can be compared
                 yield when, text
 
@@ -193,7 +195,10 @@ class Cluster:
         if version not in self._resources:
             try:
                 found = self._json("GET", root)["resources"]
-            except (NotFoundError, NoApiServerError):  # a bare 404, of groups that are not there
+            except (NotFoundError, NoApiServerError) as error:
+                # of groups that are not there, an API server answers with a bare 404
+                if isinstance(error, NoApiServerError) and error.code != 404:
+                    raise
                 found = []
             self._resources[version] = {
                 each["kind"]: (each["name"], each["namespaced"])
@@ -219,7 +224,7 @@ class Cluster:
         try:
             found: Object = json.loads(response.data)
         except ValueError as error:
-            raise NoApiServerError(self.host) from error
+            raise NoApiServerError(self.host, response.status) from error
         return found
 
     def _request(
@@ -268,7 +273,8 @@ class NotFoundError(ClusterError):
 class NoApiServerError(ClusterError):
     """Something answers that is no API server: a proxy, or a log-in page."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, code: int) -> None:
+        self.code = code
         super().__init__(
             f"{host} answers, but not as a Kubernetes API server does; is there a log-in page or a "
             "proxy before it? kubectl cluster-info"
@@ -315,7 +321,7 @@ def _refused(code: int, body: bytes, namespace: str, host: str) -> ClusterError:
         return DeniedError("the cluster does not accept the kubeconfig's credentials; log in again")
     # as a proxy answers whose way to the API server is not there: no word about the object
     if message.startswith("<") or (code == 404 and status.get("kind") != "Status"):
-        return NoApiServerError(host)
+        return NoApiServerError(host, code)
     if "exceeded quota" in message:
         return ClusterError(
             f"namespace {namespace}: quota {message.partition('exceeded quota: ')[2]}"

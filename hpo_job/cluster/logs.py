@@ -106,8 +106,9 @@ def _hear(cluster: Cluster, pod: Object, heard: queue.Queue[str | None]) -> None
             try:
                 # not by counting lines: the node keeps the latest ones only
                 for when, line in cluster.log(name, follow=True, since=heard_until):
-                    heard_until, trouble = when, ""
-                    heard.put(f"{short(pod)} | {line}")
+                    if when or line != trouble:  # a node's own words, to each try
+                        heard.put(f"{short(pod)} | {line}")
+                    heard_until, trouble = (when, "") if when else (heard_until, line)
             except ClusterError as error:
                 if str(error) != trouble:
                     heard.put(f"{short(pod)} | {OWN}{error}")
@@ -134,11 +135,13 @@ def _runs(cluster: Cluster, name: str) -> bool:
 
 def _of(cluster: Cluster, pod: Object) -> Iterator[tuple[str, str]]:
     """A pod's lines, each behind its time; that of a node which is gone is gone with it."""
+    latest = ""
     try:
         for when, line in cluster.log(pod["metadata"]["name"]):
-            yield when, f"{short(pod)} | {line}"
+            latest = when or latest
+            yield latest, f"{short(pod)} | {line}"
     except ClusterError as error:
-        yield "", f"{short(pod)} | {OWN}{error}"
+        yield latest, f"{short(pod)} | {OWN}{error}"
 
 
 def _waiting(cluster: Cluster, pods: list[Object]) -> Iterator[tuple[str, str | None]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -201,22 +202,21 @@ def _keep_workers(job: Object, there: Object | None) -> str | None:
 def _same_but_for_kueue(cluster: Cluster, job: Object, there: Object) -> bool:
     """Whether a Job differs in nothing but the tolerations that Kueue has let it in with.
 
-    Kueue adds those of the flavor that it has chosen, and as a list they would be taken away; if
-    so, ``job`` gets them too.
+    Kueue adds those of the flavor that it has chosen; as a list, they would be taken away. If so,
+    ``job`` loses its own: what somebody else has changed meanwhile is left alone then, and what
+    nobody has cannot be taken away, so that a change of the folder is still found.
     """
-    if QUEUE not in (there["metadata"].get("labels") or {}):
+    if QUEUE not in (there["metadata"].get("labels") or {}) or is_over(there):
         return False
     pod, admitted = (each["spec"]["template"]["spec"] for each in (job, there))
-    wanted, given = pod.get("tolerations") or [], admitted.get("tolerations") or []
-    if wanted == given or not all(each in given for each in wanted):
-        return False
-    pod["tolerations"] = given
-    try:
-        cluster.apply(job, dry_run=True)
-    except ImmutableError:
-        pod["tolerations"] = wanted
-        return False
-    return True
+    given = admitted.get("tolerations") or []
+    wanted = pod.pop("tolerations", [])
+    if wanted and all(each in given for each in wanted):
+        with suppress(ImmutableError):
+            cluster.apply(job, dry_run=True)
+            return True
+    pod["tolerations"] = wanted
+    return False
 
 
 def _goes_with_its_pod(job: Object, spec: StudySpec) -> str | None:

@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def obtain(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{NAME}.lock"):
             return find(folder) or _fetch(folder)
-    except (OSError, tarfile.TarError) as error:  # urllib's errors are OSErrors too
+    except (OSError, HTTPException, tarfile.TarError) as error:  # most of urllib's are OSErrors
         with suppress(OSError):  # leave no empty folder where there was none
             (folder / f".{NAME}.lock").unlink(missing_ok=True)
             folder.rmdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -11,8 +12,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from contextlib import suppress
+from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
+from ssl import SSLError
 from typing import NamedTuple
 from urllib.parse import urlparse
 
@@ -48,6 +51,8 @@ FASTAI = ("xresnet18", "xresnet34", "xresnet50", "xresnet101", "xresnet152")
 FASTAI_WEIGHTS = {"xresnet50": "https://s3.amazonaws.com/fast-ai-modelzoo/xrn50_940.pth"}
 HUB_FILE = "model.safetensors"
 SUFFIXES = (".safetensors", ".pth", ".pt")
+BROKEN_OFF = (urllib.error.URLError, HTTPException, SSLError, TimeoutError, ConnectionError)
+NO_ROUTE = (errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH)
 TIMEOUT = 15  # seconds without an answer after which a download is given up
 
 
@@ -88,7 +93,7 @@ def obtain(model: str, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
             return find(model, folder) or download(url, target)
-    except OSError as error:  # urllib's errors are OSErrors too
+    except (OSError, HTTPException) as error:  # most of urllib's errors are OSErrors
         _leave_as_found(folder, lock)
         reason = " ".join(str(error).split())
         raise failed(error, _missing(model, folder, f"cannot be downloaded ({reason})")) from error
@@ -184,8 +189,8 @@ def failed(error: Exception, text: str) -> HpoJobError:
     """The error of a download that failed: a FetchError where a later try may get it."""
     if isinstance(error, urllib.error.HTTPError):
         later = not is_final(error.code)
-    else:
-        later = isinstance(error, (urllib.error.URLError, TimeoutError, ConnectionError))
+    else:  # what breaks off while it is read, urllib hands on as it is
+        later = isinstance(error, BROKEN_OFF) or getattr(error, "errno", None) in NO_ROUTE
     return (FetchError if later else SpecError)(text)
 
 

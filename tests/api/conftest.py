@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import json
 import re
 import struct
@@ -60,6 +61,7 @@ class Api:
         self.created: list[Object] = []
         self.warnings: list[str] = []
         self.dry_runs = 0
+        self.tolerations: dict[str, Any] = {}  # of a Job, as they were applied last
         for version, kinds in KINDS.items():
             resources = [{"name": plural, "kind": kind, "namespaced": True}
                          for kind, plural in kinds.items()]  # fmt: skip
@@ -126,17 +128,24 @@ class Api:
         if "force" not in params:
             self.objects[path]["spec"].update(body["spec"])
             return self.objects[path]
-        if _tolerations(body) not in (None, _tolerations(self.objects.get(path, body))):
+        live, ours = _tolerations(self.objects.get(path, body)), self.tolerations.get(path)
+        sent = _tolerations(body)
+        # what is not sent is taken away, unless somebody else has changed it since
+        if sent != live and (sent is not None or live == ours):
             raise kmock.KubernetesError(422, "", "spec.template: field is immutable", {})
         status = 200 if path in self.objects else 201
         if "dryRun" in params:
             self.dry_runs += 1
         else:
             self.applied.append(body)
+            self.tolerations[path] = sent
             there = self.objects.setdefault(path, {"metadata": {"creationTimestamp": MADE}})
             labels = {**there["metadata"].get("labels", {}), **body["metadata"].get("labels", {})}
             there["metadata"].update(body["metadata"], labels=labels)
-            there.update({key: value for key, value in body.items() if key != "metadata"})
+            there.update({key: copy.deepcopy(value) for key, value in body.items()
+                          if key != "metadata"})  # fmt: skip
+            if sent is None and live is not None:
+                there["spec"]["template"]["spec"]["tolerations"] = live
         headers = {"Warning": f'299 - "{self.warnings[0]}"'} if self.warnings else {}
         return kmock.Response(status=status, payload=body, headers=headers)  # type: ignore[attr-defined]
 

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import kmock
 import pytest
 import yaml
 from click.testing import Result
@@ -136,8 +137,16 @@ def test_a_kind_that_the_cluster_does_not_know(
     (digits / "queue.yaml").write_text(yaml.safe_dump(queue))
     file = digits / "kustomization.yaml"
     file.write_text(file.read_text().replace("resources:\n", "resources:\n  - queue.yaml\n", 1))
+    group = "get /apis/kueue.x-k8s.io/v1beta1"
+    api.answers[group] = lambda: bare(404, b"404 page not found")
     said = line("submit", digits)
     assert "kueue.x-k8s.io/v1beta1 LocalQueue: this cluster does not know it" in said
+    api.answers[group] = lambda: bare(503, b"<html>no backend</html>")
+    assert "answers, but not as a Kubernetes API server does" in line("submit", digits)
+
+
+def bare(status: int, page: bytes) -> Any:
+    return kmock.Response(status=status, payload=page)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,7 @@ def test_what_a_node_says_in_the_place_of_a_log(
     answers = [
         said(1, "one"),
         b"failed to create fsnotify watcher\n",
+        b"failed to create fsnotify watcher\n",
         said(1, "one") + said(2, "two"),
     ]
 

@@ -46,7 +46,7 @@ def test_the_next_commands_can_be_typed_as_they_are_shown(
 ) -> None:
     api.put("v1/secrets", secret)
     program = make("submit", "JOB=digits").stdout.splitlines()[-1].split()[0]
-    assert subprocess.run([ROOT / program, "--version"], check=False).returncode == 0
+    assert subprocess.run([program, "--version"], cwd=ROOT, check=False).returncode == 0
 
 
 def test_make_scale_status_and_results(api: Api, make: Make, secret: Object) -> None:

@@ -163,13 +163,25 @@ def test_what_kueue_has_added_is_no_change(
     pod = api.objects[path]["spec"]["template"]["spec"]
     flavor = {"key": "gpu-type", "value": "a100", "effect": "NoSchedule"}
     pod["tolerations"] = [*pod["tolerations"], flavor]
-    again = cli("submit", digits, "--workers", "5")
-    assert again.exit_code == 0, again.output
-    assert api.objects[path]["spec"]["parallelism"] == 5
+    for workers in ("5", "6"):
+        again = cli("submit", digits, "--workers", workers)
+        assert again.exit_code == 0, again.output
+    assert api.objects[path]["spec"]["parallelism"] == 6
     assert flavor in api.objects[path]["spec"]["template"]["spec"]["tolerations"]
-    pod = api.objects[path]["spec"]["template"]["spec"]
-    pod["tolerations"] = [flavor]  # not those of the folder, and others beside them
-    assert "--replace" in cli("submit", digits).stderr
+
+
+def test_tolerations_that_are_taken_away_are_a_change(
+    api: Api, cli: Callable[..., Result], secret: Object, tmp_path: Path
+) -> None:
+    """Also in a queue: nobody but the folder has changed them."""
+    api.put("v1/secrets", secret)
+    clone = with_components(tmp_path / "queued", ("kueue", "spot"), ())
+    assert cli("submit", clone / "jobs/digits").exit_code == 0
+    settings = clone / "k8s/settings/kustomization.yaml"
+    settings.write_text(settings.read_text().replace("  - ../components/spot", "  #"))
+    refused = cli("submit", clone / "jobs/digits")
+    assert refused.exit_code == 2
+    assert "another pod template" in refused.stderr
 
 
 def test_a_job_that_has_ended_needs_replace(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import ssl
 import threading
 import time
+from http.client import IncompleteRead
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -196,6 +199,31 @@ def test_which_downloads_may_succeed_later(
         with pytest.raises(error, match=f"resnet18.*cannot be downloaded .*{status}"):
             obtain("resnet18", tmp_path / "weights")
         server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("problem", "error"),
+    [
+        (IncompleteRead(b""), FetchError),
+        (ssl.SSLEOFError(), FetchError),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), FetchError),
+        (OSError(errno.ENOSPC, "No space left on device"), SpecError),
+    ],
+)
+def test_which_broken_downloads_may_succeed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception, error: type[Exception]
+) -> None:
+    """What urllib raises while a file is read is not wrapped."""
+
+    def broken_off(*_: object) -> None:
+        raise problem
+
+    source = tmp_path / "resnet18.pth"
+    source.touch()
+    monkeypatch.setattr(weights, "_urls", lambda _: [source.as_uri()])
+    monkeypatch.setattr("shutil.copyfileobj", broken_off)
+    with pytest.raises(error, match="cannot be downloaded"):
+        obtain("resnet18", tmp_path / "weights")
 
 
 def test_a_download_with_another_digest_is_not_kept(
