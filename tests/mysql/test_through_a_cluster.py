@@ -20,7 +20,7 @@ Object = dict[str, Any]
 
 
 @pytest.fixture
-def cluster_of(api: Api) -> Callable[[str], None]:  # noqa: F811
+def cluster_of(api: Api, namespace: None) -> Callable[[str], None]:  # noqa: F811
     """Lets a database's server be that of a cluster's pod."""
 
     def put(url: str) -> None:
