@@ -244,9 +244,10 @@ def status(
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @weights_option
 def weights_(models: tuple[str, ...], weights: Path) -> None:
-    """Fetch pre-trained weights of models; wt103-fwd is the language model of texts.
+    """Fetch pre-trained weights of models.
 
-    As an image's build does; those that this machine has are not downloaded again.
+    As an image's build does; those that this machine has are not downloaded again. wt103-fwd is the
+    language model that texts are learnt from.
     """
     from hpo_job.objectives import text_weights
     from hpo_job.objectives.weights import obtain
