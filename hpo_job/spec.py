@@ -226,11 +226,16 @@ def restore(stored: Mapping[str, Any]) -> StudySpec:
 
 def job_folder(job: str | Path) -> Path:
     """The folder of ``job``: as given, or under jobs/. Raises SpecError where there is none."""
-    for folder in (Path(job), Path("jobs") / job):
-        if (folder / SPEC_FILE).is_file():
-            return folder
+    if folder := find_job(job):
+        return folder
     also = "" if Path(job).is_absolute() else f", nor in jobs/{job}"
     raise SpecError(f"{job}: no {SPEC_FILE} in it{also}; name a job folder")
+
+
+def find_job(job: str | Path) -> Path | None:
+    """As `job_folder`, but None where there is none."""
+    folders = (Path(job), Path("jobs") / job)
+    return next((folder for folder in folders if (folder / SPEC_FILE).is_file()), None)
 
 
 def is_url(path: str) -> bool:

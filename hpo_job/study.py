@@ -22,7 +22,7 @@ from hpo_job.data import fingerprint, listing
 from hpo_job.errors import SpecError, StudyError, unknown
 from hpo_job.phases import PhasePruner
 from hpo_job.search_space import Scalar
-from hpo_job.spec import SPEC_FILE, Budget, StudySpec, read_spec, restore
+from hpo_job.spec import Budget, StudySpec, find_job, read_spec, restore
 from hpo_job.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -72,11 +72,10 @@ def named(word: str, storage: Storage) -> str:
 
     A folder that is under jobs/ only counts where no study is called so.
     """
-    if (Path(word) / SPEC_FILE).is_file():
-        return read_spec(word).name
-    if (Path("jobs") / word / SPEC_FILE).is_file() and _find(word, storage) is None:
-        return read_spec(word).name
-    return word
+    folder = find_job(word)
+    if folder is None or (folder != Path(word) and _find(word, storage) is not None):
+        return word
+    return read_spec(folder).name
 
 
 def load(name: str, storage: Storage) -> optuna.Study:

@@ -9,7 +9,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,15 +19,9 @@ from sqlalchemy.exc import ArgumentError
 
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.forward import forwarded
-from hpo_job.cluster.names import (
-    WORKER,
-    instance_of,
-    secret_of_settings,
-    storage_secret,
-    worker_labels,
-)
+from hpo_job.cluster.names import INSTANCE, WORKER, secret_of_settings, storage_secret, study_of
 from hpo_job.cluster.pods import is_ready, why
-from hpo_job.errors import ClusterError
+from hpo_job.errors import ClusterError, SpecError
 
 SERVICE = "hpo-job-mysql"
 SERVER_SECRET = "hpo-job-mysql"  # the server's own: passwords, certificate and key
@@ -42,10 +36,15 @@ def secret_of(cluster: Cluster, study: str | None = None) -> str:
 
     study: or its folder: its Job tells, or the latest of all, or else its clone's settings.
     """
-    name = instance_of(study) if study else None
-    jobs = cluster.all("jobs", **worker_labels(name)) if name else []
-    jobs = jobs or cluster.all("jobs", **WORKER)
-    for job in sorted(jobs, key=lambda job: job["metadata"]["creationTimestamp"], reverse=True):
+    name = None
+    with suppress(SpecError):  # its folder may be half written
+        name = study_of(study) if study else None
+
+    def rank(job: Object) -> tuple[bool, str]:
+        metadata = job["metadata"]
+        return metadata["labels"].get(INSTANCE) == name, metadata["creationTimestamp"]
+
+    for job in sorted(cluster.all("jobs", **WORKER), key=rank, reverse=True):
         if name := storage_secret(job):
             return name
     return secret_of_settings(study)  # no Job: none yet, or the last one is long over

@@ -72,7 +72,8 @@ class _Following:
             self._listen([pod for pod in pods if has_log(pod)])
             silent = [pod for pod in pods if not has_log(pod)]
             job = self._cluster.find("jobs", self._job)
-            reasons = [*_waiting(self._cluster, silent), (self._job, _missing(self._cluster, job))]
+            reasons = [(short(pod), reason) for pod, reason in _waiting(self._cluster, silent)]
+            reasons.append((self._job, why_none(self._cluster, job)))
         except DeniedError:
             raise
         except ClusterError as error:
@@ -144,21 +145,16 @@ def _of(cluster: Cluster, pod: Object) -> Iterator[tuple[str, str]]:
         yield latest, f"{short(pod)} | {OWN}{error}"
 
 
-def _waiting(cluster: Cluster, pods: list[Object]) -> Iterator[tuple[str, str | None]]:
-    """The pods that have not run yet, and the reason where it is known."""
+def _waiting(cluster: Cluster, pods: list[Object]) -> Iterator[tuple[Object, str | None]]:
+    """The pods that have not run yet, each with the reason where it is known."""
     noted = cluster.noted("Pod") if pods else {}
     for pod in pods:
-        yield short(pod), describe(pod, noted).why
-
-
-def _missing(cluster: Cluster, job: Object | None) -> str | None:
-    """Why a Job lacks pods."""
-    return why_none(cluster, job) if job else None
+        yield pod, describe(pod, noted).why
 
 
 def _why_silent(cluster: Cluster, name: str, pods: list[Object]) -> str:
-    noted = cluster.noted("Pod") if pods else {}
     reasons = [
-        f"{pod['metadata']['name']}: {describe(pod, noted).why or 'is starting'}" for pod in pods
+        f"{pod['metadata']['name']}: {reason or 'is starting'}"
+        for pod, reason in _waiting(cluster, pods)
     ]
-    return "; ".join(reasons) or _missing(cluster, cluster.find("jobs", name)) or "there is none"
+    return "; ".join(reasons) or why_none(cluster, cluster.find("jobs", name)) or "there is none"

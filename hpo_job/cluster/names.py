@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from hpo_job.errors import ClusterError, SpecError
-from hpo_job.spec import SPEC_FILE, job_folder, read_spec
+from hpo_job.errors import ClusterError
+from hpo_job.spec import find_job, read_spec
 
 KUSTOMIZATION = "kustomization.yaml"
 KUSTOMIZATIONS = (KUSTOMIZATION, "kustomization.yml", "Kustomization")  # as kustomize takes them
@@ -25,24 +25,8 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 def study_of(job: str) -> str:
     """The study of a job folder, or the name itself: pods may be asked for without the folder."""
-    try:
-        return read_spec(job_folder(job)).name
-    except SpecError:
-        if (Path(job) / SPEC_FILE).exists() or (Path("jobs") / job / SPEC_FILE).exists():
-            raise
-    return job.rstrip("/").rsplit("/", 1)[-1]
-
-
-def instance_of(study: str) -> str | None:
-    """What the objects of a study, or of its folder, are labelled with; None where none could be.
-
-    A study of the database need not be one that was submitted, and its folder may be half written.
-    """
-    try:
-        name = study_of(study)
-    except SpecError:
-        return None
-    return name if _LABEL.fullmatch(name) and len(name) <= LABEL else None
+    folder = find_job(job)
+    return read_spec(folder).name if folder else job.rstrip("/").rsplit("/", 1)[-1]
 
 
 def namespace_of(given: str | None, job: str | None = None) -> str | None:
@@ -125,10 +109,8 @@ def _settings(job: str | None) -> dict[str, Any]:
 
 def _folder(job: str | None) -> Path | None:
     """The folder of a job; None for the study of a Job, which needs no folder here."""
-    try:
-        return job_folder(job).resolve() if job else None
-    except SpecError:
-        return None
+    found = find_job(job) if job else None
+    return found.resolve() if found else None
 
 
 def _yaml(file: Path) -> dict[str, Any]:

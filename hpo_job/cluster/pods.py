@@ -91,8 +91,10 @@ def why(pod: Object) -> str | None:
     return None
 
 
-def why_none(cluster: Cluster, job: Object) -> str | None:
+def why_none(cluster: Cluster, job: Object | None) -> str | None:
     """Why a Job has fewer pods than it should have: a quota, say, or a Pod Security Standard."""
+    if job is None:
+        return None
     spec, status = job["spec"], job.get("status", {})
     ended = int(status.get("succeeded", 0)) + len(indexes_in(status.get("failedIndexes")))
     missing = int(spec.get("parallelism", 1)) - int(status.get("active", 0)) - ended

@@ -209,12 +209,13 @@ def _same_but_for_kueue(cluster: Cluster, job: Object, there: Object) -> bool:
     if QUEUE not in (there["metadata"].get("labels") or {}) or is_over(there):
         return False
     pod, admitted = (each["spec"]["template"]["spec"] for each in (job, there))
-    given = admitted.get("tolerations") or []
-    wanted = pod.pop("tolerations", [])
-    if wanted and all(each in given for each in wanted):
-        with suppress(ImmutableError):
-            cluster.apply(job, dry_run=True)
-            return True
+    wanted, given = pod.get("tolerations"), admitted.get("tolerations") or []
+    if not wanted or not all(each in given for each in wanted):
+        return False
+    del pod["tolerations"]
+    with suppress(ImmutableError):
+        cluster.apply(job, dry_run=True)
+        return True
     pod["tolerations"] = wanted
     return False
 

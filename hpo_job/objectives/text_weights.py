@@ -6,7 +6,6 @@ import os
 import pickle
 import tarfile
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -17,7 +16,7 @@ from fastai.data.external import URLs
 from filelock import FileLock
 
 from hpo_job.errors import SpecError
-from hpo_job.objectives.weights import download, failed, places
+from hpo_job.objectives.weights import download, failed, leave_as_found, places
 
 NAME = "wt103-fwd"  # trained on 103 million words of Wikipedia, forwards
 
@@ -61,14 +60,13 @@ def obtain(folder: Path) -> Path:
     found = find(folder)
     if found:
         return found
+    lock = folder / f".{NAME}.lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{NAME}.lock"):
+        with FileLock(lock):
             return find(folder) or _fetch(folder)
     except (OSError, HTTPException, tarfile.TarError) as error:  # most of urllib's are OSErrors
-        with suppress(OSError):  # leave no empty folder where there was none
-            (folder / f".{NAME}.lock").unlink(missing_ok=True)
-            folder.rmdir()
+        leave_as_found(folder, lock)
         reason = " ".join(str(error).split())
         raise failed(
             error,

@@ -94,7 +94,7 @@ def obtain(model: str, folder: Path) -> Path:
         with FileLock(lock):
             return find(model, folder) or download(url, target)
     except (OSError, HTTPException) as error:  # most of urllib's errors are OSErrors
-        _leave_as_found(folder, lock)
+        leave_as_found(folder, lock)
         reason = " ".join(str(error).split())
         raise failed(error, _missing(model, folder, f"cannot be downloaded ({reason})")) from error
 
@@ -194,7 +194,7 @@ def failed(error: Exception, text: str) -> HpoJobError:
     return (FetchError if later else SpecError)(text)
 
 
-def _leave_as_found(folder: Path, lock: Path) -> None:
+def leave_as_found(folder: Path, lock: Path) -> None:
     """Remove what a download that failed had to make."""
     with suppress(OSError):  # a folder that holds something, or was never made, is left alone
         lock.unlink(missing_ok=True)

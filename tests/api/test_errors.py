@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from click.testing import Result
 from hpo_job.cluster.names import check_job_name, worker_labels
 from hpo_job.errors import ClusterError
 from tests.api.conftest import Api, kubeconfig
+from tests.web import answering
 
 Object = dict[str, Any]
 JOBS = "/apis/batch/v1/namespaces/hpo-job/jobs"
@@ -103,24 +102,12 @@ def test_a_proxy_before_a_server_that_is_not_there(
     line: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Its 404 says nothing of the Job, which would be taken to be gone."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(404)
-            self.end_headers()
-            self.wfile.write(b"default backend - 404")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        kubeconfig(tmp_path / "proxy", f"http://127.0.0.1:{server.server_port}")
+    with answering(404, b"default backend - 404") as url:
+        kubeconfig(tmp_path / "proxy", url)
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "proxy"))
         for command in ("status digits --cluster", "results digits --cluster", "logs digits",
                         "delete digits"):  # fmt: skip
             assert "answers, but not as a Kubernetes API server does" in line(*command.split())
-        server.shutdown()
 
 
 def test_a_kind_that_the_cluster_does_not_know(

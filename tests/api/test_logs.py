@@ -34,6 +34,22 @@ def said(second: int, text: str) -> bytes:
     return f"2026-01-01T00:00:{second:02}.000000000Z {text}\n".encode()
 
 
+def answering(api: Api, pod: Object, job: Object, *answers: bytes | Exception) -> None:
+    """Let each try to read the log have its answer; with the last one, pod and Job have ended."""
+    left = [*answers]
+
+    def log() -> bytes:
+        if len(left) == 1:
+            pod["status"]["phase"] = "Succeeded"
+            job["status"] = OVER
+        answer = left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    api.answers[LOG.format(0)] = log
+
+
 def test_a_log_that_went_with_its_node_does_not_hide_the_others(
     api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
 ) -> None:
@@ -73,15 +89,7 @@ def test_a_followed_log_goes_on_after_its_connection_was_cut(
     waits = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes available."}
     api.put("v1/pods", worker_pod(1, "Pending", conditions=[waits]))
     one, two, three = (said(second, str(second)) for second in (1, 2, 3))
-    answers = [one, one + two, two + three]
-
-    def log() -> bytes:
-        if len(answers) == 1:
-            pod["status"]["phase"] = "Succeeded"
-            job["status"] = OVER
-        return answers.pop(0)
-
-    api.answers[LOG.format(0)] = log
+    answering(api, pod, job, one, one + two, two + three)
     done = cli("logs", "digits", "-f")
     assert done.exit_code == 0, done.output
     assert sorted(done.stdout.splitlines()) == [
@@ -97,18 +105,8 @@ def test_a_followed_log_is_asked_for_again_after_a_refusal(
 ) -> None:
     """As a kubelet does that is started again; each refusal is told once."""
     pod = api.put("v1/pods", worker_pod(0, **RUNS))
-    asked = []
-
-    def log() -> bytes:
-        asked.append(1)
-        if len(asked) in (2, 3):
-            raise kmock.KubernetesError(502, "", "the kubelet is away", {})
-        if len(asked) == 4:
-            pod["status"]["phase"] = "Succeeded"
-            job["status"] = OVER
-        return said(len(asked), str(len(asked)))
-
-    api.answers[LOG.format(0)] = log
+    away = kmock.KubernetesError(502, "", "the kubelet is away", {})
+    answering(api, pod, job, said(1, "1"), away, away, said(4, "4"))
     assert cli("logs", "digits", "-f").stdout.splitlines() == [
         "0-abcde | 1",
         "0-abcde | hpo-job: the API server refuses: the kubelet is away",
@@ -121,20 +119,8 @@ def test_what_a_node_says_in_the_place_of_a_log(
 ) -> None:
     """It bears no time, so the log is asked for again from where it was."""
     pod = api.put("v1/pods", worker_pod(0, **RUNS))
-    answers = [
-        said(1, "one"),
-        b"failed to create fsnotify watcher\n",
-        b"failed to create fsnotify watcher\n",
-        said(1, "one") + said(2, "two"),
-    ]
-
-    def log() -> bytes:
-        if len(answers) == 1:
-            pod["status"]["phase"] = "Succeeded"
-            job["status"] = OVER
-        return answers.pop(0)
-
-    api.answers[LOG.format(0)] = log
+    words = b"failed to create fsnotify watcher\n"
+    answering(api, pod, job, said(1, "one"), words, words, said(1, "one") + said(2, "two"))
     assert cli("logs", "digits", "-f").stdout.splitlines() == [
         "0-abcde | one",
         "0-abcde | failed to create fsnotify watcher",

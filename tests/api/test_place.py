@@ -24,6 +24,13 @@ def there(api: Api, secret: Object, namespace: str) -> None:
     api.put("v1/secrets", secret, namespace)
 
 
+def theirs(clone: Path) -> Path:
+    """Let a clone's settings name another namespace; their file."""
+    file = clone / "k8s/settings/kustomization.yaml"
+    file.write_text(file.read_text().replace("namespace: hpo-job\n", "namespace: theirs\n"))
+    return file
+
+
 def test_a_namespace_that_is_given_is_where_all_of_it_goes(
     api: Api, cli: Callable[..., Result], digits: Path, secret: Object
 ) -> None:
@@ -45,8 +52,7 @@ def test_the_settings_of_the_jobs_own_clone_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """From wherever it is submitted, and for what is asked of it later."""
-    settings = digits.parents[1] / "k8s/settings/kustomization.yaml"
-    settings.write_text(settings.read_text().replace("namespace: hpo-job\n", "namespace: theirs\n"))
+    settings = theirs(digits.parents[1])
     there(api, secret, "theirs")
     done = cli("submit", digits)
     assert done.exit_code == 0, done.output
@@ -97,8 +103,7 @@ def test_a_folder_outside_of_the_clone_that_it_is_submitted_from(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 ) -> None:  # fmt: skip
     """It is built on that clone's k8s/worker, so that clone's settings say where it goes."""
-    settings = digits.parents[1] / "k8s/settings/kustomization.yaml"
-    settings.write_text(settings.read_text().replace("namespace: hpo-job\n", "namespace: theirs\n"))
+    theirs(digits.parents[1])
     there(api, secret, "theirs")
     monkeypatch.chdir(digits.parents[1])
     job = digits.rename(tmp_path / "elsewhere")
@@ -114,8 +119,7 @@ def test_manifests_of_another_clone_than_the_settings(
 ) -> None:
     """By hand they would go elsewhere, so somebody has to choose."""
     other = with_components(tmp_path / "other", (), ())
-    settings = other / "k8s/settings/kustomization.yaml"
-    settings.write_text(settings.read_text().replace("namespace: hpo-job\n", "namespace: theirs\n"))
+    theirs(other)
     file = digits / "kustomization.yaml"
     file.write_text(file.read_text().replace("../../k8s", "../../../other/k8s"))
     for name in ("hpo-job", "theirs"):

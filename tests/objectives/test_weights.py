@@ -6,10 +6,8 @@ import errno
 import os
 import socket
 import ssl
-import threading
 import time
 from http.client import IncompleteRead
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -23,6 +21,7 @@ from hpo_job.objectives import weights
 from hpo_job.objectives.image_classification import check
 from hpo_job.objectives.models import build, check_known
 from hpo_job.objectives.weights import find, load, obtain, renamed
+from tests.web import answering
 
 LITE0 = "tf_efficientnet_lite0"
 
@@ -184,21 +183,10 @@ def test_which_downloads_may_succeed_later(
     """A worker that ends with another exit code than 2 is started again."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     _asks_anew(monkeypatch)
-
-    class Refusing(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_error(status)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/resnet18.pth"
-        monkeypatch.setattr(weights, "_urls", lambda _: [url])
+    with answering(status) as url:
+        monkeypatch.setattr(weights, "_urls", lambda _: [f"{url}/resnet18.pth"])
         with pytest.raises(error, match=f"resnet18.*cannot be downloaded .*{status}"):
             obtain("resnet18", tmp_path / "weights")
-        server.shutdown()
 
 
 @pytest.mark.parametrize(
