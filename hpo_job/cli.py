@@ -249,12 +249,14 @@ def weights_(models: tuple[str, ...], weights: Path) -> None:
     As an image's build does; those that this machine has are not downloaded again. wt103-fwd is the
     language model that texts are learnt from.
     """
-    from hpo_job.objectives import text_weights
-    from hpo_job.objectives.weights import obtain
+    from hpo_job import objectives
+    from hpo_job.objectives.weights import LANGUAGE_MODEL, obtain
 
     for model in models:
-        text = model == text_weights.NAME
-        place = text_weights.obtain(weights) if text else obtain(model, weights)
+        if model == LANGUAGE_MODEL:
+            place = objectives.shipped("text_classification").text_weights.obtain(weights)
+        else:
+            place = obtain(model, weights)
         click.echo(f"{model}: {place}")
 
 

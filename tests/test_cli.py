@@ -317,3 +317,13 @@ def test_exit_codes_of_the_real_command(
             assert "s3cret" not in done.stderr
     after = {path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts}
     assert after == before
+
+
+@pytest.mark.parametrize(("model", "code"), [("resnet99", 2), ("wt103-fwd", 1)])
+def test_weights_that_are_not_had_are_one_line(tmp_path: Path, model: str, code: int) -> None:
+    """And nothing of what torch and fastai warn of when they are imported."""
+    nowhere = {"https_proxy": "http://127.0.0.1:9", "FASTAI_HOME": str(tmp_path)}
+    done = command("weights", model, cwd=tmp_path, **nowhere)
+    assert done.returncode == code, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "no pre-trained" in line

@@ -16,9 +16,15 @@ from fastai.data.external import URLs
 from filelock import FileLock
 
 from hpo_job.errors import SpecError
-from hpo_job.objectives.weights import download, failed, leave_as_found, places
+from hpo_job.objectives.weights import (
+    LANGUAGE_MODEL,
+    download,
+    failed,
+    leave_as_found,
+    places,
+)
 
-NAME = "wt103-fwd"  # trained on 103 million words of Wikipedia, forwards
+NAME = LANGUAGE_MODEL  # trained on 103 million words of Wikipedia, forwards
 
 
 @dataclass(frozen=True)

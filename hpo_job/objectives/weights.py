@@ -49,6 +49,7 @@ BAKED_VARIABLE = "HPO_JOB_BAKED_WEIGHTS"  # set in the image: where its own weig
 # fastai's own architecture, of which one size was published with weights
 FASTAI = ("xresnet18", "xresnet34", "xresnet50", "xresnet101", "xresnet152")
 FASTAI_WEIGHTS = {"xresnet50": "https://s3.amazonaws.com/fast-ai-modelzoo/xrn50_940.pth"}
+LANGUAGE_MODEL = "wt103-fwd"  # of texts: see `text_weights`, which needs fastai
 HUB_FILE = "model.safetensors"
 SUFFIXES = (".safetensors", ".pth", ".pt")
 BROKEN_OFF = (urllib.error.URLError, HTTPException, SSLError, TimeoutError, ConnectionError)
