@@ -67,7 +67,7 @@ results: $(VENV)/.kubernetes  ## All trials of JOB= from the cluster's database
 	$(BIN)/hpo-job results $(JOB) --cluster
 
 test-cluster: $(VENV)/.test  ## Test against the cluster that KUBECONFIG names, else a new kind one
-	$(BIN)/python -m tests.cluster
+	$(BIN)/python -m tests.live_cluster
 
 clean:  ## Remove the environment and the local studies
 	rm -rf $(VENV) .hpo

@@ -23,8 +23,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.mysql.pods import FIVE, Pods, short  # noqa: E402
-from tests.mysql.server import PrivateServer, new_database, sql  # noqa: E402
+from tests.storage.mysql.pods import FIVE, Pods, short  # noqa: E402
+from tests.storage.mysql.server import PrivateServer, new_database, sql  # noqa: E402
 
 N_PARAMS = N_REPORTS = 5
 # What is stored of a finished trial, in one text for each
@@ -48,8 +48,9 @@ class Watch:
 
     def look(self) -> None:
         """Note the trials that finished since the last look."""
-        found = sql(self._url, "SELECT trial_id FROM trials WHERE state NOT IN"
-                    " ('RUNNING', 'WAITING')")  # fmt: skip
+        found = sql(
+            self._url, "SELECT trial_id FROM trials WHERE state NOT IN ('RUNNING', 'WAITING')"
+        )
         self.seen |= self._read([row[0] for row in found if row[0] not in self.seen])
 
     def changed(self) -> list[int]:
@@ -140,8 +141,10 @@ def run(arguments: argparse.Namespace, server: PrivateServer, pods: Pods) -> lis
         time.sleep(0.2)
     begun = time.monotonic()
     gap = 60 * arguments.minutes / arguments.signals
-    restarts = {arguments.signals * (i + 1) // (arguments.restarts + 1): i
-                for i in range(arguments.restarts)}  # fmt: skip
+    restarts = {
+        arguments.signals * (i + 1) // (arguments.restarts + 1): i
+        for i in range(arguments.restarts)
+    }
     for number in range(arguments.signals):
         while time.monotonic() < begun + number * gap:
             fleet.look()
@@ -151,14 +154,18 @@ def run(arguments: argparse.Namespace, server: PrivateServer, pods: Pods) -> lis
             restart(server, fleet, restarts[number])
         fleet.hurt()
         if number % 20 == 0:
-            print(f"{number:4} signals, {time.monotonic() - begun:4.0f} s, {pods.states()}",
-                  flush=True)  # fmt: skip
+            print(
+                f"{number:4} signals, {time.monotonic() - begun:4.0f} s, {pods.states()}",
+                flush=True,
+            )
     early = " before the signals did" if fleet.done else ""
     took = time.monotonic() - begun
     fleet.wait(600)
     watch.look()
-    print(f"{sum(fleet.sent.values())} signals {dict(fleet.sent)} in {took:.0f} s, "
-          f"{arguments.restarts} restarts; the budget ended{early or ' after them'}")  # fmt: skip
+    print(
+        f"{sum(fleet.sent.values())} signals {dict(fleet.sent)} in {took:.0f} s, "
+        f"{arguments.restarts} restarts; the budget ended{early or ' after them'}"
+    )
     return wrong(arguments.budget, pods, fleet, watch)
 
 
@@ -179,8 +186,11 @@ def wrong(budget: int, pods: Pods, fleet: Fleet, watch: Watch) -> list[str]:
     retried = Counter(pods.retries().values())
     if twice := [trial for trial, times in retried.items() if times > 1]:
         found.append(f"trials were run again more than once: {twice}")
-    for table, n in (("trial_values", 1), ("trial_params", N_PARAMS),
-                     ("trial_intermediate_values", N_REPORTS)):  # fmt: skip
+    for table, n in (
+        ("trial_values", 1),
+        ("trial_params", N_PARAMS),
+        ("trial_intermediate_values", N_REPORTS),
+    ):
         count = f"(SELECT COUNT(*) FROM {table} c WHERE c.trial_id = t.trial_id)"
         query = f"SELECT number FROM trials t WHERE state = 'COMPLETE' AND {count} <> {n}"
         if short_of := sql(pods.url, query):

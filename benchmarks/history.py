@@ -30,7 +30,7 @@ from optuna.trial import create_trial
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from hpo_job.history import BoundedTPESampler
+from hpo_job.study.bounded_tpe import BoundedTPESampler
 
 DIMENSIONS = 5
 GOOD = 25  # TPE's good side, from 250 trials on

@@ -23,9 +23,9 @@ from optuna.storages import BaseStorage
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from hpo_job.history import BoundedTPESampler  # noqa: E402
-from hpo_job.mysql import MySQLStorage  # noqa: E402
-from tests.mysql.server import PrivateServer, connect, new_database, sql  # noqa: E402
+from hpo_job.storage.mysql import MySQLStorage  # noqa: E402
+from hpo_job.study.bounded_tpe import BoundedTPESampler  # noqa: E402
+from tests.storage.mysql.server import PrivateServer, connect, new_database, sql  # noqa: E402
 
 N_PARAMS = N_REPORTS = 5
 DISTRIBUTION = '{"name": "FloatDistribution", "attributes": {"step": null, "low": 0.0, "high": 1.0, "log": false}}'  # noqa: E501

@@ -70,3 +70,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     meant = f"did you mean {nearest[0]!r}? " if nearest else ""
     return f"unknown {kind} {name!r}; {meant}known: {', '.join(names)}"
+
+
+def problem(error: BaseException) -> str:
+    """One line on what is wrong with a file, of what opening or reading it raised."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return " ".join(text.split()) or type(error).__name__

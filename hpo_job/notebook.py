@@ -12,16 +12,16 @@ import plotly.graph_objects as go
 
 from hpo_job import report as pages
 from hpo_job import results
-from hpo_job import study as studies
 from hpo_job.errors import StudyError, unknown
 from hpo_job.report.kinds import KINDS, figures_of
-from hpo_job.results import compare
+from hpo_job.results import comparison as compare
 from hpo_job.results.frames import frame
 from hpo_job.results.importance import METHODS, importance
 from hpo_job.results.pareto import names_of_values, pareto
 from hpo_job.results.query import select
 from hpo_job.results.timings import timings
-from hpo_job.storage import EMBEDDED, Storage
+from hpo_job.storage.database import EMBEDDED, Storage
+from hpo_job.study import joining as studies
 
 
 class Results:

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from hpo_job.cli import main
-from hpo_job.storage import Storage
+from hpo_job.storage.database import Storage
 
 QUADRATIC = '''
 def train(trial, context):

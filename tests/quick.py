@@ -11,13 +11,13 @@ from pathlib import Path
 
 import optuna
 
-from hpo_job.admission import admit
-from hpo_job.checking import Checked, check
-from hpo_job.local import Job
-from hpo_job.spec import read_spec
-from hpo_job.storage import Storage
-from hpo_job.study import create
-from hpo_job.worker import Machine
+from hpo_job.spec.study_toml import read_spec
+from hpo_job.storage.database import Storage
+from hpo_job.study.admission import admit
+from hpo_job.study.checking import Checked, check
+from hpo_job.study.joining import create
+from hpo_job.worker.loop import Machine
+from hpo_job.worker.processes import Job
 
 QUADRATIC = """
 def train(trial, context):

@@ -110,8 +110,14 @@ def _trial(rng: random.Random, number: int, worker: int, shift: float, phases: b
         {"name": "frozen", "start": 0, "metric": "f1_weighted", "direction": "maximize"}
     ]
     if second:
-        named.append({"name": "unfrozen", "start": params["epochs"], "metric": "f1_weighted",
-                      "direction": "maximize"})  # fmt: skip
+        named.append(
+            {
+                "name": "unfrozen",
+                "start": params["epochs"],
+                "metric": "f1_weighted",
+                "direction": "maximize",
+            }
+        )
     state = TrialState.COMPLETE
     if rng.random() < 0.02:
         reason = rng.choice(["lost", "preempted", "error"])
@@ -158,8 +164,13 @@ def _made(
 
 def language_model(perplexity: float = 107.5) -> FrozenTrial:
     """A trial that was pruned as a language model; Optuna keeps its last report as its value."""
-    phase = {"name": "language_model_frozen", "start": 0, "metric": "perplexity",
-             "direction": "minimize", "of_study": False}  # fmt: skip
+    phase = {
+        "name": "language_model_frozen",
+        "start": 0,
+        "metric": "perplexity",
+        "direction": "minimize",
+        "of_study": False,
+    }
     return create_trial(
         state=TrialState.PRUNED,
         value=perplexity,
@@ -202,12 +213,18 @@ def several_objectives(count: int, *, storage: Any = None, name: str = "several"
         warnings.simplefilter("ignore", ExperimentalWarning)
         found.set_metric_names(metrics)
     found.set_user_attr("baseline", [0.52, None])
-    found.set_user_attr("spec", {**SPEC, "name": name, "metric": metrics,
-                                 "direction": ["maximize", "minimize"]})  # fmt: skip
+    found.set_user_attr(
+        "spec", {**SPEC, "name": name, "metric": metrics, "direction": ["maximize", "minimize"]}
+    )
     for trial in trials(count, seed=3):
         if trial.value is not None and trial.state == TrialState.COMPLETE:
-            found.add_trial(create_trial(
-                state=trial.state, values=[trial.value, trial.user_attrs["execute_time"]],
-                params=trial.params, distributions=trial.distributions,
-                user_attrs=trial.user_attrs))  # fmt: skip
+            found.add_trial(
+                create_trial(
+                    state=trial.state,
+                    values=[trial.value, trial.user_attrs["execute_time"]],
+                    params=trial.params,
+                    distributions=trial.distributions,
+                    user_attrs=trial.user_attrs,
+                )
+            )
     return found

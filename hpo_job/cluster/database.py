@@ -287,8 +287,13 @@ def _certificate(namespace: str) -> tuple[str, str, str]:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(authority_key, hashes.SHA256())
     )
-    hosts = [SERVICE, f"{SERVICE}.{namespace}", f"{SERVICE}.{namespace}.svc",
-             f"{SERVICE}.{namespace}.svc.cluster.local", "localhost"]  # fmt: skip
+    hosts = [
+        SERVICE,
+        f"{SERVICE}.{namespace}",
+        f"{SERVICE}.{namespace}.svc",
+        f"{SERVICE}.{namespace}.svc.cluster.local",
+        "localhost",
+    ]
     alternatives = [x509.DNSName(host) for host in hosts]
     # 127.0.0.1 is what it is reached by through a port-forward
     names = x509.SubjectAlternativeName([*alternatives, x509.IPAddress(ip_address("127.0.0.1"))])

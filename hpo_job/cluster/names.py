@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from hpo_job.errors import ClusterError
-from hpo_job.spec import find_job, read_spec
+from hpo_job.spec.study_toml import find_job, read_spec
 
 KUSTOMIZATION = "kustomization.yaml"
 KUSTOMIZATIONS = (KUSTOMIZATION, "kustomization.yml", "Kustomization")  # as kustomize takes them

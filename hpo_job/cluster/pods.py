@@ -14,8 +14,14 @@ FAILURES = (  # of an index, those that count and those that the pod failure pol
     "batch.kubernetes.io/job-index-ignored-failure-count",
 )
 JOB = "batch.kubernetes.io/job-name"
-PULLING = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
-           "RegistryUnavailable", "ImageInspectError")  # fmt: skip
+PULLING = (
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "RegistryUnavailable",
+    "ImageInspectError",
+)
 
 
 @dataclass(frozen=True)

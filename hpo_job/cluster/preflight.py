@@ -6,19 +6,29 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
-from hpo_job import storage as storages
 from hpo_job.cluster.client import Cluster, ForbiddenError, Object
 from hpo_job.cluster.database import credentials, reachable
 from hpo_job.cluster.names import storage_secret
 from hpo_job.errors import ClusterError, StorageError
+from hpo_job.storage import database as storages
 
 _SUFFIXES = {
-    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"),
-    "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12),
-    "P": Decimal(10**15), "E": Decimal(10**18),
-    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40),
-    "Pi": Decimal(2**50), "Ei": Decimal(2**60),
-}  # fmt: skip
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "k": Decimal(10**3),
+    "M": Decimal(10**6),
+    "G": Decimal(10**9),
+    "T": Decimal(10**12),
+    "P": Decimal(10**15),
+    "E": Decimal(10**18),
+    "Ki": Decimal(2**10),
+    "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30),
+    "Ti": Decimal(2**40),
+    "Pi": Decimal(2**50),
+    "Ei": Decimal(2**60),
+}
 USUAL = ("cpu", "memory", "ephemeral-storage")
 SCOPES = {"NotTerminating", "NotBestEffort"}  # of quotas: what workers' pods are
 
@@ -156,10 +166,13 @@ def used_by(pods: Iterable[Object]) -> Used:
 
 def _fits(node: Object, asked: dict[str, Decimal], used: dict[str, Decimal]) -> int:
     allocatable = node.get("status", {}).get("allocatable", {})
-    return max(0, min(
-        int((quantity(allocatable.get(name, 0)) - used.get(name, Decimal(0))) // value)
-        for name, value in asked.items()
-    ))  # fmt: skip
+    return max(
+        0,
+        min(
+            int((quantity(allocatable.get(name, 0)) - used.get(name, Decimal(0))) // value)
+            for name, value in asked.items()
+        ),
+    )
 
 
 def _tolerates(toleration: Object, taint: Object) -> bool:
@@ -197,8 +210,13 @@ def _capacity(
         return
     wanted = ", ".join(f"{name} {_plain(value)}" for name, value in asked.items())
     if asked and not fits(nodes, asked):
-        _no_node(nodes, asked, f"a worker asks for {wanted}", found,
-                 fatal=bool(devices(pod)) and not nodes_may_come)  # fmt: skip
+        _no_node(
+            nodes,
+            asked,
+            f"a worker asks for {wanted}",
+            found,
+            fatal=bool(devices(pod)) and not nodes_may_come,
+        )
         return
     if not asked or more <= 0:
         return
@@ -220,8 +238,9 @@ def _no_node(
     nodes: list[Object], asked: dict[str, Decimal], problem: str, found: Findings, *, fatal: bool
 ) -> None:
     """No node could hold a worker, even if nothing else ran there."""
-    missing = [f"{name} {_plain(value)}" for name, value in asked.items()
-               if not fits(nodes, {name: value})]  # fmt: skip
+    missing = [
+        f"{name} {_plain(value)}" for name, value in asked.items() if not fits(nodes, {name: value})
+    ]
     what = f"no node has {' or '.join(missing)}" if missing else "no node has all of it"
     if not nodes:
         what = "no node takes it, by taints, labels, or because all are cordoned"

@@ -18,7 +18,7 @@ from hpo_job import objectives
 from hpo_job.cluster.names import INSTANCE, SUFFIX, WORKER, check_job_name, kustomization_of
 from hpo_job.cluster.names import KUSTOMIZATION as FILE
 from hpo_job.errors import ClusterError
-from hpo_job.spec import SPEC_FILE, StudySpec
+from hpo_job.spec.study_toml import SPEC_FILE, StudySpec
 
 Object = dict[str, Any]
 BASE = Path("k8s/worker")
@@ -142,8 +142,10 @@ def worker_job(objects: list[Object], spec: StudySpec, workers: int | None) -> O
     name, count = job["metadata"]["name"], job["spec"].get("parallelism", 1)
     check_job_name(name, count)
     if name != spec.name + SUFFIX:
-        raise ClusterError(f"{where}: the Job is called {name}, should be {spec.name}{SUFFIX}; "
-                           f"write namePrefix: {spec.name}-")  # fmt: skip
+        raise ClusterError(
+            f"{where}: the Job is called {name}, should be {spec.name}{SUFFIX}; "
+            f"write namePrefix: {spec.name}-"
+        )
     if _labels(job).get(INSTANCE) != spec.name:
         raise ClusterError(f"{where}: the label {INSTANCE} should be {spec.name}")
     if job["spec"].get("completions") != count:

@@ -15,7 +15,7 @@ from hpo_job.cluster.pods import index, indexes_in, is_over, pods_of
 from hpo_job.cluster.preflight import Findings, preflight
 from hpo_job.cluster.render import check_files, check_namespace, placed, render, worker_job
 from hpo_job.errors import ClusterError
-from hpo_job.spec import StudySpec
+from hpo_job.spec.study_toml import StudySpec
 
 GONE = 300  # seconds for the pods of a replaced Job to break off their trials and end
 STUDY = "study"  # the volume, and the ConfigMap, with the job folder's files
@@ -261,8 +261,11 @@ def _keep_the_last(cluster: Cluster, job: Object, workers: int) -> None:
     if set(range(workers)) - ended:
         return
     name = job["metadata"]["name"]
-    busy = [index(pod) for pod in pods_of(cluster, name)
-            if pod.get("status", {}).get("phase") in ("Pending", "Running")]  # fmt: skip
+    busy = [
+        index(pod)
+        for pod in pods_of(cluster, name)
+        if pod.get("status", {}).get("phase") in ("Pending", "Running")
+    ]
     raise ClusterError(
         f"Job {name}: with {workers} workers it would end at once, since those have ended, and "
         f"break off what runs in index {', '.join(map(str, sorted(busy)))}; it ends by itself once "

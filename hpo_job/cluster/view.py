@@ -11,12 +11,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from hpo_job import attributes, results
-from hpo_job.admission import worked
+from hpo_job import results
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import QUEUE, SUFFIX
 from hpo_job.cluster.pods import Worker, describe, has_log, pods_of, why_none
-from hpo_job.ledger import FINISHED
+from hpo_job.study.ledger import FINISHED, worked
+from hpo_job.trial import attributes
 
 SHOWN = 20  # pods that ended, of which the latest are shown
 WIDTH = 40  # characters of a pod's name that are not wrapped

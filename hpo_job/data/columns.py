@@ -17,9 +17,26 @@ if TYPE_CHECKING:
 CSV, PARQUET = (".csv", ".csv.gz"), (".parquet",)
 # What pandas takes for a missing value
 MISSING = [
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
-    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
-]  # fmt: skip
+    "",
+    "#N/A",
+    "#N/A N/A",
+    "#NA",
+    "-1.#IND",
+    "-1.#QNAN",
+    "-NaN",
+    "-nan",
+    "1.#IND",
+    "1.#QNAN",
+    "<NA>",
+    "N/A",
+    "NA",
+    "NULL",
+    "NaN",
+    "None",
+    "n/a",
+    "nan",
+    "null",
+]
 NEARLY_ALL = 0.9  # of the rows: where so many have a category of their own, none can be learnt
 _DATE = re.compile(r"\d{4}-\d\d")
 _SUFFIXES = ", ".join((*CSV, *PARQUET))

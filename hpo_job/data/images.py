@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hpo_job.data.digests import is_hidden, sizes
 from hpo_job.data.split import require_classes, split
 from hpo_job.errors import DataError
-from hpo_job.threads import cpus
+from hpo_job.machine import cpus
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 

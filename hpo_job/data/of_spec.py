@@ -7,7 +7,7 @@ from typing import Literal
 from hpo_job.data.images import LabelledFiles, read_image_folder
 from hpo_job.data.tables import LabelledRows, read_table
 from hpo_job.errors import DataError
-from hpo_job.spec import Data, StudySpec
+from hpo_job.spec.study_toml import Data, StudySpec
 
 Labelled = LabelledFiles | LabelledRows
 # What an objective learns from: a folder per class, the columns of a table, or one column of text
@@ -44,10 +44,17 @@ def read(spec: StudySpec, layout: Layout, regression: bool = False) -> Labelled:
     assert data.label is not None  # `require_keys` has seen it
     try:
         return read_table(
-            path, data.label, data.valid_pct, seed,
-            regression=regression, text=data.text, features=data.features,
-            categorical=data.categorical or (), group=data.group, size=data.sample,
-        )  # fmt: skip
+            path,
+            data.label,
+            data.valid_pct,
+            seed,
+            regression=regression,
+            text=data.text,
+            features=data.features,
+            categorical=data.categorical or (),
+            group=data.group,
+            size=data.sample,
+        )
     except DataError as error:
         raise DataError(f"{spec.file}: {error}") from error
 

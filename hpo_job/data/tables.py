@@ -167,9 +167,18 @@ def read_table(
         else np.array([number[name] for name in names], dtype=np.int64)
     )
     return LabelledRows(
-        file, frame, label, text, tuple(features), tuple(categorical), group,
-        targets, classes, train, valid,
-    )  # fmt: skip
+        file,
+        frame,
+        label,
+        text,
+        tuple(features),
+        tuple(categorical),
+        group,
+        targets,
+        classes,
+        train,
+        valid,
+    )
 
 
 @contextmanager

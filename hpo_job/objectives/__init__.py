@@ -15,10 +15,8 @@ from typing import Any
 import optuna
 from pydantic import ValidationError
 
-from hpo_job import search_space
 from hpo_job.data import Layout
 from hpo_job.errors import SpecError, unknown
-from hpo_job.metrics import Task
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.parameters import (
     ImageClassification,
@@ -27,8 +25,10 @@ from hpo_job.objectives.parameters import (
     TabularRegression,
     TextClassification,
 )
-from hpo_job.search_space import Float, Scalar, Searched
-from hpo_job.spec import StudySpec
+from hpo_job.spec import search_space
+from hpo_job.spec.metrics import Task
+from hpo_job.spec.search_space import Float, Scalar, Searched
+from hpo_job.spec.study_toml import StudySpec
 
 Train = Callable[[optuna.Trial, Context], Any]  # a number; a sequence of them for several metrics
 LR_FIND = "lr_find"  # the value of an enqueued learning rate that the finder is to suggest

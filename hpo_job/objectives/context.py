@@ -11,11 +11,12 @@ from typing import Any
 
 import optuna
 
-from hpo_job import attributes, processor
+from hpo_job import machine
 from hpo_job.data import Labelled
-from hpo_job.metrics import Metric
-from hpo_job.phases import Phase
-from hpo_job.timings import Timings
+from hpo_job.spec.metrics import Metric
+from hpo_job.trial import attributes
+from hpo_job.trial.phases import Phase
+from hpo_job.trial.timings import Timings
 
 
 @dataclass
@@ -75,7 +76,7 @@ class Context:
         torch = sys.modules.get("torch")
         if torch is not None and self.device == "cuda":
             return str(torch.cuda.get_device_name())
-        return processor.name() if torch is None or self.device == "cpu" else self.device
+        return machine.cpu_name() if torch is None or self.device == "cpu" else self.device
 
     def begin(self, phase: Phase) -> None:
         """Start a phase: what is reported from here on is compared with this phase of others."""

@@ -26,7 +26,6 @@ from fastai.vision.augment import (
 from fastai.vision.data import ImageBlock
 from PIL import Image
 
-from hpo_job import attributes
 from hpo_job.data import LabelledFiles
 from hpo_job.data.images import decodes
 from hpo_job.errors import DataError, SpecError
@@ -34,12 +33,13 @@ from hpo_job.objectives import learner_file, saved
 from hpo_job.objectives.balance import loss, sample
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
-from hpo_job.objectives.loaders import loader_workers
-from hpo_job.objectives.models import build, check_known, stats
+from hpo_job.objectives.images.loaders import loader_workers
+from hpo_job.objectives.images.models import build, check_known, stats
+from hpo_job.objectives.images.weights import find, obtain
 from hpo_job.objectives.parameters import ImageClassification
 from hpo_job.objectives.training import check_precision, finish, fit, prepare, start_afresh
-from hpo_job.objectives.weights import find, obtain
-from hpo_job.phases import Phase
+from hpo_job.trial import attributes
+from hpo_job.trial.phases import Phase
 
 HEAD, UNFROZEN = "head", "unfrozen"
 UPSIDE_DOWN = 2  # of fastai's eight symmetries

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from hpo_job.data import Layout
-from hpo_job.metrics import Task
+from hpo_job.spec.metrics import Task
 
 Balance = Literal["none", "class_weights", "sampler"]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import optuna
 from fastai.tabular.learner import TabularLearner
 
-from hpo_job.objectives import tabular
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve
 from hpo_job.objectives.parameters import TabularRegression
-from hpo_job.objectives.tabular import predict
+from hpo_job.objectives.tabular import model as tabular
+from hpo_job.objectives.tabular.model import predict
 from hpo_job.objectives.training import check_precision
 
 __all__ = ["check", "lr_find", "predict", "rebuild", "train"]

@@ -14,16 +14,17 @@ import torch
 from fastai.learner import Learner
 from numpy.typing import NDArray
 
-from hpo_job import attributes
 from hpo_job.data import LabelledRows, columns
 from hpo_job.errors import DataError, SpecError, unknown
-from hpo_job.objectives import language_model, learner_file, saved, text_weights
+from hpo_job.objectives import learner_file, saved
 from hpo_job.objectives.balance import loss, sample
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
 from hpo_job.objectives.parameters import TextClassification
-from hpo_job.objectives.text_classifier import classifier, fit_classifier, groups, thaw
-from hpo_job.objectives.text_loaders import (
+from hpo_job.objectives.text import language_model
+from hpo_job.objectives.text import weights as text_weights
+from hpo_job.objectives.text.classifier import classifier, fit_classifier, groups, thaw
+from hpo_job.objectives.text.loaders import (
     Items,
     Reader,
     Texts,
@@ -31,8 +32,9 @@ from hpo_job.objectives.text_loaders import (
     language_loaders,
     new_texts,
 )
-from hpo_job.objectives.tokens import Corpus, tokenised, tokens_of
+from hpo_job.objectives.text.tokens import Corpus, tokenised, tokens_of
 from hpo_job.objectives.training import check_precision, finish, prepare, start_afresh
+from hpo_job.trial import attributes
 
 
 def check(candidates: Mapping[str, Sequence[object]], weights: Path) -> None:

@@ -17,10 +17,11 @@ from fastai.learner import Learner
 from fastai.torch_core import set_seed
 from numpy.typing import NDArray
 
-from hpo_job import attributes, processor
+from hpo_job import machine
 from hpo_job.errors import SpecError
 from hpo_job.objectives.context import Context
-from hpo_job.phases import Phase
+from hpo_job.trial import attributes
+from hpo_job.trial.phases import Phase
 
 Score = Callable[[NDArray[Any], NDArray[np.float64]], float]
 MIB = 2**20
@@ -83,7 +84,7 @@ def resolved(precision: str, device: str) -> str:
         return precision
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if device == "cpu" and processor.has_bf16() else "fp32"
+    return "bf16" if device == "cpu" and machine.has_bf16() else "fp32"
 
 
 def check_precision(kinds: Sequence[object]) -> None:

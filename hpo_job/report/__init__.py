@@ -61,8 +61,9 @@ def report(studies: Sequence[optuna.Study], method: str = METHODS[0]) -> Page:
         sections.time(study, page, prefix)
         sections.failures(study, page, prefix)
         origin(study, page, prefix)
-        page.section("All trials", f"{prefix}trials",
-                     page.table(f"{prefix}table", *columns_and_rows(study)))  # fmt: skip
+        page.section(
+            "All trials", f"{prefix}trials", page.table(f"{prefix}table", *columns_and_rows(study))
+        )
     return page
 
 

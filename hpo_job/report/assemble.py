@@ -9,8 +9,8 @@ from importlib import resources
 import plotly.io
 from plotly.offline import get_plotlyjs
 
-from hpo_job import provenance
 from hpo_job.report.markup import Page, text
+from hpo_job.study import provenance
 
 # Nothing is fetched, whatever an error message or a parameter may hold
 _POLICY = (

@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial
 
 from hpo_job.report.style import label
-from hpo_job.results.words import plain
+from hpo_job.results.formatting import plain
 
 FEW = 12  # whole numbers that each get a tick
 
@@ -52,8 +52,11 @@ class Axis:
     def settings(self) -> dict[str, Any]:
         """As plotly has an axis, for values that are not yet placed."""
         if self.words:
-            return {"type": "category", "categoryorder": "array",
-                    "categoryarray": list(map(label, self.words))}  # fmt: skip
+            return {
+                "type": "category",
+                "categoryorder": "array",
+                "categoryarray": list(map(label, self.words)),
+            }
         return self.numbers()
 
     def numbers(self) -> dict[str, Any]:
@@ -76,8 +79,12 @@ def axis(trials: Sequence[FrozenTrial], name: str) -> Axis:
         isinstance(found, int | float) and not isinstance(found, bool) for found in values
     )
     if not numbers:
-        words = {plain(found): None for kind in kinds if isinstance(kind, CategoricalDistribution)
-                 for found in kind.choices}  # fmt: skip
+        words = {
+            plain(found): None
+            for kind in kinds
+            if isinstance(kind, CategoricalDistribution)
+            for found in kind.choices
+        }
         words |= {plain(found): None for found in values}
         return Axis(name, tuple(words), False, 0.0, max(len(words) - 1.0, 0.0))
     log = min(values) > 0 and all(

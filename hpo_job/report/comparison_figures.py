@@ -12,10 +12,10 @@ import plotly.graph_objects as go
 
 from hpo_job.report.axes import axis
 from hpo_job.report.style import COLORWAY, MUTED, figure, label
-from hpo_job.results import compare
+from hpo_job.results import comparison as compare
+from hpo_job.results.formatting import plain
 from hpo_job.results.ranking import top
 from hpo_job.results.trials import complete, metric_names
-from hpo_job.results.words import plain
 
 
 def gains(summary: pd.DataFrame) -> go.Figure | None:
@@ -37,14 +37,25 @@ def gains(summary: pd.DataFrame) -> go.Figure | None:
             )
         )
     for column, symbol, colour in (
-        ("baseline", "line-ns-open", MUTED), ("fastest", "diamond", COLORWAY[1]),
+        ("baseline", "line-ns-open", MUTED),
+        ("fastest", "diamond", COLORWAY[1]),
         ("best", "circle", COLORWAY[2]),
-    ):  # fmt: skip
-        made.add_trace(go.Scatter(
-            x=known[column], y=names, mode="markers", hoverinfo="x+name",
-            name={"fastest": "fastest, nearly as good"}.get(column, column),
-            marker={"symbol": symbol, "size": 13, "color": colour,
-                    "line": {"width": 2 if column == "baseline" else 0}}))  # fmt: skip
+    ):
+        made.add_trace(
+            go.Scatter(
+                x=known[column],
+                y=names,
+                mode="markers",
+                hoverinfo="x+name",
+                name={"fastest": "fastest, nearly as good"}.get(column, column),
+                marker={
+                    "symbol": symbol,
+                    "size": 13,
+                    "color": colour,
+                    "line": {"width": 2 if column == "baseline" else 0},
+                },
+            )
+        )
     made.update_xaxes(title_text=", ".join(sorted(set(map(label, known["metric"])))))
     made.update_yaxes(type="category", automargin=True, autorange="reversed")
     made.update_layout(margin_l=10)
@@ -60,18 +71,31 @@ def curves(studies: Sequence[optuna.Study], over: str) -> go.Figure | None:
         if table.empty:
             continue
         name = label(study.study_name)
-        made.add_trace(go.Scatter(
-            x=table[over] / scale, y=table["best"], name=name, legendgroup=name,
-            mode="lines" if len(table) > 1 else "markers",
-            line={"color": colour, "shape": "hv", "width": 2}))  # fmt: skip
+        made.add_trace(
+            go.Scatter(
+                x=table[over] / scale,
+                y=table["best"],
+                name=name,
+                legendgroup=name,
+                mode="lines" if len(table) > 1 else "markers",
+                line={"color": colour, "shape": "hv", "width": 2},
+            )
+        )
         reached = compare.reach(study)
         if reached:
             at = reached.trials if over == "trials" else reached.seconds / scale
-            made.add_trace(go.Scatter(
-                x=[at], y=[table.loc[table["trials"] >= reached.trials, "best"].iloc[0]],
-                mode="markers", legendgroup=name, showlegend=False, hoverinfo="text",
-                marker={"color": colour, "size": 11, "symbol": "star"},
-                hovertext=f"{name}: 95% after {reached.trials} trials"))  # fmt: skip
+            made.add_trace(
+                go.Scatter(
+                    x=[at],
+                    y=[table.loc[table["trials"] >= reached.trials, "best"].iloc[0]],
+                    mode="markers",
+                    legendgroup=name,
+                    showlegend=False,
+                    hoverinfo="text",
+                    marker={"color": colour, "size": 11, "symbol": "star"},
+                    hovertext=f"{name}: 95% after {reached.trials} trials",
+                )
+            )
     if not made.data:
         return None
     title = "trials" if over == "trials" else "minutes of working time"
@@ -88,13 +112,23 @@ def importances(table: pd.DataFrame) -> go.Figure | None:
     made = figure(height=110 + (bar * len(table.columns) + 16) * len(rows), barmode="group")
     colours = _colours(table.columns)
     for name, colour in reversed(list(zip(table.columns, colours, strict=True))):
-        made.add_trace(go.Bar(
-            x=rows[name].fillna(0), y=[label(each) for each in rows.index], orientation="h",
-            name=label(name), marker_color=colour, hoverinfo="x+name",
-            text=[f"{s:.2f}" if math.isfinite(s) else "" for s in rows[name]],
-            textposition="outside", cliponaxis=False))  # fmt: skip
-    made.update_xaxes(title_text="share of what the parameters explain",
-                      range=[0, float(table.max().max()) * 1.2 or 1])  # fmt: skip
+        made.add_trace(
+            go.Bar(
+                x=rows[name].fillna(0),
+                y=[label(each) for each in rows.index],
+                orientation="h",
+                name=label(name),
+                marker_color=colour,
+                hoverinfo="x+name",
+                text=[f"{s:.2f}" if math.isfinite(s) else "" for s in rows[name]],
+                textposition="outside",
+                cliponaxis=False,
+            )
+        )
+    made.update_xaxes(
+        title_text="share of what the parameters explain",
+        range=[0, float(table.max().max()) * 1.2 or 1],
+    )
     made.update_yaxes(type="category", automargin=True)
     made.update_layout(margin_l=10, legend_traceorder="reversed")
     return made
@@ -104,8 +138,7 @@ def parameters(studies: Sequence[optuna.Study]) -> go.Figure | None:
     """Where each study's best values lie in the range that any of them tried."""
     trials = [trial for study in studies for trial in complete(study)]
     firsts = {study.study_name: top(study, 0) for study in studies}
-    names = list(dict.fromkeys(
-        name for trial in firsts.values() if trial for name in trial.params))  # fmt: skip
+    names = list(dict.fromkeys(name for trial in firsts.values() if trial for name in trial.params))
     if not names:
         return None
     axes = {name: axis(trials, name) for name in names}
@@ -115,13 +148,21 @@ def parameters(studies: Sequence[optuna.Study]) -> go.Figure | None:
         having = [name for name in names if trial and name in trial.params]
         if trial is None or not having:
             continue
-        made.add_trace(go.Scatter(
-            x=[axes[name].share(trial.params[name]) for name in having],
-            y=[label(name) for name in having], mode="markers", name=label(study),
-            # one that lies under another is wider
-            marker={"color": colour, "size": max(17 - 4 * place, 7)}, hoverinfo="text",
-            hovertext=[f"{label(study)}: {label(name)} = {label(plain(trial.params[name]))}"
-                       for name in having]))  # fmt: skip
+        made.add_trace(
+            go.Scatter(
+                x=[axes[name].share(trial.params[name]) for name in having],
+                y=[label(name) for name in having],
+                mode="markers",
+                name=label(study),
+                # one that lies under another is wider
+                marker={"color": colour, "size": max(17 - 4 * place, 7)},
+                hoverinfo="text",
+                hovertext=[
+                    f"{label(study)}: {label(name)} = {label(plain(trial.params[name]))}"
+                    for name in having
+                ],
+            )
+        )
     made.update_xaxes(range=[-0.05, 1.05], tickvals=[0, 1], ticktext=["lowest tried", "highest"])
     made.update_yaxes(type="category", automargin=True, autorange="reversed")
     made.update_layout(margin_l=10)
@@ -137,16 +178,31 @@ def learning_rates(studies: Sequence[optuna.Study]) -> dict[str, go.Figure]:
             title = label(study.study_name)
             rates, losses = stored.get("lrs"), stored.get("losses")
             if isinstance(rates, list) and isinstance(losses, list):
-                made.add_trace(go.Scatter(
-                    x=rates, y=losses, mode="lines", name=title, legendgroup=title,
-                    line={"color": colour, "width": 2}))  # fmt: skip
+                made.add_trace(
+                    go.Scatter(
+                        x=rates,
+                        y=losses,
+                        mode="lines",
+                        name=title,
+                        legendgroup=title,
+                        line={"color": colour, "width": 2},
+                    )
+                )
             suggestion = stored.get("suggestion")
             if isinstance(suggestion, int | float):
                 heights = [loss for loss in losses or () if isinstance(loss, int | float)] or [0, 1]
-                made.add_trace(go.Scatter(
-                    x=[suggestion] * 2, y=[min(heights), max(heights)], mode="lines+text",
-                    text=["", f"{suggestion:.2g}"], textposition="top right", showlegend=False,
-                    line={"color": colour, "dash": "dot"}, hoverinfo="skip"))  # fmt: skip
+                made.add_trace(
+                    go.Scatter(
+                        x=[suggestion] * 2,
+                        y=[min(heights), max(heights)],
+                        mode="lines+text",
+                        text=["", f"{suggestion:.2g}"],
+                        textposition="top right",
+                        showlegend=False,
+                        line={"color": colour, "dash": "dot"},
+                        hoverinfo="skip",
+                    )
+                )
             made.update_xaxes(type="log", dtick=1, title_text=label(name))
             made.update_yaxes(title_text="loss")
     return {name: made for name, made in found.items() if made.data}
@@ -156,12 +212,21 @@ def distributions(studies: Sequence[optuna.Study]) -> go.Figure | None:
     """What share of each study's COMPLETE trials is at most as high as a value."""
     made = figure()
     for study, colour in zip(studies, _colours(studies), strict=True):
-        values = sorted(trial.values[0] for trial in complete(study) if trial.values
-                        and math.isfinite(trial.values[0]))  # fmt: skip
+        values = sorted(
+            trial.values[0]
+            for trial in complete(study)
+            if trial.values and math.isfinite(trial.values[0])
+        )
         if values:
-            made.add_trace(go.Scatter(
-                x=values, y=[(i + 1) / len(values) for i in range(len(values))], mode="lines",
-                name=label(study.study_name), line={"color": colour, "shape": "hv"}))  # fmt: skip
+            made.add_trace(
+                go.Scatter(
+                    x=values,
+                    y=[(i + 1) / len(values) for i in range(len(values))],
+                    mode="lines",
+                    name=label(study.study_name),
+                    line={"color": colour, "shape": "hv"},
+                )
+            )
     if not made.data:
         return None
     made.update_layout(

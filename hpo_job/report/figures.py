@@ -10,12 +10,11 @@ import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 from plotly.subplots import make_subplots
 
-from hpo_job.phases import measured_value
 from hpo_job.report.style import BEST, COLOURS, MUTED, about, figure, in_lines, label, seen
 from hpo_job.results import clock, number
 from hpo_job.results.importance import Importance
+from hpo_job.results.intermediate import ONLY, phases_in, segments
 from hpo_job.results.pareto import two
-from hpo_job.results.phases import ONLY, phases_in, segments
 from hpo_job.results.ranking import top
 from hpo_job.results.timings import Timings, workers
 from hpo_job.results.trials import (
@@ -28,6 +27,7 @@ from hpo_job.results.trials import (
     trials_of,
     value,
 )
+from hpo_job.trial.phases import measured_value
 
 LINES = 300  # trials whose intermediate values are drawn: more cannot be told apart
 
@@ -48,14 +48,28 @@ def history(study: optuna.Study, objective: int = 0) -> go.Figure | None:
         values = [value(trial, objective) for trial in done]
         made.add_trace(_points([(t, 0.0) for t in done], values, TrialState.COMPLETE, "circle"))
         best = list(accumulate(values, max if maximizes(study, objective) else min))
-        made.add_trace(go.Scatter(
-            x=[trial.number for trial in done], y=best, mode="lines", name="best so far",
-            line={"color": BEST, "shape": "hv", "width": 2}, hoverinfo="skip"))  # fmt: skip
+        made.add_trace(
+            go.Scatter(
+                x=[trial.number for trial in done],
+                y=best,
+                mode="lines",
+                name="best so far",
+                line={"color": BEST, "shape": "hv", "width": 2},
+                hoverinfo="skip",
+            )
+        )
     if beside is not None:
         last = max(trial.number for trial in trials_of(study))
-        made.add_trace(go.Scatter(
-            x=[0, last], y=[beside, beside], mode="lines", name=f"baseline {number(beside)}",
-            line={"color": MUTED, "dash": "dash"}, hoverinfo="name"))  # fmt: skip
+        made.add_trace(
+            go.Scatter(
+                x=[0, last],
+                y=[beside, beside],
+                mode="lines",
+                name=f"baseline {number(beside)}",
+                line={"color": MUTED, "dash": "dash"},
+                hoverinfo="name",
+            )
+        )
     made.update_layout(xaxis_title="trial", yaxis_title=metric)
     return made
 
@@ -69,8 +83,14 @@ def intermediate(study: optuna.Study) -> go.Figure | None:
     shown = _thinned(reported, best)
     phases = phases_in(shown)
     # what a phase measures stands above its panel: beside it there is no room on a narrow page
-    titles = [f"{in_lines(p.name)}<br>{label(p.metric or metric_names(study)[0])}"
-              for p in phases.values()] if list(phases) != [ONLY] else None  # fmt: skip
+    titles = (
+        [
+            f"{in_lines(p.name)}<br>{label(p.metric or metric_names(study)[0])}"
+            for p in phases.values()
+        ]
+        if list(phases) != [ONLY]
+        else None
+    )
     made = make_subplots(
         cols=len(phases), subplot_titles=titles, horizontal_spacing=0.2 / (len(phases) + 1)
     )
@@ -107,10 +127,18 @@ def importance_bars(found: Importance) -> go.Figure | None:
     names = list(reversed(found.shares))
     shares = [found.shares[name] for name in names]
     made = figure(height=90 + 34 * len(names))
-    made.add_trace(go.Bar(
-        x=shares, y=[label(name) for name in names], orientation="h",
-        text=[f"{share:.2f}" for share in shares], textposition="outside", cliponaxis=False,
-        marker_color=COLOURS[TrialState.COMPLETE], hoverinfo="skip"))  # fmt: skip
+    made.add_trace(
+        go.Bar(
+            x=shares,
+            y=[label(name) for name in names],
+            orientation="h",
+            text=[f"{share:.2f}" for share in shares],
+            textposition="outside",
+            cliponaxis=False,
+            marker_color=COLOURS[TrialState.COMPLETE],
+            hoverinfo="skip",
+        )
+    )
     made.update_layout(xaxis_title="share of what the parameters explain", margin_l=10)
     made.update_xaxes(range=[0, max(shares) * 1.15 or 1])
     made.update_yaxes(type="category", automargin=True)
@@ -130,17 +158,26 @@ def timeline(study: optuna.Study) -> go.Figure | None:
         these = [trial for trial in started if trial.state == state]
         if not these:
             continue
-        made.add_trace(go.Bar(
-            base=[trial.datetime_start for trial in these],
-            x=[1000 * max(seconds(trial), 0.001) for trial in these],
-            y=[label(names[trial.number]) for trial in these],
-            orientation="h", name=state.name, marker_color=COLOURS[state],
-            marker_line={"width": 0.5, "color": "rgba(128,128,128,0.6)"},
-            hovertext=[f"{about(trial)}<br>took {clock(seconds(trial))}" for trial in these],
-            hoverinfo="text"))  # fmt: skip
+        made.add_trace(
+            go.Bar(
+                base=[trial.datetime_start for trial in these],
+                x=[1000 * max(seconds(trial), 0.001) for trial in these],
+                y=[label(names[trial.number]) for trial in these],
+                orientation="h",
+                name=state.name,
+                marker_color=COLOURS[state],
+                marker_line={"width": 0.5, "color": "rgba(128,128,128,0.6)"},
+                hovertext=[f"{about(trial)}<br>took {clock(seconds(trial))}" for trial in these],
+                hoverinfo="text",
+            )
+        )
     made.update_xaxes(type="date")
-    made.update_yaxes(type="category", categoryorder="array", automargin=True,
-                      categoryarray=[label(name) for name in rows])  # fmt: skip
+    made.update_yaxes(
+        type="category",
+        categoryorder="array",
+        automargin=True,
+        categoryarray=[label(name) for name in rows],
+    )
     made.update_layout(bargap=0.25, margin_l=10, showlegend=True)
     return made
 
@@ -151,15 +188,25 @@ def time_bars(found: Timings) -> go.Figure | None:
     if not spent or not found.total:
         return None
     names = list(reversed(spent))
-    colours = {"idle, between trials": MUTED, "failed trials": COLOURS[TrialState.FAIL],
-               "other, in a trial": "#b0a58c", "storage": COLOURS[TrialState.PRUNED]}  # fmt: skip
+    colours = {
+        "idle, between trials": MUTED,
+        "failed trials": COLOURS[TrialState.FAIL],
+        "other, in a trial": "#b0a58c",
+        "storage": COLOURS[TrialState.PRUNED],
+    }
     made = figure(height=90 + 34 * len(names))
-    made.add_trace(go.Bar(
-        x=[spent[name] / 60 for name in names], y=names, orientation="h",
-        text=[f"{spent[name] / found.total:.1%}  {clock(spent[name])}" for name in names],
-        textposition="outside", cliponaxis=False, hoverinfo="skip",
-        marker_color=[colours.get(name, COLOURS[TrialState.COMPLETE]) for name in names],
-    ))  # fmt: skip
+    made.add_trace(
+        go.Bar(
+            x=[spent[name] / 60 for name in names],
+            y=names,
+            orientation="h",
+            text=[f"{spent[name] / found.total:.1%}  {clock(spent[name])}" for name in names],
+            textposition="outside",
+            cliponaxis=False,
+            hoverinfo="skip",
+            marker_color=[colours.get(name, COLOURS[TrialState.COMPLETE]) for name in names],
+        )
+    )
     made.update_layout(xaxis_title="minutes of all workers", margin_l=10)
     made.update_xaxes(range=[0, max(spent.values()) / 60 * 1.3])
     made.update_yaxes(type="category", automargin=True)
@@ -177,11 +224,19 @@ def pareto(study: optuna.Study) -> go.Figure | None:
         (found.points, "COMPLETE", COLOURS[TrialState.COMPLETE], "markers"),
         (found.front.sort_values("x"), "Pareto front", BEST, "lines+markers"),
     ):
-        made.add_trace(go.Scatter(
-            x=table["x"], y=table["y"], mode=mode, name=name, line={"color": colour, "dash": "dot"},
-            marker={"color": colour, "size": 6 if mode == "markers" else 9},
-            opacity=seen(len(table)) if mode == "markers" else 1, hoverinfo="text",
-            hovertext=[about(trials[each]) for each in table.index]))  # fmt: skip
+        made.add_trace(
+            go.Scatter(
+                x=table["x"],
+                y=table["y"],
+                mode=mode,
+                name=name,
+                line={"color": colour, "dash": "dot"},
+                marker={"color": colour, "size": 6 if mode == "markers" else 9},
+                opacity=seen(len(table)) if mode == "markers" else 1,
+                hoverinfo="text",
+                hovertext=[about(trials[each]) for each in table.index],
+            )
+        )
     made.update_layout(xaxis_title=label(found.x), yaxis_title=label(found.y))
     return made
 
@@ -190,9 +245,15 @@ def _points(
     trials: list[tuple[FrozenTrial, float]], values: list[float], state: TrialState, symbol: str
 ) -> go.Scatter:
     return go.Scatter(
-        x=[trial.number for trial, _ in trials], y=values, mode="markers", name=state.name,
-        marker={"color": COLOURS[state], "symbol": symbol, "size": 6}, opacity=0.8,
-        hovertext=[about(trial) for trial, _ in trials], hoverinfo="text")  # fmt: skip
+        x=[trial.number for trial, _ in trials],
+        y=values,
+        mode="markers",
+        name=state.name,
+        marker={"color": COLOURS[state], "symbol": symbol, "size": 6},
+        opacity=0.8,
+        hovertext=[about(trial) for trial, _ in trials],
+        hoverinfo="text",
+    )
 
 
 def _last_reported(study: optuna.Study) -> list[tuple[FrozenTrial, float]]:
@@ -231,8 +292,16 @@ def _lines(
     if not any(x is not None for x in xs):
         return None
     return go.Scatter(
-        x=xs, y=ys, mode="lines+markers", name=name, line={"color": colour, "width": width},
-        marker={"size": 2 + width}, opacity=opacity, hovertext=texts, hoverinfo="text")  # fmt: skip
+        x=xs,
+        y=ys,
+        mode="lines+markers",
+        name=name,
+        line={"color": colour, "width": width},
+        marker={"size": 2 + width},
+        opacity=opacity,
+        hovertext=texts,
+        hoverinfo="text",
+    )
 
 
 def _ends(trials: list[FrozenTrial], phase: str) -> go.Scatter | None:
@@ -245,9 +314,14 @@ def _ends(trials: list[FrozenTrial], phase: str) -> go.Scatter | None:
     if not ends:
         return None
     return go.Scatter(
-        x=[step for step, _, _ in ends], y=[found for _, found, _ in ends], mode="markers",
-        name="pruned here", hovertext=[about(trial) for *_, trial in ends], hoverinfo="text",
-        marker={"symbol": "x", "size": 7, "color": COLOURS[TrialState.PRUNED]})  # fmt: skip
+        x=[step for step, _, _ in ends],
+        y=[found for _, found, _ in ends],
+        mode="markers",
+        name="pruned here",
+        hovertext=[about(trial) for *_, trial in ends],
+        hoverinfo="text",
+        marker={"symbol": "x", "size": 7, "color": COLOURS[TrialState.PRUNED]},
+    )
 
 
 def _add(made: go.Figure, trace: go.Scatter | None, column: int, named: set[str]) -> None:

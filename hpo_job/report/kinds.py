@@ -12,9 +12,17 @@ from hpo_job.results.importance import importance
 from hpo_job.results.timings import timings
 
 KINDS = (
-    "history", "intermediate", "parallel", "slice", "contour", "importance", "pareto", "timeline",
-    "time", "edf",
-)  # fmt: skip
+    "history",
+    "intermediate",
+    "parallel",
+    "slice",
+    "contour",
+    "importance",
+    "pareto",
+    "timeline",
+    "time",
+    "edf",
+)
 
 
 def figures_of(

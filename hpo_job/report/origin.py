@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import optuna
 
-from hpo_job import attributes
 from hpo_job.report.markup import Page, note, pairs
 from hpo_job.results import settings
 from hpo_job.results.trials import spec_of
-from hpo_job.search_space import in_toml
+from hpo_job.spec.search_space import in_toml
+from hpo_job.trial import attributes
 
 
 def origin(study: optuna.Study, page: Page, prefix: str) -> None:
@@ -19,8 +19,10 @@ def origin(study: optuna.Study, page: Page, prefix: str) -> None:
         told = f"This study was not made by hpo-job; its user attributes: {names}."
         page.section("Where it comes from", f"{prefix}origin", note(told))
         return
-    rows = [(name, settings(found) if isinstance(found, dict) else _told(found))
-            for name, found in (stored or {}).items()]  # fmt: skip
+    rows = [
+        (name, settings(found) if isinstance(found, dict) else _told(found))
+        for name, found in (stored or {}).items()
+    ]
     keys = [
         (key, _told(found)) for key, found in spec.items() if key not in ("search_space", "enqueue")
     ]
@@ -44,8 +46,11 @@ def _values(parameter: object) -> str:
     if rest.get("step") == 1:
         del rest["step"]
     said = {name: found for name, found in rest.items() if found is not None}
-    more = [name if found is True else f"{name} {_told(found)}"
-            for name, found in said.items() if found is not False]  # fmt: skip
+    more = [
+        name if found is True else f"{name} {_told(found)}"
+        for name, found in said.items()
+        if found is not False
+    ]
     if when:
         more.append("when " + " and ".join(f"{name} = {_told(v)}" for name, v in when.items()))
     return ", ".join([words, *more])

@@ -14,9 +14,9 @@ from sklearn.neighbors import KNeighborsRegressor
 from hpo_job.report.axes import Axis, axis
 from hpo_job.report.style import BEST, COLOURS, MUTED, SCALE, about, figure, in_lines, label, seen
 from hpo_job.results import number
+from hpo_job.results.formatting import plain
 from hpo_job.results.ranking import top
 from hpo_job.results.trials import complete, maximizes, metric_names, value
-from hpo_job.results.words import plain
 
 GRID = 40  # cells of a contour each way
 NEAR = 5  # trials whose mean a cell shows, at least
@@ -47,8 +47,11 @@ def parallel(
     axes = [axis(trials, name) for name in names]
     values = [value(trial, objective) for trial in trials]
     low, high = min(values), max(values)
-    ranked = sorted(zip(values, trials, strict=True), key=lambda pair: pair[0],
-                    reverse=not maximizes(study, objective))  # fmt: skip
+    ranked = sorted(
+        zip(values, trials, strict=True),
+        key=lambda pair: pair[0],
+        reverse=not maximizes(study, objective),
+    )
     made = figure(height=460, showlegend=False)
     count = len(SCALE)
     for step, colour in enumerate(SCALE):
@@ -57,16 +60,30 @@ def parallel(
             made.add_trace(_lines(part, axes, low, high, colour, step == count - 1))
     ends = [(number(high), number(low))] + [_ends(each) for each in axes]
     for place, (upper, lower) in enumerate(ends):
-        made.add_shape(type="line", x0=place, x1=place, y0=0, y1=1, layer="below",
-                       line={"color": MUTED, "width": 1})  # fmt: skip
+        made.add_shape(
+            type="line",
+            x0=place,
+            x1=place,
+            y0=0,
+            y1=1,
+            layer="below",
+            line={"color": MUTED, "width": 1},
+        )
         for y, text, anchor in ((1.03, upper, "bottom"), (-0.03, lower, "top")):
-            made.add_annotation(x=place, y=y, text=label(text), showarrow=False,
-                                yanchor=anchor, font={"size": 11})  # fmt: skip
+            made.add_annotation(
+                x=place, y=y, text=label(text), showarrow=False, yanchor=anchor, font={"size": 11}
+            )
         if place and axes[place - 1].words:
             _name_words(made, place, axes[place - 1])
     titles = [in_lines(name) for name in [metric_names(study)[objective], *names]]
-    made.update_xaxes(tickvals=list(range(len(titles))), ticktext=titles, showgrid=False,
-                      zeroline=False, range=[-0.3, len(titles) - 0.6], side="bottom")  # fmt: skip
+    made.update_xaxes(
+        tickvals=list(range(len(titles))),
+        ticktext=titles,
+        showgrid=False,
+        zeroline=False,
+        range=[-0.3, len(titles) - 0.6],
+        side="bottom",
+    )
     made.update_yaxes(visible=False, range=[-0.12, 1.12], fixedrange=True)
     return made
 
@@ -99,24 +116,37 @@ def _spread(trials: list[FrozenTrial], along: Axis, objective: int) -> go.Box | 
     """The trials along a parameter: of words, beside each other over each of them."""
     values = [value(trial, objective) for trial in trials]
     shared = {
-        "y": values, "hovertext": [about(trial) for trial in trials], "hoverinfo": "text",
+        "y": values,
+        "hovertext": [about(trial) for trial in trials],
+        "hoverinfo": "text",
         "marker": {"color": COLOURS[TrialState.COMPLETE], "size": 5, "opacity": seen(len(trials))},
-    }  # fmt: skip
+    }
     if not along.words:
         return go.Scatter(
             x=[trial.params[along.name] for trial in trials], mode="markers", **shared
         )
     words = [label(plain(trial.params[along.name])) for trial in trials]
-    return go.Box(x=words, boxpoints="all", jitter=0.7, pointpos=0, line={"width": 1},
-                  fillcolor="rgba(128,128,128,0.12)", **shared)  # fmt: skip
+    return go.Box(
+        x=words,
+        boxpoints="all",
+        jitter=0.7,
+        pointpos=0,
+        line={"width": 1},
+        fillcolor="rgba(128,128,128,0.12)",
+        **shared,
+    )
 
 
 def _star(trial: FrozenTrial, along: Axis, objective: int) -> go.Scatter:
     found = trial.params[along.name]
     return go.Scatter(
-        x=[label(plain(found)) if along.words else found], y=[value(trial, objective)],
-        mode="markers", marker={"color": BEST, "size": 13, "symbol": "star"},
-        hovertext=about(trial), hoverinfo="text")  # fmt: skip
+        x=[label(plain(found)) if along.words else found],
+        y=[value(trial, objective)],
+        mode="markers",
+        marker={"color": BEST, "size": 13, "symbol": "star"},
+        hovertext=about(trial),
+        hoverinfo="text",
+    )
 
 
 def contour(study: optuna.Study, names: tuple[str, str], objective: int = 0) -> go.Figure | None:
@@ -125,15 +155,17 @@ def contour(study: optuna.Study, names: tuple[str, str], objective: int = 0) -> 
     Optuna's own contour has a cell for each pair of values, which is a million cells at a
     thousand trials, and goes through every trial, however noisy.
     """
-    trials = [trial for trial in finite(study, objective)
-              if all(name in trial.params for name in names)]  # fmt: skip
+    trials = [
+        trial for trial in finite(study, objective) if all(name in trial.params for name in names)
+    ]
     if len(trials) < 2 * NEAR:
         return None
     across, up = (axis(trials, name) for name in names)
     if across.low == across.high or up.low == up.high:
         return None
-    points = np.array([[each.share(trial.params[each.name]) for each in (across, up)]
-                       for trial in trials])  # fmt: skip
+    points = np.array(
+        [[each.share(trial.params[each.name]) for each in (across, up)] for trial in trials]
+    )
     values = [value(trial, objective) for trial in trials]
     near = KNeighborsRegressor(min(len(trials), max(NEAR, len(trials) // 40)), weights="distance")
     xs, ys = _cells(across), _cells(up)
@@ -153,11 +185,17 @@ def contour(study: optuna.Study, names: tuple[str, str], objective: int = 0) -> 
             colorbar={"title": {"text": label(metric_names(study)[objective])}, "thickness": 12},
         )
     )
-    made.add_trace(go.Scatter(
-        x=[_placed(across, [p])[0] for p in points[:, 0]],
-        y=[_placed(up, [p])[0] for p in points[:, 1]], mode="markers",
-        marker={"color": "#20262c", "size": 5, "line": {"color": "white", "width": 1}},
-        opacity=0.7, hovertext=[about(trial) for trial in trials], hoverinfo="text"))  # fmt: skip
+    made.add_trace(
+        go.Scatter(
+            x=[_placed(across, [p])[0] for p in points[:, 0]],
+            y=[_placed(up, [p])[0] for p in points[:, 1]],
+            mode="markers",
+            marker={"color": "#20262c", "size": 5, "line": {"color": "white", "width": 1}},
+            opacity=0.7,
+            hovertext=[about(trial) for trial in trials],
+            hoverinfo="text",
+        )
+    )
     for each, update in ((across, made.update_xaxes), (up, made.update_yaxes)):
         update(title_text=label(each.name), **_ticks(each))
     return made
@@ -177,15 +215,23 @@ def _lines(
     for found, trial in part:
         shares = [(found - low) / (high - low) if high > low else 0.5]
         # a trial without a conditional parameter has a gap there
-        places = [each.share(trial.params[each.name]) if each.name in trial.params else None
-                  for each in axes]  # fmt: skip
+        places = [
+            each.share(trial.params[each.name]) if each.name in trial.params else None
+            for each in axes
+        ]
         xs += [*range(len(axes) + 1), None]
         ys += [*(round(y, 4) if y is not None else None for y in (*shares, *places)), None]
         texts += [about(trial), *[f"#{trial.number} {number(found)}"] * len(axes), ""]
     return go.Scatter(
-        x=xs, y=ys, mode="lines", line={"color": colour, "width": 2 if best else 1},
-        opacity=0.85 if best else 0.45, hovertext=texts, hoverinfo="text",
-        connectgaps=False)  # fmt: skip
+        x=xs,
+        y=ys,
+        mode="lines",
+        line={"color": colour, "width": 2 if best else 1},
+        opacity=0.85 if best else 0.45,
+        hovertext=texts,
+        hoverinfo="text",
+        connectgaps=False,
+    )
 
 
 def _ends(each: Axis) -> tuple[str, str]:
@@ -195,9 +241,15 @@ def _ends(each: Axis) -> tuple[str, str]:
 def _name_words(made: go.Figure, place: int, each: Axis) -> None:
     for word in each.words[:12]:
         share = each.words.index(word) / (each.high or 1.0)
-        made.add_annotation(x=place, y=share if each.high else 0.5, text=label(word[:18]),
-                            showarrow=False, xanchor="left", xshift=4,
-                            font={"size": 11})  # fmt: skip
+        made.add_annotation(
+            x=place,
+            y=share if each.high else 0.5,
+            text=label(word[:18]),
+            showarrow=False,
+            xanchor="left",
+            xshift=4,
+            font={"size": 11},
+        )
 
 
 def _cells(each: Axis) -> list[float]:
@@ -215,6 +267,9 @@ def _placed(each: Axis, shares: Sequence[float]) -> list[float]:
 
 def _ticks(each: Axis) -> dict[str, object]:
     if each.words:
-        return {"type": "linear", "tickvals": list(range(len(each.words))),
-                "ticktext": list(map(label, each.words))}  # fmt: skip
+        return {
+            "type": "linear",
+            "tickvals": list(range(len(each.words))),
+            "ticktext": list(map(label, each.words)),
+        }
     return each.numbers()

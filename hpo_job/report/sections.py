@@ -8,8 +8,6 @@ from datetime import datetime
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job import attributes
-from hpo_job.admission import worked
 from hpo_job.report import figures, parameter_figures
 from hpo_job.report.markup import Page, cards, details, grid, note, pre, simple_table, text
 from hpo_job.results import (
@@ -39,6 +37,8 @@ from hpo_job.results.trials import (
     value,
     worker_name,
 )
+from hpo_job.study.ledger import worked
+from hpo_job.trial import attributes
 
 NONE_YET = "No trial is COMPLETE yet."
 UNKNOWN = "no reason stored"
@@ -60,10 +60,14 @@ def course(study: optuna.Study, page: Page, prefix: str) -> None:
     """How it went: history, intermediate values."""
     parts = []
     for objective, metric in enumerate(metric_names(study)):
-        parts.append(page.figure(
-            f"{prefix}history-{objective}", figures.history(study, objective),
-            "Each point is a trial. Pruned ones stand at the last value they reported.",
-            empty=f"No trial has a value of {metric} yet."))  # fmt: skip
+        parts.append(
+            page.figure(
+                f"{prefix}history-{objective}",
+                figures.history(study, objective),
+                "Each point is a trial. Pruned ones stand at the last value they reported.",
+                empty=f"No trial has a value of {metric} yet.",
+            )
+        )
     made = figures.intermediate(study)
     caption = "Values while trials were training; a cross is where a trial was pruned."
     if made is not None and made.layout.meta:
@@ -72,8 +76,11 @@ def course(study: optuna.Study, page: Page, prefix: str) -> None:
     if made is not None and not pruned:
         caption += " No trial was pruned."
     parts.append("<h3>Intermediate values</h3>")
-    parts.append(page.figure(f"{prefix}intermediate", made, caption,
-                             empty="No trial reported intermediate values."))  # fmt: skip
+    parts.append(
+        page.figure(
+            f"{prefix}intermediate", made, caption, empty="No trial reported intermediate values."
+        )
+    )
     page.section("How it went", f"{prefix}course", *parts)
 
 
@@ -124,9 +131,12 @@ def time(study: optuna.Study, page: Page, prefix: str) -> None:
         )
         parts.append(f"<p>{clock(found.total)} {who}. {useful}</p>")
         if found.missing:
-            parts.append(note(
-                f"Not measured by any trial: {', '.join(found.missing)}; that time is under "
-                "other, in a trial."))  # fmt: skip
+            parts.append(
+                note(
+                    f"Not measured by any trial: {', '.join(found.missing)}; that time is under "
+                    "other, in a trial."
+                )
+            )
         parts.append(
             page.figure(
                 f"{prefix}time",
@@ -143,8 +153,11 @@ def failures(study: optuna.Study, page: Page, prefix: str) -> None:
     """Failed trials by their reason, and what was run again."""
     trials = trials_of(study)
     failed = [trial for trial in trials if trial.state == TrialState.FAIL]
-    retries = {trial.user_attrs[attributes.RETRY_OF]: trial for trial in trials
-               if isinstance(trial.user_attrs.get(attributes.RETRY_OF), int)}  # fmt: skip
+    retries = {
+        trial.user_attrs[attributes.RETRY_OF]: trial
+        for trial in trials
+        if isinstance(trial.user_attrs.get(attributes.RETRY_OF), int)
+    }
     if not failed and not retries:
         page.section("Failures and retries", f"{prefix}failures", note("No trial failed."))
         return
@@ -155,11 +168,16 @@ def failures(study: optuna.Study, page: Page, prefix: str) -> None:
     rows = []
     for trial in failed[-200:]:
         again = retries.get(trial.number)
-        rows.append((
-            f"#{trial.number}", _reason(trial), str(trial.user_attrs.get(attributes.ERROR, "")),
-            worker_name(trial) or "-", clock(seconds(trial)),
-            f"#{again.number} {again.state.name}" if again else "-",
-        ))  # fmt: skip
+        rows.append(
+            (
+                f"#{trial.number}",
+                _reason(trial),
+                str(trial.user_attrs.get(attributes.ERROR, "")),
+                worker_name(trial) or "-",
+                clock(seconds(trial)),
+                f"#{again.number} {again.state.name}" if again else "-",
+            )
+        )
     header = ("trial", "reason", "error", "worker", "time", "tried again as")
     words = f"{len(failed)} of {len(trials)} trials failed{told}; {clock(lost)} were spent on them."
     parts = [f"<p>{words}</p>" if failed else "", simple_table(header, rows, right=(4,))]
@@ -184,10 +202,14 @@ def _best_cards(study: optuna.Study) -> list[tuple[str, str, str]]:
         found_cards.append(("Baseline", number(beside), f"the best is {number(abs(gain))} {words}"))
     quick = fastest_within(study)
     if quick is not None:
-        found_cards.append((
-            f"Fastest within {NEARLY:g}", f"{quick.seconds:.3g} s",
-            f"{quick.measure} of #{quick.trial.number}, {metric} {number(value(quick.trial))}; "
-            f"one of {quick.among} that good"))  # fmt: skip
+        found_cards.append(
+            (
+                f"Fastest within {NEARLY:g}",
+                f"{quick.seconds:.3g} s",
+                f"{quick.measure} of #{quick.trial.number}, {metric} {number(value(quick.trial))}; "
+                f"one of {quick.among} that good",
+            )
+        )
     return found_cards
 
 
@@ -215,13 +237,18 @@ def _pareto(study: optuna.Study, page: Page, prefix: str) -> str:
         for each, x, y in lines(found.front)
     ]
     more = len(rows) - FRONT
-    return "".join((
-        f"<h3>{text(found.y)} against {text(found.x)}</h3>",
-        page.figure(f"{prefix}pareto", figures.pareto(study),
-                    "No trial beats those of the front in both."),
-        simple_table(("trial", found.y, found.x, "parameters"), rows[:FRONT], right=(1, 2)),
-        note(f"And {more} more.") if more > 0 else "",
-    ))  # fmt: skip
+    return "".join(
+        (
+            f"<h3>{text(found.y)} against {text(found.x)}</h3>",
+            page.figure(
+                f"{prefix}pareto",
+                figures.pareto(study),
+                "No trial beats those of the front in both.",
+            ),
+            simple_table(("trial", found.y, found.x, "parameters"), rows[:FRONT], right=(1, 2)),
+            note(f"And {more} more.") if more > 0 else "",
+        )
+    )
 
 
 def _pair(
@@ -232,10 +259,15 @@ def _pair(
     for first, second in ((a, b) for i, a in enumerate(names) for b in names[i + 1 :]):
         made = parameter_figures.contour(study, (first, second), objective)
         if made is not None:
-            return [f"<h3>{text(first)} and {text(second)}</h3>", page.figure(
-                f"{prefix}contour-{objective}", made,
-                "The two most important parameters. Points are trials; the colour is the mean of "
-                "the trials nearby, so where there are none it says little.")]  # fmt: skip
+            return [
+                f"<h3>{text(first)} and {text(second)}</h3>",
+                page.figure(
+                    f"{prefix}contour-{objective}",
+                    made,
+                    "The two most important parameters. Points are trials; the colour is the mean "
+                    "of the trials nearby, so it says little where there are none.",
+                ),
+            ]
     return []
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job.results import number, palette
+from hpo_job.report import palette
+from hpo_job.results import number
+from hpo_job.results.formatting import plain
 from hpo_job.results.trials import unmeasured
-from hpo_job.results.words import plain
 
 COLOURS = {state: palette.COLOURS[state.name] for state in TrialState}
 BEST, MUTED = palette.BEST, palette.MUTED

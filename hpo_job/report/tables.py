@@ -8,15 +8,22 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job import attributes
-from hpo_job.phases import measured_value
 from hpo_job.results import metric_names, seconds
+from hpo_job.results.formatting import plain
 from hpo_job.results.trials import trials_of, worker_name
-from hpo_job.results.words import plain
+from hpo_job.trial import attributes
+from hpo_job.trial.phases import measured_value
 
 # Attributes that a column of their own says already, or that are no cell
-_ELSEWHERE = {attributes.WORKER, "host", "pod", attributes.PHASES, attributes.ERROR,
-              attributes.REASON, attributes.RETRY_OF}  # fmt: skip
+_ELSEWHERE = {
+    attributes.WORKER,
+    "host",
+    "pod",
+    attributes.PHASES,
+    attributes.ERROR,
+    attributes.REASON,
+    attributes.RETRY_OF,
+}
 
 _INFINITE = ("inf", "-inf")  # JSON has no number for them
 
@@ -30,8 +37,14 @@ def columns_and_rows(study: optuna.Study) -> tuple[list[dict[str, Any]], list[li
     """
     trials = trials_of(study)
     params = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    attrs = sorted({name for trial in trials for name, found in trial.user_attrs.items()
-                    if name not in _ELSEWHERE and not isinstance(found, dict | list)})  # fmt: skip
+    attrs = sorted(
+        {
+            name
+            for trial in trials
+            for name, found in trial.user_attrs.items()
+            if name not in _ELSEWHERE and not isinstance(found, dict | list)
+        }
+    )
     first = [name for name in (attributes.EXECUTE_TIME,) if name in attrs]
     attrs = [name for name in attrs if name not in first]
     rows = [_row(study, trial, params, first, attrs) for trial in trials]
@@ -60,12 +73,16 @@ def _row(
         values = [measured_value(trial)]
     took = round(seconds(trial), 3) if trial.datetime_start else None
     cells = [
-        trial.number, trial.state.name, *values, took,
+        trial.number,
+        trial.state.name,
+        *values,
+        took,
         *(trial.user_attrs.get(name) for name in first),
         *(_param(trial, name) for name in params),
-        _note(trial), worker_name(trial),
+        _note(trial),
+        worker_name(trial),
         *(trial.user_attrs.get(name) for name in attrs),
-    ]  # fmt: skip
+    ]
     return list(map(_cell, cells))
 
 

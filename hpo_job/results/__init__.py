@@ -1,5 +1,6 @@
 """What a study has found, as data frames, text and TOML; nothing here changes a study."""
 
+from hpo_job.results.formatting import clock, number, settings, text_table
 from hpo_job.results.overview import caption, finished, notes, overview, row, running
 from hpo_job.results.ranking import (
     NEARLY,
@@ -13,7 +14,6 @@ from hpo_job.results.ranking import (
     top,
 )
 from hpo_job.results.trials import baselines, metric_name, metric_names, parameters, seconds
-from hpo_job.results.words import clock, number, settings, text_table
 
 __all__ = [
     "NEARLY",

@@ -11,19 +11,13 @@ import pandas as pd
 from optuna.trial import FrozenTrial
 
 from hpo_job.errors import StudyError
+from hpo_job.results.formatting import clock, number, plain, settings, text_table
 from hpo_job.results.frames import frame, value_columns
 from hpo_job.results.overview import caption
 from hpo_job.results.pareto import directions, pareto
 from hpo_job.results.ranking import as_toml, best, fastest_within, front
 from hpo_job.results.rows import captioned
-from hpo_job.results.trials import (
-    baselines,
-    metric_names,
-    parameters,
-    several,
-    trials_of,
-)
-from hpo_job.results.words import clock, number, plain, settings, text_table
+from hpo_job.results.trials import baselines, metric_names, parameters, several, trials_of
 
 
 @dataclass(frozen=True)

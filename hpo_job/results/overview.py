@@ -10,11 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 from rich.text import Text
 
-from hpo_job import attributes
-from hpo_job.admission import fixed_params, worked
-from hpo_job.ledger import FINISHED
-from hpo_job.metrics import ANSWERS, METRICS
-from hpo_job.phases import measured_value
+from hpo_job.results.formatting import clock, number, settings
 from hpo_job.results.ranking import NEARLY, best, fastest_within, front, score
 from hpo_job.results.trials import (
     baseline,
@@ -27,7 +23,10 @@ from hpo_job.results.trials import (
     trials_of,
     value,
 )
-from hpo_job.results.words import clock, number, settings
+from hpo_job.spec.metrics import ANSWERS, METRICS
+from hpo_job.study.ledger import FINISHED, fixed_params, worked
+from hpo_job.trial import attributes
+from hpo_job.trial.phases import measured_value
 
 
 def overview(study: optuna.Study) -> list[str]:
@@ -36,8 +35,9 @@ def overview(study: optuna.Study) -> list[str]:
     counts = Counter(trial.state.name for trial in trials)
     done = sum(trial.state in FINISHED for trial in trials)
     bound = spec_of(study).get("budget", {}).get("trials")
-    states = ", ".join(f"{counts[state.name]} {state.name}" for state in TrialState
-                       if counts[state.name])  # fmt: skip
+    states = ", ".join(
+        f"{counts[state.name]} {state.name}" for state in TrialState if counts[state.name]
+    )
     time = worked(trials, datetime.now()).total_seconds()
     lines = [f"finished  {done}{f' of {bound}' if bound else ''} trials in {clock(time)}"]
     if states:

@@ -10,11 +10,11 @@ import numpy as np
 import optuna
 import pandas as pd
 
-from hpo_job.attributes import EXECUTE_TIME
 from hpo_job.errors import QueryError
 from hpo_job.results.frames import frame, value_columns
 from hpo_job.results.query import column
 from hpo_job.results.trials import attribute, complete, maximizes, metric_names, several
+from hpo_job.trial.attributes import EXECUTE_TIME
 
 _WAYS = {"max": False, "maximize": False, "min": True, "minimize": True}
 

@@ -9,6 +9,7 @@ import tomli_w
 from optuna.trial import FrozenTrial
 
 from hpo_job.errors import StudyError
+from hpo_job.results.formatting import number
 from hpo_job.results.trials import (
     baselines,
     feasible,
@@ -19,7 +20,6 @@ from hpo_job.results.trials import (
     several,
     value,
 )
-from hpo_job.results.words import number
 
 NEARLY = 0.01  # "within one point": how much of the metric a faster trial may cost
 

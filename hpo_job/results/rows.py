@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import optuna
 from optuna.trial import FrozenTrial
 
+from hpo_job.results.formatting import text_table
 from hpo_job.results.overview import caption, row
 from hpo_job.results.trials import metric_name, trials_of
-from hpo_job.results.words import text_table
 
 NOTHING = "no trial is like that"
 
@@ -18,8 +18,11 @@ def listing(study: optuna.Study, trials: Sequence[FrozenTrial], width: int) -> s
     """These trials as a person looks at them first: a table of at most ``width`` cells."""
     header = ("trial", "state", metric_name(study), "time", "parameters")
     right = (True, False, True, True)
-    return captioned(study, text_table(header, list(map(row, trials)), width, right=right,
-                                        bold=True), len(trials))  # fmt: skip
+    return captioned(
+        study,
+        text_table(header, list(map(row, trials)), width, right=right, bold=True),
+        len(trials),
+    )
 
 
 def captioned(study: optuna.Study, text: str, count: int) -> str:

@@ -11,9 +11,9 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job import attributes
-from hpo_job.ledger import FINISHED
 from hpo_job.results.trials import attribute, seconds, trials_of, worker_name
+from hpo_job.study.ledger import FINISHED
+from hpo_job.trial import attributes
 
 # What a trial's time is made of: what people call it, and the attribute it is read from
 PARTS = {

@@ -11,8 +11,8 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job import attributes
-from hpo_job.phases import keeps_constraints, measured_value
+from hpo_job.trial import attributes
+from hpo_job.trial.phases import keeps_constraints, measured_value
 
 COMPLETE = (TrialState.COMPLETE,)
 

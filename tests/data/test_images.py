@@ -81,9 +81,15 @@ def test_hidden_files_and_other_files_are_left_out(image_folder: Path) -> None:
     before = read_image_folder(image_folder, 0.25, seed=1)
     picture = (image_folder / "cats" / "0000.png").read_bytes()
     for name in (
-        "cats/.hidden.png", "cats/._0000.png", ".thumbnails/a.png", "cats/.cache/a.png",
-        "cats/notes.txt", "cats/Thumbs.db", "loose.png", "README.md",
-    ):  # fmt: skip
+        "cats/.hidden.png",
+        "cats/._0000.png",
+        ".thumbnails/a.png",
+        "cats/.cache/a.png",
+        "cats/notes.txt",
+        "cats/Thumbs.db",
+        "loose.png",
+        "README.md",
+    ):
         (image_folder / name).parent.mkdir(exist_ok=True)
         (image_folder / name).write_bytes(picture)
     after = read_image_folder(image_folder, 0.25, seed=1)
@@ -255,9 +261,12 @@ def test_true_exit_code_with_the_real_objective(image_job: Images, image_folder:
     _break(image_folder)
     folder = image_job()
     done = subprocess.run(
-        [HPO_JOB, "check", folder], capture_output=True, text=True, check=False,
+        [HPO_JOB, "check", folder],
+        capture_output=True,
+        text=True,
+        check=False,
         env={key: value for key, value in os.environ.items() if not key.startswith("HPO_JOB_")},
-    )  # fmt: skip
+    )
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1, done.stderr

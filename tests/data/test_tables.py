@@ -218,41 +218,66 @@ WRONG: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "decimal commas": ("x;kind\n1,5;a\n", {}, "data.path: FILE: its columns are divided by ';'"),
     "tabs": (FEW.replace(",", "\t"), {}, "data.path: FILE: its columns are divided by '\\t'"),
     "latin-1": (FEW.encode() + b"5,\xe9\n", {}, "; save it as UTF-8"),
-    "dates": ("x,kind\n2020-01-31,a\n,a\n2020-02-29 12:00,b\n2021-01-01,b\n", {},
-              "data.features: FILE: 'x' holds dates"),
+    "dates": (
+        "x,kind\n2020-01-31,a\n,a\n2020-02-29 12:00,b\n2021-01-01,b\n",
+        {},
+        "data.features: FILE: 'x' holds dates",
+    ),
     "more cells": ("x,kind\n1,a,9\n2,b,9\n", {}, "data.path: FILE: not a readable CSV file"),
     "more cells once": (FEW + "5,b,9\n", {}, "Expected 2 fields in line 6, saw 3"),
     "quote": (FEW + '5,"b\n', {}, "data.path: FILE: not a readable CSV file"),
     "one name twice": ("x,x,kind\n1,2,a\n", {}, "two columns are called 'x'"),
-    "no such label": (FEW, {"label": "kid"}, "data.label: FILE: unknown column 'kid'; did you "
-                      "mean 'kind'? known: kind, x"),
+    "no such label": (
+        FEW,
+        {"label": "kid"},
+        "data.label: FILE: unknown column 'kid'; did you mean 'kind'? known: kind, x",
+    ),
     "no such text": (FEW, {"text": "y"}, "data.text: FILE: unknown column 'y'"),
     "no such group": (FEW, {"group": "y"}, "data.group: FILE: unknown column 'y'"),
     "no such feature": (FEW, {"features": ["y"]}, "data.features: FILE: unknown column 'y'"),
-    "no such category": (FEW, {"categorical": ["kind"]}, "data.categorical: FILE: unknown column "
-                         "'kind'; known: x"),
-    "label as feature": (FEW, {"features": ["kind"]}, "data.features: FILE: 'kind' is what is to "
-                         "be predicted"),
+    "no such category": (
+        FEW,
+        {"categorical": ["kind"]},
+        "data.categorical: FILE: unknown column 'kind'; known: x",
+    ),
+    "label as feature": (
+        FEW,
+        {"features": ["kind"]},
+        "data.features: FILE: 'kind' is what is to be predicted",
+    ),
     "feature twice": (FEW, {"features": ["x", "x"]}, "data.features: FILE: 'x' is named twice"),
     "label as text": (FEW, {"text": "kind"}, "data.text: FILE: 'kind' is the label too"),
     "label as group": (FEW, {"group": "kind"}, "data.group: FILE: 'kind' is the label too"),
     "no feature": ("kind\na\na\nb\nb\n", {}, "data.features: FILE: no column left"),
-    "missing label": (FEW + "5,\n6, \n", {}, "data.label: FILE: column 'kind': 2 of 6 rows are "
-                      "empty, the first is row 5 below the header"),
+    "missing label": (
+        FEW + "5,\n6, \n",
+        {},
+        "data.label: FILE: column 'kind': 2 of 6 rows are "
+        "empty, the first is row 5 below the header",
+    ),
     "short line": (FEW + "5\n", {}, "data.label: FILE: column 'kind': one row is empty"),
     "empty text": (FEW + ",b\n", {"text": "x"}, "data.text: FILE: column 'x': one row is empty"),
     "one class": ("x,kind\n1,a\n2,a\n", {}, "data.label: FILE: only one class, 'a'"),
     "a class of one": (FEW + "5,c\n", {}, "data.label: FILE: class 'c' has one row"),
-    "one group": ("x,g,kind\n1,1,a\n2,1,a\n3,1,b\n4,1,b\n", {"group": "g"},
-                  "data.group: FILE: only one group, '1'"),
-    "a class of one group": ("x,g,kind\n1,1,a\n2,1,a\n3,1,b\n4,2,b\n", {"group": "g"},
-                             "data.group: FILE: all rows of class 'a' are of one group"),
-    "no number": ("x,kind\n1,1\n2,two\n3,3\n", {"regression": True},
-                  "data.label: FILE: column 'kind': 'two' in row 2 below the header is no number"),
+    "one group": (
+        "x,g,kind\n1,1,a\n2,1,a\n3,1,b\n4,1,b\n",
+        {"group": "g"},
+        "data.group: FILE: only one group, '1'",
+    ),
+    "a class of one group": (
+        "x,g,kind\n1,1,a\n2,1,a\n3,1,b\n4,2,b\n",
+        {"group": "g"},
+        "data.group: FILE: all rows of class 'a' are of one group",
+    ),
+    "no number": (
+        "x,kind\n1,1\n2,two\n3,3\n",
+        {"regression": True},
+        "data.label: FILE: column 'kind': 'two' in row 2 below the header is no number",
+    ),
     "infinite": ("x,kind\n1,1\n2,inf\n3,3\n", {"regression": True}, "'inf' in row 2 below the"),
     "always the same": ("x,kind\n1,1\n2,1\n3,1\n", {"regression": True}, "1 in every row"),
     "small sample": (FEW, {"size": 3}, "data.sample: FILE: sample = 3 holds no two rows"),
-}  # fmt: skip
+}
 
 
 def test_features_of_which_nothing_can_be_learnt_are_named(write: Callable[..., Path]) -> None:

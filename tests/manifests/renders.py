@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from hpo_job.cluster.render import render
+from tests import ROOT
 
-ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
 JOBS = sorted(file.parent for file in ROOT.glob("jobs/*/kustomization.yaml"))
 FOLDERS = {

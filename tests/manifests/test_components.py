@@ -19,8 +19,11 @@ def full_pod(tmp_path_factory: pytest.TempPathFactory) -> Object:
     every = tmp_path_factory.mktemp("full") / "all"
     with_components(every, WORKER_COMPONENTS, CLUSTER_COMPONENTS)
     (found,) = [thing for thing in render(every / "jobs/digits") if thing["kind"] == "Job"]
-    return dict(found["spec"]["template"]["spec"], suspend=found["spec"].get("suspend"),
-                queue=found["metadata"]["labels"].get("kueue.x-k8s.io/queue-name"))  # fmt: skip
+    return dict(
+        found["spec"]["template"]["spec"],
+        suspend=found["spec"].get("suspend"),
+        queue=found["metadata"]["labels"].get("kueue.x-k8s.io/queue-name"),
+    )
 
 
 def test_components_do_what_they_say(full_pod: Object) -> None:
@@ -64,8 +67,11 @@ def test_what_the_settings_only_show_works_without_its_comment_signs(tmp_path: P
 def test_no_pod_reaches_the_dashboard(tmp_path: Path) -> None:
     """It asks for no password. A port-forward does not come from a pod."""
     copy = with_components(tmp_path / "all", (), CLUSTER_COMPONENTS)
-    policies = {t["metadata"]["name"]: t["spec"] for t in render(copy / "k8s/cluster")
-                if t["kind"] == "NetworkPolicy"}  # fmt: skip
+    policies = {
+        t["metadata"]["name"]: t["spec"]
+        for t in render(copy / "k8s/cluster")
+        if t["kind"] == "NetworkPolicy"
+    }
     policy = policies["hpo-job-dashboard"]
     assert policy["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "dashboard"
     assert policy["policyTypes"] == ["Ingress"]
@@ -88,8 +94,11 @@ def test_the_settings_are_one_place(tmp_path: Path) -> None:
     for thing in (*job, *cluster, *mysql):
         at = "name" if thing["kind"] == "Namespace" else "namespace"
         assert thing["metadata"][at] == "elsewhere"
-    specs = {t["kind"]: t["spec"]["template"]["spec"] for t in (*job, *cluster)
-             if t["kind"] in ("Job", "Deployment")}  # fmt: skip
+    specs = {
+        t["kind"]: t["spec"]["template"]["spec"]
+        for t in (*job, *cluster)
+        if t["kind"] in ("Job", "Deployment")
+    }
     for spec in specs.values():
         assert spec["containers"][0]["image"] == "registry.example/ours:0.1.0"
         (storage,) = [v for v in spec["volumes"] if v["name"] == "storage"]

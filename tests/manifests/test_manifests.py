@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from hpo_job.cluster.render import kustomization, render, worker_job
-from hpo_job.spec import read_spec
+from hpo_job.spec.study_toml import read_spec
+from tests import ROOT
 from tests.manifests.renders import (
     CLUSTER_COMPONENTS,
     FOLDERS,
     GOLDEN,
-    ROOT,
     WORKER_COMPONENTS,
     rendered,
     with_components,
@@ -51,8 +51,11 @@ def pod(job: Object) -> Object:
 
 
 def pod_specs(objects: list[Object]) -> list[Object]:
-    return [thing["spec"]["template"]["spec"] for thing in objects
-            if thing["kind"] in ("Job", "StatefulSet", "Deployment")]  # fmt: skip
+    return [
+        thing["spec"]["template"]["spec"]
+        for thing in objects
+        if thing["kind"] in ("Job", "StatefulSet", "Deployment")
+    ]
 
 
 def env(pod: Object) -> dict[str, Object]:
@@ -117,7 +120,7 @@ def test_what_ends_a_pod_is_told_apart(job: Object) -> None:
 
 
 def test_a_preempted_trial_has_time_to_be_saved(pod: Object) -> None:
-    from hpo_job.storage import LEAVING
+    from hpo_job.storage.database import LEAVING
 
     assert pod["terminationGracePeriodSeconds"] >= LEAVING + 60
 
@@ -171,8 +174,11 @@ def test_pods_ask_for_resources_and_spread(pod: Object) -> None:
 
 def test_a_worker_knows_who_it_is(pod: Object) -> None:
     variables = env(pod)
-    where = {name: each["valueFrom"]["fieldRef"]["fieldPath"] for name, each in variables.items()
-             if "fieldRef" in each.get("valueFrom", {})}  # fmt: skip
+    where = {
+        name: each["valueFrom"]["fieldRef"]["fieldPath"]
+        for name, each in variables.items()
+        if "fieldRef" in each.get("valueFrom", {})
+    }
     assert where == {
         "HPO_JOB_OWNER": "metadata.labels['batch.kubernetes.io/controller-uid']",
         "HPO_JOB_INDEX": "metadata.annotations['batch.kubernetes.io/job-completion-index']",
@@ -218,8 +224,11 @@ def test_credentials_of_buckets_reach_a_worker(pod: Object) -> None:
 
 
 def test_only_workers_and_dashboard_reach_the_database() -> None:
-    policies = {t["metadata"]["name"]: t["spec"] for t in render(ROOT / "k8s/cluster")
-                if t["kind"] == "NetworkPolicy"}  # fmt: skip
+    policies = {
+        t["metadata"]["name"]: t["spec"]
+        for t in render(ROOT / "k8s/cluster")
+        if t["kind"] == "NetworkPolicy"
+    }
     (rule,) = policies["hpo-job-mysql"]["ingress"]
     assert rule["ports"] == [{"protocol": "TCP", "port": 3306}]
     assert rule["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "hpo-job"}}}]

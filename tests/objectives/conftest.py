@@ -11,10 +11,11 @@ import optuna
 import pytest
 
 from hpo_job.data import LabelledFiles, read_image_folder
-from hpo_job.metrics import METRICS
 from hpo_job.objectives.context import Context
+from hpo_job.spec.metrics import METRICS
+from tests import ROOT
 
-JOB = Path(__file__).parents[2] / "jobs" / "people-vs-animals"
+JOB = ROOT / "jobs" / "people-vs-animals"
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from click.testing import Result
 from fastai.learner import load_learner
 
 from hpo_job.errors import DataError, SpecError
-from hpo_job.metrics import METRICS
 from hpo_job.objectives import (
     image_classification,
     saved,
@@ -23,9 +22,11 @@ from hpo_job.objectives import (
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.image_classification import predict, rebuild, train
 from hpo_job.objectives.training import check_precision, resolved
+from hpo_job.spec.metrics import METRICS
+from tests import ROOT
 
 MakeContext = Callable[..., Context]
-JOB = Path(__file__).parents[2] / "jobs" / "people-vs-animals"
+JOB = ROOT / "jobs" / "people-vs-animals"
 
 
 @pytest.mark.parametrize("model", ["tf_efficientnet_lite0", "xresnet18"])
@@ -72,7 +73,9 @@ def test_through_the_command(
     assert cli("worker", job).exit_code == 0
     refused = cli("lr-find", job, "-o", "plot.txt")
     assert (refused.exit_code, refused.stderr) == (
-        2, "hpo-job: plot.txt: write a .png, .svg, .pdf\n")  # fmt: skip
+        2,
+        "hpo-job: plot.txt: write a .png, .svg, .pdf\n",
+    )
     shown = cli("lr-find", job)  # shows what the worker found, and runs nothing
     assert shown.exit_code == 0
     assert "learning_rate " in shown.stdout

@@ -9,8 +9,11 @@ from hpo_job.objectives.learner_file import predictions
 def test_classes_are_columns() -> None:
     table = predictions(pd.DataFrame({"file": ["a", "b"]}), ["x", "y"], np.eye(2))
     assert table.to_dict("list") == {
-        "file": ["a", "b"], "prediction": ["x", "y"], "x": [1.0, 0.0], "y": [0.0, 1.0],
-    }  # fmt: skip
+        "file": ["a", "b"],
+        "prediction": ["x", "y"],
+        "x": [1.0, 0.0],
+        "y": [0.0, 1.0],
+    }
 
 
 def test_no_class_takes_a_columns_name() -> None:

@@ -1,0 +1,6 @@
+"""``python -m hpo_job``: the ``hpo-job`` command."""
+
+from hpo_job.cli import main
+
+if __name__ == "__main__":
+    main(prog_name="hpo-job")

@@ -1,0 +1,1 @@
+"""The best trials' models: kept in a store, and exported."""

@@ -1,0 +1,112 @@
+"""A kept model taken out of its study: a folder that predicts on new files, here or elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+
+import optuna
+import pandas as pd
+
+from hpo_job import objectives
+from hpo_job.artifacts.models import Models, open_store
+from hpo_job.errors import DataError, SpecError, StudyError
+from hpo_job.objectives import learner_file
+from hpo_job.spec.study_toml import restore
+from hpo_job.trial import attributes
+
+LEARNER = "export.pkl"  # as fastai's load_learner reads it
+
+
+def export(study: optuna.Study, artifacts: str, folder: Path, number: int | None = None) -> str:
+    """Write the model of a trial into ``folder``; one line that says which it is.
+
+    artifacts: where models are kept, unless the study names a place.
+    folder: is made; must be empty or missing.
+    number: of the trial; the best of those that were kept where None.
+
+    ``export.pkl`` is fastai's own export; the weights and ``learner.json`` beside it are what it
+    was rebuilt from. Raises StudyError where no model was kept.
+    """
+    if attributes.SPEC not in study.user_attrs:
+        raise StudyError(f"study {study.study_name!r} was not made by hpo-job and keeps no models")
+    spec = restore(study.user_attrs[attributes.SPEC])
+    if objectives.is_function(spec):
+        raise StudyError(
+            f"study {study.study_name!r} tunes {spec.objective}, which keeps no models"
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SpecError(f"--output {folder}: exists already; name a new folder")
+    objective = objectives.shipped(spec.objective)  # its libraries, before anything is fetched
+    models = Models(study, open_store(spec.artifacts.store or artifacts), spec.artifacts.keep)
+    trial = _trial(study, models, number)
+    with _written_whole(folder) as made:
+        told = models.fetch(trial, made)
+        objective.rebuild(made).export(made / LEARNER)
+    names = spec.metrics or ("value",)
+    scores = ", ".join(f"{name} {v:.4f}" for name, v in zip(names, told["values"], strict=True))
+    return f"{folder}: trial {told['trial']} of {study.study_name}, {scores}"
+
+
+@contextmanager
+def _written_whole(folder: Path) -> Iterator[Path]:
+    """A folder beside ``folder`` that takes its name once it is whole, and is gone if it never is.
+
+    A folder that exists is filled: it may be a link, a volume, or where the shell is.
+
+    Raises SpecError where nothing can be written there.
+    """
+    exists = folder.exists()
+    place = folder if exists else folder.parent
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        beside = TemporaryDirectory(prefix=f".{folder.name}.", dir=place)
+    except OSError as error:
+        raise SpecError(f"--output {folder}: cannot be written: {error.strerror}") from error
+    with beside as temporary:
+        made = Path(temporary) / "made"
+        yield made
+        if not exists:
+            made.replace(folder)
+            return
+        for part in made.iterdir():
+            part.replace(folder / part.name)
+
+
+def predict(folder: Path, files: Sequence[Path]) -> pd.DataFrame:
+    """What an exported model says of ``files``: a row for each file, or each row of a table.
+
+    Raises DataError where the folder holds no model, or a file cannot be read.
+    """
+    module = _module(folder)
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        raise DataError(f"{', '.join(missing[:5])}: no such file")
+    table: pd.DataFrame = module.predict(module.rebuild(folder), files)
+    return table
+
+
+def _module(folder: Path) -> ModuleType:
+    """The objective that the model in ``folder`` was trained by."""
+    objective = learner_file.read(folder).get("objective")
+    if objective not in objectives.SHIPPED:
+        raise DataError(f"{folder / learner_file.LEARNER}: no objective {objective!r}")
+    return objectives.shipped(objective)
+
+
+def _trial(study: optuna.Study, models: Models, number: int | None) -> optuna.trial.FrozenTrial:
+    trials = study.get_trials(deepcopy=False)
+    if number is not None:
+        if not 0 <= number < len(trials):
+            raise StudyError(f"study {study.study_name!r}: no trial {number}")
+        return trials[number]
+    kept = models.kept()
+    if not kept:
+        raise StudyError(
+            f"study {study.study_name!r}: no model was kept yet; [artifacts] keep is "
+            f"{models.keep}, and trials that are COMPLETE leave one"
+        )
+    return kept[0]

@@ -1,0 +1,242 @@
+"""The models of a study's best trials, in Optuna's artifact store: a folder, S3 or GCS."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+import zipfile
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlparse
+from uuid import uuid4
+
+import optuna
+from optuna.artifacts import (
+    Boto3ArtifactStore,
+    FileSystemArtifactStore,
+    GCSArtifactStore,
+    download_artifact,
+    upload_artifact,
+)
+from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.exceptions import ExperimentalWarning
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_job.data.fetch import is_final
+from hpo_job.errors import SpecError, StudyError
+from hpo_job.spec.study_toml import store_problem
+from hpo_job.trial import attributes
+from hpo_job.trial.phases import keeps_constraints
+
+MODEL = "model.zip"
+TOLD = "trial.json"  # which trial the model is of, and what it scored
+Store = FileSystemArtifactStore | Boto3ArtifactStore | GCSArtifactStore
+NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError"}  # boto3's, when first asked
+log = logging.getLogger(__name__)
+
+
+def open_store(url: str) -> Store:
+    """The store at ``url``: a folder, made where it does not exist, ``s3://…`` or ``gs://…``.
+
+    Credentials come from where boto3 and google-cloud-storage look for them. Raises SpecError
+    where there is no such place, or what it takes is missing.
+    """
+    if problem := store_problem(url):
+        raise SpecError(f"artifacts: {problem}")
+    parsed = urlparse(url)
+    try:
+        if "://" not in url or parsed.scheme == "file":
+            folder = Path(url.removeprefix("file://"))
+            folder.mkdir(parents=True, exist_ok=True)
+            return FileSystemArtifactStore(folder)
+        kind = Boto3ArtifactStore if parsed.scheme == "s3" else GCSArtifactStore
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # Google's has been since 3.4
+            return kind(parsed.netloc)
+    except ImportError as error:
+        extra = "s3" if parsed.scheme == "s3" else "gcs"
+        raise SpecError(f"artifacts: {url}: pip install 'hpo-job[{extra}]'") from error
+    except Exception as error:  # no permission, no credentials: every client has its own
+        raise SpecError(f"artifacts: {url}: {_reason(error)}") from error
+
+
+def writable_store(url: str) -> Store:
+    """The store at ``url``, tried: what would lose every model is told before the first trial.
+
+    Raises SpecError where it refuses to be written to. One that is away just now may be back when
+    a trial has ended, so that is only logged.
+    """
+    store, probe = open_store(url), f"hpo-job-{uuid4()}"
+    try:
+        store.write(probe, BytesIO(b"can models be kept here?"))
+        store.remove(probe)
+    except Exception as error:
+        line = f"artifacts: {url}: cannot be written to: {_reason(error)}"
+        if _is_refusal(store, error):
+            raise SpecError(
+                f"{line}; give another place, as [artifacts] store or --artifacts, or keep = 0"
+            ) from error
+        log.warning("%s", line)
+    return store
+
+
+class Models:
+    """The kept models of one study: at most ``keep``, those of its best COMPLETE trials.
+
+    With several objectives trials are ranked by the first.
+    """
+
+    def __init__(self, study: optuna.Study, store: Store, keep: int) -> None:
+        self._study, self._store, self.keep = study, store, keep
+        self._gone: set[str] = set()
+
+    def offer(
+        self,
+        trial: optuna.Trial,
+        values: Sequence[float],
+        scored: Sequence[float],
+        write: Callable[[Path], None],
+    ) -> str | None:
+        """Store the model of ``trial``, if it is among the best so far; its id, or None.
+
+        values: the trial's.
+        scored: the model's own, which differ from the trial's where that is a mean of repeats.
+        write: writes the model into an empty folder. Whatever goes wrong is only logged: a
+        trial is worth more than its model.
+        """
+        there = self._ranked(self._study.get_trials(deepcopy=False))
+        better = [t for t in there if not _is_worse(self._study, t, values[0])]
+        if len(better) >= self.keep:
+            return None
+        try:
+            with TemporaryDirectory() as folder:
+                model = Path(folder) / "model"
+                model.mkdir()
+                write(model)
+                told = {"study": self._study.study_name, "trial": trial.number}
+                (model / TOLD).write_text(json.dumps({**told, "values": list(scored)}))
+                return upload_artifact(
+                    artifact_store=self._store,
+                    file_path=str(_zipped(model, Path(folder) / MODEL)),
+                    study_or_trial=trial,
+                )
+        except Exception as error:  # every store's client has its own
+            log.warning("trial %d: its model is not kept: %s", trial.number, _reason(error))
+            return None
+
+    def sweep(self) -> None:
+        """Remove the models of trials that are no longer, or never came, among the best."""
+        # read once: a trial that ends between two readings would be swept, however good
+        trials = self._study.get_trials(deepcopy=False)
+        best = {trial.number for trial in self._ranked(trials)[: self.keep]}
+        for trial in trials:
+            artifact = trial.user_attrs.get(attributes.ARTIFACT)
+            if artifact and trial.state.is_finished() and trial.number not in best:
+                self.remove(artifact)
+
+    def remove(self, artifact: str) -> None:
+        if artifact in self._gone:
+            return
+        self._gone.add(artifact)
+        try:
+            self._store.remove(artifact)
+        except (ArtifactNotFound, FileNotFoundError):
+            pass  # another worker was first
+        except Exception as error:
+            log.warning("model %s cannot be removed: %s", artifact, _reason(error))
+
+    def kept(self) -> list[FrozenTrial]:
+        """The trials whose models should be here, the best first."""
+        return self._ranked(self._study.get_trials(deepcopy=False))[: self.keep]
+
+    def fetch(self, trial: FrozenTrial, folder: Path) -> dict[str, Any]:
+        """Unpack the model of ``trial`` into ``folder``; which trial it is of, and its values.
+
+        Raises StudyError where it was not kept, or the store is away.
+        """
+        artifact = trial.user_attrs.get(attributes.ARTIFACT)
+        with TemporaryDirectory() as place:
+            archive = Path(place) / MODEL
+            try:
+                if not artifact:
+                    raise StudyError(self._not_kept(trial))
+                download_artifact(
+                    artifact_store=self._store, artifact_id=artifact, file_path=str(archive)
+                )
+            except (ArtifactNotFound, FileNotFoundError) as error:
+                if trial.number not in {other.number for other in self.kept()}:
+                    raise StudyError(self._not_kept(trial)) from error
+                raise StudyError(
+                    f"study {self._study.study_name!r}: the model of trial {trial.number} was kept "
+                    "where its worker ran: copy that folder here and name it with --artifacts, or "
+                    "let study.toml name a bucket as [artifacts] store"
+                ) from error
+            except StudyError:
+                raise
+            except Exception as error:  # every store's client has its own
+                raise StudyError(
+                    f"study {self._study.study_name!r}: the model of trial {trial.number} cannot "
+                    f"be fetched: {_reason(error)}"
+                ) from error
+            folder.mkdir(parents=True, exist_ok=True)
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(folder)
+        told: dict[str, Any] = json.loads((folder / TOLD).read_text())
+        return told
+
+    def _not_kept(self, trial: FrozenTrial) -> str:
+        kept = ", ".join(f"#{other.number}" for other in self.kept()) or "none"
+        return (
+            f"study {self._study.study_name!r}: the model of trial {trial.number} was not kept; "
+            f"those of the best are: {kept}"
+        )
+
+    def _ranked(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Of ``trials``, those that have ended well and whose model was kept, the best first.
+
+        One that breaks a constraint is not among the best.
+        """
+        complete = [
+            trial
+            for trial in trials
+            if trial.state == TrialState.COMPLETE and keeps_constraints(trial)
+        ]
+        kept = [trial for trial in complete if trial.user_attrs.get(attributes.ARTIFACT)]
+        maximize = self._study.directions[0] == StudyDirection.MAXIMIZE
+        return sorted(kept, key=lambda trial: trial.values[0], reverse=maximize)
+
+
+def _is_worse(study: optuna.Study, trial: FrozenTrial, value: float) -> bool:
+    if study.directions[0] == StudyDirection.MAXIMIZE:
+        return bool(trial.values[0] < value)
+    return bool(trial.values[0] > value)
+
+
+def _zipped(folder: Path, archive: Path) -> Path:
+    """``folder`` as one file, stored as it is: weights hardly get smaller."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
+        for file in sorted(folder.rglob("*")):
+            packed.write(file, file.relative_to(folder))
+    return archive
+
+
+def _reason(error: Exception) -> str:
+    """One line of what went wrong in a store: its clients' messages may be long."""
+    text = " ".join(str(error).split())[:200]
+    name = type(error).__name__
+    return text if text.startswith(name) else f"{name}: {text}"
+
+
+def _is_refusal(store: Store, error: Exception) -> bool:
+    """Whether another try would end alike: no such bucket, or no right to write to it."""
+    if isinstance(store, FileSystemArtifactStore) or type(error).__name__ in NO_CREDENTIALS:
+        return True
+    response = getattr(error, "response", None)  # boto3's; Google's has the status as its code
+    told = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+    status = told.get("HTTPStatusCode") or getattr(error, "code", None)
+    return isinstance(status, int) and is_final(status)

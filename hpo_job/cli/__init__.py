@@ -1,0 +1,50 @@
+"""The ``hpo-job`` command: thin over the library, and quick to say what it can do.
+
+Optuna takes a third of a second to import and torch several, so each command imports what it
+needs when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from hpo_job import __version__
+from hpo_job.cli import archives, kubernetes, models, pages, results, studies
+from hpo_job.errors import HpoJobError
+
+
+class Commands(click.Group):
+    """Commands whose known errors are one line on stderr and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HpoJobError as error:
+            click.echo(f"hpo-job: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(130)  # as a shell expects of Ctrl-C
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hpo-job")
+def main() -> None:
+    """Tune a model: parallel trials that share one Optuna study.
+
+    JOB is a folder with a study.toml, or its name under jobs/. STUDY is the name of a study in
+    the storage, or its job folder.
+    """
+
+
+for module in (studies, results, pages, models, archives, kubernetes):
+    for command in module.COMMANDS:
+        main.add_command(command)
+
+
+def kubectl() -> None:
+    """`kubectl hpo`: the same commands, of a cluster where there is a choice."""
+    os.environ.setdefault("HPO_JOB_CLUSTER", "1")
+    main(prog_name="kubectl hpo")

@@ -1,0 +1,98 @@
+"""The ``hpo-job data`` commands: make data sets of what an archive publishes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from hpo_job.cli.options import option
+
+table_option = option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Where the table goes: .csv or .csv.gz. A file that is there is replaced.",
+)
+
+
+@click.group()
+def data() -> None:
+    """Make the data of a job from a public archive."""
+
+
+@data.command("old-bailey")
+@click.argument(
+    "sources", metavar="SOURCE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@option("--decade", metavar="YEAR", required=True, help="Its first year: 1730 is 1730 to 1739.")
+@table_option
+def old_bailey(sources: tuple[Path, ...], decade: str, output: Path) -> None:
+    """Make a table of the Old Bailey's trials: id, broad, narrow, text.
+
+    SOURCE is the archive's zip, a folder or TEI files. One row for each trial account that has
+    an offence category. Exit codes: 0 all was read, 1 a file was malformed and skipped, 2 there
+    is nothing to convert, 130 after Ctrl-C; 2 and 130 leave the output as it was.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from hpo_job.data.archives.old_bailey import convert, read_decade
+
+    first = read_decade(decade)
+    console = Console(stderr=True)
+
+    def tell(problem: str) -> None:
+        console.print(f"hpo-job: {problem}", markup=False, highlight=False, soft_wrap=True)
+
+    columns = (TextColumn("sessions"), BarColumn(), MofNCompleteColumn())
+    shown = console.is_terminal
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+            task = progress.add_task("", total=None)
+            summary = convert(
+                sources,
+                first,
+                output,
+                tell=tell,
+                look=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+    except KeyboardInterrupt:
+        tell(f"stopped; {output} is as it was")
+        sys.exit(130)
+    repeated = f", {summary.repeated} repeated" if summary.repeated else ""
+    click.echo(
+        f"{output}: {summary.sessions} sessions, {summary.trials} trials{repeated}, "
+        f"{summary.rows} rows; {summary.skipped} files skipped"
+    )
+    sys.exit(1 if summary.skipped else 0)
+
+
+@data.command("state-of-the-union")
+@click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
+@option(
+    "--era",
+    required=True,
+    type=click.Choice(["early", "late"]),
+    help="early: 1790 to 1900. late: 1901 to 2021.",
+)
+@table_option
+def state_of_the_union(source: Path, era: str, output: Path) -> None:
+    """Make a table of passages of the State of the Union addresses: address, party, text.
+
+    SOURCE is a table of whole addresses: year, name, party, text. The jobs
+    state-of-the-union-early and -late ship what this command makes.
+    """
+    from hpo_job.data.archives.state_of_the_union import convert
+
+    summary = convert(source, era, output)
+    click.echo(
+        f"{output}: {summary.addresses} addresses, {summary.rows} passages; "
+        f"{summary.left_out} addresses of parties with few left out"
+    )
+
+
+COMMANDS = (data,)

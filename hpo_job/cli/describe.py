@@ -1,0 +1,86 @@
+"""A checked study as a person reads it before running it."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator
+from itertools import zip_longest
+
+from hpo_job import objectives
+from hpo_job.results import clock, number
+from hpo_job.spec import search_space
+from hpo_job.spec.metrics import ANSWERS
+from hpo_job.spec.study_toml import Component, StudySpec
+from hpo_job.study.checking import Checked
+
+
+def describe(checked: Checked) -> Iterator[str]:
+    """The resolved study, a line for each thing that was decided or found."""
+    spec = checked.spec
+    yield f"study         {spec.name} ({spec.file})"
+    yield f"objective     {spec.objective}"
+    for name, way in zip_longest(spec.metrics, spec.directions, fillvalue="value"):
+        yield f"metric        {name}, {way}"
+    yield f"budget        {_budget(checked)}"
+    yield f"sampler       {_component(spec.sampler)}"
+    yield f"pruner        {_pruner(spec)}"
+    yield f"seed          {spec.seed}"
+    if checked.data:
+        yield from _data(checked)
+    elif spec.data_path:
+        yield f"data          {spec.data_path}"
+    for metric, baseline in zip(checked.metrics, checked.baselines, strict=True):
+        if baseline is not None:
+            yield f"baseline      {metric.name} {number(baseline)} by {ANSWERS[metric.answer]}"
+    for caution in checked.cautions:
+        yield from _wrapped("caution", caution)
+    yield from _space(checked)
+    if spec.enqueue:
+        yield f"enqueued      {len(spec.enqueue)} trial{'s' if len(spec.enqueue) > 1 else ''}"
+
+
+def _budget(checked: Checked) -> str:
+    budget = checked.spec.budget
+    trials = f"{budget.trials} trials" if budget.trials else "any number of trials"
+    each = f", each on {budget.repeats} seeds" if budget.repeats > 1 else ""
+    timeout = f" in at most {clock(budget.timeout)}" if budget.timeout else ""
+    return f"{trials}{each}{timeout}; {budget.failures} failures in a row stop a worker"
+
+
+def _component(component: Component) -> str:
+    options = ", ".join(f"{name}={value!r}" for name, value in component.options.items())
+    return f"{component.name}({options})"
+
+
+def _wrapped(heading: str, text: str) -> Iterator[str]:
+    """Text of any length, in lines of 80 columns."""
+    for position, line in enumerate(textwrap.wrap(text, 80 - 14)):
+        yield f"{'' if position else heading:<13} {line}"
+
+
+def _pruner(spec: StudySpec) -> str:
+    off = len(spec.directions) > 1 and spec.pruner.name != "NopPruner"
+    return _component(spec.pruner) + (": off, with several metrics" if off else "")
+
+
+def _data(checked: Checked) -> Iterator[str]:
+    assert checked.data is not None
+    for heading, text in checked.data.described():
+        yield from _wrapped(heading, text) if heading == "features" else [f"{heading:<13} {text}"]
+
+
+def _space(checked: Checked) -> Iterator[str]:
+    spec = checked.spec
+    count = search_space.size(spec.search_space)
+    many = "infinitely many" if math.isinf(count) else f"{count:.0f}"
+    if not spec.search_space and objectives.is_function(spec):
+        yield "search space  suggested by the function itself"
+        return
+    yield f"search space  {many} combination{'s' if count != 1 else ''}"
+    width = max((len(name) for name in spec.search_space), default=0)
+    for name, parameter in spec.search_space.items():
+        yield f"              {name:<{width}}  {search_space.describe(parameter)}"
+    for name, value in objectives.defaults(spec).items():
+        if name not in spec.search_space:
+            yield f"              {name:<{width}}  {value} (default)"

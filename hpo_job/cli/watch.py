@@ -1,0 +1,68 @@
+"""``status --watch``: a study in the terminal, brought up to date every other second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from hpo_job import results
+from hpo_job.results.trials import spec_of, trials_of
+from hpo_job.study.ledger import FINISHED
+
+LOOK = 2.0  # seconds between two looks
+WIDTH = 60  # cells of the bar
+LAST = 8  # trials that ended last
+
+
+def watch(
+    study: optuna.Study,
+    console: Console | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Show ``study`` until its budget is used up and nothing runs; Ctrl-C leaves it at any time.
+
+    Where the output is no terminal, it is shown once, when the study has ended; at once where
+    no budget is known, so that nobody can say when that is.
+    """
+    console = console or Console()
+    endless = not spec_of(study).get("budget") and not console.is_terminal
+    with Live(picture(study), console=console, auto_refresh=False, screen=False) as live:
+        while not (endless or results.finished(study)):
+            sleep(LOOK)
+            live.update(picture(study), refresh=True)
+
+
+def picture(study: optuna.Study) -> RenderableType:
+    """Where the study stands, its progress, what runs and what ended last."""
+    trials = trials_of(study)
+    bound = spec_of(study).get("budget", {}).get("trials")
+    done = sum(trial.state in FINISHED for trial in trials)
+    parts: list[RenderableType] = [Text(study.study_name, style="bold")]
+    if bound:
+        filled = WIDTH * min(done, bound) // bound
+        parts.append(Text.assemble(("━" * filled, "green"), ("━" * (WIDTH - filled), "dim")))
+    parts += [Text(line, no_wrap=True, overflow="ellipsis") for line in results.overview(study)]
+    running = results.running(study)
+    if running.row_count:
+        parts += [Text(), Text("running", style="bold"), running]
+    ended = sorted(
+        (trial for trial in trials if trial.state.is_finished() and trial.datetime_complete),
+        key=lambda trial: str(trial.datetime_complete),
+    )[-LAST:]
+    if ended:
+        parts += [Text(), Text("ended last", style="bold"), *map(_line, reversed(ended))]
+    return Group(*parts)
+
+
+def _line(trial: FrozenTrial) -> Text:
+    style = {TrialState.FAIL: "red", TrialState.PRUNED: "yellow"}.get(trial.state, "green")
+    number, state, value, time, rest = results.row(trial)
+    line = Text(no_wrap=True, overflow="ellipsis")
+    line.append(f"{number:>6}  ").append(f"{state:<8}", style)
+    return line.append(f"  {value:>8}  {time:>7}  {rest}")

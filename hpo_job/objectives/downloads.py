@@ -1,0 +1,80 @@
+"""How pre-trained weights are downloaded, and where a machine may have them already."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+from ssl import SSLError
+from urllib.parse import urlparse
+
+from hpo_job.data.fetch import is_final
+from hpo_job.errors import FetchError, HpoJobError, SpecError
+
+BAKED_VARIABLE = "HPO_JOB_BAKED_WEIGHTS"  # set in the image: where its own weights are
+
+LANGUAGE_MODEL = "wt103-fwd"  # of texts: see `text_weights`, which needs fastai
+
+BROKEN_OFF = (urllib.error.URLError, HTTPException, SSLError, TimeoutError, ConnectionError)
+
+NO_ROUTE = (errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH)
+
+TIMEOUT = 15  # seconds without an answer after which a download is given up
+
+
+def places(folder: Path) -> list[Path]:
+    """Where weights are looked for: in ``folder``, then in that of the image."""
+    baked = os.environ.get(BAKED_VARIABLE)
+    return [folder, Path(baked)] if baked else [folder]
+
+
+def download(url: str, target: Path) -> Path:
+    """Fetch ``url`` under a temporary name and rename it, so that no half file is ever found."""
+    request = urllib.request.Request(url, headers={"User-Agent": "hpo-job"})
+    with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
+        partial = Path(folder) / target.name
+        with (
+            partial.open("wb") as file,
+            urllib.request.urlopen(request, timeout=TIMEOUT) as response,
+        ):
+            shutil.copyfileobj(response, file)
+            expected = response.headers.get("Content-Length")
+        _verify(partial, url, expected)
+        return partial.replace(target)
+
+
+def failed(error: Exception, text: str) -> HpoJobError:
+    """The error of a download that failed: a FetchError where a later try may get it."""
+    if isinstance(error, urllib.error.HTTPError):
+        later = not is_final(error.code)
+    else:  # what breaks off while it is read, urllib hands on as it is
+        later = isinstance(error, BROKEN_OFF) or getattr(error, "errno", None) in NO_ROUTE
+    return (FetchError if later else SpecError)(text)
+
+
+def leave_as_found(folder: Path, lock: Path) -> None:
+    """Remove what a download that failed had to make."""
+    with suppress(OSError):  # a folder that holds something, or was never made, is left alone
+        lock.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _verify(file: Path, url: str, expected: str | None) -> None:
+    """Raise OSError where a download is cut short or is not what its name's digest says."""
+    size = file.stat().st_size
+    if expected is not None and size != int(expected):
+        raise ConnectionError(f"{size} of {expected} bytes arrived")
+    digest = re.search(r"-([0-9a-f]{8,})\.[^./]+$", urlparse(url).path)
+    if digest:
+        with file.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if not found.startswith(digest[1]):
+            raise OSError(f"sha256 {found[:8]}, expected {digest[1]}")

@@ -1,0 +1,1 @@
+"""What image classification is made of."""

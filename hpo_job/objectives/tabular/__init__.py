@@ -1,0 +1,1 @@
+"""What classification and regression of table rows are made of."""

@@ -1,0 +1,294 @@
+"""What the two tabular objectives have in common: fastai's tabular model over a prepared table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import fastai.callback.schedule  # noqa: F401  # adds fit_one_cycle to Learner
+import numpy as np
+import pandas as pd
+import torch
+from fastai.data.block import CategoryBlock, RegressionBlock
+from fastai.data.core import DataLoaders
+from fastai.losses import BaseLoss, CrossEntropyLossFlat
+from fastai.tabular.core import ReadTabBatch, TabDataLoader, TabularPandas, TabularProc
+from fastai.tabular.learner import TabularLearner
+from fastai.tabular.model import TabularModel, emb_sz_rule
+from torch import nn
+
+from hpo_job.data import LabelledRows, columns
+from hpo_job.errors import DataError, unknown
+from hpo_job.objectives import balance, learner_file, saved
+from hpo_job.objectives.context import Context
+from hpo_job.objectives.finder import Curve, find_lr
+from hpo_job.objectives.parameters import Tabular, TabularClassification
+from hpo_job.objectives.tabular.preparation import Preparation, learn, restore
+from hpo_job.objectives.training import finish, fit, prepare, start_afresh
+from hpo_job.trial import attributes
+from hpo_job.trial.phases import Phase
+
+Kind = type[Tabular]
+FEWEST = 3  # rows that a rebuilt learner is made with: two to train on, one to validate
+
+
+class Prepare(TabularProc):  # type: ignore[misc]  # fastai is untyped
+    """A `Preparation` as fastai's step of processing, so that its exports prepare new rows."""
+
+    def __init__(self, preparation: Preparation) -> None:
+        self.preparation = preparation
+
+    def encodes(self, rows: Any) -> Any:
+        """Put numbers in place of the features; other columns stay."""
+        others = rows.items.drop(columns=list(self.preparation.columns), errors="ignore")
+        rows.items = pd.concat([self.preparation.encode(rows.items), others], axis=1)
+        return rows
+
+
+class Loader(TabDataLoader):  # type: ignore[misc]
+    """fastai's loader of tables, quick: a batch is picked from tensors, not from a DataFrame.
+
+    A batch is (categories, numbers) and, where the table has them, the targets.
+    """
+
+    def __init__(self, dataset: Any, **options: Any) -> None:
+        self.tensors = _tensors(dataset)
+        super().__init__(dataset, **options)
+
+    def do_batch(self, b: Sequence[int]) -> tuple[torch.Tensor, ...]:
+        """The batch of rows at these positions."""
+        picked = torch.tensor(list(b))
+        return tuple(tensor[picked] for tensor in self.tensors)
+
+
+class ShowRows(ReadTabBatch):  # type: ignore[misc]
+    """Leaves batches as they are, and turns them back into rows as fastai does, to show them."""
+
+    def encodes(self, rows: Any) -> Any:
+        return rows
+
+
+def _tensors(table: Any) -> tuple[torch.Tensor, ...]:
+    """All rows of a fastai table."""
+    frame = table.items
+    tensors = [
+        torch.tensor(frame[list(table.cat_names)].to_numpy(np.int64)),
+        torch.tensor(frame[list(table.cont_names)].to_numpy(np.float32)),
+    ]
+    if set(table.y_names) <= set(frame.columns):
+        targets = frame[list(table.y_names)].to_numpy()
+        kind = np.int64 if targets.dtype.kind in "iu" else np.float32
+        tensors.append(torch.tensor(targets.astype(kind)))
+    return tuple(tensors)
+
+
+class Rescaled(nn.Module):
+    """A model of standardised numbers that answers with the numbers themselves."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, model: nn.Module, mean: float, std: float) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
+
+    def forward(self, categories: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.model(categories, numbers)
+        return answer.float() * self.std + self.mean  # in half precision, digits would be lost
+
+
+class StandardisedError(nn.Module):
+    """The squared error in units of the targets' spread, whatever the targets are measured in."""
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = std
+
+    def forward(self, answers: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return nn.functional.mse_loss(answers / self.std, targets / self.std)
+
+
+def train(kind: Kind, context: Context) -> float | tuple[float, ...]:
+    """Train one model in one phase; the study's metrics after its last epoch.
+
+    Raises optuna.TrialPruned.
+    """
+    learner, parameters, preparation = _start(kind, context)
+    metric = context.scored
+    phase = Phase("train", parameters.epochs, metric.name, metric.direction, final=True)
+    fit(
+        learner,
+        context,
+        phase,
+        lambda: learner.fit_one_cycle(parameters.epochs, parameters.learning_rate),
+    )
+    context.keep = partial(save, learner, kind, parameters, preparation)
+    return finish(learner, context)
+
+
+def lr_find(kind: Kind, context: Context, names: Sequence[str]) -> dict[str, Curve]:
+    """What fastai's learning-rate finder says for the one learning rate there is."""
+    learner, _, _ = _start(kind, context)
+    return {name: find_lr(learner) for name in names}
+
+
+def save(
+    learner: TabularLearner,
+    kind: Kind,
+    parameters: Tabular,
+    preparation: Preparation,
+    folder: Path,
+) -> None:
+    """Write what `rebuild` needs into ``folder``: weights, and all else as JSON."""
+    regression = isinstance(learner.model, Rescaled)
+    told = {
+        "objective": "tabular_regression" if regression else "tabular_classification",
+        "parameters": parameters.model_dump(),
+        "preparation": preparation.stored(),
+        "label": learner.dls.y_names[0],
+        "classes": [] if regression else list(learner.dls.vocab),
+    }
+    saved.write(folder, learner.model, told)
+
+
+def rebuild(kind: Kind, folder: Path) -> TabularLearner:
+    """The learner that `save` wrote, without its data; it can be exported and predicts."""
+    told = learner_file.read(folder)
+    parameters = kind.model_validate(told["parameters"])
+    preparation, label = restore(told["preparation"]), told["label"]
+    # fastai makes a learner of rows only: a few that say nothing stand in for them
+    rows = pd.DataFrame({name: [None] * FEWEST for name in preparation.columns})
+    rows[label] = told["classes"][0] if told["classes"] else 0.0
+    dls = _loaders(rows, label, told["classes"], preparation, ([0, 1], [2]), 2, "cpu")
+    learner = _learner(dls, parameters, preparation, told["classes"], 0.0, 1.0, None)
+    saved.load(folder, learner.model)
+    return prepare(learner, None)
+
+
+def predict(learner: TabularLearner, files: Sequence[Path]) -> pd.DataFrame:
+    """The rows of table files with what the model says of each.
+
+    The column ``prediction``, and of classes the probability of every one; before them ``file``
+    and ``row`` (from 1, below the header). Raises DataError for a file without the features.
+    """
+    tables = []
+    for file in files:
+        rows = _read(file, learner.dls.procs)
+        loader = learner.dls.test_dl(rows)
+        answers = learner.get_preds(dl=loader)[0].double().numpy()
+        table = pd.DataFrame({"file": str(file), "row": np.arange(1, len(rows) + 1)})
+        if isinstance(learner.model, Rescaled):
+            tables.append(table.assign(prediction=answers[:, 0]))
+        else:
+            classes = list(learner.dls.vocab)
+            tables.append(learner_file.predictions(table, classes, answers))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _read(file: Path, procs: Any) -> pd.DataFrame:
+    """The features in a table file, with what can be said of it in one line if they are not."""
+    preparation: Preparation = next(p.preparation for p in procs if isinstance(p, Prepare))
+    known = columns.names(file)
+    lacking = [name for name in preparation.columns if name not in known]
+    if lacking:
+        raise DataError(f"{file}: {unknown('column', lacking[0], known)}")
+    rows = columns.read(file, preparation.columns, categorical=preparation.verbatim)
+    if rows.empty:
+        raise DataError(f"{file}: no rows in it")
+    try:
+        preparation.encode(rows)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
+    return rows
+
+
+def _start(kind: Kind, context: Context) -> tuple[TabularLearner, Tabular, Preparation]:
+    """A new learner on the study's data."""
+    parameters = kind.model_validate(context.params)
+    start_afresh(context)
+    data = context.data
+    assert isinstance(data, LabelledRows)
+    with context.timings.measure(attributes.DATA_TIME):
+        preparation = learn(data)
+        # fastai leaves out the last, smaller batch: of few rows nothing would be left.
+        batch_size = min(parameters.batch_size, len(data.train))
+        rows = data.frame[[*data.features, data.label]]
+        splits = (data.train.tolist(), data.valid.tolist())
+        dls = _loaders(
+            rows, data.label, data.classes, preparation, splits, batch_size, context.device
+        )
+    targets = data.targets[data.train]
+    mean, std = float(targets.mean()), float(targets.std()) or 1.0
+    learner = _learner(dls, parameters, preparation, data.classes, mean, std, data)
+    return prepare(learner, context, parameters.precision), parameters, preparation
+
+
+def _loaders(
+    rows: pd.DataFrame,
+    label: str,
+    classes: Sequence[str],
+    preparation: Preparation,
+    splits: tuple[list[int], list[int]],
+    batch_size: int,
+    device: str,
+) -> DataLoaders:
+    """Loaders over the two parts of ``rows``; the validation rows stay in their order."""
+    block = CategoryBlock(vocab=list(classes), sort=False) if classes else RegressionBlock()
+    table = TabularPandas(
+        rows,
+        procs=[Prepare(preparation)],
+        cat_names=preparation.category_names,
+        cont_names=preparation.number_names,
+        y_names=label,
+        y_block=block,
+        splits=splits,
+        reduce_memory=False,  # it would make categories of all rows, those held out included
+    )
+    return table.dataloaders(
+        bs=batch_size,
+        dl_type=Loader,
+        device=torch.device(device),
+        num_workers=0,
+        after_batch=[ShowRows(table)],
+    )
+
+
+def _learner(
+    dls: DataLoaders,
+    parameters: Tabular,
+    preparation: Preparation,
+    classes: Sequence[str],
+    mean: float,
+    std: float,
+    data: LabelledRows | None,
+) -> TabularLearner:
+    """Fastai's tabular model of these parameters; of numbers, with the targets' mean and std."""
+    embeddings = [
+        (size, max(1, min(600, round(parameters.embed_factor * emb_sz_rule(size)))))
+        for size in preparation.sizes
+    ]
+    widths = [
+        max(1, parameters.units >> position if parameters.halving else parameters.units)
+        for position in range(parameters.layers)
+    ]
+    model: nn.Module = TabularModel(
+        embeddings,
+        len(preparation.number_names),
+        len(classes) or 1,
+        widths,
+        ps=[parameters.ps] * len(widths),
+        embed_p=parameters.embed_p,
+    )
+    if not classes:
+        model = Rescaled(model, mean, std)
+        function = BaseLoss(StandardisedError, std, flatten=True, floatify=True, is_2d=False)
+    else:
+        function = CrossEntropyLossFlat()
+        if isinstance(parameters, TabularClassification) and data is not None:
+            function = balance.loss(parameters.balance, data)
+            balance.sample(parameters.balance, dls.train, data)
+    return TabularLearner(dls, model, loss_func=function, wd=parameters.weight_decay)

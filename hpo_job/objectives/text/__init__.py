@@ -1,0 +1,1 @@
+"""What text classification (ULMFiT) is made of."""

@@ -1,0 +1,187 @@
+"""Texts as numbers: tokenised once for all the trials and workers of a machine, and kept there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from fastai.text.core import WordTokenizer
+from fastai.torch_core import defaults
+from fastcore.basics import compose
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from hpo_job.errors import DataError, problem
+
+FORMAT = 1  # of the cache: raised whenever what is written means something else
+UNKNOWN = 0  # the number of xxunk, fastai's token for all that is not in the vocabulary
+MULTIPLE = 8  # that a vocabulary's size is padded to, as fastai does for a GPU's sake
+DIGESTS = "digests.json"
+ARRAYS = ("tokens", "offsets", "counts")
+VOCAB = "vocab.json"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Tokenised texts.
+
+    tokens: numbers of the tokens of all texts, one text after the other, shape (tokens,).
+    offsets: where each text begins and the last one ends, shape (texts + 1,).
+    vocab: the token of each number: fastai's special ones, then those of the training texts,
+        the most frequent first. Any other token has the number UNKNOWN.
+    counts: how often each is in the training texts, shape (vocab,).
+    """
+
+    tokens: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    vocab: tuple[str, ...]
+    counts: NDArray[np.int64]
+
+    def vocabulary(self, max_vocab: int, min_freq: int) -> list[str]:
+        """The ``max_vocab`` most frequent tokens, of those seen ``min_freq`` times or more.
+
+        The special tokens are always among them. It is the beginning of ``vocab``, so a token
+        whose number is not smaller than its length is unknown to it; padded with xxfake.
+        """
+        special = len(defaults.text_spec_tok)
+        frequent = special + int((self.counts[special:] >= min_freq).sum())
+        chosen = list(self.vocab[: max(special, min(max_vocab, frequent))])
+        return chosen + ["xxfake"] * (-len(chosen) % MULTIPLE)
+
+    def known(self, vocabulary: Sequence[str]) -> int:
+        """How many tokens of ``vocabulary`` are real: those with smaller numbers are known."""
+        return len(vocabulary) - list(vocabulary[-MULTIPLE:]).count("xxfake")
+
+
+def tokenised(texts: Sequence[str], train: NDArray[np.int64], kept: Path) -> Corpus:
+    """The texts as numbers, from the folder ``kept``, or made and kept there.
+
+    train: the positions of the training texts, of which the vocabulary is made.
+
+    Workers that come at the same time wait for the one that makes it. What is found damaged is
+    made anew. Raises DataError where nothing can be kept there.
+    """
+    folder = kept / "text" / _key(texts, train)
+    corpus = _read(folder)
+    if corpus is not None:
+        return corpus
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):  # let go where its holder dies
+            corpus = _read(folder)
+            if corpus is None:
+                _write(folder, _make(texts, train))
+                corpus = _read(folder)
+    except OSError as error:
+        raise DataError(
+            f"--cache {kept}: the tokenised texts cannot be kept there: {problem(error)}; name a "
+            "folder with room"
+        ) from error
+    if corpus is None:
+        raise DataError(f"--cache {kept}: what was kept there cannot be read; name another folder")
+    return corpus
+
+
+def tokens_of(texts: Iterable[str]) -> Iterator[list[str]]:
+    """The tokens of each text, by fastai's rules, as its pre-trained models were trained on."""
+    # fastai's TokenizeWithRules does the same in twice the time
+    before, after = compose(*defaults.text_proc_rules), compose(*defaults.text_postproc_rules)
+    for document in tokenizer().pipe(map(before, texts)):
+        yield [after(token.text) for token in document]
+
+
+@cache
+def tokenizer() -> WordTokenizer:
+    """spaCy's, as fastai sets it up; that takes a second. It takes texts of any length."""
+    made = WordTokenizer()
+    made.pipe.__self__.max_length = sys.maxsize  # a guard for spaCy's parser, which is not used
+    return made
+
+
+def _key(texts: Sequence[str], train: NDArray[np.int64]) -> str:
+    """A digest of all that the corpus depends on."""
+    rules = [rule.__name__ for rule in defaults.text_proc_rules + defaults.text_postproc_rules]
+    settings = [FORMAT, "en", rules, *map(version, ("fastai", "spacy"))]
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    digest.update(train.astype(np.int64).tobytes())
+    for text in texts:
+        content = text.encode("utf-8", "surrogatepass")
+        digest.update(b"%d\0" % len(content) + content)
+    return digest.hexdigest()[:32]
+
+
+def _make(texts: Sequence[str], train: NDArray[np.int64]) -> Corpus:
+    first: dict[str, int] = {token: number for number, token in enumerate(defaults.text_spec_tok)}
+    special = len(first)
+    rows = [
+        np.array([first.setdefault(token, len(first)) for token in row], dtype=np.int32)
+        for row in tokens_of(texts)
+    ]
+    offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+    counts = np.zeros(len(first), dtype=np.int64)
+    for position in train:
+        counts += np.bincount(rows[position], minlength=len(first))
+    # Python's sort keeps the order of first appearance among equals, as Counter.most_common does
+    order = [
+        *range(special),
+        *sorted((n for n in range(special, len(first)) if counts[n]), key=lambda n: -counts[n]),
+    ]
+    number = np.full(len(first), UNKNOWN, dtype=np.int32)
+    number[order] = np.arange(len(order), dtype=np.int32)
+    names = list(first)
+    tokens = number[np.fromiter(chain.from_iterable(rows), np.int32, count=offsets[-1])]
+    return Corpus(tokens, offsets, tuple(names[n] for n in order), counts[order])
+
+
+def _write(folder: Path, corpus: Corpus) -> None:
+    """Keep ``corpus``: written under a temporary name and renamed, so that it is whole."""
+    prefix = f".{folder.name}."
+    for left in folder.parent.glob(f"{prefix}*.tmp"):  # by a worker that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=folder.parent))
+    try:
+        for name in ARRAYS:
+            np.save(temporary / f"{name}.npy", getattr(corpus, name))
+        _dump(temporary / VOCAB, corpus.vocab)
+        _dump(temporary / DIGESTS, {file.name: _digest(file) for file in temporary.iterdir()})
+        # What is there is damaged, and goes; or it is whole, and others read it: a shared volume
+        # may have remembered for a while that there was nothing
+        if _read(folder) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _read(folder: Path) -> Corpus | None:
+    """The corpus kept in ``folder``, or None where there is none, or not the one written."""
+    try:
+        digests = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+        if any(_digest(folder / name) != digest for name, digest in digests.items()):
+            return None
+        tokens, offsets, counts = (
+            np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS
+        )
+        vocab = json.loads((folder / VOCAB).read_text(encoding="utf-8"))
+        return Corpus(tokens, offsets, tuple(vocab), counts)
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _dump(file: Path, content: object) -> None:
+    file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

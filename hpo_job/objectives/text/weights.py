@@ -1,0 +1,116 @@
+"""Where a pre-trained language model is found: a local folder, fastai's own, a download."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import torch
+from fastai.data.external import URLs
+from filelock import FileLock
+
+from hpo_job.errors import SpecError
+from hpo_job.objectives.downloads import LANGUAGE_MODEL, download, failed, leave_as_found, places
+
+NAME = LANGUAGE_MODEL  # trained on 103 million words of Wikipedia, forwards
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A language model as fastai keeps it: its weights by name, and the token of each number."""
+
+    weights: dict[str, torch.Tensor]
+    vocab: list[str]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The values of the parameters that its sizes are those of."""
+        return {
+            "emb_sz": self.weights["0.encoder.weight"].shape[1],
+            "n_hid": self.weights["0.rnns.0.weight_hh_l0_raw"].shape[1],
+            "n_layers": sum(name.endswith(".weight_hh_l0_raw") for name in self.weights),
+        }
+
+
+def find(folder: Path) -> Path | None:
+    """The folder of the model on this machine, or None.
+
+    Looked for in ``folder``, then in the folder that an image has weights in, then in fastai's own.
+    """
+    # Where fastai unpacks it; not asked of fastai, which would write a file into the home folder
+    own = Path(os.environ.get("FASTAI_HOME", "~/.fastai")).expanduser() / "models"
+    for place in (*places(folder), own):
+        if _file(place / NAME, "*.pth") and _file(place / NAME, "*.pkl"):
+            return place / NAME
+    return None
+
+
+def obtain(folder: Path) -> Path:
+    """The folder of the model, downloaded into ``folder`` where this machine has none.
+
+    Workers that start together wait for one download. Raises what `failed` makes of a download that
+    fails, saying where was looked and what would do.
+    """
+    found = find(folder)
+    if found:
+        return found
+    lock = folder / f".{NAME}.lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            return find(folder) or _fetch(folder)
+    except (OSError, HTTPException, tarfile.TarError) as error:  # most of urllib's are OSErrors
+        leave_as_found(folder, lock)
+        reason = " ".join(str(error).split())
+        raise failed(
+            error,
+            f"pre_trained: no pre-trained language model: no .pth and .pkl in {folder / NAME}, "
+            f"{URLs.WT103_FWD} cannot be downloaded ({reason}); unpack it there or set "
+            "pre_trained = false",
+        ) from error
+
+
+def load(folder: Path) -> Pretrained:
+    """The model in ``folder``; nothing in its files is executed. Raises SpecError where unfit."""
+    weights, vocab = _file(folder, "*.pth"), _file(folder, "*.pkl")
+    try:
+        if weights is None or vocab is None:
+            raise FileNotFoundError("no .pth, or no .pkl")
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        with vocab.open("rb") as file:
+            tokens = _Plain(file).load()
+        found = Pretrained(dict(state.get("model", state)), list(map(str, tokens)))
+        if len(found.vocab) != len(found.weights["0.encoder.weight"]) or not found.sizes:
+            raise ValueError("its vocabulary and its embedding have different lengths")
+    except Exception as error:  # unpickling alone raises half a dozen kinds
+        reason = " ".join(str(error).split())[:200]
+        raise SpecError(
+            f"pre_trained: {folder}: not fastai's language model: {type(error).__name__}: {reason}"
+        ) from error
+    return found
+
+
+class _Plain(pickle.Unpickler):
+    """Reads lists, strings and numbers, and refuses whatever would run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"{module}.{name} is no plain list of tokens")
+
+
+def _file(folder: Path, pattern: str) -> Path | None:
+    return min(folder.glob(pattern), default=None)
+
+
+def _fetch(folder: Path) -> Path:
+    """Download and unpack under a temporary name, so that no half model is ever found."""
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as place:
+        archive = download(URLs.WT103_FWD, Path(place) / f"{NAME}.tgz")
+        with tarfile.open(archive) as packed:
+            packed.extractall(place, filter="data")
+        return (Path(place) / NAME).replace(folder / NAME)

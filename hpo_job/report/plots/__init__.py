@@ -1,0 +1,96 @@
+"""Single plots as pictures, drawn by matplotlib: no browser is needed, in a pod neither.
+
+What Optuna draws well is Optuna's; what it does not know, workers, phases and pruned trials, is
+drawn here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from hpo_job.errors import QueryError, StudyError, unknown
+from hpo_job.report.palette import BEST, COLOURS
+from hpo_job.report.plots import parameters, time, values
+from hpo_job.report.plots.canvas import DPI, nothing, quiet, style, subplots
+from hpo_job.results.trials import trials_of
+
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def draw(study: optuna.Study, kind: str, file: Path, params: Sequence[str] | None = None) -> None:
+    """Draw one plot of ``study`` into ``file``: .png, .svg, .pdf, or .html as in the report.
+
+    params: the parameters of parallel, slice and contour; all, or the most important, if None.
+
+    Raises StudyError where there is nothing to draw or the file cannot be written, QueryError
+    for an ending or a parameter there is not.
+    """
+    known = {name for trial in trials_of(study) for name in trial.params}
+    for name in params or ():
+        if name not in known:
+            raise QueryError(f"--params: {unknown('parameter', name, known)}")
+    ending = file.suffix.lower()
+    if ending == ".html":
+        _page(study, kind, file, params)
+        return
+    require_picture(file, " or .html")
+    plot, title = _KINDS[kind]
+    with style(), quiet():
+        figure = plot(study, params)
+        figure.suptitle(f"{study.study_name}: {title}", parse_math=False)
+        _save(figure, file)
+
+
+def require_picture(file: Path, other: str = "") -> None:
+    """Raise QueryError for an ending that no picture has."""
+    if file.suffix.lower() not in PICTURES:
+        raise QueryError(f"{file}: write a .png, .svg, .pdf{other}")
+
+
+def save_lr_find(found: Mapping[str, Mapping[str, Any]], file: Path) -> None:
+    """Draw what the learning-rate finder found, by parameter: losses, and what is suggested.
+
+    Raises StudyError where the file cannot be written.
+    """
+    with style():
+        figure, axes = subplots(1, len(found), squeeze=False, figsize=(6 * len(found), 4))
+        for axis, (name, told) in zip(axes[0], found.items(), strict=True):
+            axis.plot(told["lrs"], told["losses"], color=COLOURS["COMPLETE"])
+            label = f"suggested: {told['suggestion']:.3g}"
+            axis.axvline(told["suggestion"], color=BEST, linestyle="--", label=label)
+            axis.set(xscale="log", xlabel=name, ylabel="training loss, smoothed")
+            axis.legend()
+        _save(figure, file)
+
+
+def _save(figure: Any, file: Path) -> None:
+    try:
+        figure.savefig(file, dpi=DPI)
+    except OSError as error:
+        raise StudyError(f"{file}: cannot be written: {error.strerror or error}") from error
+
+
+def _page(study: optuna.Study, kind: str, file: Path, params: Sequence[str] | None) -> None:
+    from hpo_job.report import write_plot
+
+    if not write_plot(study, kind, file, params):
+        raise nothing(study, kind)
+
+
+# By kind what draws it, and its title
+_KINDS: dict[str, tuple[Callable[[optuna.Study, Any], Any], str]] = {
+    "history": (values.history, "values by trial"),
+    "intermediate": (values.intermediate, "intermediate values"),
+    "parallel": (parameters.parallel, "parameters of the COMPLETE trials"),
+    "slice": (parameters.slices, "values along each parameter"),
+    "contour": (parameters.contour, "value over two parameters"),
+    "importance": (parameters.bars, "importance"),
+    "pareto": (values.pareto, "Pareto front"),
+    "timeline": (time.timeline, "timeline by worker"),
+    "time": (time.time, "where the time went"),
+    "edf": (values.edf, "distribution of the values"),
+}

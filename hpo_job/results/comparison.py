@@ -1,0 +1,199 @@
+"""Several studies side by side, as data frames with a column for each study."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_job.results.importance import METHODS, importances
+from hpo_job.results.ranking import NEARLY, fastest_within, top
+from hpo_job.results.trials import (
+    baseline,
+    complete,
+    maximizes,
+    metric_names,
+    numeric,
+    parameters,
+    several,
+    trials_of,
+    value,
+)
+from hpo_job.study.ledger import FINISHED, Times
+from hpo_job.trial import attributes
+
+SHARE = 0.95  # "95% of the best"
+
+
+@dataclass(frozen=True)
+class Reach:
+    """When a study first had a value that is nearly its best.
+
+    threshold: that value. trials: how many trials had ended by then. seconds: of the study's
+    working time, in which at least one trial ran.
+    """
+
+    threshold: float
+    trials: int
+    seconds: float
+
+
+def summary(studies: Sequence[optuna.Study]) -> pd.DataFrame:
+    """What each study reached: a row each, by the study's name; of its first objective."""
+    table = pd.DataFrame([_summary(study) for study in studies])
+    return table.set_index("study")
+
+
+def best_parameters(studies: Sequence[optuna.Study]) -> pd.DataFrame:
+    """The parameters of each study's best trial, fixed ones too: a row for each parameter.
+
+    NaN where it has no such parameter: None is a choice as any other.
+    """
+    found = {study.study_name: _best_parameters(study) for study in studies}
+    names = list(dict.fromkeys(name for values in found.values() for name in values))
+    return pd.DataFrame(
+        {study: [values.get(name, math.nan) for name in names] for study, values in found.items()},
+        index=pd.Index(names, name="parameter"),
+        dtype=object,
+    )
+
+
+def best_importances(studies: Sequence[optuna.Study], method: str = METHODS[0]) -> pd.DataFrame:
+    """The importance of each parameter in each study: a row for each parameter."""
+    return importances(studies, method)
+
+
+def learning_rates(studies: Sequence[optuna.Study]) -> pd.DataFrame:
+    """What the learning-rate finder suggested, beside what the best trial had.
+
+    A row for each parameter that any study has a suggestion for; of each study the columns
+    ``suggested`` and ``best`` under its name.
+    """
+    found = {study.study_name: lr_curves(study) for study in studies}
+    names = list(dict.fromkeys(name for curves in found.values() for name in curves))
+    columns: dict[tuple[str, str], list[float | None]] = {}
+    for study in studies:
+        chosen = _best_parameters(study)
+        curves = found[study.study_name]
+        columns[study.study_name, "suggested"] = [
+            numeric(curves.get(name, {}).get("suggestion")) for name in names
+        ]
+        columns[study.study_name, "best"] = [numeric(chosen.get(name)) for name in names]
+    table = pd.DataFrame(columns, index=pd.Index(names, name="parameter"), dtype=float)
+    table.columns = pd.MultiIndex.from_tuples(columns, names=["study", "learning rate"])
+    return table
+
+
+def lr_curves(study: optuna.Study) -> dict[str, dict[str, Any]]:
+    """What the learning-rate finder stored: by parameter ``suggestion``, ``lrs``, ``losses``."""
+    stored = study.user_attrs.get(attributes.LR_FIND)
+    if not isinstance(stored, dict):
+        return {}
+    return {str(name): curve for name, curve in stored.items() if isinstance(curve, dict)}
+
+
+def reach(study: optuna.Study) -> Reach | None:
+    """When the study first had 95% of its best; None while no trial is COMPLETE.
+
+    Where the baseline is known, of what the best trial gains over it: always answering the same
+    is nothing reached. Otherwise 95% of the best value itself, or, where that is not above 0,
+    of the way to it from the first.
+    """
+    first = top(study, 0)
+    if first is None:
+        return None
+    threshold = _threshold(study, value(first))
+    better = maximizes(study)
+    ended = sorted(
+        (trial for trial in trials_of(study, FINISHED) if trial.datetime_complete),
+        key=lambda trial: trial.datetime_complete or datetime.max,
+    )
+    for count, trial in enumerate(ended, start=1):
+        if trial.state == TrialState.COMPLETE and (
+            value(trial) >= threshold if better else value(trial) <= threshold
+        ):
+            return Reach(threshold, count, _worked_until(ended, trial))
+    return None  # times were not stored
+
+
+def progress(study: optuna.Study) -> pd.DataFrame:
+    """The best value so far at the end of each COMPLETE trial.
+
+    Columns: ``trials`` that had ended, ``seconds`` of working time, ``value`` and ``best``.
+    """
+    better = max if maximizes(study) else min
+    ended = sorted(
+        (trial for trial in trials_of(study) if trial.state.is_finished()),
+        key=lambda trial: trial.datetime_complete or datetime.max,
+    )
+    times, rows, count = Times(), [], 0
+    best: float | None = None
+    for trial in ended:
+        if trial.datetime_start and trial.datetime_complete:
+            times.add(trial.datetime_start, trial.datetime_complete)
+        count += trial.state in FINISHED
+        if trial.state == TrialState.COMPLETE:
+            best = value(trial) if best is None else better(best, value(trial))
+            now = trial.datetime_complete or datetime.max
+            rows.append((count, times.total(now, now).total_seconds(), value(trial), best))
+    return pd.DataFrame(rows, columns=["trials", "seconds", "value", "best"])
+
+
+def _summary(study: optuna.Study) -> dict[str, Any]:
+    first, beside = top(study, 0), baseline(study)
+    best = value(first) if first else math.nan
+    reached = reach(study)
+    quick = None if several(study) else fastest_within(study, NEARLY)
+    gain = math.nan if beside is None else best - beside if maximizes(study) else beside - best
+    missing = math.nan
+    return {
+        "study": study.study_name,
+        "metric": metric_names(study)[0],
+        "direction": "maximize" if maximizes(study) else "minimize",
+        "trials": len(trials_of(study, FINISHED)),
+        "complete": len(complete(study)),
+        "best": best,
+        "baseline": missing if beside is None else beside,
+        "gain": gain,
+        "threshold": reached.threshold if reached else missing,
+        "trials_to_95": reached.trials if reached else missing,
+        "seconds_to_95": reached.seconds if reached else missing,
+        "fastest": value(quick.trial) if quick else missing,
+        "fastest_seconds": quick.seconds if quick else missing,
+        "best_trial": first.number if first else missing,
+        "fastest_trial": quick.trial.number if quick else missing,
+    }
+
+
+def _best_parameters(study: optuna.Study) -> dict[str, Any]:
+    first = top(study, 0)
+    return parameters(study, first) if first else {}
+
+
+def _threshold(study: optuna.Study, best: float) -> float:
+    start = baseline(study)
+    if start is not None and (best - start if maximizes(study) else start - best) <= 0:
+        start = None  # nothing was gained
+    if start is None and best > 0:
+        return SHARE * best if maximizes(study) else best / SHARE
+    if start is None:
+        start = value(complete(study)[0])
+    if not math.isfinite(best - start):
+        return best
+    return start + SHARE * (best - start)
+
+
+def _worked_until(trials: Sequence[FrozenTrial], last: FrozenTrial) -> float:
+    """Seconds in which at least one of ``trials`` ran, until ``last`` had ended."""
+    times, end = Times(), last.datetime_complete
+    assert end is not None
+    for trial in trials:
+        if trial.datetime_start and trial.datetime_complete and trial.datetime_start < end:
+            times.add(trial.datetime_start, min(trial.datetime_complete, end))
+    return times.total(end, end).total_seconds()

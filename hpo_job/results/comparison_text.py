@@ -1,0 +1,201 @@
+"""What ``compare`` and ``importance`` print: data frames as tables of a terminal, CSV or JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+import pandas as pd
+
+from hpo_job.results import comparison as compare
+from hpo_job.results.formatting import clock, number, plain, text_table
+from hpo_job.results.frames import lines
+from hpo_job.results.importance import Importance, importance
+from hpo_job.results.trials import metric_names
+
+BAR = 12  # cells of the longest bar
+
+
+def importances_told(
+    studies: Sequence[optuna.Study], methods: Sequence[str], form: str, width: int
+) -> tuple[str, list[str]]:
+    """The importances of studies, by methods and objectives, and what to keep in mind."""
+    found: dict[str, Importance] = {}
+    for study in studies:
+        for objective, metric in enumerate(metric_names(study)):
+            for method in methods:
+                words = (
+                    study.study_name * (len(studies) > 1),
+                    metric * (len(study.directions) > 1),
+                    method * (len(methods) > 1),
+                )
+                title = " ".join(filter(None, words)) or method
+                found[title] = importance(study, method, objective)
+    table = pd.DataFrame(
+        {title: pd.Series(each.shares, dtype=float) for title, each in found.items()}
+    )
+    if len(table):
+        order = table.max(axis=1).sort_values(ascending=False, kind="stable").index
+        table = table.loc[order]
+    table.index.name = "parameter"
+    remarks = _remarks(found)
+    if form == "csv":
+        return str(table.to_csv()), remarks
+    if form == "json":
+        return json.dumps(json.loads(table.to_json()), indent=2), remarks
+    return _shares(table, width), remarks
+
+
+def told(
+    studies: Sequence[optuna.Study], method: str, form: str, width: int
+) -> tuple[str, list[str]]:
+    """The comparison of studies, and what to keep in mind."""
+    summary = compare.summary(studies)
+    parameters = compare.best_parameters(studies)
+    rates = compare.learning_rates(studies)
+    shares, remarks = importances_told(studies, (method,), "table", width)
+    remarks = differences(summary) + remarks
+    if form == "json":
+        importances = compare.best_importances(studies, method)
+        tables = {
+            "summary": summary.to_dict("index"),
+            "best_parameters": parameters.to_dict(),
+            "importances": importances.to_dict(),
+            "learning_rates": {
+                study.study_name: rates.xs(study.study_name, axis=1).to_dict() for study in studies
+            },
+        }
+        return json.dumps(_plain(tables), indent=2), remarks
+    parts = {
+        "what they reached": _summary(summary, width),
+        "best parameters": _side_by_side(parameters, width),
+        f"importances ({method})": shares,
+    }
+    if len(rates):
+        header, rows = rates_by_study(rates)
+        right = (False, False, True, True)
+        parts["learning rates"] = text_table(header, rows, width, right=right, bold=True)
+    return "\n\n".join(f"{title}\n{text}" for title, text in parts.items()), remarks
+
+
+def differences(summary: pd.DataFrame) -> list[str]:
+    """Why values of these studies may not be compared with each other."""
+    kinds = summary[["metric", "direction"]].drop_duplicates()
+    if len(kinds) > 1:
+        told = ", ".join(f"{line.metric} ({line.direction})" for line in kinds.itertuples())
+        return [f"the studies have different metrics, so values do not compare: {told}"]
+    return []
+
+
+def rates_by_study(rates: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The heading and the lines of the table of learning rates: one for each study that has any."""
+    rows = []
+    for name in rates.index:
+        for study in dict.fromkeys(rates.columns.get_level_values(0)):
+            both = [rates.at[name, (study, kind)] for kind in ("suggested", "best")]
+            if not all(map(_missing, both)):
+                rows.append((str(name), str(study), *map(shown, both)))
+    return ("parameter", "study", "suggested", "of the best trial"), rows
+
+
+def shown(found: Any) -> str:
+    """A cell of a comparison; a dash where the study has nothing there."""
+    return "-" if _missing(found) else plain(found)
+
+
+def _remarks(found: dict[str, Importance]) -> list[str]:
+    """What to keep in mind, each sentence once, with what it is about unless that is all."""
+    about: dict[str, list[str]] = {}
+    for title, each in found.items():
+        for sentence in each.notes:
+            about.setdefault(sentence, []).append(title)
+    return [
+        sentence if len(titles) == len(found) else f"{', '.join(titles)}: {sentence}"
+        for sentence, titles in about.items()
+    ]
+
+
+def _summary(table: pd.DataFrame, width: int) -> str:
+    header = ("study", "trials", "best", "baseline", "gain", "95%", "after", "fastest")
+    rows = []
+    for name, line in table.iterrows():
+        reached = not math.isnan(line["trials_to_95"])
+        quick = not math.isnan(line["fastest"])
+        rows.append(
+            (
+                str(name),
+                str(line["trials"]),
+                number(line["best"]),
+                number(line["baseline"]),
+                "-" if math.isnan(line["gain"]) else f"{line['gain']:+.4f}",
+                number(line["threshold"]),
+                f"{line['trials_to_95']:.0f} in {clock(line['seconds_to_95'])}" if reached else "-",
+                f"{number(line['fastest'])} {line['fastest_seconds']:.3g} s" if quick else "-",
+            )
+        )
+    text = text_table(header, rows, width, right=(False, *[True] * 6), bold=True)
+    return (
+        f"{text}\n95%: the first value with 95% of the best one's gain over the baseline (where\n"
+        "none is known, of the best), after so many trials and so much working time"
+    )
+
+
+def _side_by_side(table: pd.DataFrame, width: int) -> str:
+    return _blocks(table.map(shown), width, right=True)
+
+
+def _shares(table: pd.DataFrame, width: int) -> str:
+    """Shares, with a bar for each where there is room."""
+    if table.empty:
+        return "no parameter can be assessed"
+    room = sum(max(len(str(title)), BAR + 8) for title in table.columns)
+    size = BAR if room + max(len(str(name)) for name in table.index) <= width else 0
+    most = float(table.max().max()) or 1.0
+    return _blocks(table.map(lambda found: _share(found, most, size)), width, right=False)
+
+
+def _blocks(cells: pd.DataFrame, width: int, *, right: bool) -> str:
+    """A table, in as many blocks below each other as its columns need."""
+    names = list(map(str, cells.index))
+    first = max(map(len, [str(cells.index.name), *names]), default=0)
+    blocks: list[list[int]] = []
+    left = 0
+    for position, title in enumerate(cells.columns):
+        column = list(map(str, cells.iloc[:, position]))
+        needed = 2 + max(map(len, [str(title), *column]))
+        if not blocks or needed > left:
+            blocks.append([])
+            left = width - first
+        blocks[-1].append(position)
+        left -= needed
+    return "\n\n".join(
+        text_table(
+            (str(cells.index.name), *map(str, cells.columns[block])),
+            [(name, *line) for name, *line in lines(cells.iloc[:, block])],
+            width,
+            right=(False, *[right] * len(block)),
+            bold=True,
+        )
+        for block in blocks
+    )
+
+
+def _share(found: float, most: float, size: int) -> str:
+    if math.isnan(found):
+        return "-"
+    return f"{found:.3f} {'█' * round(size * found / most)}".rstrip()
+
+
+def _missing(found: Any) -> bool:
+    return isinstance(found, float) and math.isnan(found)
+
+
+def _plain(found: Any) -> Any:
+    """Nested dicts as JSON has them: NaN as null, numpy's numbers as Python's."""
+    if isinstance(found, dict):
+        return {str(key): _plain(each) for key, each in found.items()}
+    found = found.item() if hasattr(found, "item") else found
+    return None if isinstance(found, float) and not math.isfinite(found) else found

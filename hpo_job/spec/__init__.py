@@ -1,0 +1,1 @@
+"""What a study.toml says, read and validated."""

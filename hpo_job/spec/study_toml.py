@@ -1,0 +1,313 @@
+"""The study spec: study.toml read once, validated once, frozen."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlparse
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from hpo_job.errors import SpecError, unknown
+from hpo_job.spec.search_space import KINDS, Parameter, Scalar, conditions_problem
+
+SPEC_FILE = "study.toml"
+UNWRITTEN = {"folder", "place"}  # fields of a spec that are no keys of study.toml
+Direction = Literal["maximize", "minimize"]
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+# pydantic's messages that speak of Python's types, in TOML's words
+_PLAIN = {
+    "model_type": "should be a table",
+    "dict_type": "should be a table",
+    "tuple_type": "should be a list",
+    "too_short": "should not be empty",
+}
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Budget(_Table):
+    """When a study is finished; the one part of a spec that may change while it runs.
+
+    trials: how many end COMPLETE or PRUNED; None for no bound.
+    timeout: seconds of the study's own working time after which no trial starts; None for none.
+    failures: how many trials in a row may raise before a worker stops.
+    retries: how often one parameter set is run again after a trial was lost or preempted.
+    repeats: on how many seeds each parameter set is trained; its value is their mean.
+    """
+
+    trials: int | None = Field(default=None, ge=1)
+    timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    failures: int = Field(default=3, ge=1)
+    retries: int = Field(default=2, ge=0)
+    repeats: int = Field(default=1, ge=1)
+
+    @field_validator("timeout", mode="before")
+    @classmethod
+    def _seconds(cls, value: object) -> object:
+        return duration(value) if isinstance(value, str) else value
+
+
+class Data(_Table):
+    """Where the data lies, relative to the job folder, and how its validation set is drawn.
+
+    ``path`` may be a URL of fsspec's (s3://, gs://, https://) of a file or an archive; then
+    ``sha256`` is what it must be. Of tables also the columns: ``label`` is to be predicted, from
+    ``features`` (of which those that are ``categorical`` are, though they look like numbers) or
+    from ``text``; rows with the same ``group`` are in the same part. ``sample``: so many rows,
+    drawn once. ``made_by``: the command that makes data which is not shipped, told where it is
+    missing.
+    """
+
+    path: str = Field(min_length=1)
+    valid_pct: float = Field(default=0.2, gt=0, lt=1)
+    seed: int | None = Field(default=None, ge=0, lt=2**32)
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    label: str | None = Field(default=None, min_length=1)
+    text: str | None = Field(default=None, min_length=1)
+    features: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
+    categorical: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
+    group: str | None = Field(default=None, min_length=1)
+    sample: int | None = Field(default=None, ge=2)
+    made_by: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _checksum_of_url(self) -> Self:
+        if is_url(self.path) and self.sha256 is None:
+            raise ValueError("path is a URL, so sha256 has to be given: what sha256sum prints")
+        if self.sha256 is not None and not is_url(self.path):
+            raise ValueError(f"sha256 is for data behind a URL, and {self.path!r} is none")
+        return self
+
+
+class Artifacts(_Table):
+    """How many of the best trials' models are kept, and where.
+
+    store: a folder, or ``s3://bucket`` or ``gs://bucket``; the worker's --artifacts where None.
+    """
+
+    keep: int = Field(default=3, ge=0)
+    store: str | None = Field(default=None, min_length=1)
+
+    @field_validator("store")
+    @classmethod
+    def _place(cls, store: str | None) -> str | None:
+        if store and (problem := store_problem(store)):
+            raise ValueError(problem)
+        return store
+
+
+class Component(BaseModel):
+    """A sampler or pruner: Optuna's class name, and its constructor's arguments."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.__pydantic_extra__ or {})
+
+
+class StudySpec(_Table):
+    """Everything a study is, as read from its job folder.
+
+    ``folder`` is the job folder, ``place`` where its data is on this machine if not in there
+    (see `hpo_job.fetch`); the rest are the keys of study.toml. With several metrics and as many
+    directions, trials are compared by all of them: see `metrics` and `directions`.
+    """
+
+    folder: Path = Field(exclude=True)
+    place: Path | None = Field(default=None, exclude=True)
+    name: str
+    objective: str
+    metric: str | Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None
+    direction: Direction | Annotated[tuple[Direction, ...], Field(min_length=1, strict=False)]
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    budget: Budget
+    data: Data | None = None
+    sampler: Component = Component(name="TPESampler")
+    pruner: Component = Component(name="NopPruner")
+    search_space: dict[str, Parameter] = Field(default_factory=dict)
+    artifacts: Artifacts = Artifacts()
+    enqueue: tuple[dict[str, Scalar], ...] = Field(default=(), strict=False)
+
+    @field_validator("name")
+    @classmethod
+    def _dns_label(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):  # Kubernetes names a study's objects after it
+            raise ValueError(f"{name!r} is not lower-case letters, digits and dashes, at most 63")
+        return name
+
+    @field_validator("search_space")
+    @classmethod
+    def _conditions(cls, space: dict[str, Parameter]) -> dict[str, Parameter]:
+        if problem := conditions_problem(space):
+            raise ValueError(problem)
+        return space
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What trials are scored by; empty for a function that does not name it."""
+        if self.metric is None:
+            return ()
+        return (self.metric,) if isinstance(self.metric, str) else self.metric
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Which way is better, for each metric."""
+        return (self.direction,) if isinstance(self.direction, str) else self.direction
+
+    @property
+    def file(self) -> Path:
+        return self.folder / SPEC_FILE
+
+    @property
+    def data_path(self) -> Path | None:
+        if self.data is None:
+            return None
+        return self.place or self.folder / self.data.path
+
+    def stored(self) -> dict[str, Any]:
+        """The spec as it is kept with the study: plain JSON values."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def error(self, key: str, problem: str) -> SpecError:
+        """A SpecError that names this file and ``key``."""
+        return SpecError(f"{self.file}: {key}: {problem}")
+
+
+def read_spec(job: str | Path) -> StudySpec:
+    """Read the study.toml of a job folder; ``job`` is the folder, or its name under jobs/.
+
+    Raises SpecError naming the file and the key. Only the file itself is looked at here: that
+    the objective, the data and the names it mentions exist is for `hpo_job.checking.check`.
+    """
+    folder = job_folder(job)
+    file = folder / SPEC_FILE
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{file}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{file}: not valid TOML: {error}") from error
+    for key in UNWRITTEN & table.keys():
+        raise SpecError(f"{file}: {key}: {unknown('key', key, _keys(StudySpec))}")
+    try:
+        spec = StudySpec.model_validate({**table, "folder": folder})
+    except ValidationError as error:
+        raise SpecError(f"{file}: {_one_line(error, table)}") from error
+    if spec.metric is not None and len(spec.metrics) != len(spec.directions):
+        raise spec.error(
+            "direction",
+            f"{len(spec.directions)} for {len(spec.metrics)} metrics; give one for each",
+        )
+    if spec.budget.trials is None and spec.budget.timeout is None:
+        raise spec.error("budget", "neither trials nor timeout given; the study would never end")
+    return spec
+
+
+def restore(stored: Mapping[str, Any]) -> StudySpec:
+    """The spec as `StudySpec.stored` kept it with a study; its job folder is not known."""
+    return StudySpec.model_validate({**stored, "folder": Path()})
+
+
+def job_folder(job: str | Path) -> Path:
+    """The folder of ``job``: as given, or under jobs/. Raises SpecError where there is none."""
+    if folder := find_job(job):
+        return folder
+    also = "" if Path(job).is_absolute() else f", nor in jobs/{job}"
+    raise SpecError(f"{job}: no {SPEC_FILE} in it{also}; name a job folder")
+
+
+def find_job(job: str | Path) -> Path | None:
+    """As `job_folder`, but None where there is none."""
+    folders = (Path(job), Path("jobs") / job)
+    return next((folder for folder in folders if (folder / SPEC_FILE).is_file()), None)
+
+
+def is_url(path: str) -> bool:
+    """Whether a data path is a URL, to be fetched, rather than a file or folder."""
+    return "://" in path
+
+
+def duration(text: str) -> float:
+    """Seconds of a duration such as ``"30m"``, ``"1h30m"`` or ``"90s"``; raises ValueError."""
+    match = _DURATION.fullmatch(text)
+    if not text or match is None:
+        raise ValueError(f"{text!r} is no duration; write it like '30m', '1h30m' or '90s'")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return float(hours * 3600 + minutes * 60 + seconds)
+
+
+def _one_line(error: ValidationError, table: Mapping[str, Any]) -> str:
+    """The first problem pydantic found, as ``key: problem``."""
+    # an unknown key explains why another is missing, and both explain the rest
+    order = {"extra_forbidden": 0, "missing": 1}
+    first = min(error.errors(), key=lambda problem: order.get(problem["type"], 2))
+    keys = _path(first["loc"], table)
+    if first["type"] == "missing":
+        return f"{'.'.join((*keys, str(first['loc'][-1])))}: missing"
+    where = ".".join(keys)
+    if first["type"] == "extra_forbidden":
+        return f"{where}: {unknown('key', keys[-1], _keys_at(keys[:-1], table))}"
+    message = _PLAIN.get(first["type"], first["msg"].removeprefix("Value error, "))
+    message = message[0].lower() + message[1:]
+    if first["type"] in ("value_error", "parameter_kind"):
+        return f"{where}: {message}"
+    return f"{where}: {message}, found {first['input']!r}"
+
+
+def _path(location: tuple[int | str, ...], table: Any) -> tuple[str, ...]:
+    """``location`` as keys of study.toml: without the union members pydantic puts in between."""
+    keys: list[str] = []
+    for step in location:
+        if isinstance(table, Mapping | list) and (step in table or isinstance(step, int)):
+            table = table[step]  # type: ignore[index]
+            keys.append(str(step))
+    return tuple(keys)
+
+
+def _keys_at(parents: tuple[str, ...], table: Mapping[str, Any]) -> list[str]:
+    """The keys that the table at ``parents`` may have."""
+    match parents:
+        case ():
+            return _keys(StudySpec)
+        case ("budget",):
+            return _keys(Budget)
+        case ("data",):
+            return _keys(Data)
+        case ("artifacts",):
+            return _keys(Artifacts)
+        case ("search_space", name):
+            return _keys(KINDS[table["search_space"][name]["type"]])
+        case _:
+            return []
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [name for name in model.model_fields if name not in UNWRITTEN]
+
+
+def store_problem(place: str) -> str | None:
+    """Why models cannot be kept at ``place``; None where it is a folder or a bucket."""
+    parsed = urlparse(place)
+    if "://" not in place or parsed.scheme == "file":
+        return None
+    if parsed.scheme not in ("s3", "gs"):
+        return f"{place}: should be a folder, s3://bucket or gs://bucket"
+    if parsed.path.strip("/") or not parsed.netloc:
+        return f"{place}: name a bucket alone, {parsed.scheme}://bucket"
+    return None

@@ -1,0 +1,1 @@
+"""The database that workers share: opening it, and its lock."""

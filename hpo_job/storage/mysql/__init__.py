@@ -1,0 +1,15 @@
+"""The shared study on a MySQL or MariaDB server."""
+
+from hpo_job.storage.mysql.capacity import Capacity, capacity
+from hpo_job.storage.mysql.faults import LockLost
+from hpo_job.storage.mysql.storage import MySQLStorage
+from hpo_job.storage.mysql.url import hidden, plain_text_warning
+
+__all__ = [
+    "Capacity",
+    "LockLost",
+    "MySQLStorage",
+    "capacity",
+    "hidden",
+    "plain_text_warning",
+]

@@ -1,0 +1,356 @@
+"""One connection per worker: opened when needed, given back when idle, retried to a deadline."""
+
+import logging
+import math
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from optuna.exceptions import OptunaError
+
+from hpo_job.storage.mysql import faults, waiting
+from hpo_job.storage.mysql.faults import LockLost
+from hpo_job.storage.mysql.url import Server
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Cursor = Any  # DB-API 2.0; neither driver has types
+Work = Callable[[Cursor, int], T]
+
+PATIENCE = 600.0  # seconds that a statement is retried for
+IDLE = 0.5  # seconds without a statement after which the connection is given back
+TURN = 2.0  # seconds that a busy worker keeps its connection on a crowded server
+QUIET = 2.0  # seconds of waiting before it is worth a line in the log
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 2.0  # seconds between tries, before jitter
+
+
+class Connection:
+    """At most one connection to one server, shared by the threads of a process.
+
+    Args:
+        server: where to connect to.
+        patience: seconds for which a statement is retried when the server is away or busy.
+        on_idle: called in a thread of its own before the idle connection is given back.
+    """
+
+    def __init__(self, server: Server, patience: float, on_idle: Callable[[], None]) -> None:
+        self.server = server
+        self.mutex = threading.RLock()
+        self.patience = patience
+        self._on_idle = on_idle
+        self._raw: Any = None
+        self._generation = 0  # counts connections, so that a lock's loss can be told
+        self._opened = self._used = 0.0
+        self._in_transaction = False
+        self._watched = False
+        self._ever_connected = False
+        self._told = False  # that the server is waited for
+        self._restored = -math.inf  # when it answered again
+        self._max_connections = 0
+        self._lock: _Lock | None = None
+        _connections.add(self)
+
+    # -- statements ---------------------------------------------------------------------
+
+    def run(
+        self,
+        work: Work[T],
+        *,
+        transaction: bool = False,
+        adopts: bool = False,
+    ) -> T:
+        """Call `work(cursor, attempt)` until it gets through; it must be safe to repeat.
+
+        Args:
+            work: sends statements; `attempt` counts from 0, above it the last answer was lost.
+            transaction: put BEGIN and COMMIT around the work.
+            adopts: the work itself finds out what a lost lock means for it.
+
+        Raises:
+            StorageError: waiting would not help; UnreachableError: it did not, for all patience.
+            LockLost: the calling thread holds a lock, and its connection was lost.
+        """
+        started = time.monotonic()
+        attempt = 0
+        while True:
+            try:
+                with self.mutex:
+                    if not (adopts and attempt):
+                        self.check_lock()
+                    result = self._try(work, attempt, transaction)
+                self._tell_resumed()
+                if attempt and time.monotonic() - started >= QUIET:
+                    self._restored = time.monotonic()
+                self._give_others_a_turn()
+                return result
+            except self.server.driver.Error as error:
+                if not self._passes_by_itself(error):
+                    if isinstance(error, self.server.driver.IntegrityError):
+                        raise
+                    raise faults.storage_error(error, self.server.shown) from error
+                now = time.monotonic()
+                left = started + self.patience - now  # which may have become shorter meanwhile
+                if left <= 0:
+                    raise faults.unreachable(error, self.server.shown) from error
+                if now - started >= QUIET:
+                    self._tell_waiting(error, left)
+            attempt += 1
+            pause = min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)
+            waiting.pause(random.uniform(0.3, 1.0) * pause)
+
+    def _try(self, work: Work[T], attempt: int, transaction: bool) -> T:
+        try:
+            cursor = self._cursor()
+            if transaction:
+                cursor.execute("BEGIN")
+                self._in_transaction = True
+            result = work(cursor, attempt)
+            if transaction:
+                cursor.execute("COMMIT")
+                self._in_transaction = False
+            self._used = time.monotonic()
+            return result
+        except self.server.driver.Error as error:
+            self._after_error(error)
+            raise
+        except (KeyError, OptunaError):
+            # The work's own refusal (an unknown trial, say): its statements were answered.
+            self._roll_back()
+            raise
+        except BaseException:
+            # A signal may have come in the middle of an answer: the pipe cannot be trusted.
+            self.drop()
+            raise
+
+    def _after_error(self, error: Exception) -> None:
+        if faults.code_of(error) in faults.LOST | faults.SETTLED:
+            self.drop()
+        else:
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        if not self._in_transaction:
+            return
+        self._in_transaction = False
+        try:
+            self._raw.rollback()
+        except self.server.driver.Error:
+            self.drop()
+
+    def _passes_by_itself(self, error: Exception) -> bool:
+        code = faults.code_of(error)
+        if code in faults.SETTLED:
+            return self._ever_connected
+        return code in faults.LOST or code in faults.BUSY
+
+    def _tell_waiting(self, error: Exception, left: float) -> None:
+        """One line, however many threads wait, and whatever becomes of their statements."""
+        with self.mutex:
+            told, self._told = self._told, True
+        if told:
+            return
+        logger.warning(
+            "%s: waiting for the server, %.0f s at most: MySQL error %s",
+            self.server.shown,
+            left,
+            faults.code_of(error),
+        )
+
+    def _tell_resumed(self) -> None:
+        with self.mutex:
+            told, self._told = self._told, False
+        if told:
+            logger.warning("%s: answers again, resumed", self.server.shown)
+
+    def was_away(self, seconds: float) -> bool:
+        """Whether nobody, or not this worker, reached the server at some time in the last seconds.
+
+        Then missing heartbeats say nothing.
+        """
+        if time.monotonic() - self._restored < seconds:
+            return True
+
+        def uptime(cursor: Cursor, _: int) -> int:
+            cursor.execute("SHOW GLOBAL STATUS LIKE 'Uptime'")
+            return int(cursor.fetchone()[1])
+
+        return self.run(uptime) < seconds
+
+    # -- opening and giving back ----------------------------------------------------------
+
+    def _cursor(self) -> Cursor:
+        if self._raw is None:
+            self._raw = self.server.driver.connect(**self.server.arguments)
+            self._generation += 1
+            self._ever_connected = True
+            self._opened = self._used = time.monotonic()
+            self.touch()
+        return self._raw.cursor()
+
+    def drop(self) -> None:
+        """Close the connection, whatever state it is in; the next statement opens another."""
+        with self.mutex:
+            raw, self._raw = self._raw, None
+            self._in_transaction = False
+            if raw is not None:
+                with suppress(self.server.driver.Error):  # closed already, by the other side
+                    raw.close()
+
+    def touch(self) -> None:
+        """Something is in use or buffered: see to it when no statement follows for a while."""
+        with self.mutex:
+            self._used = time.monotonic()
+            if not self._watched:
+                self._watched = True
+                threading.Thread(
+                    target=_watch, args=(weakref.ref(self),), name="hpo-job-mysql-idle", daemon=True
+                ).start()
+
+    def give_back_when_idle(self) -> bool:
+        """Have the owner write what it buffered and close the connection, if it is idle."""
+        if not self._is_idle():
+            return False
+        try:
+            self._on_idle()
+        except Exception as error:  # the owner's next write meets it again
+            logger.debug("%s: buffered writes are kept: %s", self.server.shown, error)
+        with self.mutex:
+            if not self._is_idle():
+                return False
+            self.drop()
+            self._watched = False
+            return True
+
+    def _is_idle(self) -> bool:
+        with self.mutex:
+            return self._lock is None and time.monotonic() - self._used >= IDLE
+
+    def _give_others_a_turn(self) -> None:
+        """On a server that has no connection left, a busy worker goes without for a moment."""
+        with self.mutex:
+            if self._lock is not None or self._raw is None or self._in_transaction:
+                return
+            if time.monotonic() - self._opened < TURN:
+                return
+            self._opened = time.monotonic()
+            try:
+                cursor = self._raw.cursor()
+                if not self._max_connections:
+                    cursor.execute("SELECT @@max_connections")
+                    self._max_connections = int(cursor.fetchone()[0])
+                cursor.execute("SHOW GLOBAL STATUS LIKE 'Threads_connected'")
+                crowded = int(cursor.fetchone()[1]) >= self._max_connections
+            except self.server.driver.Error:
+                crowded = True
+            if crowded:
+                self.drop()
+        if crowded:
+            time.sleep(random.uniform(0.1, 0.4))
+
+    # -- one lock -----------------------------------------------------------------------------
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold a server-wide named lock; the server frees it when the connection is lost.
+
+        Raises:
+            LockLost: the connection, and with it the lock, was lost inside the block, and
+                the block had not yet done what it needed the lock for (`lock_is_spent`).
+        """
+        self._acquire(name)
+        try:
+            yield
+            self.check_lock()
+        finally:
+            self._release()
+
+    def lock_is_spent(self) -> None:
+        """The calling block has done what it needs the lock for: a loss is harmless from here."""
+        if self._lock is not None and self._lock.thread == threading.get_ident():
+            self._lock.spent = True
+
+    def check_lock(self) -> None:
+        """Raise LockLost where the calling thread's lock went with its connection."""
+        lock = self._lock
+        if lock is None or lock.spent or lock.thread != threading.get_ident():
+            return
+        if self._raw is None or lock.generation != self._generation:
+            raise LockLost(f"{self.server.shown}: the connection that held {lock.name} was lost")
+
+    def holds_lock(self) -> bool:
+        """Whether the calling thread is inside `locked`."""
+        return self._lock is not None and self._lock.thread == threading.get_ident()
+
+    def _acquire(self, name: str) -> None:
+        started = time.monotonic()
+
+        def get_lock(cursor: Cursor, _: int) -> bool:
+            # Short waits: a signal's handler runs between them, and other threads get through.
+            cursor.execute("SELECT GET_LOCK(%s, 1)", (name,))
+            held = bool(cursor.fetchone()[0])
+            if held:
+                self._lock = _Lock(name, threading.get_ident(), self._generation)
+            return held
+
+        while not self.run(get_lock):
+            if time.monotonic() - started > self.patience:
+                raise faults.unreachable(
+                    TimeoutError(1205, f"{name} is held by another worker"), self.server.shown
+                )
+
+    def _release(self) -> None:
+        with self.mutex:
+            lock, self._lock = self._lock, None
+            if lock is None or self._raw is None or lock.generation != self._generation:
+                return
+            try:
+                self._raw.cursor().execute("DO RELEASE_LOCK(%s)", (lock.name,))
+                self._used = time.monotonic()
+            except self.server.driver.Error:
+                self.drop()  # and so the server frees it
+
+    # -- fork -----------------------------------------------------------------------------------
+
+    def after_fork(self) -> None:
+        """In a forked child (a data loader's worker): leave the parent's connection alone."""
+        self._parents = self._raw  # kept, because closing it would end the parent's session
+        self._raw = self._lock = None
+        self._in_transaction = self._watched = False
+        self._generation += 1
+        self.mutex = threading.RLock()
+
+
+class _Lock:
+    """A named lock that a connection of a given generation holds for a thread."""
+
+    def __init__(self, name: str, thread: int, generation: int) -> None:
+        self.name = name
+        self.thread = thread
+        self.generation = generation
+        self.spent = False
+
+
+def _watch(reference: "weakref.ref[Connection]") -> None:
+    while True:
+        time.sleep(IDLE / 2)
+        connection = reference()
+        if connection is None or connection.give_back_when_idle():
+            return
+        del connection
+
+
+_connections: "weakref.WeakSet[Connection]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for connection in list(_connections):
+        connection.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

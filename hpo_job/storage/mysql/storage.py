@@ -1,0 +1,267 @@
+"""The Optuna storage for MySQL and MariaDB: Optuna's tables, few statements, no lost writes."""
+
+import copy
+import threading
+import uuid
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_job.storage.mysql import tables
+from hpo_job.storage.mysql.connection import PATIENCE, Connection
+from hpo_job.storage.mysql.draft import Draft
+from hpo_job.storage.mysql.optuna_private import (
+    DEFAULT_STUDY_NAME_PREFIX,
+    BaseHeartbeat,
+    FrozenStudy,
+)
+from hpo_job.storage.mysql.reader import Reader
+from hpo_job.storage.mysql.schema import ensure_schema, lock_name
+from hpo_job.storage.mysql.studies import StudyTable
+from hpo_job.storage.mysql.url import read_url
+from hpo_job.storage.mysql.writer import Writer
+
+
+class MySQLStorage(BaseStorage, BaseHeartbeat):
+    """A study shared by many workers, on a MySQL or MariaDB server.
+
+    Args:
+        url: `mysql+mysqldb://` or `mysql+pymysql://`, see docs/storage.md.
+        heartbeat_interval: seconds between heartbeats, None for none.
+        grace_period: seconds without a heartbeat after which a trial is stale; twice the
+            interval where not given.
+        heartbeat_stale_trial_callback: as in Optuna's own storage.
+        patience: seconds for which statements are retried when the server is away or busy.
+        create: whether tables that are not there are made.
+
+    Raises:
+        StorageError: the server refuses, has no tables though they were to be there, or has those
+            of another version of Optuna.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        heartbeat_interval: int | None = None,
+        grace_period: int | None = None,
+        heartbeat_stale_trial_callback: (Callable[[optuna.Study, FrozenTrial], None] | None) = None,
+        patience: float = PATIENCE,
+        create: bool = True,
+    ) -> None:
+        for name, value in (("interval", heartbeat_interval), ("grace", grace_period)):
+            if value is not None and value <= 0:
+                raise ValueError(f"heartbeat {name}: {value}, but seconds above 0 are expected")
+        self._url = url
+        self._interval = heartbeat_interval
+        self._grace = grace_period or (2 * heartbeat_interval if heartbeat_interval else None)
+        self._stale_callback = heartbeat_stale_trial_callback
+        self._patience = patience
+        self._start()
+        ensure_schema(self._connection, create=create)
+
+    def _start(self) -> None:
+        self._connection = Connection(read_url(self._url), self._patience, self.flush)
+        self._turnstile = threading.Lock()
+        self._drafts: dict[int, Draft] = {}
+        self._studies = StudyTable(self._connection)
+        self._reader = Reader(self._connection, self._drafts)
+        self._writer = Writer(self._connection, self._reader, self._drafts)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.flush()
+        kept = ("_url", "_interval", "_grace", "_stale_callback", "_patience")
+        return {name: self.__dict__[name] for name in kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    # -- the worker's own -----------------------------------------------------------------
+
+    @contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        """Keep all other workers that use this method out of a study; ``name`` is its name.
+
+        Inside, the first read of the trials is the one that counts: later ones are answered
+        from it, until this worker itself changes something else than to add a trial. Once a
+        trial has been started, the block is over in effect: losing the connection does no harm
+        from there, and the trial's first look at the study is the one inside.
+
+        Raises:
+            LockLost: the connection was lost before a trial was started. What was read is
+                void: enter the block again.
+        """
+        lock = lock_name(self._connection.server.database, name)
+        with self._turnstile, self._connection.locked(lock):
+            self._reader.enter()
+            try:
+                yield
+            finally:
+                self._reader.leave()
+
+    @contextmanager
+    def starting_with(self, attrs: Mapping[str, Any]) -> Iterator[None]:
+        """Trials that are started inside get these user attributes in the same transaction."""
+        self._writer.marks = dict(attrs)
+        try:
+            yield
+        finally:
+            self._writer.marks = {}
+
+    def counts(self, study_id: int) -> dict[TrialState, int]:
+        """How many trials are in each state, at a cost that does not grow with the study."""
+        with self._connection.mutex:
+            return self._reader.refreshed(study_id).counts()
+
+    def now(self) -> datetime:
+        """The server's time, as naive local time like that of the trials."""
+        with self._connection.mutex:
+            return self._reader.now()
+
+    def hurry(self, patience: float) -> None:
+        """Wait no longer than ``patience`` seconds from here on, as this process has to end."""
+        self._patience = self._connection.patience = min(patience, self._patience)
+
+    def flush(self) -> None:
+        """Write what is buffered: parameters and attributes of this process' trials."""
+        with self._connection.mutex:
+            for draft in list(self._drafts.values()):
+                self._writer.flush(draft)
+
+    def remove_session(self) -> None:
+        """Write what is buffered, and give the connection back."""
+        self.flush()
+        self._connection.drop()
+
+    # -- studies ------------------------------------------------------------------------------
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        name = DEFAULT_STUDY_NAME_PREFIX + str(uuid.uuid4()) if study_name is None else study_name
+        return self._studies.create(name, directions)
+
+    def delete_study(self, study_id: int) -> None:
+        with self._connection.mutex:
+            self._reader.forget(study_id)
+            for draft in list(self._drafts.values()):
+                if draft.study_id == study_id:
+                    del self._drafts[draft.trial_id]
+            self._studies.delete(study_id)
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._studies.set_attr("study_user_attributes", study_id, key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._studies.set_attr("study_system_attributes", study_id, key, value)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        return self._studies.id_of(study_name)
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return self._studies.name_of(study_id)
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return self._studies.directions(study_id)
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        with self._connection.mutex:
+            return self._studies.user_attrs(study_id, self._reader.sum_of(study_id))
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._studies.attrs("study_system_attributes", study_id)
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        return self._studies.all()
+
+    # -- trials: written ----------------------------------------------------------------------
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        with self._connection.mutex:
+            return self._writer.create(study_id, template_trial)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        with self._connection.mutex:
+            self._reader.refuse_finished(trial_id)
+            if state == TrialState.RUNNING:
+                return self._writer.start(trial_id)
+            self._writer.end(trial_id, state, values)
+            return True
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        with self._connection.mutex:
+            self._reader.refuse_finished(trial_id)
+            self._writer.param(trial_id, param_name, param_value_internal, distribution)
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        with self._connection.mutex:
+            self._reader.refuse_finished(trial_id)
+            self._writer.report(trial_id, step, intermediate_value)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        with self._connection.mutex:
+            self._reader.refuse_finished(trial_id)
+            self._writer.attr(trial_id, tables.USER, key, value)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        with self._connection.mutex:
+            self._reader.refuse_finished(trial_id)
+            self._writer.attr(trial_id, tables.SYSTEM, key, value)
+
+    # -- trials: read -------------------------------------------------------------------------
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        with self._connection.mutex:
+            return self._reader.id_of_number(study_id, trial_number)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        with self._connection.mutex:
+            return self._reader.trial(trial_id)
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        with self._connection.mutex:
+            trials = self._reader.all_trials(study_id, states)
+            return copy.deepcopy(trials) if deepcopy else trials
+
+    # -- heartbeat ----------------------------------------------------------------------------
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        with self._connection.mutex:
+            self._writer.beat(trial_id)
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        if self._grace is None:
+            return []
+        with self._connection.mutex:
+            return self._reader.stale(study_id, self._grace)
+
+    def get_heartbeat_interval(self) -> int | None:
+        return self._interval
+
+    def get_heartbeat_stale_trial_callback(
+        self,
+    ) -> Callable[[optuna.Study, FrozenTrial], None] | None:
+        return self._stale_callback

@@ -1,0 +1,122 @@
+"""What a `mysql` URL says: driver, server, TLS; and how it may be shown."""
+
+import ssl
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from hpo_job.errors import StorageError
+from hpo_job.storage import urls
+
+TLS_MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
+LOCAL_HOSTS = ("", "localhost", "::1")
+
+CONNECT_TIMEOUT = 10  # seconds
+# A worker gives an idle connection back at once. One that is idle for longer is frozen, or its
+# machine is gone: the server takes from it what it locked.
+FROZEN_TIMEOUT = 30  # seconds
+# Above the server's usual innodb_lock_wait_timeout of 50 s, so that its 1205 arrives first.
+ANSWER_TIMEOUT = 90  # seconds
+
+
+@dataclass(frozen=True)
+class Server:
+    """How to reach one database: the driver's module and the arguments of its `connect`."""
+
+    driver: ModuleType
+    dialect: str
+    arguments: dict[str, Any] = field(repr=False)  # holds the password
+    shown: str
+    database: str
+
+
+def read_url(url: str) -> Server:
+    """Read a `mysql+mysqldb://` or `mysql+pymysql://` URL.
+
+    Raises:
+        StorageError: the URL cannot be read, or its driver is not installed.
+    """
+    parsed = _parse(url)
+    try:
+        dialect: Any = parsed.get_dialect()
+        driver = dialect.import_dbapi()
+    except (ImportError, ArgumentError) as error:
+        raise StorageError(f"{hidden(url)}: its driver is not installed: {error}") from error
+    _, arguments = dialect(dbapi=driver).create_connect_args(_without_tls_mode(parsed))
+    arguments |= _tls(parsed)
+    arguments.setdefault("charset", "utf8mb4")
+    arguments.setdefault("connect_timeout", CONNECT_TIMEOUT)
+    arguments.setdefault("read_timeout", ANSWER_TIMEOUT)
+    arguments.setdefault("write_timeout", ANSWER_TIMEOUT)
+    arguments.setdefault("init_command", f"SET SESSION wait_timeout = {FROZEN_TIMEOUT}")
+    arguments["autocommit"] = True
+    return Server(
+        driver, parsed.drivername, arguments, f"storage {hidden(url)}", parsed.database or ""
+    )
+
+
+def hidden(url: str) -> str:
+    """The URL as it may be shown: what may be secret is replaced by `***`."""
+    return urls.hidden(_parse(url))
+
+
+def plain_text_warning(url: str) -> str | None:
+    """One line where the URL leads to another host without TLS, else None."""
+    parsed = _parse(url)
+    host = parsed.host or ""
+    if host in LOCAL_HOSTS or host.startswith("127.") or "unix_socket" in parsed.query:
+        return None
+    mode = _tls_mode(parsed)
+    if mode in TLS_MODES[2:] or (mode is None and "ssl_ca" in parsed.query):
+        return None
+    return (
+        f"{hidden(url)}: password and results travel to {host} as plain text; "
+        "add ?ssl_mode=VERIFY_CA&ssl_ca=FILE to the URL"
+    )
+
+
+def _parse(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        # SQLAlchemy's own text repeats the URL, with the password.
+        expected = "mysql://USER:PASSWORD@HOST:PORT/DATABASE is expected"
+        raise StorageError(f"the storage URL cannot be read: {expected}") from None
+
+
+def _tls_mode(parsed: URL) -> str | None:
+    mode = parsed.query.get("ssl_mode")
+    if mode is None:
+        return None
+    if mode not in TLS_MODES:
+        raise StorageError(f"ssl_mode={mode} in the URL: one of {', '.join(TLS_MODES)} is expected")
+    return str(mode)
+
+
+def _without_tls_mode(parsed: URL) -> URL:
+    if parsed.get_driver_name() == "pymysql" and _tls_mode(parsed):
+        return parsed.difference_update_query(["ssl_mode", "ssl_ca"])
+    return parsed
+
+
+def _tls(parsed: URL) -> dict[str, Any]:
+    """Pymysql knows no ssl_mode: build what the mode means."""
+    mode = _tls_mode(parsed)
+    ca = parsed.query.get("ssl_ca")
+    if mode in ("VERIFY_CA", "VERIFY_IDENTITY") and not ca:
+        raise StorageError(f"ssl_mode={mode} in the URL needs ssl_ca=FILE beside it")
+    if parsed.get_driver_name() != "pymysql" or mode is None or mode == "PREFERRED":
+        return {}
+    if mode == "DISABLED":
+        return {"ssl_disabled": True}
+    try:
+        context = ssl.create_default_context(cafile=str(ca) if ca else None)
+    except OSError as error:
+        raise StorageError(f"ssl_ca={ca}: cannot be read: {error}") from error
+    context.check_hostname = mode == "VERIFY_IDENTITY"
+    if mode == "REQUIRED":
+        context.verify_mode = ssl.CERT_NONE
+    return {"ssl": context}

@@ -1,0 +1,1 @@
+"""A shared study: creating and joining it, and who may start the next trial."""

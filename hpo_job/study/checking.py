@@ -1,0 +1,155 @@
+"""A job, checked: all that its study.toml names is looked up before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpo_job import data as rooms
+from hpo_job import objectives
+from hpo_job.data import Labelled
+from hpo_job.data.fetch import with_data
+from hpo_job.errors import DataError, unknown
+from hpo_job.spec import metrics
+from hpo_job.spec.metrics import METRICS, Metric
+from hpo_job.spec.study_toml import StudySpec
+from hpo_job.study.samplers import make_pruner, make_sampler
+from hpo_job.trial import attributes
+
+NAMED = 10  # unreadable images that an error names
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A spec that was found to be right, with what it names: all a worker needs for its trials."""
+
+    spec: StudySpec
+    weights: Path
+    metrics: tuple[Metric, ...]
+    data: Labelled | None
+    baselines: tuple[float | None, ...]
+    cautions: tuple[str, ...] = ()
+
+    @property
+    def baseline(self) -> float | list[float | None] | None:
+        """As it is stored: of several metrics a list, in their order."""
+        if not any(baseline is not None for baseline in self.baselines):
+            return None
+        return self.baselines[0] if len(self.baselines) == 1 else list(self.baselines)
+
+
+def check(spec: StudySpec, weights: Path, cache: Path | None = None) -> Checked:
+    """Look up everything that ``spec`` names.
+
+    weights: the local folder of pre-trained weights.
+    cache: where data that is behind a URL is kept.
+
+    Raises SpecError or DataError for what no trial could mend. Writes nothing, except weights
+    and data that have to be downloaded.
+    """
+    scored = check_spec(spec)
+    spec = with_data(spec, cache)
+    data = _data(spec)
+    objectives.check(spec, weights)
+    if data and (problem := metrics.undefined(data.targets[data.valid], data.classes)):
+        raise spec.error("data.valid_pct", problem)
+    baselines = tuple(_baseline(metric, data) for metric in scored)
+    cautions = [line for metric in scored for line in _cautions(metric, data)]
+    cautions += data.cautions if data else ()
+    if len(spec.directions) > 1 and spec.pruner.name != "NopPruner":
+        cautions.append(f"{spec.pruner.name} is off: with several metrics nothing is pruned")
+    return Checked(spec, weights, scored, data, baselines, tuple(dict.fromkeys(cautions)))
+
+
+def check_spec(spec: StudySpec) -> tuple[Metric, ...]:
+    """Look up what can be looked up without data and weights: the metrics that are known.
+
+    Raises SpecError.
+    """
+    objectives.require_known(spec)
+    make_sampler(spec)
+    make_pruner(spec)
+    return _metrics(spec)
+
+
+def require_readable(checked: Checked) -> None:
+    """Raise DataError that names the images that do not decode."""
+    if checked.data and (unreadable := checked.data.unreadable):
+        named = ", ".join(unreadable[:NAMED]) + (", ..." if len(unreadable) > NAMED else "")
+        raise DataError(
+            f"{checked.spec.file}: data.path: {checked.data.root}: {len(unreadable)} unreadable "
+            f"image{'s' if len(unreadable) > 1 else ''}: {named}; mend or remove"
+        )
+
+
+def _metrics(spec: StudySpec) -> tuple[Metric, ...]:
+    """The metrics that trials are scored by; none where a function returns values of its own."""
+    names, function = spec.metrics, objectives.is_function(spec)
+    if not names and not function:
+        raise spec.error("metric", f"missing; known: {', '.join(_known(spec))}")
+    if len(set(names)) < len(names):
+        raise spec.error("metric", "one is named twice")
+    found = tuple(
+        _metric(spec, name, way)
+        for name, way in zip(names, spec.directions, strict=False)
+        if name in METRICS or not function
+    )
+    if not function and all(metric is TIMED for metric in found):
+        raise spec.error("metric", "execute_time says nothing of the predictions; add another")
+    return found if len(found) == len(names) else ()
+
+
+def _known(spec: StudySpec) -> list[str]:
+    return [*metrics.names(objectives.task(spec)), TIMED.name]
+
+
+def _metric(spec: StudySpec, name: str, direction: str) -> Metric:
+    if name not in (*METRICS, TIMED.name):
+        raise spec.error("metric", unknown("metric", name, _known(spec)))
+    metric = METRICS.get(name, TIMED)
+    shipped = metric is not TIMED and not objectives.is_function(spec)
+    if shipped and metric.task != (task := objectives.task(spec)):
+        others = ", ".join(metrics.names(task))
+        raise spec.error("metric", f"{metric.name} is for {metric.task}; {task} has {others}")
+    if metric.direction != direction:
+        raise spec.error("direction", f"{metric.name} is better the {_WAY[metric.direction]}")
+    return metric
+
+
+def _untimed(targets: object, predictions: object) -> float:
+    raise TypeError("execute_time is measured, not computed of predictions")
+
+
+# Seconds for one pass over the validation set, as one metric among several
+TIMED = Metric(attributes.EXECUTE_TIME, "minimize", _untimed)
+
+
+def _baseline(metric: Metric, data: Labelled | None) -> float | None:
+    if data is None or metric is TIMED:
+        return None
+    return metrics.baseline(metric, data.targets[data.train], data.targets[data.valid])
+
+
+_WAY = {"maximize": "higher: maximize", "minimize": "lower: minimize"}
+
+
+def _cautions(metric: Metric, data: Labelled | None) -> tuple[str, ...]:
+    """What the user should know of the metric on this data before the study begins."""
+    if data is None or metric is TIMED:
+        return ()
+    train, valid = data.targets[data.train], data.targets[data.valid]
+    found = (
+        metrics.left_out(valid, data.classes),
+        metrics.caution(metric, train, valid, data.classes),
+    )
+    return tuple(caution for caution in found if caution)
+
+
+def _data(spec: StudySpec) -> Labelled | None:
+    if not objectives.is_function(spec):
+        return rooms.read(spec, objectives.layout(spec), objectives.task(spec) == "regression")
+    if spec.data and spec.data_path:
+        rooms.require_keys(spec, spec.data, None)
+        if not spec.data_path.exists():
+            raise spec.error("data.path", f"{spec.data_path} does not exist")
+    return None

@@ -1,0 +1,238 @@
+"""A study: created once by whichever worker comes first, and joined by the others."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from json import dumps
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import TrialState
+
+from hpo_job import objectives
+from hpo_job.data import fingerprint, listing
+from hpo_job.errors import SpecError, StudyError, unknown
+from hpo_job.spec.search_space import Scalar
+from hpo_job.spec.study_toml import Budget, StudySpec, find_job, read_spec, restore
+from hpo_job.storage import database as storages
+from hpo_job.storage.database import Storage
+from hpo_job.study import provenance
+from hpo_job.study.checking import Checked, require_readable
+from hpo_job.study.phase_pruner import PhasePruner
+from hpo_job.study.samplers import make_pruner
+from hpo_job.trial import attributes
+
+log = logging.getLogger(__name__)
+
+
+def join(
+    checked: Checked,
+    url: str,
+    grace: int = storages.GRACE,
+    patience: float = storages.PATIENCE,
+) -> tuple[optuna.Study, Storage]:
+    """Open the storage at ``url``, made where it does not exist, and `create` the study in it.
+
+    grace: seconds without a sign of life after which a running trial is lost.
+    patience: seconds to wait for a server that is away or busy.
+    """
+    if storages.is_new(url):
+        require_readable(checked)  # before there is a file that would have to be removed
+    storage = Storage(url, grace=grace, create=True, patience=patience)
+    with storage.reaching():
+        return create(checked, storage), storage
+
+
+def create(checked: Checked, storage: Storage) -> optuna.Study:
+    """The study of this spec: created where it does not exist, joined where it does.
+
+    Raises StudyError where it exists with another spec or with other data; another budget is
+    taken over. DataError names the images that cannot be read, before anything is written.
+    """
+    spec = checked.spec
+    if _needs_creating(checked, storage):
+        require_readable(checked)
+        origin = _provenance(checked)  # reads all data, so it is not done within the lock
+        storage.alone(spec.name, lambda: _store(checked, origin, storage))
+        for caution in checked.cautions:
+            log.warning("%s", caution)
+    study = load(spec.name, storage)
+    _require_same(study, checked)
+    if study.user_attrs[attributes.SPEC] != spec.stored():
+        study.set_user_attr(attributes.SPEC, spec.stored())
+    study.pruner = PhasePruner(lambda: make_pruner(spec), storage.optuna)
+    return study
+
+
+def named(word: str, storage: Storage) -> str:
+    """The name of the study that ``word`` means: a job folder's, or itself.
+
+    A folder that is under jobs/ only counts where no study is called so.
+    """
+    folder = find_job(word)
+    if folder is None or (folder != Path(word) and _find(word, storage) is not None):
+        return word
+    return read_spec(folder).name
+
+
+def load(name: str, storage: Storage) -> optuna.Study:
+    """The study called ``name``. Raises StudyError, naming those there are."""
+    study = _find(name, storage)
+    if study is None:
+        names = optuna.get_all_study_names(storage.optuna)
+        raise StudyError(
+            f"{storage}: {unknown('study', name, names)}"
+            if names
+            else f"{storage}: no study {name!r}, nor any other; make one with hpo-job run JOB"
+        )
+    return study
+
+
+def budget(study: optuna.Study) -> Budget:
+    """The study's budget as it is now: the last `create` may have changed it."""
+    return Budget.model_validate(study.user_attrs[attributes.SPEC]["budget"])
+
+
+def enqueue(study: optuna.Study, storage: Storage, parameters: Mapping[str, Scalar]) -> None:
+    """Let the next free worker try ``parameters``; those left out are suggested.
+
+    Raises SpecError where no trial of this study could have them.
+    """
+    if problem := misfit(study, parameters):
+        raise SpecError(f"study {study.study_name!r}: {problem[0]}: {problem[1]}")
+    enqueued = False
+
+    def add() -> None:
+        nonlocal enqueued
+        if not enqueued:
+            study.enqueue_trial(dict(parameters))
+            enqueued = True
+
+    storage.alone(study.study_name, add)  # numbers of new trials are drawn one at a time
+
+
+def misfit(study: optuna.Study, parameters: Mapping[str, Scalar]) -> tuple[str, str] | None:
+    """The first of ``parameters`` that no trial of ``study`` could have, and why."""
+    stored = study.user_attrs.get(attributes.SPEC)
+    if not isinstance(stored, Mapping) or "objective" not in stored:
+        return None  # not made by hpo-job, so nobody knows its search space
+    return objectives.misfit(restore(stored), parameters)
+
+
+def difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The keys in which two stored specs differ, but for what may: ``key: stored, now``."""
+    before, after = dict(_flat(stored)), dict(_flat(now))
+    return [
+        f"{key}: {before.get(key, 'nothing')!r} in the study, {after.get(key, 'nothing')!r} now"
+        for key in sorted({*before, *after})
+        # as JSON: Python holds 1 and true equal
+        if not _may_change(key) and dumps(before.get(key)) != dumps(after.get(key))
+    ]
+
+
+def _may_change(key: str) -> bool:
+    """Whether a running study may be given another value; repeats are part of what a value is."""
+    return key.startswith(("budget.", "artifacts.")) and key != "budget.repeats"
+
+
+def _find(name: str, storage: Storage) -> optuna.Study | None:
+    try:
+        return optuna.load_study(study_name=name, storage=storage.optuna)
+    except KeyError:
+        return None
+
+
+def _needs_creating(checked: Checked, storage: Storage) -> bool:
+    """Whether there is no such study, or whoever created it died before its spec was stored."""
+    study = _find(checked.spec.name, storage)
+    if study is None:
+        return True
+    return (
+        attributes.SPEC not in study.user_attrs
+        and tuple(way.name.lower() for way in study.directions) == checked.spec.directions
+        and all(trial.state == TrialState.WAITING for trial in study.get_trials(deepcopy=False))
+    )
+
+
+def _store(checked: Checked, origin: dict[str, Any], storage: Storage) -> None:
+    """Write what the study is, if nobody was first; the spec last, as the sign that all is."""
+    if not _needs_creating(checked, storage):
+        return
+    study = optuna.create_study(
+        study_name=checked.spec.name,
+        storage=storage.optuna,
+        directions=checked.spec.directions,
+        load_if_exists=True,
+    )
+    study.set_user_attr(attributes.PROVENANCE, origin)
+    if checked.baseline is not None:
+        study.set_user_attr(attributes.BASELINE, checked.baseline)
+    if len(checked.spec.metrics) > 1:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # it has been since 3.2
+            study.set_metric_names(list(checked.spec.metrics))
+    for parameters in checked.spec.enqueue:
+        if not objectives.asks_lr_find(parameters):  # the others wait for what it finds
+            study.enqueue_trial(parameters, skip_if_exists=True)
+    study.set_user_attr(attributes.SPEC, checked.spec.stored())
+
+
+def _require_same(study: optuna.Study, checked: Checked) -> None:
+    name, spec = study.study_name, checked.spec
+    if attributes.SPEC not in study.user_attrs:
+        raise StudyError(f"study {name!r} was not made by hpo-job; give {spec.file} another name")
+    changed = difference(study.user_attrs[attributes.SPEC], spec.stored())
+    if changed:
+        raise StudyError(
+            f"study {name!r} exists with another spec than {spec.file}; give the new one another "
+            "name, or undo:\n  " + "\n  ".join(changed)
+        )
+    stored = study.user_attrs[attributes.PROVENANCE]
+    same_data = stored["data_listing"] == _listing(checked)
+    if not same_data and not checked.data:
+        # a function may keep what it makes beside its data
+        log.warning("%s is not as it was when study %r began", spec.data_path, name)
+    elif not same_data:
+        raise StudyError(
+            f"study {name!r} was made with other data than {spec.data_path} holds now; trials "
+            "would be scored on different items: give the study another name"
+        )
+    if stored["objective_sha256"] != _objective_sha256(spec):
+        log.warning("%s is not what study %r began with", objectives.source(spec), name)
+
+
+def _provenance(checked: Checked) -> dict[str, Any]:
+    spec = checked.spec
+    return {
+        "seed": spec.seed,
+        "git_revision": provenance.git_revision(spec.folder),
+        "versions": provenance.versions(),
+        "data_fingerprint": fingerprint(spec.data_path) if spec.data_path else None,
+        "data_listing": _listing(checked),
+        "objective_sha256": _objective_sha256(spec),
+    }
+
+
+def _listing(checked: Checked) -> str | None:
+    if checked.data:
+        return checked.data.listing()
+    return listing(checked.spec.data_path) if checked.spec.data_path else None
+
+
+def _objective_sha256(spec: StudySpec) -> str | None:
+    """A digest of the user's own function's file, or None for a shipped objective."""
+    source = objectives.source(spec)
+    return hashlib.sha256(source.read_bytes()).hexdigest() if source else None
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,1 @@
+"""What is stored with a trial: attributes, phases, timings."""

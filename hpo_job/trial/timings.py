@@ -1,0 +1,70 @@
+"""What a trial measures of itself: seconds by attribute, kept apart from what it learns."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+from hpo_job.trial import attributes
+
+
+class Timings:
+    """The measurements of one trial, from the question for it until its result is written.
+
+    They are collected here and written together, so that a trial that is pruned, fails or is
+    broken off leaves those it got to.
+    """
+
+    def __init__(self) -> None:
+        self._started = perf_counter()
+        self._seconds: dict[str, float] = {}
+        self._epochs: list[float] = []
+        self._gauges: dict[str, Callable[[], float | None]] = {}
+
+    @contextmanager
+    def measure(self, *names: str) -> Iterator[None]:
+        """Add the seconds spent in here to each of these attributes, also where it raises."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            for name in names:
+                self.add(name, perf_counter() - started)
+
+    def add(self, name: str, amount: float) -> None:
+        """Add ``amount``, seconds unless the name says otherwise, to an attribute."""
+        self._seconds[name] = self._seconds.get(name, 0.0) + amount
+
+    def put(self, name: str, amount: float) -> None:
+        """Set an attribute to ``amount``: of what was measured several times, the last counts."""
+        self._seconds[name] = amount
+
+    def epoch(self, seconds: float) -> None:
+        """Note how long the next epoch took."""
+        self._epochs.append(seconds)
+
+    def gauge(self, name: str, read: Callable[[], float | None]) -> None:
+        """Read this attribute when the measurements are written; None leaves it out."""
+        self._gauges[name] = read
+
+    def values(self) -> dict[str, float | list[float]]:
+        """All that was measured so far, by attribute."""
+        read = {name: gauge() for name, gauge in self._gauges.items()}
+        return {
+            **self._seconds,
+            **({attributes.EPOCH_TIMES: list(self._epochs)} if self._epochs else {}),
+            **{name: value for name, value in read.items() if value is not None},
+            attributes.TOTAL_TIME: perf_counter() - self._started,
+        }
+
+
+def surroundings() -> dict[str, str]:
+    """Where this worker runs, by attribute; the pod and its image are told by its manifest."""
+    told = {attributes.POD: "HPO_JOB_POD", attributes.IMAGE: "HPO_JOB_IMAGE"}
+    named = {
+        name: os.environ[variable] for name, variable in told.items() if variable in os.environ
+    }
+    return {attributes.HOST: socket.gethostname(), **named}

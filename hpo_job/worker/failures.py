@@ -1,0 +1,48 @@
+"""Trials that failed in a row: after how many a worker gives up, and what they have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from hpo_job.worker.outcomes import Outcome
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trial whose objective raised."""
+
+    number: int
+    error: str
+    params: dict[str, Any]
+
+
+def in_a_row(failures: list[Failure], trial: optuna.Trial, outcome: Outcome) -> list[Failure]:
+    """The failures since the last trial that went well; a broken-off trial is neither."""
+    if outcome.error:
+        return [*failures, Failure(trial.number, outcome.error, trial.params)]
+    return failures if outcome.state == TrialState.FAIL else []
+
+
+def in_common(failures: list[Failure]) -> str:
+    """One line about failed trials: what their errors and their parameters share."""
+    numbers = ", ".join(f"#{failure.number}" for failure in failures)
+    errors = {failure.error for failure in failures}
+    kinds = {error.partition(":")[0] for error in errors}
+    if len(errors) == 1:
+        shared = f"all with {errors.pop()}"
+    elif len(kinds) == 1:
+        shared = f"all with {kinds.pop()}, the last: {failures[-1].error}"
+    else:
+        shared = f"with {', '.join(sorted(kinds))}, the last: {failures[-1].error}"
+    params = [
+        f"{name} = {value}"
+        for name, value in failures[0].params.items()
+        if all(failure.params.get(name) == value for failure in failures)
+    ]
+    same = f"; all with {', '.join(params)}" if params and len(failures) > 1 else ""
+    times = f"{len(failures)} trials in a row" if len(failures) > 1 else "1 trial"
+    return f"{times} failed ({numbers}), {shared}{same}"

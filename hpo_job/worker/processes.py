@@ -1,0 +1,167 @@
+"""Several workers on this machine: started, watched, started again when killed, and stopped."""
+
+from __future__ import annotations
+
+import logging
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+import optuna
+from threadpoolctl import threadpool_limits
+
+from hpo_job.errors import HpoJobError, StorageError
+from hpo_job.spec.study_toml import StudySpec
+from hpo_job.study.admission import OWNER
+from hpo_job.study.checking import check
+from hpo_job.study.joining import join
+from hpo_job.worker import lr_find
+from hpo_job.worker.loop import Machine, work
+from hpo_job.worker.signals import REASONS, Stop, Stopped
+
+LOOK = 0.5  # seconds between two looks at the workers
+SLACK = 5  # seconds beyond the grace, in which whoever lives has beaten its heartbeat
+RESTARTS = 3  # how often one worker is started again after it was killed
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker process is told: all of it crosses the process boundary.
+
+    ``wait``: whether it stays while others run all that is left, in case one of them is lost.
+    """
+
+    spec: StudySpec
+    storage: str
+    weights: Path
+    grace: int
+    machine: Machine
+    wait: bool = True
+
+
+def run_worker(job: Job, stop: Stop) -> int:
+    """Join the study in this process and work until there is nothing to do; the exit code."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(job.machine.threads))  # for what is imported later
+    with stop.listening(), threadpool_limits(job.machine.threads):
+        try:
+            with stop.breaking():
+                checked = check(job.spec, job.weights, job.machine.cache)
+                study, storage = join(checked, job.storage, job.grace)
+        except Stopped:
+            return stop.exit_code
+        stop.hurry = storage.hurry
+        try:
+            with storage.reaching():
+                lr_find.ensure(checked, study, storage, stop, job.machine, job.grace)
+                patience = math.inf if job.wait else job.grace + SLACK
+                refusal = work(checked, study, storage, stop, job.machine, patience)
+        except StorageError as error:
+            if not stop.requested:
+                raise
+            # Asked to stop while the server is away: whoever comes next finds the trial lost.
+            log.warning("%s", error)
+            return stop.exit_code
+        log.info("%s", f"done: {refusal.value}" if refusal else f"stopped: {stop.reason}")
+    return stop.exit_code
+
+
+def run_workers(job: Job, count: int, stop: Stop, look: Callable[[], None]) -> int:
+    """Run ``count`` worker processes until they end, calling ``look`` every now and then.
+
+    A worker that was killed is started again, a few times. Returns the worst exit code of the
+    workers, or 128 + the signal where ``stop`` ended them.
+    """
+    # A fresh interpreter each: torch must not be forked once it has started its threads.
+    context = multiprocessing.get_context("spawn")
+    resource_tracker.ensure_running()  # its own start would lift the block of signals below
+
+    def start() -> SpawnProcess:
+        process = context.Process(target=_child, args=(job,))
+        # Until the child listens, signals wait for it: its imports would end in a traceback.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, REASONS)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        return process
+
+    with stop.listening():
+        workers: list[SpawnProcess] = []
+        try:
+            workers.extend(start() for _ in range(count))
+            _watch(workers, start, stop, look)
+        except KeyboardInterrupt:  # the second Ctrl-C
+            for worker in workers:
+                worker.kill()
+        except BaseException:  # nobody watches any more: the terminal is gone, or the storage
+            for worker in workers:
+                worker.terminate()
+            raise
+    look()
+    return stop.exit_code or max(_exit_code(worker) for worker in workers)
+
+
+def _watch(
+    workers: list[SpawnProcess],
+    start: Callable[[], SpawnProcess],
+    stop: Stop,
+    look: Callable[[], None],
+) -> None:
+    """Wait for the workers; pass a signal on to them, and replace those that were killed."""
+    restarts = RESTARTS * len(workers)
+    told = False
+    while True:
+        look()
+        time.sleep(LOOK)
+        if stop.requested and not told:
+            told = True
+            log.warning("stopping the workers; a second Ctrl-C kills them")
+            for worker in workers:
+                if worker.is_alive() and worker.pid:
+                    os.kill(worker.pid, stop.requested)
+        for position, worker in enumerate(workers):
+            if (worker.exitcode or 0) < 0 and restarts and not stop.requested:
+                restarts -= 1
+                name = signal.Signals(-(worker.exitcode or 0)).name
+                log.warning("worker %s was killed (%s); another takes its place", worker.pid, name)
+                workers[position] = start()
+        if not any(worker.is_alive() for worker in workers):
+            return
+
+
+def _exit_code(worker: SpawnProcess) -> int:
+    code = worker.exitcode or 0
+    return code if code >= 0 else 128 - code
+
+
+def _child(job: Job) -> None:
+    """A worker process: out of the terminal's reach, since its parent passes Ctrl-C on."""
+    os.setsid()
+    os.environ.pop(OWNER, None)  # several workers in one pod are not one another's successors
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.basicConfig(level=logging.WARNING, format="hpo-job: worker %(process)d: %(message)s")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        code = run_worker(job, Stop())
+    except HpoJobError as error:
+        print(f"hpo-job: worker {os.getpid()}: {error}", file=sys.stderr)
+        code = error.exit_code
+    sys.exit(code)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent died would run on unseen: end it as a preemption would."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)

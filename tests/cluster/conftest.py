@@ -1,0 +1,308 @@
+"""A stand-in for the API server (kmock), a kubeconfig that leads to it, and objects for it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import copy
+import json
+import re
+import struct
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import kmock
+import pytest
+import yaml
+from aiohttp import WSMsgType, web
+
+from tests.manifests.renders import with_components
+
+Object = dict[str, Any]
+PLURALS = (
+    "pods",
+    "nodes",
+    "resourcequotas",
+    "secrets",
+    "services",
+    "configmaps",
+    "serviceaccounts",
+    "jobs",
+    "events",
+    "statefulsets",
+)
+NAMESPACE = "hpo-job"
+MADE = "2026-01-01T00:00:00Z"
+KINDS = {
+    "v1": {
+        "ConfigMap": "configmaps",
+        "ServiceAccount": "serviceaccounts",
+        "Secret": "secrets",
+        "Service": "services",
+    },
+    "batch/v1": {"Job": "jobs"},
+    "apps/v1": {"StatefulSet": "statefulsets"},
+}
+
+
+class Server(kmock.KubernetesScaffold):
+    """kmock's own, and beside it the port-forward, which is no HTTP.
+
+    listening: by the path of a port-forward, the port of this machine that it leads to.
+    """
+
+    listening: ClassVar[dict[str, int]] = {}
+
+    async def __call__(self, raw: web.BaseRequest) -> web.StreamResponse:
+        if raw.path in self.listening:
+            return await _tunnel(raw, self.listening[raw.path])
+        return await super().__call__(raw)
+
+
+class Api:
+    """A cluster of what was `put` into it; what was applied is in ``applied``, and is there.
+
+    warnings: what the server says beside each answer to an apply.
+    """
+
+    def __init__(self, mock: Any) -> None:
+        self.url = ""
+        self.objects: dict[str, Object] = {}
+        self.answers: dict[str, Any] = {}
+        self.applied: list[Object] = []
+        self.created: list[Object] = []
+        self.warnings: list[str] = []
+        self.dry_runs = 0
+        self.tolerations: dict[str, Any] = {}  # of a Job, as they were applied last
+        for version, kinds in KINDS.items():
+            resources = [
+                {"name": plural, "kind": kind, "namespaced": True} for kind, plural in kinds.items()
+            ]
+            self.answers[f"get {_root(version)}"] = {"resources": resources}
+        mock[re.compile(r"/.*")] << self._handle
+
+    def put(self, resource: str, thing: Object, namespace: str | None = NAMESPACE) -> Object:
+        """Let an object of ``resource``, like ``batch/v1/jobs``, be there."""
+        version, _, plural = resource.rpartition("/")
+        place = f"/namespaces/{namespace}" if namespace else ""
+        self.objects[f"{_root(version)}{place}/{plural}/{thing['metadata']['name']}"] = thing
+        return thing
+
+    def delete(self, resource: str, name: str, namespace: str = NAMESPACE) -> None:
+        """Let an object be gone."""
+        version, _, plural = resource.rpartition("/")
+        del self.objects[f"{_root(version)}/namespaces/{namespace}/{plural}/{name}"]
+
+    def note(self, kind: str, uid: str, message: str, when: str = MADE) -> None:
+        """Let the cluster have noted a warning about an object."""
+        self.put(
+            "v1/events",
+            {
+                "metadata": {"name": f"{uid}.{len(self.objects)}"},
+                "type": "Warning",
+                "involvedObject": {"kind": kind, "uid": uid},
+                "lastTimestamp": when,
+                "message": message,
+            },
+        )
+
+    def listen(self, pod: str, port: int, namespace: str = NAMESPACE) -> None:
+        """Let a pod's port be one of this machine."""
+        Server.listening[f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward"] = port
+
+    def answer(self, call: str, code: int, message: str, **details: Any) -> None:
+        """Let a call such as ``get /api/v1/nodes`` be refused."""
+        self.answers[call] = kmock.KubernetesError(code, "", message, details)
+
+    async def _handle(self, request: Any) -> Any:
+        method, path = request.method.value.lower(), request.url.path
+        canned = self.answers.get(f"{method} {path}")
+        if isinstance(canned, Exception):
+            raise canned
+        if canned is not None:
+            return canned() if callable(canned) else canned
+        if method == "patch":
+            return self._patch(path, json.loads(request.body), dict(request.params))
+        if method == "post":
+            body = json.loads(request.body)
+            self.created.append(body)
+            return self.put_at(f"{path}/{body['metadata']['name']}", body)
+        if method == "get" and path.rsplit("/", 1)[1] in PLURALS:
+            return {"items": self._listed(path, request.params)}
+        if path not in self.objects:
+            raise kmock.KubernetesError(404, "NotFound", f"{path} not found", {})
+        return self.objects.pop(path) if method == "delete" else self.objects[path]
+
+    def put_at(self, path: str, thing: Object) -> Object:
+        if "stringData" in thing:
+            encoded = {
+                key: base64.b64encode(value.encode()).decode()
+                for key, value in thing["stringData"].items()
+            }
+            thing = {**thing, "data": encoded}
+        self.objects[path] = thing
+        return thing
+
+    def _patch(self, path: str, body: Object, params: Mapping[str, str]) -> Any:
+        """Server-side apply, which is forced, or a merge patch of the spec."""
+        if "force" not in params:
+            self.objects[path]["spec"].update(body["spec"])
+            return self.objects[path]
+        live, ours = _tolerations(self.objects.get(path, body)), self.tolerations.get(path)
+        sent = _tolerations(body)
+        # what is not sent is taken away, unless somebody else has changed it since
+        if sent != live and (sent is not None or live == ours):
+            raise kmock.KubernetesError(422, "", "spec.template: field is immutable", {})
+        status = 200 if path in self.objects else 201
+        if "dryRun" in params:
+            self.dry_runs += 1
+        else:
+            self.applied.append(body)
+            self.tolerations[path] = sent
+            there = self.objects.setdefault(path, {"metadata": {"creationTimestamp": MADE}})
+            labels = {**there["metadata"].get("labels", {}), **body["metadata"].get("labels", {})}
+            there["metadata"].update(body["metadata"], labels=labels)
+            there.update(
+                {key: copy.deepcopy(value) for key, value in body.items() if key != "metadata"}
+            )
+            if sent is None and live is not None:
+                there["spec"]["template"]["spec"]["tolerations"] = live
+        headers = {"Warning": f'299 - "{self.warnings[0]}"'} if self.warnings else {}
+        return kmock.Response(status=status, payload=body, headers=headers)  # type: ignore[attr-defined]
+
+    def _listed(self, path: str, params: Mapping[str, str]) -> list[Object]:
+        """By label, and events by the kind that they are about; everywhere, or in a namespace."""
+        wanted = _pairs(params.get("labelSelector", ""))
+        kind = _pairs(params.get("fieldSelector", "")).get("involvedObject.kind")
+        root, plural = path.rsplit("/", 1)
+        anywhere = re.compile(rf"{root}(/namespaces/[^/]+)?/{plural}/[^/]+")
+        return [
+            thing
+            for name, thing in self.objects.items()
+            if anywhere.fullmatch(name)
+            and wanted.items() <= (thing["metadata"].get("labels") or {}).items()
+            and kind in (None, thing.get("involvedObject", {}).get("kind"))
+        ]
+
+
+def _tolerations(job: Object) -> Any:
+    """What cannot be changed of a Job that has started: an example."""
+    return job.get("spec", {}).get("template", {}).get("spec", {}).get("tolerations")
+
+
+def _pairs(selector: str) -> dict[str, str]:
+    return dict(each.split("=", 1) for each in selector.split(",") if each and "!=" not in each)
+
+
+async def _tunnel(raw: web.BaseRequest, port: int) -> web.StreamResponse:
+    """As a kubelet carries a port: data on channel 0, errors on 1, both begun by the port."""
+    socket = web.WebSocketResponse(protocols=("v4.channel.k8s.io",))
+    await socket.prepare(raw)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for channel in (0, 1):
+        await socket.send_bytes(struct.pack("<BH", channel, int(raw.query["ports"])))
+
+    async def back() -> None:
+        while data := await reader.read(1 << 16):
+            await socket.send_bytes(b"\0" + data)
+        await socket.close()
+
+    task = asyncio.create_task(back())
+    try:
+        async for message in socket:
+            if message.type == WSMsgType.BINARY and message.data[0] == 0:
+                writer.write(message.data[1:])
+                await writer.drain()
+    finally:
+        task.cancel()
+        writer.transport.abort()
+        await asyncio.sleep(0)  # for the transport to be gone before its loop is
+    return socket
+
+
+def _root(version: str) -> str:
+    return f"/apis/{version}" if "/" in version else f"/api/{version}"
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """The stand-in, running; $KUBECONFIG names it, and nothing else does."""
+    ready = threading.Event()
+    box: list[Api] = []
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        async with Server() as mock, kmock.Server(mock) as server:
+            stand_in = Api(mock)
+            stand_in.url = str(server.url).rstrip("/")
+            box.append(stand_in)
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread.start()
+    assert ready.wait(20)
+    stand_in = box[0]
+    kubeconfig(tmp_path / "kubeconfig", stand_in.url)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    yield stand_in
+    Server.listening.clear()
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(20)
+    loop.close()
+
+
+def kubeconfig(file: Path, url: str) -> None:
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "c", "cluster": {"server": url}}],
+                "users": [{"name": "u", "user": {"token": "t"}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
+        )
+    )
+
+
+@pytest.fixture
+def secret() -> Object:
+    """The storage Secret, of a database outside the cluster that nobody answers at."""
+    url = base64.b64encode(b"sqlite:////nowhere/studies.db").decode()
+    return {"metadata": {"name": "hpo-job-storage"}, "data": {"url": url}}
+
+
+@pytest.fixture
+def namespace(api: Api) -> None:
+    """The namespace exists."""
+    api.put("v1/namespaces", {"metadata": {"name": NAMESPACE}}, namespace=None)
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    """A copy of jobs/digits with the k8s/ that it builds on."""
+    return with_components(tmp_path / "clone", (), ()) / "jobs/digits"
+
+
+@pytest.fixture
+def worker_pod() -> Callable[..., Object]:
+    """A pod of the Job digits-worker in some state."""
+
+    def make(index: int = 0, phase: str = "Running", **status: Any) -> Object:
+        return {
+            "metadata": {
+                "name": f"digits-worker-{index}-abcde",
+                "uid": f"p{index}",
+                "annotations": {"batch.kubernetes.io/job-completion-index": str(index)},
+                "labels": {"batch.kubernetes.io/job-name": "digits-worker"},
+            },
+            "spec": {"nodeName": "n1"} if phase == "Running" else {},
+            "status": {"phase": phase, **status},
+        }
+
+    return make

@@ -1,0 +1,164 @@
+"""What workers write, as `hpo-job logs` shows it, against a stand-in for the API server."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import kmock
+import pytest
+from click.testing import Result
+
+from tests.cluster.conftest import Api
+from tests.cluster.test_errors import JOB
+
+Object = dict[str, Any]
+LOG = "get /api/v1/namespaces/hpo-job/pods/digits-worker-{}-abcde/log"
+RUNS: Object = {"containerStatuses": [{"image": "i", "state": {"running": {}}}]}
+OVER: Object = {"conditions": [{"type": "Complete", "status": "True"}]}
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpo_job.cluster.logs.LOOK", 0.1)
+
+
+@pytest.fixture
+def job(api: Api) -> Object:
+    return api.put("batch/v1/jobs", copy.deepcopy(JOB))
+
+
+def said(second: int, text: str) -> bytes:
+    """A line as the API server gives it, behind its time."""
+    return f"2026-01-01T00:00:{second:02}.000000000Z {text}\n".encode()
+
+
+def answering(api: Api, pod: Object, job: Object, *answers: bytes | Exception) -> None:
+    """Let each try to read the log have its answer; with the last one, pod and Job have ended."""
+    left = [*answers]
+
+    def log() -> bytes:
+        if len(left) == 1:
+            pod["status"]["phase"] = "Succeeded"
+            job["status"] = OVER
+        answer = left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    api.answers[LOG.format(0)] = log
+
+
+def test_a_log_that_went_with_its_node_does_not_hide_the_others(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    for index in (0, 1):
+        api.put("v1/pods", worker_pod(index, **RUNS))
+    api.answer(LOG.format(0), 500, "dial tcp: no route to host")
+    api.answers[LOG.format(1)] = said(1, "hpo-job: trial 1 COMPLETE")
+    done = cli("logs", "digits")
+    assert done.exit_code == 0, done.output
+    assert "0-abcde | hpo-job: the API server refuses: dial tcp: no route to host" in done.stdout
+    assert "1-abcde | hpo-job: trial 1 COMPLETE" in done.stdout
+
+
+def test_logs_are_merged_by_time_and_named_by_pod(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    job["status"] = OVER
+    for index in (0, 1):
+        ended = [{"image": "i", "state": {"terminated": {"exitCode": 0}}}]
+        api.put("v1/pods", worker_pod(index, "Succeeded", containerStatuses=ended))
+    api.answers[LOG.format(0)] = said(1, "trial 0") + said(4, "done")
+    api.answers[LOG.format(1)] = said(2, "trial 1") + said(3, "done")
+    done = cli("logs", "digits")
+    lines = ["0-abcde | trial 0", "1-abcde | trial 1", "1-abcde | done", "0-abcde | done"]
+    assert done.stdout.splitlines() == lines, done.output
+    assert sorted(cli("logs", "digits", "-f").stdout.splitlines()) == sorted(lines)
+
+
+def test_a_followed_log_goes_on_after_its_connection_was_cut(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    """No line is lost, and none comes twice, though the node has kept the latest ones only.
+
+    What does not run says why.
+    """
+    pod = api.put("v1/pods", worker_pod(0, **RUNS))
+    waits = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes available."}
+    api.put("v1/pods", worker_pod(1, "Pending", conditions=[waits]))
+    one, two, three = (said(second, str(second)) for second in (1, 2, 3))
+    answering(api, pod, job, one, one + two, two + three)
+    done = cli("logs", "digits", "-f")
+    assert done.exit_code == 0, done.output
+    assert sorted(done.stdout.splitlines()) == [
+        "0-abcde | 1",
+        "0-abcde | 2",
+        "0-abcde | 3",
+        "1-abcde | hpo-job: unschedulable: 0/1 nodes available.",
+    ]
+
+
+def test_a_followed_log_is_asked_for_again_after_a_refusal(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    """As a kubelet does that is started again; each refusal is told once."""
+    pod = api.put("v1/pods", worker_pod(0, **RUNS))
+    away = kmock.KubernetesError(502, "", "the kubelet is away", {})
+    answering(api, pod, job, said(1, "1"), away, away, said(4, "4"))
+    assert cli("logs", "digits", "-f").stdout.splitlines() == [
+        "0-abcde | 1",
+        "0-abcde | hpo-job: the API server refuses: the kubelet is away",
+        "0-abcde | 4",
+    ]
+
+
+def test_what_a_node_says_in_the_place_of_a_log(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    """It bears no time, so the log is asked for again from where it was."""
+    pod = api.put("v1/pods", worker_pod(0, **RUNS))
+    words = b"failed to create fsnotify watcher\n"
+    answering(api, pod, job, said(1, "one"), words, words, said(1, "one") + said(2, "two"))
+    assert cli("logs", "digits", "-f").stdout.splitlines() == [
+        "0-abcde | one",
+        "0-abcde | failed to create fsnotify watcher",
+        "0-abcde | two",
+    ]
+
+
+def test_a_log_that_may_not_be_read_is_not_asked_for_again(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    api.put("v1/pods", worker_pod(0, **RUNS))
+    message = 'pods "x" is forbidden: User "ann" cannot get resource "pods/log" in API group ""'
+    asked = []
+
+    def log() -> bytes:
+        asked.append(1)
+        job["status"] = OVER
+        raise kmock.KubernetesError(403, "", message, {})
+
+    api.answers[LOG.format(0)] = log
+    assert "forbidden: this account may not get pods/log" in cli("logs", "digits", "-f").stdout
+    assert len(asked) == 1
+
+
+def test_following_goes_on_over_an_api_server_that_is_away(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    looks = []
+
+    def pods() -> Object:
+        looks.append(1)
+        if len(looks) in (2, 3):
+            raise kmock.KubernetesError(500, "", "etcd is away", {})
+        if len(looks) == 4:
+            job["status"] = OVER
+        return {"items": []}
+
+    api.answers["get /api/v1/namespaces/hpo-job/pods"] = pods
+    done = cli("logs", "digits", "-f")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("etcd is away; trying again") == 1

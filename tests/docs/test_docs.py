@@ -1,0 +1,114 @@
+"""What is written about the product is true of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from hpo_job.cli import main
+from hpo_job.cli.archives import data
+from hpo_job.objectives.parameters import (
+    ImageClassification,
+    TabularClassification,
+    TabularRegression,
+    TextClassification,
+)
+from hpo_job.spec.metrics import METRICS, Metric
+from hpo_job.spec.study_toml import Data, read_spec
+from tests import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "text.md").read_text(encoding="utf-8")
+DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+JOBS = sorted((ROOT / "jobs").glob("*/study.toml"))
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_is_in_the_readme(name: str) -> None:
+    assert re.search(rf"hpo-job {name}\b", README)
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    named = set(re.findall(r"(?:^|[`/$ ])hpo-job ([a-z]+) [A-Za-z./]*", README, re.MULTILINE))
+    written = {name for name in named if re.search(rf"hpo-job {name} (?:JOB|STUDY|jobs/)", README)}
+    assert written <= set(main.commands)
+
+
+def test_every_option_in_the_readme_exists() -> None:
+    options = {
+        flag
+        for command in (*main.commands.values(), *data.commands.values())
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for flag in parameter.opts
+    }
+    ours = re.findall(r"hpo-job \w+ [^`\n]*?(--[a-z][-a-z]*)", README)
+    assert set(ours) <= options | {"--help"}
+
+
+@pytest.mark.parametrize("name", sorted(ImageClassification.model_fields))
+def test_every_parameter_is_in_the_readme(name: str) -> None:
+    assert f"`{name}`" in README
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*TabularClassification.model_fields, *TabularRegression.model_fields})
+)
+def test_every_tabular_parameter_is_in_its_page(name: str) -> None:
+    assert f"| `{name}` | " in DATA
+
+
+@pytest.mark.parametrize("name", sorted(TextClassification.model_fields))
+def test_every_text_parameter_is_in_its_page_with_its_default(name: str) -> None:
+    default = TextClassification.model_fields[name].default
+    shown = str(default).lower() if isinstance(default, bool) else str(default)
+    assert f"| `{name}` | `{shown}` | " in TEXT
+
+
+@pytest.mark.parametrize("name", sorted(Data.model_fields))
+def test_every_key_of_data_is_in_its_page(name: str) -> None:
+    assert f"| `{name}` | " in DATA
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
+def test_every_metric_is_in_its_page(metric: Metric) -> None:
+    better = "higher" if metric.direction == "maximize" else "lower"
+    assert f"| `{metric.name}` | {better} | " in DATA
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_every_metric_is_in_the_readme(name: str) -> None:
+    assert name in README
+
+
+def test_no_placeholder_is_left() -> None:
+    assert "@@" not in README
+
+
+def test_the_readmes_study_is_valid(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    whole = [block for block in blocks if "objective" in block and "[budget]" in block]
+    assert whole
+    for block in whole:
+        (tmp_path / "study.toml").write_text(block, encoding="utf-8")
+        read_spec(tmp_path)
+
+
+def test_links_in_the_readme_lead_somewhere() -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", README)
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_jobs_of_the_issue_are_there() -> None:
+    names = {file.parent.name for file in JOBS}
+    assert "people-vs-animals" in names
+    assert len(names) >= 2
+
+
+@pytest.mark.parametrize("file", JOBS, ids=lambda file: file.parent.name)
+def test_every_shipped_job_is_valid(file: Path) -> None:
+    spec = read_spec(file.parent)
+    assert spec.name == file.parent.name

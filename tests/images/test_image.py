@@ -1,0 +1,154 @@
+"""The workers' image, built for real where a builder is installed, without torch.
+
+The base is debootstrap's, or what HPO_JOB_TEST_BASE_IMAGE names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+from hpo_job import __version__
+from hpo_job.objectives.downloads import BAKED_VARIABLE
+from tests import ROOT
+
+DOCKERFILE = (ROOT / "images/Dockerfile").read_text()
+TAG = "localhost/hpo-job:test"
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")  # as Debian and Ubuntu have them
+
+
+def test_what_the_dockerfile_promises() -> None:
+    stages = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    assert stages == ["${BASE_IMAGE}", "${BASE_IMAGE}"]
+    default = re.search(r"^ARG BASE_IMAGE=(\S+)", DOCKERFILE, re.MULTILINE)
+    assert default and re.search(r"cuda:\d+\.\d+\.\d+-", default[1])  # pinned
+    assert re.search(r"^USER \d+:\d+$", DOCKERFILE, re.MULTILINE)
+    assert 'ENTRYPOINT ["/usr/bin/tini", "--", "hpo-job"]' in DOCKERFILE
+    assert "--constraint constraints.txt" in DOCKERFILE
+
+
+def test_the_image_has_what_jobs_may_name() -> None:
+    """Data behind URLs, and buckets for the models."""
+    default = re.search(r"^ARG EXTRAS=(\S+)", DOCKERFILE, re.MULTILINE)
+    assert default
+    assert {"fastai", "mysql", "remote", "s3", "gcs"} <= set(default[1].split(","))
+
+
+def test_only_what_is_named_reaches_the_builder() -> None:
+    lines = [
+        line
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
+    assert lines[0] == "*"
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)
+    named = {name.split("/")[0] for names in copied for name in names.split()}
+    assert named <= {line[1:] for line in lines if line.startswith("!")}
+
+
+def test_what_is_locked_installs_on_the_oldest_python_of_a_base() -> None:
+    """Debian 12 has 3.11.2: a package that wants 3.11.5 would end the build there."""
+    locked = set((ROOT / "constraints.txt").read_text().lower().replace("_", "-").split())
+    too_new = [
+        f"{package.name} {package.version}: {wanted}"
+        for package in distributions()
+        if f"{package.name}=={package.version}".lower().replace("_", "-") in locked
+        and (wanted := package.metadata["Requires-Python"])
+        and not SpecifierSet(wanted).contains("3.11.0")
+    ]
+    assert too_new == []
+
+
+def test_weights_are_looked_for_where_the_build_puts_them() -> None:
+    into = re.search(r"hpo-job weights \$\{WEIGHTS\} --weights (\S+?);", DOCKERFILE)
+    assert into
+    assert f"{BAKED_VARIABLE}={into[1]}" in DOCKERFILE
+
+
+def run(*command: str, cwd: Path = ROOT) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    if named := os.environ.get("HPO_JOB_TEST_BASE_IMAGE"):
+        return named
+    if not shutil.which("debootstrap", path=f"{os.environ['PATH']}:/usr/sbin"):
+        pytest.skip("no debootstrap to make a base image, and HPO_JOB_TEST_BASE_IMAGE is not set")
+    root = tmp_path_factory.mktemp("base")
+    run("/usr/sbin/debootstrap", "--variant=minbase", "bookworm", str(root / "root"))
+    container = run("buildah", "from", "scratch").strip()
+    run("buildah", "add", "--quiet", container, str(root / "root"), "/")
+    run("buildah", "commit", "--rm", container, "localhost/hpo-job-base:test")
+    shutil.rmtree(root)
+    return "localhost/hpo-job-base:test"
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Path:
+    """A clone that only its owner may read, as under ``umask 077``."""
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for name in (
+        "Makefile",
+        ".dockerignore",
+        "images",
+        "hpo_job",
+        "jobs",
+        "constraints.txt",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+    ):
+        run("cp", "-r", str(ROOT / name), str(clone))
+    run("chmod", "-R", "go=", str(clone))
+    return clone
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(
+    not shutil.which("buildah") or os.environ.get("CI") == "true" or os.geteuid() != 0,
+    reason="needs buildah and root, and minutes, which CI has no room for",
+)
+def test_the_image_runs(base: str, private: Path, tmp_path: Path) -> None:
+    # What this machine trusts, for pip alone: /etc/ssl/certs is the package ca-certificates' to
+    # write, and a folder mounted over it would fail dpkg
+    (tmp_path / "pip.conf").write_text("[global]\ncert = /run/trusted.crt\n")
+    mounted = {tmp_path / "pip.conf": "/etc/pip.conf", CERTIFICATES: "/run/trusted.crt"}
+    volumes = (f"--volume {here}:{there}:ro" for here, there in mounted.items())
+    trust = " ".join(volumes) if CERTIFICATES.exists() else ""
+    arguments = f"--pull-never --network host --isolation chroot {trust}"
+    run(
+        "make",
+        "image",
+        "BUILDER=buildah",
+        f"BASE_IMAGE={base}",
+        f"IMAGE={TAG}",
+        f"IMAGE_ARGS={arguments} --build-arg EXTRAS=mysql",
+        cwd=private,
+    )
+    config = json.loads(run("buildah", "inspect", "--type", "image", TAG))["OCIv1"]["config"]
+    assert config["User"] == "10001:10001"
+    assert config["Entrypoint"] == ["/usr/bin/tini", "--", "hpo-job"]
+    assert config["Labels"]["org.opencontainers.image.version"] == __version__
+    container = run("buildah", "from", "--pull-never", TAG).strip()
+    try:
+        # By exit codes: buildah's chroot may lose what a short process prints
+        inside = ("buildah", "run", "--isolation", "chroot", container, "--", "sh", "-c")
+        run(*inside, f"/usr/bin/tini -- hpo-job --version | grep -F {__version__}")
+        run(*inside, "python3 -c 'import MySQLdb'")
+        run(*inside, 'test "$(id -u):$(id -g)" = 10001:10001')
+        run(*inside, "cat /opt/hpo-job/jobs/people-vs-animals/data/*/* > /dev/null")
+    finally:
+        run("buildah", "rm", container)

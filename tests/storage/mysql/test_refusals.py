@@ -1,0 +1,179 @@
+"""What no waiting mends, and what waiting does: one clear line, a non-zero exit, or a retry."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from sqlalchemy.engine import make_url
+
+from hpo_job.storage.mysql import MySQLStorage, faults
+from tests.quick import command, wait_until
+from tests.storage.mysql.conftest import need, need_a_server
+from tests.storage.mysql.pods import HELD, pods_of, short
+from tests.storage.mysql.server import PrivateServer, new_database, sql
+from tests.storage.mysql.test_faults import account
+
+# Its fourth trial asks for more room than the server has
+GREEDY = """
+def train(trial, context):
+    for i in range(600 if trial.number == 3 else 0):
+        trial.set_user_attr(f"k{i}", "x" * 60000)
+    return context.params["x"]
+"""
+# Numbers that the server itself sends, or the client library for it
+RETRIED = sorted(faults.BUSY | faults.LOST)
+
+
+@pytest.mark.parametrize("number", RETRIED)
+def test_what_passes_by_itself_is_tried_again(storage: MySQLStorage, number: int) -> None:
+    attempts = []
+
+    def work(cursor, attempt: int) -> int:  # type: ignore[no-untyped-def]
+        attempts.append(attempt)
+        if attempt < 2 and number in range(1000, 2000):  # the server's own
+            cursor.execute(f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}")
+        if attempt < 2:
+            raise storage._connection.server.driver.OperationalError(number, "")
+        cursor.execute("SELECT 7")
+        return int(cursor.fetchone()[0])
+
+    assert storage._connection.run(work) == 7
+    assert attempts == [0, 1, 2]
+
+
+def test_an_account_that_may_only_read_ends_every_worker_with_one_line(
+    root_url: str, url: str, tmp_path: Path
+) -> None:
+    reader = account(root_url, url, "GRANT SELECT ON {database}.* TO {user}")
+    with pods_of(tmp_path, url, short(), budget="trials = 1") as pods:
+        pods.start()
+        assert pods.end() == [0]
+        text = (pods.job / "study.toml").read_text()
+        (pods.job / "study.toml").write_text(text.replace("trials = 1", "trials = 2"))
+        (refused,) = pods.start(url=reader)
+        assert pods.end() == [0, 2]
+        (line,) = pods.said_by(refused).splitlines()
+        assert "this account may not write" in line and "s3cret" not in line
+        assert pods.states() == {"COMPLETE": 1}
+
+
+def test_a_full_disk_ends_a_worker_with_one_line_and_the_study_stays_readable(
+    tmp_path: Path,
+) -> None:
+    need_a_server()
+    server = PrivateServer(
+        "innodb-file-per-table=0", "innodb-data-file-path=ibdata1:12M:autoextend:max:24M"
+    )
+    server.start()
+    try:
+        url = new_database(server.root_url)
+        with pods_of(tmp_path, url, GREEDY, budget="trials = 9") as pods:
+            pods.start()
+            assert pods.end() == [2]
+            lines = [line for line in pods.said().splitlines() if "trial" not in line[:20]]
+            assert len(lines) == 1 and "the server's disk is full" in lines[0]
+        trials = optuna.load_study(study_name="quick", storage=url).trials
+        assert [trial.state.name for trial in trials] == ["COMPLETE"] * 3 + ["RUNNING"]
+    finally:
+        server.remove()
+
+
+@pytest.mark.parametrize("shift", ["-1h", "+1h"])
+def test_a_worker_whose_clock_is_an_hour_off_takes_nothing_and_works_its_time(
+    url: str, tmp_path: Path, shift: str
+) -> None:
+    faketime = shutil.which("faketime")
+    need(faketime, "faketime is missing: install the package faketime")
+    # Trial 0 runs on while the others end, so that the study's time is counted up to now.
+    source = HELD.replace("while not any", "while trial.number == 0 and not any")
+    budget = 'trials = 3\ntimeout = "30m"'
+    with pods_of(tmp_path, url, source, budget=budget) as pods:
+        pods.start()
+        pods.wait_for(1)
+        off = subprocess.Popen(
+            [
+                str(faketime),
+                "-f",
+                shift,
+                Path(sys.executable).with_name("hpo-job"),
+                "worker",
+                pods.job,
+                "--storage",
+                url,
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_until(lambda: pods.finished() == 2)
+        pods.go()
+        _, said = off.communicate(timeout=60)
+        assert off.returncode == 0, said
+        assert pods.end() == [0]
+        assert pods.states() == {"COMPLETE": 3}
+        times = "SELECT datetime_start AS t FROM trials UNION SELECT datetime_complete FROM trials"
+        off_by = f"SELECT MAX(ABS(TIMESTAMPDIFF(SECOND, t, UTC_TIMESTAMP()))) FROM ({times}) x"
+        assert sql(url, off_by)[0][0] < 300
+
+
+def test_an_older_schema_is_refused_with_the_command_that_upgrades_it_and_then_opens(
+    url: str, tmp_path: Path
+) -> None:
+    with pods_of(tmp_path, url, short(), budget="trials = 1") as pods:
+        pods.start()
+        assert pods.end() == [0]
+        sql(url, "UPDATE alembic_version SET version_num = 'v3.0.0.d'")
+        pods.start()
+        assert pods.end() == [0, 2]
+        (line,) = pods.said_by(pods.all[1]).splitlines()
+        assert "`optuna storage upgrade --storage URL`" in line
+        optuna_program = str(Path(sys.executable).with_name("optuna"))
+        upgrade = [optuna_program, "storage", "upgrade", "--storage", url]
+        done = subprocess.run(upgrade, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        pods.start()
+        assert pods.end() == [0, 2, 0]
+        assert pods.states() == {"COMPLETE": 1}
+
+
+def test_the_retries_of_a_trial_are_limited_and_their_chain_is_shown(
+    url: str, tmp_path: Path
+) -> None:
+    with pods_of(tmp_path, url, HELD, budget="trials = 1\nretries = 2") as pods:
+        for n in range(3):
+            (pod,) = pods.start()
+            pods.wait_for(n + 1)
+            pods.know_parameters(n + 1)
+            pod.terminate()
+            pod.join(60)
+        assert pods.states() == {"FAIL": 3}  # and none waits: that was the last retry
+        assert pods.retries() == {1: "0", 2: "1"}
+        pods.go()
+        pods.start()
+        assert pods.end() == [143, 143, 143, 0]
+        shown, _ = command("results", "quick", "--storage", url).communicate(timeout=60)
+        rows = [line for line in shown.splitlines() if "(preempted)" in line]
+        assert len(rows) == 3
+        assert "(retry of #0)" in rows[1] and "(retry of #1)" in rows[2]
+
+
+def test_check_says_how_many_workers_a_server_carries_and_run_warns_above(
+    root_url: str, url: str, tmp_path: Path
+) -> None:
+    grant = "GRANT ALL ON {database}.* TO {user}"
+    narrow = account(root_url, url, grant)
+    for host in ("%", "localhost"):
+        user = f"'{make_url(narrow).username}'@'{host}'"
+        sql(root_url, f"ALTER USER {user} WITH MAX_USER_CONNECTIONS 3")
+    with pods_of(tmp_path, url, short(), budget="trials = 2") as pods:
+        said, _ = command("check", pods.job, "--storage", narrow).communicate(timeout=60)
+        assert "server        has connections for 3 workers" in said
+        for workers, warned in (("3", True), ("2", False)):
+            run = command("run", pods.job, "--workers", workers, "--storage", narrow)
+            _, errors = run.communicate(timeout=120)
+            assert run.returncode == 0
+            assert ("has connections for 3 workers now; with 3, some will" in errors) == warned

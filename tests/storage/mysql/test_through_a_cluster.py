@@ -1,0 +1,70 @@
+"""A study in a cluster's database, read through the API server: a stand-in, but a real MySQL."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from click.testing import Result
+from sqlalchemy.engine import make_url
+
+from hpo_job.storage.mysql import MySQLStorage
+from tests.cluster.conftest import Api, api, namespace  # noqa: F401  # fixtures
+from tests.storage.mysql.fleet import study_on
+
+Object = dict[str, Any]
+
+
+@pytest.fixture
+def cluster_of(api: Api, namespace: None) -> Callable[[str], None]:  # noqa: F811
+    """Lets a database's server be that of a cluster's pod."""
+
+    def put(url: str) -> None:
+        here = make_url(url)
+        inside = here.set(host="hpo-job-mysql", port=3306).render_as_string(hide_password=False)
+        data = {"url": base64.b64encode(inside.encode()).decode()}
+        api.put("v1/secrets", {"metadata": {"name": "hpo-job-storage"}, "data": data})
+        labels = {"app.kubernetes.io/component": "mysql"}
+        api.put(
+            "v1/services",
+            {
+                "metadata": {"name": "hpo-job-mysql"},
+                "spec": {"selector": labels, "ports": [{"port": 3306, "targetPort": "mysql"}]},
+            },
+        )
+        ready = [{"type": "Ready", "status": "True"}]
+        api.put(
+            "v1/pods",
+            {
+                "metadata": {"name": "hpo-job-mysql-0", "labels": labels},
+                "spec": {},
+                "status": {"conditions": ready},
+            },
+        )
+        api.listen("hpo-job-mysql-0", int(here.port or 3306))
+
+    return put
+
+
+def test_results_come_through_a_port_forward(
+    url: str, cluster_of: Callable[[str], None], cli: Callable[..., Result]
+) -> None:
+    study_on(MySQLStorage(url)).optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    cluster_of(url)
+    done = cli("results", "s", "--cluster", "--format", "csv")
+    assert done.exit_code == 0, done.output
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["state"] for row in rows] == ["COMPLETE"] * 3
+    assert "study     s" in cli("status", "s", "--cluster").stdout
+
+
+def test_a_status_before_the_first_worker_says_so(
+    url: str, cluster_of: Callable[[str], None], cli: Callable[..., Result]
+) -> None:
+    cluster_of(url)
+    text = " ".join(cli("status", "s", "--cluster").stdout.split())
+    assert "has no studies yet; the first worker makes its tables" in text

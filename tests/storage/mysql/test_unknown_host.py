@@ -1,0 +1,27 @@
+"""A database whose name does not resolve for now, as a headless Service's without its pod."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpo_job.errors import UnreachableError
+from hpo_job.storage.mysql import connection
+from hpo_job.storage.mysql.connection import Connection
+from hpo_job.storage.mysql.url import read_url
+
+
+@pytest.mark.parametrize("driver", ["pymysql", "mysqldb"])
+def test_a_new_worker_waits_for_it_and_its_pod_may_try_again(
+    driver: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2 would fail the whole Job: a pod that comes up while the database restarts."""
+    pytest.importorskip({"pymysql": "pymysql", "mysqldb": "MySQLdb"}[driver])
+    monkeypatch.setattr(connection, "QUIET", 0.0)
+    database = Connection(
+        read_url(f"mysql+{driver}://me:secret@no.such.host.invalid/hpo"), 1.0, lambda: None
+    )
+    with pytest.raises(UnreachableError, match=r"no\.such\.host\.invalid") as raised:
+        database.run(lambda cursor, attempt: cursor.execute("SELECT 1"))
+    assert raised.value.exit_code == 1
+    assert "waiting for the server" in caplog.text
+    assert "secret" not in caplog.text + str(raised.value)

@@ -1,0 +1,345 @@
+"""What a worker does with one trial after another, however they end."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from hpo_job.errors import FailuresError, SpecError
+from hpo_job.study.admission import Refusal
+from hpo_job.trial import attributes
+from hpo_job.worker.failures import Failure, in_common
+from hpo_job.worker.loop import Machine, work
+from hpo_job.worker.signals import Stop
+from tests.quick import Quick
+
+
+def run(quick: Quick) -> Refusal | None:
+    return work(quick.checked, quick.study, quick.storage, Stop(), Machine(threads=1))
+
+
+def test_a_worker_runs_exactly_the_budget_and_a_rerun_none(tmp_path: Path) -> None:
+    quick = Quick(tmp_path, budget="trials = 6")
+    assert run(quick) is Refusal.FINISHED
+    assert run(Quick(tmp_path, budget="trials = 6")) is Refusal.FINISHED
+    assert quick.states() == {"COMPLETE": 6}
+    assert [t.value for t in quick.study.trials] == [
+        (t.params["x"] - 1) ** 2 for t in quick.study.trials
+    ]
+
+
+def test_a_trial_that_raises_is_recorded_and_the_next_one_starts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    quick = Quick(
+        tmp_path,
+        """
+        def train(trial, context):
+            if trial.number in (1, 3):
+                raise ValueError("no such\\nweather")
+            return context.params["x"]
+        """,
+    )
+    run(quick)
+    assert quick.states() == {"COMPLETE": 6, "FAIL": 2}
+    failed = quick.study.trials[1]
+    assert failed.user_attrs[attributes.REASON] == "error"
+    assert failed.user_attrs[attributes.ERROR] == "ValueError: no such weather"
+    assert "Traceback" in caplog.text  # loud where it happens
+
+
+@pytest.mark.parametrize("end", ["sys.exit(0)", "raise KeyboardInterrupt"])
+def test_an_objective_cannot_end_its_worker(tmp_path: Path, end: str) -> None:
+    quick = Quick(
+        tmp_path,
+        f"""
+        import sys
+
+        def train(trial, context):
+            if trial.number == 1:
+                {end}
+            return 1
+        """,
+        budget="trials = 3",
+    )
+    assert run(quick) is Refusal.FINISHED
+    assert quick.states() == {"COMPLETE": 3, "FAIL": 1}
+
+
+def test_a_long_error_is_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = "def train(trial, context):\n    raise ValueError('x' * 10**6)"
+    with pytest.raises(FailuresError):
+        run(Quick(tmp_path, source, budget="trials = 1\nfailures = 1"))
+    assert len(caplog.text) < 10**4
+
+
+def test_failures_in_a_row_stop_the_worker(tmp_path: Path) -> None:
+    quick = Quick(
+        tmp_path,
+        """
+        def train(trial, context):
+            if trial.number >= 2:
+                raise RuntimeError(f"no weather on day {trial.number}")
+            return 1
+        """,
+        budget="trials = 9\nfailures = 3",
+    )
+    with pytest.raises(FailuresError) as raised:
+        run(quick)
+    assert str(raised.value) == (
+        "3 trials in a row failed (#2, #3, #4), all with RuntimeError, "
+        "the last: RuntimeError: no weather on day 4"
+    )
+    assert raised.value.exit_code == 1
+    assert quick.states() == {"COMPLETE": 2, "FAIL": 3}
+
+
+def test_failures_that_are_not_in_a_row_do_not_stop_it(tmp_path: Path) -> None:
+    quick = Quick(
+        tmp_path,
+        """
+        import optuna
+
+        def train(trial, context):
+            if trial.number % 3 < 2:
+                raise RuntimeError
+            raise optuna.TrialPruned  # it ran well
+        """,
+        budget="trials = 3\nfailures = 3",
+    )
+    assert run(quick) is Refusal.FINISHED
+    assert quick.states() == {"FAIL": 6, "PRUNED": 3}
+
+
+def test_what_failures_have_in_common_is_said_in_one_line() -> None:
+    common = {"model": "resnet18", "batch_size": 512}
+    failures = [
+        Failure(number, "MemoryError: 9 GiB", {**common, "lr": number}) for number in (4, 5)
+    ]
+    assert in_common(failures) == (
+        "2 trials in a row failed (#4, #5), all with MemoryError: 9 GiB; "
+        "all with model = resnet18, batch_size = 512"
+    )
+    other = [failures[0], Failure(7, "KeyError: 'a'", {"lr": 1})]
+    assert "with KeyError, MemoryError, the last: KeyError: 'a'" in in_common(other)
+
+
+@pytest.mark.parametrize("error", ["MemoryError()", "OutOfMemoryError('CUDA out of memory')"])
+def test_running_out_of_memory_is_told_apart(tmp_path: Path, error: str) -> None:
+    quick = Quick(
+        tmp_path,
+        f"""
+        class OutOfMemoryError(RuntimeError):
+            "Named as torch names its own"
+
+        def train(trial, context):
+            raise {error}
+        """,
+        budget="trials = 1\nfailures = 1",
+    )
+    with pytest.raises(FailuresError, match="1 trial failed"):
+        run(quick)
+    assert quick.study.trials[0].user_attrs[attributes.REASON] == "out_of_memory"
+
+
+def test_torchs_own_error_is_the_one_that_is_meant() -> None:
+    torch = pytest.importorskip("torch")
+    assert torch.cuda.OutOfMemoryError.__name__ == "OutOfMemoryError"
+
+
+@pytest.mark.parametrize("value", ["float('nan')", "None", "'good'"])
+def test_what_is_no_number_is_a_failure(tmp_path: Path, value: str) -> None:
+    quick = Quick(
+        tmp_path,
+        f"def train(trial, context):\n    return {value}",
+        budget="trials = 1\nfailures = 1",
+    )
+    with pytest.raises(FailuresError, match=r"the objective returned .*, not a number"):
+        run(quick)
+    assert quick.states() == {"FAIL": 1}
+
+
+def test_infinity_is_a_value(tmp_path: Path) -> None:
+    quick = Quick(tmp_path, "def train(trial, context):\n    return float('inf')")
+    run(quick)
+    assert quick.study.trials[0].value == math.inf
+
+
+def test_an_error_that_no_trial_is_spared_ends_the_worker_at_once(tmp_path: Path) -> None:
+    quick = Quick(
+        tmp_path,
+        """
+        from hpo_job.errors import SpecError
+
+        def train(trial, context):
+            raise SpecError("no such model")
+        """,
+    )
+    with pytest.raises(SpecError, match="no such model"):
+        run(quick)
+    assert quick.states() == {"FAIL": 1}
+
+
+def test_reports_count_their_steps_and_prune(tmp_path: Path) -> None:
+    quick = Quick(
+        tmp_path,
+        """
+        def train(trial, context):
+            for epoch in range(4):
+                context.report(trial.number + 1)
+            return trial.number
+        """,
+        more='[pruner]\nname = "ThresholdPruner"\nupper = 3.5\nn_warmup_steps = 1',
+    )
+    run(quick)
+    states = [trial.state for trial in quick.study.trials]
+    assert states == [TrialState.COMPLETE] * 3 + [TrialState.PRUNED] * 3
+    steps = [list(trial.intermediate_values) for trial in quick.study.trials]
+    assert steps == [[0, 1, 2, 3]] * 3 + [[0, 1]] * 3
+
+
+PRUNES = '[pruner]\nname = "ThresholdPruner"\nupper = 3.5'
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_an_objective_cannot_go_on_after_it_was_pruned(tmp_path: Path, repeats: int) -> None:
+    quick = Quick(
+        tmp_path,
+        """
+        def train(trial, context):
+            for value in (9, 1, 1):
+                try:
+                    context.report(value)
+                except Exception:
+                    pass
+            return 1
+        """,
+        budget=f"trials = 1\nrepeats = {repeats}",
+        more=PRUNES,
+    )
+    run(quick)
+    assert quick.states() == {"PRUNED": 1}
+    assert quick.study.trials[0].intermediate_values == {0: 9}
+
+
+def test_the_last_step_is_not_pruned_where_it_is_said_to_be_the_last(tmp_path: Path) -> None:
+    quick = Quick(
+        tmp_path,
+        """
+        def train(trial, context):
+            context.report(1)
+            context.report(9, last=True)
+            return 9
+        """,
+        budget="trials = 1",
+        more=PRUNES,
+    )
+    run(quick)
+    assert quick.states() == {"COMPLETE": 1}
+
+
+def test_a_line_of_a_pruned_trial_says_its_metric_and_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    quick = Quick(
+        tmp_path,
+        """
+        from hpo_job.phases import Phase
+
+        def train(trial, context):
+            mine = trial.number == 0
+            context.begin(Phase("first", 2, "perplexity", "minimize", of_study=mine))
+            context.report(123.5)
+        """,
+        budget="trials = 2",
+        more=PRUNES,
+    )
+    with caplog.at_level(logging.INFO):
+        run(quick)
+    lines = [line for line in caplog.messages if "PRUNED" in line]
+    assert lines == ["trial 0 PRUNED 123.5 after step 1", "trial 1 PRUNED after step 1"]
+
+
+def test_the_late_result_of_a_trial_that_was_given_away_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    quick = Quick(
+        tmp_path,
+        f"""
+        import sqlite3
+
+        def train(trial, context):
+            if trial.number == 0:  # while this worker slept, another took the trial back
+                with sqlite3.connect("{tmp_path}/studies.db") as database:
+                    database.execute("UPDATE trials SET state = 'FAIL' WHERE number = 0")
+            return 0
+        """,
+        budget="trials = 2",
+    )
+    assert run(quick) is Refusal.FINISHED
+    assert [trial.state.name for trial in quick.study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert quick.study.trials[0].value is None
+    assert "trial 0: result refused" in caplog.text
+
+
+def test_the_heartbeat_outlives_a_database_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    quick = Quick(
+        tmp_path,
+        f"""
+        import sqlite3, time
+
+        def train(trial, context):
+            database = sqlite3.connect("{tmp_path}/studies.db", timeout=60)
+            database.execute("ALTER TABLE trial_heartbeats RENAME TO gone")
+            time.sleep(2.5)
+            database.execute("ALTER TABLE gone RENAME TO trial_heartbeats")
+            before = database.execute("SELECT heartbeat FROM trial_heartbeats").fetchall()
+            time.sleep(2.5)
+            assert before != database.execute("SELECT heartbeat FROM trial_heartbeats").fetchall()
+            return 0
+        """,
+        budget="trials = 1\nfailures = 1",
+        grace=6,
+    )
+    run(quick)
+    assert "no heartbeat: " in caplog.text
+    assert quick.states() == {"COMPLETE": 1}
+
+
+def test_one_seed_gives_the_same_values_twice(tmp_path: Path) -> None:
+    def values(folder: str, seed: int) -> list[float | None]:
+        quick = Quick(tmp_path / folder, budget="trials = 15", more=f"seed = {seed}")
+        run(quick)
+        return [trial.value for trial in quick.study.trials]
+
+    assert values("one", 1) == values("two", 1) != values("three", 2)
+
+
+def test_a_worker_waits_while_others_may_give_places_back(tmp_path: Path) -> None:
+    quick = Quick(tmp_path, budget="trials = 1")
+    other = quick.start()
+    other.set_user_attr(attributes.WORKER, {"host": "elsewhere", "pid": 1})
+
+    class Waiting(Stop):
+        waits = 0
+
+        def wait(self, seconds: float) -> None:
+            self.waits += 1
+            if self.waits == 3:
+                quick.study.tell(other, state=TrialState.FAIL)
+
+    stop = Waiting()
+    assert work(quick.checked, quick.study, quick.storage, stop, Machine(1)) is Refusal.FINISHED
+    assert stop.waits == 3
+    assert quick.states() == {"COMPLETE": 1, "FAIL": 1}
+
+
+@pytest.fixture(autouse=True)
+def _logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="hpo_job")
