@@ -153,9 +153,9 @@ def given_url(
     Raises StorageError where ``--cluster`` names a database as well.
     """
     from hpo_job.storage.database import warning
-    from hpo_job.storage.urls import given
+    from hpo_job.storage.urls import storage_url
 
-    url = given(storage, storage_file)
+    url = storage_url(storage, storage_file)
     if cluster and url:
         raise StorageError(
             "storage: given twice, as --cluster (HPO_JOB_CLUSTER) and as --storage "

@@ -45,7 +45,7 @@ def check(job: str, storage: str | None, weights: Path) -> None:
     checked = checking.check(read_spec(job), weights)
     checking.require_readable(checked)
     click.echo("\n".join(describe(checked)))
-    carried = _carries(storage)
+    carried = _worker_capacity(storage)
     if carried is not None:
         click.echo(f"server        has connections for {carried} workers")
 
@@ -100,7 +100,7 @@ def run(
     _log("WARNING")
     spec = read_spec(job)
     checked = checking.check(spec, weights, cache)
-    carried = _carries(storage)
+    carried = _worker_capacity(storage)
     if carried is not None and workers >= carried:  # one more shows how it goes
         _warn(
             f"the server has connections for {carried} workers now; with {workers}, some will "
@@ -215,11 +215,11 @@ def weights_(models: tuple[str, ...], weights: Path) -> None:
         click.echo(f"{model}: {place}")
 
 
-def _carries(storage: str | None) -> int | None:
+def _worker_capacity(storage: str | None) -> int | None:
     """How many more workers a server carries; None where there is no server to ask."""
-    from hpo_job.storage.database import carries
+    from hpo_job.storage.database import worker_capacity
 
-    return carries(storage) if storage else None
+    return worker_capacity(storage) if storage else None
 
 
 COMMANDS = (check, create, run, worker, status, weights_)

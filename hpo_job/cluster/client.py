@@ -91,7 +91,7 @@ class Cluster:
         query = {"labelSelector": selector} if selector else {}
         return list(self._json("GET", self._path(resource), query)["items"])
 
-    def everywhere(self, resource: str, **fields: str) -> list[Object]:
+    def list_all_namespaces(self, resource: str, **fields: str) -> list[Object]:
         """The objects of all namespaces, with these fields; ``field__not`` for any other value."""
         selectors = [
             f"{key.removesuffix('__not').replace('_', '.')}"
@@ -102,7 +102,7 @@ class Cluster:
         query = {"fieldSelector": ",".join(selectors)} if selectors else {}
         return list(self._json("GET", f"/{group}/{resource}", query)["items"])
 
-    def noted(self, kind: str) -> dict[str, str]:
+    def latest_warnings(self, kind: str) -> dict[str, str]:
         """By uid the latest warning that the cluster has noted about each object of a kind.
 
         Empty where this account may not read events: they explain, and nothing depends on them.

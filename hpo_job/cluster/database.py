@@ -244,9 +244,9 @@ def _ready_pod(cluster: Cluster, service: Object) -> Object:
 
 
 def _why_not(cluster: Cluster, pods: list[Object]) -> Iterator[str]:
-    noted = cluster.noted("Pod") if pods else {}
+    warnings = cluster.latest_warnings("Pod") if pods else {}
     for pod in pods:
-        reason = why(pod) or noted.get(str(pod["metadata"].get("uid"))) or "is starting"
+        reason = why(pod) or warnings.get(str(pod["metadata"].get("uid"))) or "is starting"
         if pod["metadata"].get("deletionTimestamp"):
             reason = "is being stopped"
         yield f"pod {pod['metadata']['name']}: {reason}"
@@ -254,8 +254,12 @@ def _why_not(cluster: Cluster, pods: list[Object]) -> Iterator[str]:
 
 def _why_none(cluster: Cluster, name: str) -> str:
     found = cluster.find("statefulsets", name)
-    noted = cluster.noted("StatefulSet").get(str(found["metadata"].get("uid"))) if found else None
-    return f"it has no pod; {noted or f'kubectl -n {cluster.namespace} get statefulset {name}'}"
+    warnings = (
+        cluster.latest_warnings("StatefulSet").get(str(found["metadata"].get("uid")))
+        if found
+        else None
+    )
+    return f"it has no pod; {warnings or f'kubectl -n {cluster.namespace} get statefulset {name}'}"
 
 
 def _certificate(namespace: str) -> tuple[str, str, str]:

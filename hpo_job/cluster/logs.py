@@ -147,9 +147,9 @@ def _of(cluster: Cluster, pod: Object) -> Iterator[tuple[str, str]]:
 
 def _waiting(cluster: Cluster, pods: list[Object]) -> Iterator[tuple[Object, str | None]]:
     """The pods that have not run yet, each with the reason where it is known."""
-    noted = cluster.noted("Pod") if pods else {}
+    warnings = cluster.latest_warnings("Pod") if pods else {}
     for pod in pods:
-        yield pod, describe(pod, noted).why
+        yield pod, describe(pod, warnings).why
 
 
 def _why_silent(cluster: Cluster, name: str, pods: list[Object]) -> str:

@@ -46,7 +46,7 @@ def pods_of(cluster: Cluster, job: str) -> list[Object]:
     return sorted(pods, key=lambda pod: (index(pod), pod["metadata"].get("creationTimestamp", "")))
 
 
-def describe(pod: Object, noted: Mapping[str, str]) -> Worker:
+def describe(pod: Object, warnings: Mapping[str, str]) -> Worker:
     """What is to be known of a worker's pod.
 
     noted: by uid what the cluster has noted about pods, which explains one that says nothing.
@@ -63,7 +63,7 @@ def describe(pod: Object, noted: Mapping[str, str]) -> Worker:
         node=str(pod["spec"].get("nodeName") or "-"),
         restarts=restarts + sum(int(annotations.get(each, 0)) for each in FAILURES),
         started=status.get("startTime"),
-        why=why(pod) or (noted.get(str(metadata.get("uid"))) if phase == "Pending" else None),
+        why=why(pod) or (warnings.get(str(metadata.get("uid"))) if phase == "Pending" else None),
     )
 
 
@@ -106,7 +106,7 @@ def why_none(cluster: Cluster, job: Object | None) -> str | None:
     missing = int(spec.get("parallelism", 1)) - int(status.get("active", 0)) - ended
     if missing <= 0 or spec.get("suspend") or is_over(job):
         return None
-    return cluster.noted("Job").get(str(job["metadata"].get("uid")))
+    return cluster.latest_warnings("Job").get(str(job["metadata"].get("uid")))
 
 
 def indexes_in(text: str | None) -> set[int]:

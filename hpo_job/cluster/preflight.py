@@ -221,7 +221,7 @@ def _capacity(
     if not asked or more <= 0:
         return
     try:
-        pods = cluster.everywhere("pods", status_phase__not="Succeeded")
+        pods = cluster.list_all_namespaces("pods", status_phase__not="Succeeded")
         used, but = used_by(pod for pod in pods if pod["status"].get("phase") != "Failed"), ""
     except ForbiddenError:  # usual: of other people's namespaces nothing is known
         used, but = {}, ", if nothing else ran there"
@@ -273,7 +273,7 @@ def _connections(cluster: Cluster, secret: str, more: int, found: Findings) -> N
     """Whether the database answers, and how many workers it carries."""
     try:
         with reachable(cluster, secret) as url:
-            carried = storages.carries(url)
+            carried = storages.worker_capacity(url)
     except StorageError as error:
         found.warnings.append(f"the database was not reached from here: {error}")
         return

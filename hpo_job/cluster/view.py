@@ -15,7 +15,7 @@ from hpo_job import results
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import QUEUE, SUFFIX
 from hpo_job.cluster.pods import Worker, describe, has_log, pods_of, why_none
-from hpo_job.study.ledger import FINISHED, worked
+from hpo_job.study.ledger import FINISHED, working_time
 from hpo_job.trial import attributes
 
 SHOWN = 20  # pods that ended, of which the latest are shown
@@ -71,8 +71,8 @@ def pods(cluster: Cluster, job: Object, running: Mapping[int, str]) -> Group:
     running: what each index does, as `running` has found it.
     """
     found = pods_of(cluster, job["metadata"]["name"])
-    noted = {} if all(map(has_log, found)) else cluster.noted("Pod")
-    workers = [describe(pod, noted) for pod in found]
+    warnings = {} if all(map(has_log, found)) else cluster.latest_warnings("Pod")
+    workers = [describe(pod, warnings) for pod in found]
     alive = [worker for worker in workers if worker.phase not in ENDED]
     ended = [worker for worker in workers if worker.phase in ENDED][-SHOWN:]
     shown = sorted([*alive, *ended], key=lambda worker: worker.index)
@@ -129,7 +129,7 @@ def forecast(study: optuna.Study, now: datetime | None = None) -> Iterator[str]:
     trials = study.get_trials(deepcopy=False)
     bound = study.user_attrs.get(attributes.SPEC, {}).get("budget", {})
     done = sum(trial.state in FINISHED for trial in trials)
-    time = worked(trials, now or datetime.now()).total_seconds()
+    time = working_time(trials, now or datetime.now()).total_seconds()
     if not done or time <= 0:
         return
     rate = done / time

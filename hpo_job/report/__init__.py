@@ -56,8 +56,8 @@ def report(studies: Sequence[optuna.Study], method: str = METHODS[0]) -> Page:
         if prefix:
             page.section(study.study_name, f"study-{study.study_name}", level=1)
         sections.headline(study, page, prefix)
-        sections.course(study, page, prefix)
-        sections.mattered(study, page, prefix, method)
+        sections.history_section(study, page, prefix)
+        sections.importance_section(study, page, prefix, method)
         sections.time(study, page, prefix)
         sections.failures(study, page, prefix)
         origin(study, page, prefix)

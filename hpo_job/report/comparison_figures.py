@@ -81,7 +81,7 @@ def curves(studies: Sequence[optuna.Study], over: str) -> go.Figure | None:
                 line={"color": colour, "shape": "hv", "width": 2},
             )
         )
-        reached = compare.reach(study)
+        reached = compare.time_to_95(study)
         if reached:
             at = reached.trials if over == "trials" else reached.seconds / scale
             made.add_trace(

@@ -14,7 +14,7 @@ from hpo_job.report.style import BEST, COLOURS, MUTED, about, figure, in_lines, 
 from hpo_job.results import clock, number
 from hpo_job.results.importance import Importance
 from hpo_job.results.intermediate import ONLY, phases_in, segments
-from hpo_job.results.pareto import two
+from hpo_job.results.pareto import pareto_axes
 from hpo_job.results.ranking import top
 from hpo_job.results.timings import Timings, workers
 from hpo_job.results.trials import (
@@ -215,7 +215,7 @@ def time_bars(found: Timings) -> go.Figure | None:
 
 def pareto(study: optuna.Study) -> go.Figure | None:
     """Value against speed, or two objectives against each other, those of the front joined."""
-    found = two(study)
+    found = pareto_axes(study)
     if found is None or found.points.empty:
         return None
     trials = trials_of(study)

@@ -24,7 +24,7 @@ from hpo_job.results import (
 )
 from hpo_job.results.frames import lines
 from hpo_job.results.importance import Importance, importance
-from hpo_job.results.pareto import two
+from hpo_job.results.pareto import pareto_axes
 from hpo_job.results.timings import timings
 from hpo_job.results.trials import (
     baselines,
@@ -37,7 +37,7 @@ from hpo_job.results.trials import (
     value,
     worker_name,
 )
-from hpo_job.study.ledger import worked
+from hpo_job.study.ledger import working_time
 from hpo_job.trial import attributes
 
 NONE_YET = "No trial is COMPLETE yet."
@@ -56,7 +56,7 @@ def headline(study: optuna.Study, page: Page, prefix: str) -> None:
     page.section("In short", f"{prefix}short", *parts)
 
 
-def course(study: optuna.Study, page: Page, prefix: str) -> None:
+def history_section(study: optuna.Study, page: Page, prefix: str) -> None:
     """How it went: history, intermediate values."""
     parts = []
     for objective, metric in enumerate(metric_names(study)):
@@ -84,7 +84,7 @@ def course(study: optuna.Study, page: Page, prefix: str) -> None:
     page.section("How it went", f"{prefix}course", *parts)
 
 
-def mattered(study: optuna.Study, page: Page, prefix: str, method: str) -> None:
+def importance_section(study: optuna.Study, page: Page, prefix: str, method: str) -> None:
     """What mattered: importance, contour, parallel coordinates, slices."""
     names = metric_names(study)
     parts: list[str] = []
@@ -219,7 +219,7 @@ def _state_cards(study: optuna.Study) -> list[tuple[str, str, str]]:
     bound = spec_of(study).get("budget", {}).get("trials")
     done = counts["COMPLETE"] + counts["PRUNED"]
     told = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no trials yet"
-    time = worked(trials, datetime.now()).total_seconds()
+    time = working_time(trials, datetime.now()).total_seconds()
     return [
         ("Trials", f"{done} of {bound}" if bound else str(done), told),
         ("Working time", clock(time), "in which at least one trial ran"),
@@ -228,7 +228,7 @@ def _state_cards(study: optuna.Study) -> list[tuple[str, str, str]]:
 
 def _pareto(study: optuna.Study, page: Page, prefix: str) -> str:
     """Values against speed, or the first two objectives."""
-    found = two(study)
+    found = pareto_axes(study)
     if found is None or found.points.empty:
         return ""
     trials = trials_of(study)

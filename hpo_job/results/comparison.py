@@ -32,7 +32,7 @@ SHARE = 0.95  # "95% of the best"
 
 
 @dataclass(frozen=True)
-class Reach:
+class TimeTo95:
     """When a study first had a value that is nearly its best.
 
     threshold: that value. trials: how many trials had ended by then. seconds: of the study's
@@ -98,7 +98,7 @@ def lr_curves(study: optuna.Study) -> dict[str, dict[str, Any]]:
     return {str(name): curve for name, curve in stored.items() if isinstance(curve, dict)}
 
 
-def reach(study: optuna.Study) -> Reach | None:
+def time_to_95(study: optuna.Study) -> TimeTo95 | None:
     """When the study first had 95% of its best; None while no trial is COMPLETE.
 
     Where the baseline is known, of what the best trial gains over it: always answering the same
@@ -118,7 +118,7 @@ def reach(study: optuna.Study) -> Reach | None:
         if trial.state == TrialState.COMPLETE and (
             value(trial) >= threshold if better else value(trial) <= threshold
         ):
-            return Reach(threshold, count, _worked_until(ended, trial))
+            return TimeTo95(threshold, count, _worked_until(ended, trial))
     return None  # times were not stored
 
 
@@ -148,7 +148,7 @@ def progress(study: optuna.Study) -> pd.DataFrame:
 def _summary(study: optuna.Study) -> dict[str, Any]:
     first, beside = top(study, 0), baseline(study)
     best = value(first) if first else math.nan
-    reached = reach(study)
+    reached = time_to_95(study)
     quick = None if several(study) else fastest_within(study, NEARLY)
     gain = math.nan if beside is None else best - beside if maximizes(study) else beside - best
     missing = math.nan

@@ -24,7 +24,7 @@ from hpo_job.results.trials import (
     value,
 )
 from hpo_job.spec.metrics import ANSWERS, METRICS
-from hpo_job.study.ledger import FINISHED, fixed_params, worked
+from hpo_job.study.ledger import FINISHED, fixed_params, working_time
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import measured_value
 
@@ -38,7 +38,7 @@ def overview(study: optuna.Study) -> list[str]:
     states = ", ".join(
         f"{counts[state.name]} {state.name}" for state in TrialState if counts[state.name]
     )
-    time = worked(trials, datetime.now()).total_seconds()
+    time = working_time(trials, datetime.now()).total_seconds()
     lines = [f"finished  {done}{f' of {bound}' if bound else ''} trials in {clock(time)}"]
     if states:
         lines.append(f"states    {states}")
@@ -57,7 +57,7 @@ def finished(study: optuna.Study) -> bool:
     done = sum(trial.state in FINISHED for trial in trials)
     if most is not None and done >= most:
         return True
-    return timeout is not None and worked(trials, datetime.now()).total_seconds() >= timeout
+    return timeout is not None and working_time(trials, datetime.now()).total_seconds() >= timeout
 
 
 def row(trial: FrozenTrial) -> tuple[str, str, str, str, str]:

@@ -47,7 +47,7 @@ def _front(study: optuna.Study, table: pd.DataFrame, targets: Sequence[str]) -> 
 
 
 @dataclass(frozen=True)
-class Two:
+class ParetoAxes:
     """Two columns against each other: value and speed, or the first two objectives.
 
     points, front: indexed by trial number, with the columns ``x`` and ``y``; all trials that
@@ -60,7 +60,7 @@ class Two:
     y: str
 
 
-def two(study: optuna.Study) -> Two | None:
+def pareto_axes(study: optuna.Study) -> ParetoAxes | None:
     """What a Pareto front of any study is first drawn over; None of fewer than two trials.
 
     Speed is ``execute_time``, or where no trial measured that, the duration.
@@ -79,7 +79,7 @@ def two(study: optuna.Study) -> Two | None:
     ended = table[table["state"] == "COMPLETE"].set_index("number")
     points = numeric(ended, [x, y]).set_axis(["x", "y"], axis=1)
     front = points.loc[_front(study, table, [y, x])["number"]]
-    return Two(points, front, title_x, title_y)
+    return ParetoAxes(points, front, title_x, title_y)
 
 
 def directions(study: optuna.Study, table: pd.DataFrame, targets: Sequence[str]) -> dict[str, bool]:

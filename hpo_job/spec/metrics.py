@@ -149,7 +149,7 @@ def baseline(metric: Metric, train: Targets, valid: Targets) -> float:
     return metric.score(valid, np.tile(row, (len(valid), 1)))
 
 
-def room(metric: Metric, train: Targets, valid: Targets) -> float:
+def headroom(metric: Metric, train: Targets, valid: Targets) -> float:
     """How far the metric is from the best score to that of always answering the majority."""
     return abs((metric.direction == "maximize") - baseline(metric, train, valid))
 
@@ -162,7 +162,7 @@ def caution(metric: Metric, train: Targets, valid: Targets, classes: Sequence[st
     """
     if metric.task == "regression" or not metric.bounded:
         return None
-    left = room(metric, train, valid)
+    left = headroom(metric, train, valid)
     if left >= ROOM:
         return None
     best = 1 if metric.direction == "maximize" else 0

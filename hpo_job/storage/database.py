@@ -63,7 +63,7 @@ def warning(url: str) -> str | None:
     return plain_text_warning(url) if _is_mysql(_parse(url)) else None
 
 
-def carries(url: str) -> int | None:
+def worker_capacity(url: str) -> int | None:
     """How many workers the server at ``url`` has connections for now; None where it is no MySQL.
 
     Raises StorageError where it cannot be asked.
@@ -130,9 +130,9 @@ class Storage:
             )
 
     def __str__(self) -> str:
-        return urls.hidden(self._url)
+        return urls.redacted_url(self._url)
 
-    def alone(self, name: str, work: Callable[[], T]) -> T:
+    def run_exclusively(self, name: str, work: Callable[[], T]) -> T:
         """What ``work()`` returns, called while no other worker of this storage is in ``name``.
 
         It is called again where a server went away with the lock before it ended: others may
@@ -149,7 +149,7 @@ class Storage:
     def exclusive(self, name: str) -> Iterator[None]:
         """Hold what one worker of this storage may do at a time; given back if the worker dies.
 
-        Raises LockLost where it was given back too early: see `alone`.
+        Raises LockLost where it was given back too early: see `run_exclusively`.
         """
         if isinstance(self.optuna, MySQLStorage):
             with self.optuna.exclusive(name):
@@ -229,7 +229,7 @@ class Storage:
         cause: BaseException = error
         while isinstance(cause, StorageInternalError) and cause.__cause__ is not None:
             cause = cause.__cause__  # Optuna's text guesses, the driver's knows
-        reason = urls.scrubbed(str(getattr(cause, "orig", None) or cause), self._url)
+        reason = urls.redact(str(getattr(cause, "orig", None) or cause), self._url)
         if isinstance(cause, ImportError):
             reason += "; install the database's driver beside hpo-job"
         return StorageError(f"storage {self}: {reason}")

@@ -9,10 +9,10 @@ from sqlalchemy.engine import URL
 from hpo_job.errors import StorageError
 
 # What a query may say without giving a secret away
-_SHOWN = frozenset({"charset", "ssl_ca", "ssl_mode", "unix_socket"})
+_SAFE_QUERY_KEYS = frozenset({"charset", "ssl_ca", "ssl_mode", "unix_socket"})
 
 
-def given(url: str | None, file: Path | None) -> str | None:
+def storage_url(url: str | None, file: Path | None) -> str | None:
     """The URL of ``--storage``, or the one in ``--storage-file``."""
     if url and file:
         raise StorageError(
@@ -31,15 +31,15 @@ def given(url: str | None, file: Path | None) -> str | None:
     return written
 
 
-def hidden(url: URL) -> str:
+def redacted_url(url: URL) -> str:
     """The URL without its password, which may stand in the query as well."""
-    query = {key: value if key in _SHOWN else "***" for key, value in url.query.items()}
+    query = {key: value if key in _SAFE_QUERY_KEYS else "***" for key, value in url.query.items()}
     return url.set(query=query).render_as_string()
 
 
-def scrubbed(text: str, url: URL) -> str:
+def redact(text: str, url: URL) -> str:
     """What a database or its driver says, without the URL's secrets, in one line."""
-    query = [value for key, value in url.query.items() if key not in _SHOWN]
+    query = [value for key, value in url.query.items() if key not in _SAFE_QUERY_KEYS]
     for secret in (url.password, *query):
         if isinstance(secret, str) and len(secret) > 3:
             text = text.replace(secret, "***")

@@ -49,7 +49,7 @@ def admit(
     ledger: what this worker knows of the study already; spares it a look at all trials.
     """
     known = ledger or Ledger()
-    return storage.alone(study.study_name, lambda: _admit(study, spec, storage, known))
+    return storage.run_exclusively(study.study_name, lambda: _admit(study, spec, storage, known))
 
 
 def _admit(
@@ -140,7 +140,7 @@ def recover(study: optuna.Study, storage: Storage, ledger: Ledger, mine: int) ->
         _fail_lost(study, storage, mine)
         requeue(study, budget(study), ledger)
 
-    storage.alone(study.study_name, take_back)
+    storage.run_exclusively(study.study_name, take_back)
 
 
 def identity() -> dict[str, str | int]:
@@ -159,7 +159,7 @@ def trial_id(study: optuna.Study, number: int, storage: Storage) -> int:
 def _refusal(ledger: Ledger, bound: Budget, storage: Storage) -> Refusal | None:
     if bound.trials is not None and ledger.finished >= bound.trials:
         return Refusal.FINISHED
-    if bound.timeout and ledger.worked(storage.now()).total_seconds() >= bound.timeout:
+    if bound.timeout and ledger.working_time(storage.now()).total_seconds() >= bound.timeout:
         return Refusal.TIMEOUT
     if bound.trials is not None and ledger.finished + ledger.running >= bound.trials:
         return Refusal.FULL

@@ -58,7 +58,7 @@ def create(checked: Checked, storage: Storage) -> optuna.Study:
     if _needs_creating(checked, storage):
         require_readable(checked)
         origin = _provenance(checked)  # reads all data, so it is not done within the lock
-        storage.alone(spec.name, lambda: _store(checked, origin, storage))
+        storage.run_exclusively(spec.name, lambda: _store(checked, origin, storage))
         for caution in checked.cautions:
             log.warning("%s", caution)
     study = load(spec.name, storage)
@@ -113,7 +113,7 @@ def enqueue(study: optuna.Study, storage: Storage, parameters: Mapping[str, Scal
             study.enqueue_trial(dict(parameters))
             enqueued = True
 
-    storage.alone(study.study_name, add)  # numbers of new trials are drawn one at a time
+    storage.run_exclusively(study.study_name, add)  # numbers of new trials are drawn one at a time
 
 
 def misfit(study: optuna.Study, parameters: Mapping[str, Scalar]) -> tuple[str, str] | None:

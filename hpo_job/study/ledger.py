@@ -49,7 +49,7 @@ class Ledger:
             if trial.state.is_finished():
                 self._end(trial)
 
-    def worked(self, now: datetime) -> timedelta:
+    def working_time(self, now: datetime) -> timedelta:
         """How long the study has been worked on: the time in which at least one trial was running.
 
         Nights in which no worker ran do not count, nor do lost trials, whose end nobody saw.
@@ -105,8 +105,8 @@ def fixed_params(trial: FrozenTrial) -> dict[str, object]:
     return dict(trial.system_attrs.get("fixed_params", {}))
 
 
-def worked(trials: Sequence[FrozenTrial], now: datetime) -> timedelta:
-    """How long a study has been worked on; see `Ledger.worked`."""
+def working_time(trials: Sequence[FrozenTrial], now: datetime) -> timedelta:
+    """How long a study has been worked on; see `Ledger.working_time`."""
     ledger = Ledger()
     ledger.update(trials)
-    return ledger.worked(now)
+    return ledger.working_time(now)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def beating(name: str, seconds: float, beat: Callable[[], None]) -> Iterator[None]:
+def heartbeat(name: str, seconds: float, beat: Callable[[], None]) -> Iterator[None]:
     """Call ``beat`` every so many seconds while in here; what it raises ends the beats."""
     done = threading.Event()
 

@@ -32,7 +32,7 @@ from hpo_job.trial import attributes
 from hpo_job.trial.timings import Timings
 from hpo_job.worker import repeats
 from hpo_job.worker.failures import Failure, in_a_row, in_common
-from hpo_job.worker.heartbeat import beating
+from hpo_job.worker.heartbeat import heartbeat
 from hpo_job.worker.outcomes import Outcome, described, of_error, of_trained, record
 from hpo_job.worker.signals import Stop, Stopped
 
@@ -89,7 +89,7 @@ def work(
             return trial
         else:
             full_since = None
-            outcome = _one(
+            outcome = run_one_trial(
                 train,
                 context_of(trial, checked, machine, timings),
                 checked,
@@ -105,7 +105,7 @@ def work(
     return None
 
 
-def _one(
+def run_one_trial(
     train: Train,
     context: Context,
     checked: Checked,
@@ -128,7 +128,7 @@ def _one(
     if models and artifact:
         models.sweep() if recorded else models.remove(artifact)
     if recorded:
-        _after(study, trial, outcome, storage, ledger)
+        react_to_end(study, trial, outcome, storage, ledger)
     return replace(outcome, keep=None)
 
 
@@ -204,7 +204,7 @@ def _offer(models: artifacts.Models | None, trial: optuna.Trial, outcome: Outcom
     return models.offer(trial, outcome.values, outcome.kept, outcome.keep)
 
 
-def _after(
+def react_to_end(
     study: optuna.Study, trial: optuna.Trial, outcome: Outcome, storage: Storage, ledger: Ledger
 ) -> None:
     """What the end of a trial asks of its worker."""
@@ -212,7 +212,7 @@ def _after(
         raise outcome.fatal
     if outcome.reason in attributes.RETRIED:
         bound = budget(study)
-        storage.alone(study.study_name, lambda: requeue(study, bound, ledger))
+        storage.run_exclusively(study.study_name, lambda: requeue(study, bound, ledger))
 
 
 @contextmanager
@@ -236,5 +236,5 @@ def _heartbeat(
             # one lost beat is no lost trial: the next one may get through
             log.warning("no heartbeat: %s", storage.error(error))
 
-    with beating("heartbeat", storage.optuna.get_heartbeat_interval() or 1, beat):
+    with heartbeat("heartbeat", storage.optuna.get_heartbeat_interval() or 1, beat):
         yield

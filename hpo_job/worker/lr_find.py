@@ -23,7 +23,7 @@ from hpo_job.study.admission import identity, is_gone
 from hpo_job.study.checking import Checked
 from hpo_job.trial import attributes
 from hpo_job.trial.timings import Timings
-from hpo_job.worker.heartbeat import beating
+from hpo_job.worker.heartbeat import heartbeat
 from hpo_job.worker.loop import Machine, context_of
 from hpo_job.worker.signals import Stop, Stopped
 
@@ -53,10 +53,12 @@ def ensure(
         return
     claim = _Claim(study, grace)
     while not stop.requested and attributes.LR_FIND not in study.user_attrs:
-        if storage.alone(study.study_name, claim.take):
+        if storage.run_exclusively(study.study_name, claim.take):
             with claim.kept(), _stoppable(stop):
                 told = _find(checked, names, entries[0] if entries else {}, machine)
-                storage.alone(study.study_name, partial(_store, study, checked.spec, told))
+                storage.run_exclusively(
+                    study.study_name, partial(_store, study, checked.spec, told)
+                )
         else:
             claim.wait(stop)
 
@@ -127,7 +129,7 @@ class _Claim:
             except STORAGE_ERRORS as error:
                 log.warning("no sign of life: %s", type(error).__name__)
 
-        with beating("lr-find", max(0.5, self._grace / 6), beat):
+        with heartbeat("lr-find", max(0.5, self._grace / 6), beat):
             yield
 
     def wait(self, stop: Stop) -> None:

@@ -124,7 +124,7 @@ def timed(values: list[float], *, baseline: float | None, direction: str) -> opt
 def test_when_95_percent_was_reached(
     values: list[float], baseline: float | None, direction: str, threshold: float, after: int
 ) -> None:
-    found = compare.reach(timed(values, baseline=baseline, direction=direction))
+    found = compare.time_to_95(timed(values, baseline=baseline, direction=direction))
     assert found is not None
     assert found.threshold == pytest.approx(threshold)
     assert found.trials == after

@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 
 from hpo_job.errors import QueryError
 from hpo_job.results.frames import frame, value_columns
-from hpo_job.results.pareto import names_of_values, pareto, two
+from hpo_job.results.pareto import names_of_values, pareto, pareto_axes
 from hpo_job.results.query import select
 from hpo_job.results.trials import complete, value
 from hpo_job.storage.database import Storage
@@ -53,7 +53,7 @@ def growing(monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
 def test_a_study_that_grows_while_it_is_read(growing: optuna.Study) -> None:
     assert len(frame(growing)) >= 40
     assert len(pareto(growing, ["value", "execute_time"])) >= 1
-    found = two(growing)
+    found = pareto_axes(growing)
     assert found is not None
     assert set(found.front.index) <= set(found.points.index)
 

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.study.admission import Refusal, admit, identity, requeue, trial_id
 from hpo_job.study.joining import budget
-from hpo_job.study.ledger import Ledger, Times, fixed_params, worked
+from hpo_job.study.ledger import Ledger, Times, fixed_params, working_time
 from hpo_job.trial import attributes
 from tests.quick import SPACE, Quick
 
@@ -113,7 +113,7 @@ def test_worked_is_the_time_in_which_any_trial_ran(trials: list[FrozenTrial], se
     now = datetime(2026, 1, 1) + timedelta(seconds=100)
     for number, trial in enumerate(trials):
         trial.number = number
-    assert worked(trials, now) == timedelta(seconds=seconds)
+    assert working_time(trials, now) == timedelta(seconds=seconds)
 
 
 def test_working_time_is_the_same_however_it_is_added_up() -> None:

@@ -13,7 +13,7 @@ from hpo_job.report.palette import BEST, COLOURS, MUTED
 from hpo_job.report.plots.canvas import legend, nothing, subplots
 from hpo_job.results import number
 from hpo_job.results.intermediate import phases_in, segments
-from hpo_job.results.pareto import two
+from hpo_job.results.pareto import pareto_axes
 from hpo_job.results.trials import (
     baselines,
     complete,
@@ -108,7 +108,7 @@ def edf(study: optuna.Study, _: object) -> Any:
 
 def pareto(study: optuna.Study, _: object) -> Any:
     """Value against speed, or two objectives against each other."""
-    found = two(study)
+    found = pareto_axes(study)
     if found is None:
         raise nothing(study, "pareto")
     figure, axes = subplots(figsize=(8, 5))

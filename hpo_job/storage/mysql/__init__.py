@@ -3,13 +3,13 @@
 from hpo_job.storage.mysql.capacity import Capacity, capacity
 from hpo_job.storage.mysql.faults import LockLost
 from hpo_job.storage.mysql.storage import MySQLStorage
-from hpo_job.storage.mysql.url import hidden, plain_text_warning
+from hpo_job.storage.mysql.url import plain_text_warning, redacted_url
 
 __all__ = [
     "Capacity",
     "LockLost",
     "MySQLStorage",
     "capacity",
-    "hidden",
     "plain_text_warning",
+    "redacted_url",
 ]

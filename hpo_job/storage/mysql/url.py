@@ -44,7 +44,7 @@ def read_url(url: str) -> Server:
         dialect: Any = parsed.get_dialect()
         driver = dialect.import_dbapi()
     except (ImportError, ArgumentError) as error:
-        raise StorageError(f"{hidden(url)}: its driver is not installed: {error}") from error
+        raise StorageError(f"{redacted_url(url)}: its driver is not installed: {error}") from error
     _, arguments = dialect(dbapi=driver).create_connect_args(_without_tls_mode(parsed))
     arguments |= _tls(parsed)
     arguments.setdefault("charset", "utf8mb4")
@@ -54,13 +54,13 @@ def read_url(url: str) -> Server:
     arguments.setdefault("init_command", f"SET SESSION wait_timeout = {FROZEN_TIMEOUT}")
     arguments["autocommit"] = True
     return Server(
-        driver, parsed.drivername, arguments, f"storage {hidden(url)}", parsed.database or ""
+        driver, parsed.drivername, arguments, f"storage {redacted_url(url)}", parsed.database or ""
     )
 
 
-def hidden(url: str) -> str:
+def redacted_url(url: str) -> str:
     """The URL as it may be shown: what may be secret is replaced by `***`."""
-    return urls.hidden(_parse(url))
+    return urls.redacted_url(_parse(url))
 
 
 def plain_text_warning(url: str) -> str | None:
@@ -73,7 +73,7 @@ def plain_text_warning(url: str) -> str | None:
     if mode in TLS_MODES[2:] or (mode is None and "ssl_ca" in parsed.query):
         return None
     return (
-        f"{hidden(url)}: password and results travel to {host} as plain text; "
+        f"{redacted_url(url)}: password and results travel to {host} as plain text; "
         "add ?ssl_mode=VERIFY_CA&ssl_ca=FILE to the URL"
     )
 

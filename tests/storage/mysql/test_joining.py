@@ -14,7 +14,13 @@ from sqlalchemy.engine import make_url
 
 from hpo_job.errors import StorageError
 from hpo_job.storage.database import Storage
-from hpo_job.storage.mysql import MySQLStorage, capacity, hidden, optuna_private, plain_text_warning
+from hpo_job.storage.mysql import (
+    MySQLStorage,
+    capacity,
+    optuna_private,
+    plain_text_warning,
+    redacted_url,
+)
 from hpo_job.storage.mysql.url import read_url
 from tests.storage.mysql.conftest import need, need_a_server, need_driver
 from tests.storage.mysql.fleet import study_on
@@ -99,7 +105,7 @@ def test_the_capacity_counts_connections_of_others(own_server: PrivateServer) ->
 def test_plain_text_to_another_host_warns(url: str, warns: bool) -> None:
     said = plain_text_warning(url)
     assert (said is not None) == warns
-    assert "pw" not in (said or "") and "pw" not in hidden(url)
+    assert "pw" not in (said or "") and "pw" not in redacted_url(url)
 
 
 @pytest.mark.parametrize(
