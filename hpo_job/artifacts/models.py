@@ -25,13 +25,13 @@ from optuna.artifacts import (
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hpo_job.data.fetch import is_final
 from hpo_job.errors import SpecError, StudyError
 from hpo_job.spec.study_toml import store_problem
 from hpo_job.trial import attributes
-from hpo_job.trial.phases import keeps_constraints
+from hpo_job.trial.counting import counts
 
 MODEL = "model.zip"
 TOLD = "trial.json"  # which trial the model is of, and what it scored
@@ -201,11 +201,7 @@ class Models:
 
         One that breaks a constraint is not among the best.
         """
-        complete = [
-            trial
-            for trial in trials
-            if trial.state == TrialState.COMPLETE and keeps_constraints(trial)
-        ]
+        complete = [trial for trial in trials if counts(trial)]
         kept = [trial for trial in complete if trial.user_attrs.get(attributes.ARTIFACT)]
         maximize = self._study.directions[0] == StudyDirection.MAXIMIZE
         return sorted(kept, key=lambda trial: trial.values[0], reverse=maximize)

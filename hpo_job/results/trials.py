@@ -12,7 +12,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.trial import attributes
-from hpo_job.trial.phases import keeps_constraints, measured_value
+from hpo_job.trial.counting import counted
+from hpo_job.trial.phases import measured_value
 
 COMPLETE = (TrialState.COMPLETE,)
 
@@ -31,8 +32,8 @@ def complete(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def feasible(study: optuna.Study) -> list[FrozenTrial]:
-    """The COMPLETE trials that keep all constraints that were set on them, as most keep none."""
-    return [trial for trial in complete(study) if keeps_constraints(trial)]
+    """The trials that count as results."""
+    return counted(study)
 
 
 def spec_of(study: optuna.Study) -> dict[str, Any]:

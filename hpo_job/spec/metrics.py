@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Direction = Literal["maximize", "minimize"]
+from hpo_job.trial.phases import Direction
+
 Task = Literal["classification", "regression"]
 Targets = NDArray[np.int64] | NDArray[np.float64]
 Predictions = NDArray[np.float64]

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlparse
 
 from pydantic import (
@@ -20,10 +20,10 @@ from pydantic import (
 
 from hpo_job.errors import SpecError, unknown
 from hpo_job.spec.search_space import KINDS, Parameter, Scalar, conditions_problem
+from hpo_job.trial.phases import Direction
 
 SPEC_FILE = "study.toml"
 UNWRITTEN = {"folder", "place"}  # fields of a spec that are no keys of study.toml
-Direction = Literal["maximize", "minimize"]
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 # pydantic's messages that speak of Python's types, in TOML's words

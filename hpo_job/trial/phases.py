@@ -44,11 +44,6 @@ class Phase:
         }
 
 
-def keeps_constraints(trial: FrozenTrial) -> bool:
-    """Whether each constraint, see Optuna's ``Trial.set_constraint``, is 0 or less."""
-    return all(value <= 0 for value in trial.constraints.values())
-
-
 def measured_value(trial: FrozenTrial) -> float | None:
     """The study's first metric as ``trial`` last had it; None where it never was measured.
 
