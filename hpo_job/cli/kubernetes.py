@@ -54,8 +54,9 @@ def submit(
     kubectl apply -k JOB. With --dry-run, the manifests are printed, and what was found goes to
     stderr.
     """
-    from hpo_job.cluster import preflight, render
+    from hpo_job.cluster import render
     from hpo_job.cluster import submit as submitting
+    from hpo_job.cluster.wording import counted
     from hpo_job.spec.study_toml import read_spec
     from hpo_job.study import checking
 
@@ -68,9 +69,8 @@ def submit(
         plan = submitting.plan(
             cluster, spec, workers, elsewhere=elsewhere, nodes_may_come=nodes_may_come
         )
-    for line in preflight.lines(plan.found):
-        click.echo(line, err=dry_run)
-    for line in plan.found.warnings:
+    click.echo(plan.findings.line(), err=dry_run)
+    for line in plan.findings.warnings:
         click.echo(f"hpo-job: {line}", err=True)
     if dry_run:
         if plan.changed:
@@ -81,11 +81,11 @@ def submit(
             )
         click.echo(render.manifest(plan.objects), nl=False)
         return
-    for line in submitting.submit(cluster, plan, replace=replace, tell=click.echo):
+    for line in submitting.submit(cluster, plan, replace=replace, announce=click.echo):
         click.echo(line)
     image = plan.job["spec"]["template"]["spec"]["containers"][0]["image"]
-    plural = "s" if plan.workers > 1 else ""
-    click.echo(f"{plan.workers} worker{plural} of {image} in namespace {cluster.namespace}")
+    workers = counted(plan.workers, "worker")
+    click.echo(f"{workers} of {image} in namespace {cluster.namespace}")
     click.echo("\nnext")
     there = same_place(cluster, spec.name)
     for command, shows in NEXT.items():
@@ -165,9 +165,9 @@ def database(dry_run: bool, cluster: Cluster) -> None:
     """
     from pathlib import Path
 
-    from hpo_job.cluster import database as databases
     from hpo_job.cluster.names import secret_of_settings
     from hpo_job.cluster.render import manifest, placed, render
+    from hpo_job.cluster.server import make_secrets, wait_ready
     from hpo_job.errors import ClusterError
 
     folder = Path("k8s/mysql")
@@ -180,13 +180,13 @@ def database(dry_run: bool, cluster: Cluster) -> None:
             cluster.apply(thing, dry_run=True)
         click.echo(manifest(objects), nl=False)
         return
-    for name in databases.make_secrets(cluster, secret_of_settings()):
+    for name in make_secrets(cluster, secret_of_settings()):
         click.echo(f"created    secret/{name}")
     for thing in objects:
         cluster.apply(thing)
         click.echo(f"applied    {thing['kind'].lower()}/{thing['metadata']['name']}")
     click.echo("waiting until the database is ready")
-    databases.wait_ready(cluster, tell=click.echo)
+    wait_ready(cluster, announce=click.echo)
     click.echo(f"the database is ready; next: {program()} submit JOB{same_place(cluster)}")
 
 
@@ -223,7 +223,7 @@ def _or_problem(look: Callable[[], tuple[Any, bool]]) -> tuple[Any, bool]:
     """A look that a network which is away for a moment does not end."""
     from rich.text import Text
 
-    from hpo_job.cluster.client import DeniedError
+    from hpo_job.cluster.refusals import DeniedError
     from hpo_job.errors import ClusterError
 
     try:

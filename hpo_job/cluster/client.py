@@ -1,4 +1,4 @@
-"""The API server: the one module that talks to it, and what its refusals mean in one line."""
+"""Requests to the API server: the one module of the package that sends any."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from hpo_job.cluster.refusals import (
+    NO_NAMESPACE,
+    ForbiddenError,
+    NoApiServerError,
+    NotFoundError,
+    error_of,
+)
+from hpo_job.cluster.wording import one_line
 from hpo_job.errors import ClusterError
 
 try:
@@ -19,49 +27,50 @@ try:
     from kubernetes.client.rest import RESTClientObject
 
     from hpo_job.cluster import kubeconfig
-except ImportError as error:  # an extra, since most who tune on one machine need none of it
+except ImportError as error:  # an optional extra: tuning on one machine does not need it
     raise ClusterError(
         f"{error.name} is not installed: pip install 'hpo-job[kubernetes]'"
     ) from None
 
 Object = dict[str, Any]
-NAMESPACE = "hpo-job"  # where nothing names another
+NAMESPACE = "hpo-job"  # where neither the command nor the kubeconfig names one
 MANAGER = "hpo-job"
 TIMEOUT = (5, 60)  # seconds to connect, and to wait for an answer
 RETRIES = urllib3.Retry(2, redirect=5, status=0, backoff_factor=0.2)
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
-_WARNING = re.compile(r'^\d+ \S+ "(.*)"$')  # the header of that name, of RFC 7234
-_NO_NAMESPACE = "namespace {} does not exist: make cluster makes that of k8s/settings"
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\S+")  # before each line of a log
-_CANNOT = re.compile(r'cannot (\S+) resource "([^"]+)"(?: in API group "([^"]*)")?')
+_WARNING = re.compile(r'^\d+ \S+ "(.*)"$')  # the Warning header of RFC 7234
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\S+")  # at the start of each line of a log
 
 
 class Cluster:
-    """A namespace of the cluster that a kubeconfig names; objects are plain dictionaries.
+    """One namespace of the cluster that a kubeconfig names; objects are plain dictionaries.
 
-    namespace: where the commands look; that of the kubeconfig's context where not given, and
-        `NAMESPACE` where that names none.
-    warnings: what the API server has said beside its answers, each once.
+    Every method raises ClusterError, with a message of one line, where the API server refuses.
 
-    Raises ClusterError, one line, wherever the API server refuses.
+    Args:
+        context: of the kubeconfig; its current one by default.
+        namespace: where to look; by default the context's, or else `NAMESPACE`.
+
+    Attributes:
+        warnings: what the API server has warned of in its answers, each text once.
     """
 
     def __init__(self, context: str | None = None, namespace: str | None = None) -> None:
         self._configuration, active = kubeconfig.load(context)
         self.namespace: str = namespace or active.get("namespace") or NAMESPACE
         self.warnings: list[str] = []
-        # The client's own connections and credentials; its generated methods and their many
-        # classes are left alone: they differ from one release to the next
+        # Only the client's connections and credentials are used. Its generated methods and
+        # classes differ from one release to the next.
         self._pool = RESTClientObject(self._configuration).pool_manager
-        if not self._configuration.verify_ssl:  # the kubeconfig says so; kubectl is silent as well
+        if not self._configuration.verify_ssl:  # as the kubeconfig asks; kubectl warns of nothing
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        # what it retries, it would tell at each try; what comes of it is an error of one line
+        # urllib3 logs every retry; only the final failure is reported, on one line
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
         self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
 
-    def within(self, namespace: str) -> Cluster:
-        """The same cluster, looked at in another namespace."""
+    def in_namespace(self, namespace: str) -> Cluster:
+        """The same cluster, with another namespace."""
         other = copy.copy(self)
         other.namespace = namespace
         return other
@@ -71,28 +80,42 @@ class Cluster:
         return str(self._configuration.host)
 
     def core(self) -> Any:
-        """A core API client of its own, for whoever exchanges its transport: see `forward`."""
+        """A new client of the core API, whose transport `forward` replaces."""
         return client.CoreV1Api(client.ApiClient(self._configuration))
 
     def get(self, resource: str, name: str) -> Object:
-        """An object of this namespace; ``resource`` is like ``jobs`` or ``nodes``."""
+        """Get an object of this namespace.
+
+        Args:
+            resource: the plural of its kind, like ``jobs`` or ``nodes``.
+            name: the object's name.
+
+        Raises:
+            NotFoundError: the object does not exist.
+        """
         return self._json("GET", self._path(resource, name))
 
     def find(self, resource: str, name: str) -> Object | None:
-        """As `get`, but None where there is none."""
+        """As `get`, but None where the object does not exist."""
         try:
             return self.get(resource, name)
         except NotFoundError:
             return None
 
-    def all(self, resource: str, **labels: str) -> list[Object]:
-        """The objects with all of these labels, double underscores in their names for a slash."""
+    def list_objects(self, resource: str, **labels: str) -> list[Object]:
+        """The objects of this namespace that have all of these labels."""
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         query = {"labelSelector": selector} if selector else {}
         return list(self._json("GET", self._path(resource), query)["items"])
 
     def list_all_namespaces(self, resource: str, **fields: str) -> list[Object]:
-        """The objects of all namespaces, with these fields; ``field__not`` for any other value."""
+        """The objects of all namespaces that have these values in these fields.
+
+        Args:
+            resource: as for `get`.
+            fields: selectors: ``status_phase="Failed"`` asks for ``status.phase=Failed``, and
+                ``status_phase__not="Failed"`` for every other value.
+        """
         selectors = [
             f"{key.removesuffix('__not').replace('_', '.')}"
             f"{'!=' if key.endswith('__not') else '='}{value}"
@@ -103,9 +126,9 @@ class Cluster:
         return list(self._json("GET", f"/{group}/{resource}", query)["items"])
 
     def latest_warnings(self, kind: str) -> dict[str, str]:
-        """By uid the latest warning that the cluster has noted about each object of a kind.
+        """The latest warning event about each object of a kind, by the object's uid.
 
-        Empty where this account may not read events: they explain, and nothing depends on them.
+        Empty where this account may not read events: they only explain, nothing depends on them.
         """
         query = {"fieldSelector": f"involvedObject.kind={kind},type=Warning"}
         try:
@@ -121,7 +144,14 @@ class Cluster:
         }
 
     def apply(self, thing: Object, *, dry_run: bool = False) -> bool:
-        """Server-side apply; whether the object was not there before."""
+        """Apply an object on the server's side (field manager `MANAGER`).
+
+        Returns:
+            Whether the object is new.
+
+        Raises:
+            ImmutableError: the object exists, and differs in a field that cannot be changed.
+        """
         query = {"fieldManager": MANAGER, "force": "true"}
         if dry_run:
             query["dryRun"] = "All"
@@ -129,36 +159,42 @@ class Cluster:
         return bool(response.status == 201)
 
     def create(self, thing: Object) -> Object:
-        """Create an object that is not there yet."""
+        """Create an object that does not exist yet."""
         path = self._path_of(thing).rsplit("/", 1)[0]
         return self._json("POST", path, {"fieldManager": MANAGER}, thing)
 
     def patch(self, resource: str, name: str, change: Mapping[str, Any]) -> Object:
-        """A merge patch, as `kubectl patch --type merge` sends it."""
+        """Send a merge patch, as `kubectl patch --type merge` does."""
         query = {"fieldManager": MANAGER}
         return self._json("PATCH", self._path(resource, name), query, change, MERGE)
 
     def delete(self, resource: str, name: str) -> None:
-        """Delete an object, and first those that it owns; no error where there is none."""
+        """Delete an object after those that it owns; no error where it does not exist."""
         with suppress(NotFoundError):
             self._json("DELETE", self._path(resource, name), {"propagationPolicy": "Foreground"})
 
     def log(
         self, pod: str, *, follow: bool = False, since: str = ""
     ) -> Iterator[tuple[str | None, str]]:
-        """The lines that a worker has written, each behind its time; None where a node speaks.
+        """Read the log of a worker's pod.
 
-        follow: go on with those that it writes. since: a time that this has given, with which to
-        go on behind the line that had it.
+        Args:
+            pod: the pod's name.
+            follow: whether to wait for further lines until the container ends.
+            since: the time of the last line that was read; lines up to it are left out.
+
+        Yields:
+            The time and the text of each line. A line from the node itself, which stands where
+            the log should be, has None for its time.
         """
         query = {"container": "worker", "timestamps": "true"}
         query |= {"follow": "true"} if follow else {}
         query |= {"sinceTime": since} if since else {}
         for line in self._lines(pod, query, follow=follow):
             when, _, text = line.partition(" ")
-            if not _TIME.fullmatch(when):  # the node's own words, in the place of a log
+            if not _TIME.fullmatch(when):  # from the node itself
                 yield None, line
-            elif when > since:  # always as many digits, so text can be compared
+            elif when > since:  # always the same number of digits, so texts compare as times
                 yield when, text
 
     def _lines(self, pod: str, query: Mapping[str, str], *, follow: bool) -> Iterator[str]:
@@ -176,11 +212,15 @@ class Cluster:
             yield rest.decode(errors="replace")
 
     def require_namespace(self) -> None:
-        """Raise NotFoundError where the namespace does not exist, as far as one may ask."""
+        """Check that the namespace exists, unless this account may not ask.
+
+        Raises:
+            NotFoundError: it does not exist.
+        """
         try:
             self._json("GET", f"/api/v1/namespaces/{self.namespace}")
         except NotFoundError:
-            raise NotFoundError(_NO_NAMESPACE.format(self.namespace)) from None
+            raise NotFoundError(NO_NAMESPACE.format(self.namespace)) from None
         except ForbiddenError:
             return
 
@@ -191,26 +231,30 @@ class Cluster:
 
     def _path_of(self, thing: Object) -> str:
         version, kind = str(thing["apiVersion"]), str(thing["kind"])
-        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
         if version not in self._resources:
-            try:
-                found = self._json("GET", root)["resources"]
-            except (NotFoundError, NoApiServerError) as error:
-                # of groups that are not there, an API server answers with a bare 404
-                if isinstance(error, NoApiServerError) and error.code != 404:
-                    raise
-                found = []
-            self._resources[version] = {
-                each["kind"]: (each["name"], each["namespaced"])
-                for each in found
-                if "/" not in each["name"]
-            }
+            self._resources[version] = self._kinds(version)
         if kind not in self._resources[version]:
-            raise ClusterError(f"{version} {kind}: this cluster does not know it")
+            raise ClusterError(f"{version} {kind}: this cluster does not know this kind of object")
         plural, namespaced = self._resources[version][kind]
         namespace = thing["metadata"].get("namespace", self.namespace)
         place = f"/namespaces/{namespace}" if namespaced else ""
-        return f"{root}{place}/{plural}/{quote(thing['metadata']['name'])}"
+        return f"{_root(version)}{place}/{plural}/{quote(thing['metadata']['name'])}"
+
+    def _kinds(self, version: str) -> dict[str, tuple[str, bool]]:
+        """The plural of each kind of an API version, and whether its objects are namespaced."""
+        try:
+            resources = self._json("GET", _root(version))["resources"]
+        except NotFoundError:
+            return {}
+        except NoApiServerError as error:
+            if error.code == 404:  # an API server answers so where it has no such group
+                return {}
+            raise
+        return {
+            each["kind"]: (each["name"], each["namespaced"])
+            for each in resources
+            if "/" not in each["name"]
+        }
 
     def _json(
         self,
@@ -222,10 +266,10 @@ class Cluster:
     ) -> Object:
         response = self._request(method, path, query or {}, body, content)
         try:
-            found: Object = json.loads(response.data)
+            answer: Object = json.loads(response.data)
         except ValueError as error:
             raise NoApiServerError(self.host, response.status) from error
-        return found
+        return answer
 
     def _request(
         self,
@@ -254,43 +298,16 @@ class Cluster:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             cause = getattr(error, "reason", None) or error
             raise ClusterError(
-                f"the API server {self.host} does not answer: {' '.join(str(cause).split())}; is "
+                f"the API server {self.host} does not answer: {one_line(cause)}; is "
                 "it the right context? kubectl config current-context"
             ) from error
         if response.status >= 400:
-            raise _refused(response.status, response.data, self.namespace, self.host)
+            raise error_of(response.status, response.data, self.namespace, self.host)
         for header in response.headers.getlist("Warning"):
             text = _WARNING.sub(r"\1", header).replace('\\"', '"')
             if text not in self.warnings:
                 self.warnings.append(text)
         return response
-
-
-class NotFoundError(ClusterError):
-    """What was asked for does not exist."""
-
-
-class NoApiServerError(ClusterError):
-    """Something answers that is no API server: a proxy, or a log-in page."""
-
-    def __init__(self, host: str, code: int) -> None:
-        self.code = code
-        super().__init__(
-            f"{host} answers, but not as a Kubernetes API server does; is there a log-in page or a "
-            "proxy before it? kubectl cluster-info"
-        )
-
-
-class DeniedError(ClusterError):
-    """The cluster does not let this account in: asking again would not help."""
-
-
-class ForbiddenError(DeniedError):
-    """The account of the kubeconfig may not do that."""
-
-
-class ImmutableError(ClusterError):
-    """The object exists with something that cannot be changed."""
 
 
 _GROUPS = {
@@ -299,47 +316,15 @@ _GROUPS = {
 }
 
 
+def _root(version: str) -> str:
+    return f"/apis/{version}" if "/" in version else f"/api/{version}"
+
+
 def _moment(event: Object) -> str:
-    """When something was noted last; newer API servers leave the older field empty."""
+    """When an event was last seen; newer API servers leave the older field empty."""
     return str(
         event.get("lastTimestamp")
         or event.get("eventTime")
         or event["metadata"].get("creationTimestamp")
         or ""
     )
-
-
-def _refused(code: int, body: bytes, namespace: str, host: str) -> ClusterError:
-    """What an answer of the API server means."""
-    try:
-        status = json.loads(body)
-    except ValueError:
-        status = {"message": body.decode(errors="replace")}
-    message = " ".join(str(status.get("message") or code).split())
-    details = status.get("details") or {}
-    if code == 401:
-        return DeniedError("the cluster does not accept the kubeconfig's credentials; log in again")
-    # as a proxy answers whose way to the API server is not there: no word about the object
-    if message.startswith("<") or (code == 404 and status.get("kind") != "Status"):
-        return NoApiServerError(host, code)
-    if "exceeded quota" in message:
-        return ClusterError(
-            f"namespace {namespace}: quota {message.partition('exceeded quota: ')[2]}"
-        )
-    if code == 403 and (cannot := _CANNOT.search(message)):
-        resource = ".".join(filter(None, (cannot[2], cannot[3])))
-        where = f" in namespace {namespace}" if "namespace" in message else ""
-        return ForbiddenError(f"forbidden: this account may not {cannot[1]} {resource}{where}")
-    if code == 403:
-        return ForbiddenError(f"forbidden: {message}")
-    if code == 404 and details.get("kind") == "namespaces":
-        return NotFoundError(_NO_NAMESPACE.format(namespace))
-    if code == 404:
-        return NotFoundError(f"namespace {namespace}: {message}")
-    if code == 422 and "immutable" in message:
-        return ImmutableError(message)
-    causes = details.get("causes") or []
-    if code == 422 and causes:
-        problems = "; ".join(f"{c.get('field')}: {c.get('message')}" for c in causes)
-        return ClusterError(f"{details.get('kind')} {details.get('name')}: {problems}")
-    return ClusterError(f"the API server refuses: {message}")

@@ -12,7 +12,8 @@ from typing import Any
 from kubernetes.client import ApiException
 from kubernetes.stream import portforward
 
-from hpo_job.cluster.client import Cluster, ForbiddenError
+from hpo_job.cluster.client import Cluster
+from hpo_job.cluster.refusals import ForbiddenError
 from hpo_job.errors import ClusterError
 
 BUFFER = 1 << 16  # bytes

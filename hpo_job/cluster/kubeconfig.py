@@ -1,4 +1,4 @@
-"""The kubeconfig: read by the `kubernetes` client, and what is wrong with it in one line."""
+"""Reading the kubeconfig through the `kubernetes` client, with errors of one line."""
 
 from __future__ import annotations
 
@@ -13,30 +13,38 @@ import yaml
 from kubernetes import client, config
 from kubernetes.config.config_exception import ConfigException
 
+from hpo_job.cluster.wording import one_line
 from hpo_job.errors import ClusterError
 
-# What the client raises for a file that is no kubeconfig: it looks no closer itself
+# What the client raises for a file that is not a kubeconfig: it does not check that itself
 _BROKEN = (yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 def load(context: str | None) -> tuple[Any, dict[str, Any]]:
-    """The client's configuration for a context, or the current one; and what the context says.
+    """Load the kubeconfig.
 
-    Raises ClusterError where there is no kubeconfig, or none that leads to a cluster.
+    Args:
+        context: the name of a context; the current one by default.
+
+    Returns:
+        The client's configuration, and the context's entry: cluster, user, perhaps a namespace.
+
+    Raises:
+        ClusterError: there is no kubeconfig, or it leads to no cluster.
     """
     configuration = client.Configuration()
-    file = os.environ.get("KUBECONFIG") or None  # the client looks when it is imported
+    file = os.environ.get("KUBECONFIG") or None  # the client reads it at import time only
     try:
-        with _heard() as said:
+        with _logged_errors() as errors:
             config.load_kube_config(file, context, client_configuration=configuration)
-        if said:  # a plugin that failed is logged, and all calls would then be anonymous
-            raise ClusterError(f"the kubeconfig's credentials: {said[-1]}")
+        if errors:  # the client only logs that a log-in plugin failed, and goes on anonymously
+            raise ClusterError(f"the kubeconfig's credentials: {errors[-1]}")
         active = _context(file, context)
         configuration.proxy = _proxy(file, str(active.get("cluster"))) or configuration.proxy
     except ConfigException as error:
         raise ClusterError(_no_kubeconfig(error, context)) from error
     except _BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise ClusterError(
             f"the kubeconfig {file or '~/.kube/config'} cannot be read: {reason}"
         ) from error
@@ -44,11 +52,11 @@ def load(context: str | None) -> tuple[Any, dict[str, Any]]:
 
 
 def _context(file: str | None, name: str | None) -> dict[str, Any]:
-    """What the kubeconfig says of a context: its cluster, its user, perhaps a namespace."""
+    """The entry of a context: its cluster, its user, perhaps a namespace."""
     if name is None:
         _, active = config.list_kube_config_contexts(file)
         return dict(active.get("context") or {})
-    # that of the client wants a current one, even where another was asked for
+    # the client's own function needs a current context, even where another is asked for
     named = (each for each in _entries(file, "contexts") if each["name"] == name)
     return dict(next(named)["context"])
 
@@ -62,33 +70,33 @@ def _proxy(file: str | None, cluster: str) -> str | None:
 
 
 def _entries(file: str | None, kind: str) -> Iterator[dict[str, Any]]:
-    """The clusters or contexts of all files of a kubeconfig; the first of a name counts."""
+    """The clusters or contexts in all files of a kubeconfig; of equal names the first counts."""
     for path in (file or str(Path("~/.kube/config").expanduser())).split(os.pathsep):
         if path and Path(path).is_file():
-            found = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-            yield from found.get(kind) or []
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+            yield from content.get(kind) or []
 
 
 @contextmanager
-def _heard() -> Iterator[list[str]]:
-    """What is logged as an error inside, in place of being printed."""
-    said: list[str] = []
+def _logged_errors() -> Iterator[list[str]]:
+    """Collect what is logged as an error meanwhile, instead of printing it."""
+    errors: list[str] = []
 
-    class Ear(logging.Handler):
+    class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            said.append(" ".join(record.getMessage().split()))
+            errors.append(one_line(record.getMessage()))
 
-    root, ear = logging.getLogger(), Ear(logging.ERROR)
+    root, collector = logging.getLogger(), Collector(logging.ERROR)
     before = root.handlers[:]
-    root.handlers[:] = [ear]
+    root.handlers[:] = [collector]
     try:
-        yield said
+        yield errors
     finally:
         root.handlers[:] = before
 
 
 def _no_kubeconfig(error: Exception, context: str | None) -> str:
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if context and context in text:
         return f"context {context!r} is not in the kubeconfig; see kubectl config get-contexts"
     return f"no kubeconfig ({text}); set KUBECONFIG to the file that names your cluster"

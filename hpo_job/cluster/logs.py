@@ -1,4 +1,4 @@
-"""What a Job's workers write: of all its pods, merged, each line behind the name of its pod."""
+"""The logs of a Job's workers: of all its pods, merged, each line after the name of its pod."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ import time
 from collections.abc import Iterator
 from operator import itemgetter
 
-from hpo_job.cluster.client import Cluster, DeniedError, NotFoundError, Object
+from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.pods import describe, has_log, is_over, pods_of, short, why_none
+from hpo_job.cluster.refusals import DeniedError, NotFoundError
 from hpo_job.errors import ClusterError
 
 LOOK = 2.0  # seconds between two looks for new pods
-OWN = "hpo-job: "  # before what no worker has written
+PREFIX = "hpo-job: "  # of lines that this command adds
 
 
 def written(cluster: Cluster, job: str) -> Iterator[str]:
-    """What a Job's workers have written so far, by time.
+    """The lines that a Job's workers have written so far, sorted by time.
 
-    Raises ClusterError where no pod has written anything, saying why.
+    Raises:
+        ClusterError: no pod has run yet; says why.
     """
     pods = pods_of(cluster, job)
     ran = [pod for pod in pods if has_log(pod)]
     if not ran:
         raise ClusterError(f"no pod has run yet; {_why_silent(cluster, job, pods)}")
-    for _, line in heapq.merge(*(_of(cluster, pod) for pod in ran), key=itemgetter(0)):
+    for _, line in heapq.merge(*(_lines_of(cluster, pod) for pod in ran), key=itemgetter(0)):
         yield line
 
 
 def followed(cluster: Cluster, job: str) -> Iterator[str]:
-    """What a Job's workers have written and what they write, until it has ended."""
+    """The lines that a Job's workers have written and write, until the Job has ended."""
     following = _Following(cluster, job)
     looked = -LOOK
     while not following.over:
@@ -50,10 +52,12 @@ def followed(cluster: Cluster, job: str) -> Iterator[str]:
 
 
 class _Following:
-    """The pods whose logs are read, each in a thread, and what was told of the others.
+    """Reads the log of every pod in a thread, and reports once why other pods do not run.
 
-    heard: the lines; None where a log has ended. open: logs that have not. over: whether the Job
-    has ended, and so have they.
+    Attributes:
+        heard: the lines; None when a log has ended.
+        open: how many logs have not ended.
+        over: whether the Job has ended, and all logs with it.
     """
 
     def __init__(self, cluster: Cluster, job: str) -> None:
@@ -62,11 +66,14 @@ class _Following:
         self.over = False
         self._cluster, self._job = cluster, job
         self._pods: set[str] = set()
-        self._told: set[str] = set()  # twenty pods that wait for the same need one line
+        self._reported: set[str] = set()  # twenty pods that wait for the same need one line
         self._trouble = ""
 
     def look(self) -> Iterator[str]:
-        """Listen to new pods; why others do not run. An API server that is away is waited for."""
+        """Start to read the logs of new pods; yields why others do not run.
+
+        An API server that does not answer is reported once, and asked again at the next look.
+        """
         try:
             pods = pods_of(self._cluster, self._job)
             self._listen([pod for pod in pods if has_log(pod)])
@@ -78,14 +85,14 @@ class _Following:
             raise
         except ClusterError as error:
             if str(error) != self._trouble:
-                yield f"{self._job} | {OWN}{error}; trying again"
+                yield f"{self._job} | {PREFIX}{error}; trying again"
             self._trouble = str(error)
             return
         self._trouble = ""
         for who, reason in reasons:
-            if reason and reason not in self._told:
-                self._told.add(reason)
-                yield f"{who} | {OWN}{reason}"
+            if reason and reason not in self._reported:
+                self._reported.add(reason)
+                yield f"{who} | {PREFIX}{reason}"
         self.over = self.open == 0 and is_over(job)
 
     def _listen(self, pods: list[Object]) -> None:
@@ -100,19 +107,19 @@ class _Following:
 
 
 def _hear(cluster: Cluster, pod: Object, heard: queue.Queue[str | None]) -> None:
-    """Follow a pod's log to its end, also where a connection is cut or refused in between."""
+    """Follow a pod's log to its end, also if a connection is cut or refused in between."""
     name, heard_until, trouble = pod["metadata"]["name"], "", ""
     try:
         while True:
             try:
-                # not by counting lines: the node keeps the latest ones only
+                # by time: lines cannot be counted, since the node keeps only the latest ones
                 for when, line in cluster.log(name, follow=True, since=heard_until):
-                    if when or line != trouble:  # a node's own words, to each try
+                    if when or line != trouble:  # a node repeats its message at each try
                         heard.put(f"{short(pod)} | {line}")
                     heard_until, trouble = (when, "") if when else (heard_until, line)
             except ClusterError as error:
                 if str(error) != trouble:
-                    heard.put(f"{short(pod)} | {OWN}{error}")
+                    heard.put(f"{short(pod)} | {PREFIX}{error}")
                 trouble = str(error)
                 if isinstance(error, (DeniedError, NotFoundError)):
                     break
@@ -124,7 +131,7 @@ def _hear(cluster: Cluster, pod: Object, heard: queue.Queue[str | None]) -> None
 
 
 def _runs(cluster: Cluster, name: str) -> bool:
-    """Whether a pod may still write, which it may where nobody answers."""
+    """Whether a pod may still write; assumed if the API server does not answer."""
     try:
         pod = cluster.find("pods", name)
     except DeniedError:
@@ -134,19 +141,19 @@ def _runs(cluster: Cluster, name: str) -> bool:
     return bool(pod and pod.get("status", {}).get("phase") == "Running")
 
 
-def _of(cluster: Cluster, pod: Object) -> Iterator[tuple[str, str]]:
-    """A pod's lines, each behind its time; that of a node which is gone is gone with it."""
+def _lines_of(cluster: Cluster, pod: Object) -> Iterator[tuple[str, str]]:
+    """A pod's lines with their times; instead of a log that is gone with its node, one line."""
     latest = ""
     try:
         for when, line in cluster.log(pod["metadata"]["name"]):
             latest = when or latest
             yield latest, f"{short(pod)} | {line}"
     except ClusterError as error:
-        yield latest, f"{short(pod)} | {OWN}{error}"
+        yield latest, f"{short(pod)} | {PREFIX}{error}"
 
 
 def _waiting(cluster: Cluster, pods: list[Object]) -> Iterator[tuple[Object, str | None]]:
-    """The pods that have not run yet, each with the reason where it is known."""
+    """Pods that have not run yet, each with the reason if it is known."""
     warnings = cluster.latest_warnings("Pod") if pods else {}
     for pod in pods:
         yield pod, describe(pod, warnings).why

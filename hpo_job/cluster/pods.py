@@ -1,4 +1,4 @@
-"""Pods: what state one is in, and why it does not run."""
+"""The state of pods, and why one does not run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo_job.cluster.client import Cluster, Object
+from hpo_job.cluster.wording import one_line
 
 INDEX = "batch.kubernetes.io/job-completion-index"
-FAILURES = (  # of an index, those that count and those that the pod failure policy ignores
+FAILURES = (  # of a pod's index: those that count, and those that the failure policy ignores
     "batch.kubernetes.io/job-index-failure-count",
     "batch.kubernetes.io/job-index-ignored-failure-count",
 )
@@ -26,9 +27,11 @@ PULLING = (
 
 @dataclass(frozen=True)
 class Worker:
-    """One pod of a Job, as a person asks for it.
+    """One pod of a Job, as `hpo-job status` shows it.
 
-    restarts: how often its index was started again. why: why it does not run, or did not.
+    Attributes:
+        restarts: how often its index was started again.
+        why: why it does not run, or why it failed.
     """
 
     index: int
@@ -41,15 +44,18 @@ class Worker:
 
 
 def pods_of(cluster: Cluster, job: str) -> list[Object]:
-    """The pods of a Job, by index, older ones first."""
-    pods = cluster.all("pods", **{JOB: job})
+    """The pods of a Job, sorted by index and then by age, oldest first."""
+    pods = cluster.list_objects("pods", **{JOB: job})
     return sorted(pods, key=lambda pod: (index(pod), pod["metadata"].get("creationTimestamp", "")))
 
 
 def describe(pod: Object, warnings: Mapping[str, str]) -> Worker:
-    """What is to be known of a worker's pod.
+    """The state of a worker's pod.
 
-    noted: by uid what the cluster has noted about pods, which explains one that says nothing.
+    Args:
+        pod: the pod.
+        warnings: the latest warning event about each pod, by uid; explains a pending pod whose
+            own status says nothing.
     """
     metadata, status = pod["metadata"], pod.get("status", {})
     annotations = metadata.get("annotations") or {}
@@ -68,37 +74,37 @@ def describe(pod: Object, warnings: Mapping[str, str]) -> Worker:
 
 
 def index(pod: Object) -> int:
-    """Which of its Job's indexes a pod works at."""
+    """Which index of its Job a pod has."""
     return int((pod["metadata"].get("annotations") or {}).get(INDEX, 0))
 
 
 def is_ready(pod: Object) -> bool:
-    """Whether a pod answers, and is not about to go."""
+    """Whether a pod is ready, and is not being deleted."""
     conditions = pod.get("status", {}).get("conditions") or []
     ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
     return ready and not pod["metadata"].get("deletionTimestamp")
 
 
 def why(pod: Object) -> str | None:
-    """Why a pod does not run, in one line; None where there is nothing to say."""
+    """Why a pod does not run, in one line; None where its status gives no reason."""
     status = pod.get("status", {})
     conditions = {each["type"]: each for each in status.get("conditions") or []}
     disruption = conditions.get("DisruptionTarget")
     if disruption and disruption.get("status") == "True":
-        return f"disrupted: {_words(disruption.get('message') or disruption.get('reason'))}"
+        return f"disrupted: {one_line(disruption.get('message') or disruption.get('reason'))}"
     scheduled = conditions.get("PodScheduled")
     if scheduled and scheduled.get("status") == "False":
-        return f"unschedulable: {_words(scheduled.get('message') or scheduled.get('reason'))}"
+        return f"unschedulable: {one_line(scheduled.get('message') or scheduled.get('reason'))}"
     for container in status.get("containerStatuses") or []:
         if problem := _why_container(container):
             return problem
     if status.get("phase") == "Failed":
-        return _words(status.get("message") or status.get("reason")) or "failed"
+        return one_line(status.get("message") or status.get("reason")) or "failed"
     return None
 
 
 def why_none(cluster: Cluster, job: Object | None) -> str | None:
-    """Why a Job has fewer pods than it should have: a quota, say, or a Pod Security Standard."""
+    """Why a Job has fewer pods than it asks for, such as a quota or a Pod Security Standard."""
     if job is None:
         return None
     spec, status = job["spec"], job.get("status", {})
@@ -122,10 +128,10 @@ def _why_container(container: dict[str, Any]) -> str | None:
     state = container.get("state", {})
     waiting, ended = state.get("waiting"), state.get("terminated")
     if waiting and waiting.get("reason") in PULLING:
-        text = _words(waiting.get("message") or waiting["reason"])
+        text = one_line(waiting.get("message") or waiting["reason"])
         return f"image {container.get('image')} cannot be pulled: {text}"
     if waiting and waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-        return f"{waiting['reason']}: {_words(waiting.get('message'))}".rstrip(": ")
+        return f"{waiting['reason']}: {one_line(waiting.get('message'))}".rstrip(": ")
     if ended and ended.get("exitCode"):
         code = ended["exitCode"]
         meaning = _CODES.get(code, "")
@@ -137,26 +143,20 @@ def _why_container(container: dict[str, Any]) -> str | None:
 
 _CODES = {
     1: " (too many failed trials in a row; see its log)",
-    2: " (what no retry can mend; see its log)",
+    2: " (an error that a retry cannot fix; see its log)",
     137: " (killed)",
     143: " (stopped; its trial is run again)",
 }
 
 
-def _words(text: object, limit: int = 300) -> str:
-    """Kubernetes' own words on one line."""
-    line = " ".join(str(text or "").split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
 def has_log(pod: Object) -> bool:
-    """Whether the pod's container has ever run."""
+    """Whether the pod's container has run, now or before."""
     containers = pod.get("status", {}).get("containerStatuses") or []
     return any("waiting" not in each.get("state", {"waiting": {}}) for each in containers)
 
 
 def is_over(job: Object | None) -> bool:
-    """Whether a Job has ended, well or not, or is gone."""
+    """Whether a Job is complete, has failed, or does not exist."""
     if job is None:
         return True
     conditions = job.get("status", {}).get("conditions") or []
@@ -164,5 +164,5 @@ def is_over(job: Object | None) -> bool:
 
 
 def short(pod: Object) -> str:
-    """A pod's index and the random end of its name: enough to tell them apart."""
+    """A pod's index and the random end of its name, which together identify it."""
     return f"{index(pod)}-{str(pod['metadata']['name']).rsplit('-', 1)[-1]}"

@@ -1,4 +1,4 @@
-"""From a job folder to the objects that are sent: Kustomize renders, and nothing is built here."""
+"""From a job folder to the objects that are sent; kubectl renders them with Kustomize."""
 
 from __future__ import annotations
 
@@ -54,15 +54,21 @@ patches:
 
 @contextmanager
 def kustomization(spec: StudySpec, workers: int, *, keep: bool) -> Iterator[Path | None]:
-    """Write the job folder's kustomization.yaml where it has none; the file, if it was written.
+    """Write a kustomization.yaml into a job folder that has none.
 
-    keep: whether it stays when this is closed, as it should not after a dry run.
+    Args:
+        spec: the study of the folder.
+        workers: how many workers the file asks for.
+        keep: whether the file stays; a dry run removes it again.
+
+    Yields:
+        The file, or None where the folder has one already.
     """
     file = spec.folder / FILE
     if kustomization_of(spec.folder):
         yield None
         return
-    check_job_name(spec.name + SUFFIX, workers)  # or the file would go on with a name of no use
+    check_job_name(spec.name + SUFFIX, workers)  # before a file with a useless name is written
     base = _base(spec.folder)
     files = sorted({SPEC_FILE, *(path.name for path in spec.folder.glob("*.py"))})
     file.write_text(
@@ -94,7 +100,7 @@ def render(folder: Path) -> list[Object]:
 
 
 def check_namespace(objects: list[Object], spec: StudySpec, namespace: str) -> None:
-    """Raise ClusterError where ``kubectl apply -k`` would send them to another namespace."""
+    """Raise ClusterError if ``kubectl apply -k`` would send the objects to another namespace."""
     for thing in objects:
         other = thing["metadata"].get("namespace", namespace)
         if other != namespace:
@@ -105,25 +111,31 @@ def check_namespace(objects: list[Object], spec: StudySpec, namespace: str) -> N
 
 
 def placed(objects: list[Object], namespace: str) -> list[Object]:
-    """The same objects in another namespace than that of k8s/settings."""
+    """The same objects in a namespace that k8s/settings may not name."""
     return [
         {**thing, "metadata": {**thing["metadata"], "namespace": namespace}} for thing in objects
     ]
 
 
 def kubectl() -> str:
-    """The kubectl beside this Python, which the extra `kubernetes` brings, or the one in PATH."""
-    beside = Path(sys.executable).parent / "kubectl"
-    found = str(beside) if beside.is_file() else shutil.which("kubectl")
-    if found is None:
+    """The kubectl that the extra `kubernetes` installs next to Python, or the one in PATH."""
+    installed = Path(sys.executable).parent / "kubectl"
+    program = str(installed) if installed.is_file() else shutil.which("kubectl")
+    if program is None:
         raise ClusterError("kubectl is not installed: pip install 'hpo-job[kubernetes]'")
-    return found
+    return program
 
 
 def worker_job(objects: list[Object], spec: StudySpec, workers: int | None) -> Object:
-    """The Job among ``objects``, found fit to run ``spec``; with so many workers, if given.
+    """The workers' Job among ``objects``, checked against the study.
 
-    Raises ClusterError that names what in the job folder's kustomization.yaml is wrong.
+    Args:
+        objects: as rendered.
+        spec: the study that the Job should run.
+        workers: how many workers; as the folder says where None.
+
+    Raises:
+        ClusterError: the job folder's kustomization.yaml is wrong; says where.
     """
     where = spec.folder / FILE
     jobs = [
@@ -134,7 +146,7 @@ def worker_job(objects: list[Object], spec: StudySpec, workers: int | None) -> O
     if len(jobs) != 1:
         raise ClusterError(f"{where}: renders {len(jobs)} worker Jobs, should be 1")
     job = deepcopy(jobs[0])
-    # An empty list says nothing, but would take away what Kueue has added to it
+    # An empty list would remove what Kueue has added to it on the cluster
     pod = job["spec"]["template"]["spec"]
     job["spec"]["template"]["spec"] = {key: value for key, value in pod.items() if value != []}
     if workers is not None:
@@ -154,7 +166,7 @@ def worker_job(objects: list[Object], spec: StudySpec, workers: int | None) -> O
 
 
 def check_files(objects: list[Object], spec: StudySpec) -> None:
-    """Raise ClusterError unless the pods get study.toml and the function's file."""
+    """Raise ClusterError unless the ConfigMap has study.toml and the objective's file."""
     data: dict[str, str] = {}
     for thing in objects:
         if thing["kind"] == "ConfigMap":
@@ -169,7 +181,7 @@ def check_files(objects: list[Object], spec: StudySpec) -> None:
 
 
 def manifest(objects: list[Object]) -> str:
-    """The objects as the YAML that kubectl takes."""
+    """The objects as YAML for kubectl."""
     text: str = yaml.safe_dump_all(objects, sort_keys=False)
     return text
 

@@ -4,46 +4,53 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from hpo_job import objectives
-from hpo_job.cluster.client import Cluster, ImmutableError, Object
+from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import QUEUE, SUFFIX, check_job_name, worker_labels
 from hpo_job.cluster.pods import index, indexes_in, is_over, pods_of
 from hpo_job.cluster.preflight import Findings, preflight
+from hpo_job.cluster.refusals import ImmutableError
 from hpo_job.cluster.render import check_files, check_namespace, placed, render, worker_job
+from hpo_job.cluster.wording import counted
 from hpo_job.errors import ClusterError
 from hpo_job.spec.study_toml import StudySpec
 
-GONE = 300  # seconds for the pods of a replaced Job to break off their trials and end
+GONE = 300  # seconds to wait until the pods of a deleted Job have ended their trials and are gone
 STUDY = "study"  # the volume, and the ConfigMap, with the job folder's files
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What `submit` would send, and what it has found on the cluster.
+    """What `submit` will send, and what the cluster has already.
 
-    there: the Job of this name that is there already.
-    changed: what of it differs; empty where nothing does, or there is none.
+    Attributes:
+        study: its name.
+        objects: everything that is sent, the Job included.
+        job: the workers' Job among them.
+        findings: of the preflight.
+        there: the Job of this name that exists already.
+        changed: what of that Job differs and cannot be changed in place; empty if nothing.
     """
 
     study: str
     objects: list[Object]
     job: Object
-    found: Findings
+    findings: Findings
     there: Object | None
     changed: list[str]
 
     @property
     def over(self) -> bool:
-        """Whether the Job that is there has ended."""
+        """Whether the existing Job has ended."""
         return self.there is not None and is_over(self.there)
 
     @property
     def ends(self) -> bool:
-        """Whether the Job that is there has to go before this one starts."""
+        """Whether the existing Job has to be deleted before this one starts."""
         return bool(self.changed) or self.over
 
     @property
@@ -59,12 +66,17 @@ def plan(
     elsewhere: bool = False,
     nodes_may_come: bool = False,
 ) -> Plan:
-    """Render a job folder and let the cluster judge it; nothing is changed.
+    """Render a job folder and check it against the cluster; nothing is changed.
 
-    elsewhere: whether it may go to another namespace than that it is rendered for.
-    nodes_may_come: see `preflight`.
+    Args:
+        cluster: where it will run.
+        spec: the study of the job folder.
+        workers: how many workers; if None, as many as the existing Job has, or the folder asks for.
+        elsewhere: whether another namespace than the rendered one was asked for.
+        nodes_may_come: see `preflight`.
 
-    Raises ClusterError for whatever would keep it from running.
+    Raises:
+        ClusterError: something would keep it from running.
     """
     rendered = render(spec.folder)
     if not elsewhere:
@@ -72,42 +84,48 @@ def plan(
     rendered = placed(rendered, cluster.namespace)
     job = worker_job(rendered, spec, workers)
     check_files(rendered, spec)
-    objects = [job if thing["kind"] == "Job" else thing for thing in rendered]
     cluster.require_namespace()
     there = cluster.find("jobs", job["metadata"]["name"])
     kept = _keep_workers(job, there) if workers is None else None
-    changed: list[str] = []
-    for thing in objects:
-        try:
-            cluster.apply(thing, dry_run=True)
-        except ImmutableError:
-            if thing["kind"] != "Job" or there is None:
-                raise
-            if not _same_but_for_kueue(cluster, job, there):
-                changed = _changes(cluster, there, objects)
+    others = [thing for thing in rendered if thing["kind"] != "Job"]
+    for thing in others:
+        cluster.apply(thing, dry_run=True)
+    accepted = _accepted(cluster, job, there)
+    changed = _changes(cluster, there, others) if there and accepted is None else []
+    job = accepted or job
     running = int((there or {}).get("status", {}).get("active", 0))
-    found = preflight(cluster, job, running, nodes_may_come=nodes_may_come)
-    plan = Plan(spec.name, objects, job, found, there, changed)
-    found.warnings += cluster.warnings
-    found.warnings += filter(None, (kept, _goes_with_its_pod(job, spec)))
+    findings = preflight(cluster, job, running, nodes_may_come=nodes_may_come)
+    plan = Plan(spec.name, [*others, job], job, findings, there, changed)
+    findings.warnings += cluster.warnings
+    findings.warnings += filter(None, (kept, _models_are_lost(job, spec)))
     if there is not None and not plan.ends and _is_stopped(there):
-        found.warnings.append(f"the Job is stopped: hpo-job resume {spec.name} starts it again")
+        findings.warnings.append(f"the Job is stopped: hpo-job resume {spec.name} starts it again")
     return plan
 
 
 def submit(
-    cluster: Cluster, plan: Plan, *, replace: bool, tell: Callable[[str], None]
+    cluster: Cluster, plan: Plan, *, replace: bool, announce: Callable[[str], None]
 ) -> list[str]:
-    """Apply a plan; what was created and configured, a line each.
+    """Apply a plan.
 
-    replace: whether a Job of the same name that is there, changed or over, is deleted first. What
-        its workers run is broken off, and run again; trials in the database stay.
+    Args:
+        cluster: where.
+        plan: from `plan`.
+        replace: whether an existing Job that has ended or differs is deleted first. The trials
+            that its workers run are interrupted and run again; trials in the database stay.
+        announce: called with a line before anything that takes long or ends workers.
+
+    Returns:
+        A line for each object that was created or configured.
+
+    Raises:
+        ClusterError: the existing Job has to be replaced, and ``replace`` is not set.
     """
     name = plan.job["metadata"]["name"]
     if plan.there and not replace:
         if plan.changed:
             raise ClusterError(
-                f"Job {name} is there already, with another {', '.join(plan.changed)}; --replace "
+                f"Job {name} exists already, with another {', '.join(plan.changed)}; --replace "
                 "ends it and starts this one (trials in the database stay)"
             )
         if plan.over:
@@ -116,20 +134,21 @@ def submit(
                 "stay, so it goes on where the study stands)"
             )
     if plan.ends:
-        tell(f"replacing Job {name}: waiting until its workers have ended")
+        announce(f"replacing Job {name}: waiting until its workers have ended")
         delete_job(cluster, name)
     elif plan.there and plan.workers < (before := int(plan.there["spec"]["parallelism"])):
         _keep_the_last(cluster, plan.there, plan.workers)
-        tell(f"job/{name}: {before} workers, {plan.workers} from now on")
+        announce(f"job/{name}: {counted(before, 'worker')}, {plan.workers} from now on")
     lines = [_applied(cluster, thing) for thing in plan.objects]
     _prune(cluster, plan)
     return lines
 
 
 def scale(cluster: Cluster, study: str, workers: int) -> str:
-    """Patch how many workers a Job has, up or down, while it runs; what was done.
+    """Change how many workers a Job has while it runs; says what was done.
 
-    Raises ClusterError where that would end the Job while trials still run.
+    Raises:
+        ClusterError: that would end the Job while trials still run.
     """
     name = study + SUFFIX
     job = _job(cluster, name)
@@ -140,40 +159,43 @@ def scale(cluster: Cluster, study: str, workers: int) -> str:
     if workers < before:
         _keep_the_last(cluster, job, workers)
     cluster.patch("jobs", name, {"spec": {"parallelism": workers, "completions": workers}})
-    return f"job/{name}: {before} workers, {workers} from now on"
+    return f"job/{name}: {counted(before, 'worker')}, {workers} from now on"
 
 
 def suspend(cluster: Cluster, study: str, *, stop: bool) -> str:
-    """Stop a Job's workers, or start them again; what was done."""
+    """Stop a Job's workers, or start them again; says what was done."""
     name = study + SUFFIX
     if is_over(_job(cluster, name)):
         raise ClusterError(f"Job {name} has ended; hpo-job submit --replace starts it again")
     cluster.patch("jobs", name, {"spec": {"suspend": stop}})
-    return (
-        f"job/{name}: {'stopped; what it runs is broken off, and run again' if stop else 'resumed'}"
-    )
+    done = "stopped; its running trials are interrupted, and run again later" if stop else "resumed"
+    return f"job/{name}: {done}"
 
 
 def delete(cluster: Cluster, study: str) -> list[str]:
-    """Delete what was submitted for a study; what is gone. Trials in the database stay."""
+    """Delete what was submitted for a study; trials in the database stay.
+
+    Returns:
+        What was deleted, such as ``job/digits-worker``.
+    """
     labels = worker_labels(study)
-    gone = []
+    deleted = []
     for resource in ("jobs", "configmaps", "serviceaccounts"):
-        for thing in cluster.all(resource, **labels):
+        for thing in cluster.list_objects(resource, **labels):
             name = str(thing["metadata"]["name"])
             if resource == "jobs":
                 delete_job(cluster, name)
             else:
                 cluster.delete(resource, name)
-            gone.append(f"{resource.removesuffix('s')}/{name}")
-    if not gone:
+            deleted.append(f"{resource.removesuffix('s')}/{name}")
+    if not deleted:
         cluster.require_namespace()
         raise ClusterError(f"namespace {cluster.namespace}: nothing was submitted for {study}")
-    return gone
+    return deleted
 
 
 def delete_job(cluster: Cluster, name: str, seconds: float = GONE) -> None:
-    """Delete a Job, and wait until its pods have ended and are gone."""
+    """Delete a Job, and wait until its pods are gone as well."""
     cluster.delete("jobs", name)
     deadline = time.monotonic() + seconds
     while cluster.find("jobs", name) is not None:
@@ -186,7 +208,7 @@ def delete_job(cluster: Cluster, name: str, seconds: float = GONE) -> None:
 
 
 def _keep_workers(job: Object, there: Object | None) -> str | None:
-    """Let a Job that is there keep the workers that it was scaled to; says so if it does."""
+    """Keep the number of workers that an existing Job was scaled to; says so if it differs."""
     if there is None or is_over(there):
         return None
     wanted, now = job["spec"]["parallelism"], int(there["spec"]["parallelism"])
@@ -194,52 +216,66 @@ def _keep_workers(job: Object, there: Object | None) -> str | None:
         return None
     job["spec"].update(parallelism=now, completions=now)
     return (
-        f"the Job keeps the {now} workers that it has; --workers {wanted} gives it those of "
-        "its folder"
+        f"the Job keeps its {counted(now, 'worker')}; --workers {wanted} changes that to the "
+        "number of the job folder"
     )
 
 
-def _same_but_for_kueue(cluster: Cluster, job: Object, there: Object) -> bool:
-    """Whether a Job differs in nothing but the tolerations that Kueue has let it in with.
+def _accepted(cluster: Cluster, job: Object, there: Object | None) -> Object | None:
+    """The Job as the API server accepts it in a dry run, or None if the existing one differs.
 
-    Kueue adds those of the flavor that it has chosen; as a list, they would be taken away. If so,
-    ``job`` loses its own: what somebody else has changed meanwhile is left alone then, and what
-    nobody has cannot be taken away, so that a change of the folder is still found.
+    Kueue adds tolerations to a Job that it admits. Applying the Job's own list would remove them,
+    which cannot be done to a Job that has started; so the list is left out if it is unchanged
+    otherwise. Server-side apply then keeps what others have set, and still notices a toleration
+    that was removed from the job folder.
     """
+    candidates = [job]
+    if there and (without := _without_tolerations(job, there)):
+        candidates.append(without)
+    for candidate in candidates:
+        try:
+            cluster.apply(candidate, dry_run=True)
+        except ImmutableError:
+            if there is None:
+                raise
+        else:
+            return candidate
+    return None
+
+
+def _without_tolerations(job: Object, there: Object) -> Object | None:
+    """The Job without its tolerations, if Kueue has admitted it with these and others."""
     if QUEUE not in (there["metadata"].get("labels") or {}) or is_over(there):
-        return False
+        return None
     pod, admitted = (each["spec"]["template"]["spec"] for each in (job, there))
-    wanted, given = pod.get("tolerations"), admitted.get("tolerations") or []
-    if not wanted or not all(each in given for each in wanted):
-        return False
-    del pod["tolerations"]
-    with suppress(ImmutableError):
-        cluster.apply(job, dry_run=True)
-        return True
-    pod["tolerations"] = wanted
-    return False
+    wanted, present = pod.get("tolerations"), admitted.get("tolerations") or []
+    if not wanted or not all(each in present for each in wanted):
+        return None
+    changed = deepcopy(job)
+    del changed["spec"]["template"]["spec"]["tolerations"]
+    return changed
 
 
-def _goes_with_its_pod(job: Object, spec: StudySpec) -> str | None:
-    """A warning where the models that a study keeps are in a folder that its pods take along."""
+def _models_are_lost(job: Object, spec: StudySpec) -> str | None:
+    """A warning if the models that a study keeps are in a folder that is deleted with its pods."""
     pod = job["spec"]["template"]["spec"]
     (worker, *_) = pod["containers"]
     places = {each["name"]: each.get("value") for each in worker.get("env") or []}
     store = spec.artifacts.store or places.get("HPO_JOB_ARTIFACTS")
     if objectives.is_function(spec) or not spec.artifacts.keep or not store or "://" in store:
         return None
-    gone = {each["name"] for each in pod.get("volumes") or [] if "emptyDir" in each}
+    temporary = {each["name"] for each in pod.get("volumes") or [] if "emptyDir" in each}
     for mount in worker.get("volumeMounts") or []:
-        if mount["name"] in gone and PurePosixPath(store).is_relative_to(mount["mountPath"]):
+        if mount["name"] in temporary and PurePosixPath(store).is_relative_to(mount["mountPath"]):
             return (
-                f"the models that it keeps, in {store}, go with their pods: name a bucket as "
-                "[artifacts] store, or put the component cache into k8s/settings"
+                f"the models that the study keeps, in {store}, are deleted with their pods: name "
+                "a bucket as [artifacts] store, or switch on the component cache in k8s/settings"
             )
     return None
 
 
 def _is_stopped(job: Object) -> bool:
-    """Whether somebody has stopped it; what waits in a queue of Kueue's is suspended as well."""
+    """Whether a person has stopped the Job; one that waits in a queue is suspended by Kueue."""
     queued = QUEUE in (job["metadata"].get("labels") or {})
     return bool(job["spec"].get("suspend")) and not queued
 
@@ -249,13 +285,13 @@ def _job(cluster: Cluster, name: str) -> Object:
     if job is None:
         cluster.require_namespace()
         raise ClusterError(
-            f"namespace {cluster.namespace} has no Job {name}; hpo-job submit JOB makes it"
+            f"namespace {cluster.namespace} has no Job {name}; hpo-job submit JOB creates it"
         )
     return job
 
 
 def _keep_the_last(cluster: Cluster, job: Object, workers: int) -> None:
-    """Raise ClusterError where every index that would stay has ended, while others still run."""
+    """Raise ClusterError if every index that stays has ended, while others still run."""
     status = job.get("status", {})
     ended = indexes_in(status.get("completedIndexes")) | indexes_in(status.get("failedIndexes"))
     if set(range(workers)) - ended:
@@ -267,9 +303,9 @@ def _keep_the_last(cluster: Cluster, job: Object, workers: int) -> None:
         if pod.get("status", {}).get("phase") in ("Pending", "Running")
     ]
     raise ClusterError(
-        f"Job {name}: with {workers} workers it would end at once, since those have ended, and "
-        f"break off what runs in index {', '.join(map(str, sorted(busy)))}; it ends by itself once "
-        "nothing is left to start"
+        f"Job {name}: with {counted(workers, 'worker')} it would be complete at once, because "
+        f"those have ended, and interrupt what index {', '.join(map(str, sorted(busy)))} runs; it "
+        "ends by itself once nothing is left to start"
     )
 
 
@@ -280,16 +316,16 @@ def _applied(cluster: Cluster, thing: Object) -> str:
 
 
 def _prune(cluster: Cluster, plan: Plan) -> None:
-    """Delete the ConfigMaps of this study that no pod reads any more."""
+    """Delete the study's ConfigMaps of earlier submissions."""
     labels = worker_labels(plan.study)
     kept = {thing["metadata"]["name"] for thing in plan.objects}
-    for thing in cluster.all("configmaps", **labels):
+    for thing in cluster.list_objects("configmaps", **labels):
         if thing["metadata"]["name"] not in kept:
             cluster.delete("configmaps", thing["metadata"]["name"])
 
 
 def _changes(cluster: Cluster, there: Object, objects: Iterable[Object]) -> list[str]:
-    """What of a Job's files differs; its pod template, where none of them does."""
+    """Which of a Job's files differ, or else that its pod template does."""
     before = _files(cluster, there)
     now: dict[str, str] = {}
     for thing in objects:

@@ -1,4 +1,4 @@
-"""One view of a study on a cluster: its Job, its pods, and what its trials do."""
+"""What `hpo-job status --cluster` shows: the Job, its pods, and their trials."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from hpo_job import results
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import QUEUE, SUFFIX
 from hpo_job.cluster.pods import Worker, describe, has_log, pods_of, why_none
+from hpo_job.cluster.wording import counted, one_line
 from hpo_job.study.ledger import FINISHED, working_time
 from hpo_job.trial import attributes
 
-SHOWN = 20  # pods that ended, of which the latest are shown
-WIDTH = 40  # characters of a pod's name that are not wrapped
+ENDED_SHOWN = 20  # of the pods that ended, only the latest are listed
+WIDTH = 40  # a pod's name is wrapped after so many characters
 ENDED = ("Succeeded", "Failed")
 
 
 def job_line(cluster: Cluster, study: str) -> tuple[str, Object | None]:
-    """How the Job and its indexes stand, a line each, and why it has no pods; and the Job."""
+    """Lines about the Job, its indexes and why it lacks pods; and the Job, if it exists."""
     name = study + SUFFIX
     job = cluster.find("jobs", name)
     if job is None:
@@ -50,33 +51,36 @@ def _state(job: Object) -> str:
             condition["type"] in ("Complete", "Failed", "Suspended")
             and condition["status"] == "True"
         ):
-            because = " ".join(str(condition.get("message") or "").split())
+            message = one_line(condition.get("message"))
             if condition["type"] == "Complete":
                 return "complete"
             if condition["type"] == "Suspended":
                 queue = (job["metadata"].get("labels") or {}).get(QUEUE)
-                if queue:  # whether it runs is Kueue's to say
+                if queue:  # Kueue decides whether it runs
                     return f"waits in queue {queue}"
                 return "stopped (hpo-job resume starts it again)"
-            return f"failed: {because or condition.get('reason')}"
-    workers = int(job["spec"].get("parallelism", 1))
-    return f"{workers} worker{'s' if workers != 1 else ''}"
+            return f"failed: {message or condition.get('reason')}"
+    return counted(int(job["spec"].get("parallelism", 1)), "worker")
 
 
 def pods(cluster: Cluster, job: Object, running: Mapping[int, str]) -> Group:
-    """The Job's pods: those that are there, and the latest of those that ended.
+    """A table of the Job's pods, and below it why some do not run.
 
-    Why some do not run stands below, once for all that wait for the same.
+    Of the pods that have ended, only the latest are listed; a reason that several pods share is
+    given once.
 
-    running: what each index does, as `running` has found it.
+    Args:
+        cluster: where the Job is.
+        job: the Job.
+        running: the trial of each index, see `running`.
     """
-    found = pods_of(cluster, job["metadata"]["name"])
-    warnings = {} if all(map(has_log, found)) else cluster.latest_warnings("Pod")
-    workers = [describe(pod, warnings) for pod in found]
+    every = pods_of(cluster, job["metadata"]["name"])
+    warnings = {} if all(map(has_log, every)) else cluster.latest_warnings("Pod")
+    workers = [describe(pod, warnings) for pod in every]
     alive = [worker for worker in workers if worker.phase not in ENDED]
-    ended = [worker for worker in workers if worker.phase in ENDED][-SHOWN:]
-    shown = sorted([*alive, *ended], key=lambda worker: worker.index)
-    return Group(_table(shown, running), *map(Text, _reasons(shown)))
+    ended = [worker for worker in workers if worker.phase in ENDED][-ENDED_SHOWN:]
+    listed = sorted([*alive, *ended], key=lambda worker: worker.index)
+    return Group(_table(listed, running), *map(Text, _reasons(listed)))
 
 
 def _table(workers: list[Worker], running: Mapping[int, str]) -> Table:
@@ -97,25 +101,25 @@ def _table(workers: list[Worker], running: Mapping[int, str]) -> Table:
 
 
 def _reasons(workers: list[Worker]) -> Iterator[str]:
-    """Why workers do not run, or did not."""
-    of: dict[str, list[str]] = {}
+    """Why workers do not run, or failed."""
+    indexes_of: dict[str, list[str]] = {}
     for worker in workers:
         if worker.why:
-            of.setdefault(worker.why, []).append(str(worker.index))
-    for reason, indexes in of.items():
+            indexes_of.setdefault(worker.why, []).append(str(worker.index))
+    for reason, indexes in indexes_of.items():
         plural = "es" if len(indexes) > 1 else ""
         yield f"index{plural} {', '.join(indexes)}: {reason}"
 
 
 def running(study: optuna.Study, job: Object | None) -> dict[int, str]:
-    """What runs at each index of a Job: the trial, and how far it is."""
+    """The trial that each index of a Job runs, and its latest value."""
     owner = str(job["metadata"].get("uid")) if job else None
-    found = {}
+    trials = {}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get(attributes.WORKER)
         if isinstance(worker, dict) and worker.get("owner") == owner:
-            found[int(worker.get("index", -1))] = _progress(trial)
-    return found
+            trials[int(worker.get("index", -1))] = _progress(trial)
+    return trials
 
 
 def _progress(trial: FrozenTrial) -> str:
@@ -125,7 +129,7 @@ def _progress(trial: FrozenTrial) -> str:
 
 
 def forecast(study: optuna.Study, now: datetime | None = None) -> Iterator[str]:
-    """How fast the study goes, and when it may end, as far as its budget tells."""
+    """How many trials an hour, and when the budget is used up at that rate."""
     trials = study.get_trials(deepcopy=False)
     bound = study.user_attrs.get(attributes.SPEC, {}).get("budget", {})
     done = sum(trial.state in FINISHED for trial in trials)

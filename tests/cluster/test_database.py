@@ -14,9 +14,11 @@ import pytest
 from click.testing import Result
 from sqlalchemy.engine import make_url
 
-from hpo_job.cluster.client import Cluster, ForbiddenError
-from hpo_job.cluster.database import reachable, wait_ready
+from hpo_job.cluster.client import Cluster
+from hpo_job.cluster.database import reachable
 from hpo_job.cluster.forward import _tunnel, forwarded
+from hpo_job.cluster.refusals import ForbiddenError
+from hpo_job.cluster.server import wait_ready
 from hpo_job.errors import ClusterError
 from tests.cluster.conftest import Api
 from tests.cluster.test_place import decoded, ready_pod
@@ -61,8 +63,8 @@ def test_what_was_broken_off_in_between_is_made(
     server = decoded(api.objects[f"{SECRETS}/hpo-job-mysql"])
     del api.objects[f"{SECRETS}/hpo-job-storage"]
     assert "created    secret/hpo-job-storage" in cli("database").stdout
-    made = decoded(api.objects[f"{SECRETS}/hpo-job-storage"])
-    assert make_url(made["url"]).password == server["password"]
+    restored = decoded(api.objects[f"{SECRETS}/hpo-job-storage"])
+    assert make_url(restored["url"]).password == server["password"]
 
 
 def test_the_workers_secret_is_that_of_the_settings(
@@ -80,21 +82,21 @@ def test_the_secret_of_another_server_is_left_alone(
     api.put("v1/secrets", secret)
     refused = cli("database")
     assert refused.exit_code == 2
-    assert "Secret hpo-job-storage is that of another server" in refused.stderr
+    assert "Secret hpo-job-storage belongs to another server" in refused.stderr
     assert api.created == api.applied == []
 
 
 def test_while_it_waits_it_says_for_what(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hpo_job.cluster.database.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("hpo_job.cluster.server.time.sleep", lambda seconds: None)
     selector = {"app.kubernetes.io/component": "mysql"}
     api.put("v1/services", {"metadata": {"name": "hpo-job-mysql"}, "spec": {"selector": selector}})
     api.put("apps/v1/statefulsets", {"metadata": {"name": "hpo-job-mysql", "uid": "s"}})
     api.note("StatefulSet", "s", "create Pod failed: exceeded quota: small")
-    told: list[str] = []
+    announced: list[str] = []
 
     def tell(line: str) -> None:
-        told.append(line)
-        if len(told) == 1:
+        announced.append(line)
+        if len(announced) == 1:
             ready_pod(api, ready="False")
             api.note("Pod", "one before of that name", "stale")
             api.note("Pod", "m", "no disk is left", "2026-01-01T00:00:01Z")
@@ -102,14 +104,14 @@ def test_while_it_waits_it_says_for_what(api: Api, monkeypatch: pytest.MonkeyPat
             ready_pod(api)
 
     wait_ready(Cluster(), tell)
-    first, second = told
+    first, second = announced
     assert "it has no pod; create Pod failed: exceeded quota: small" in first
     assert "pod hpo-job-mysql-0: no disk is left" in second
     api.objects.clear()
     api.put("v1/services", {"metadata": {"name": "hpo-job-mysql"}, "spec": {"selector": selector}})
     api.answer("get /api/v1/namespaces/hpo-job/pods", 401, "Unauthorized")
     with pytest.raises(ClusterError, match="log in again"):
-        wait_ready(Cluster(), told.append)
+        wait_ready(Cluster(), announced.append)
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def test_expired_credentials(api: Api, line: Callable[..., str]) -> None:
 def test_a_missing_namespace(api: Api, line: Callable[..., str], digits: Path) -> None:
     api.answer("get /api/v1/namespaces/hpo-job", 404, "not found", kind="namespaces")
     said = line("submit", digits)
-    assert "namespace hpo-job does not exist: make cluster" in said
+    assert "namespace hpo-job does not exist; `make cluster`" in said
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_missing_namespace(api: Api, line: Callable[..., str], digits: Path) -
 )
 def test_a_misspelt_namespace(api: Api, line: Callable[..., str], command: str) -> None:
     """It is named, rather than what cannot be found in it."""
-    assert "namespace nope does not exist: make cluster" in line(*command.split(), "-n", "nope")
+    assert "namespace nope does not exist; `make cluster`" in line(*command.split(), "-n", "nope")
 
 
 def test_a_proxy_before_a_server_that_is_not_there(
@@ -141,7 +141,7 @@ def test_a_kind_that_the_cluster_does_not_know(
     group = "get /apis/kueue.x-k8s.io/v1beta1"
     api.answers[group] = lambda: bare(404, b"404 page not found")
     said = line("submit", digits)
-    assert "kueue.x-k8s.io/v1beta1 LocalQueue: this cluster does not know it" in said
+    assert "kueue.x-k8s.io/v1beta1 LocalQueue: this cluster does not know this kind" in said
     api.answers[group] = lambda: bare(503, b"<html>no backend</html>")
     assert "answers, but not as a Kubernetes API server does" in line("submit", digits)
 
@@ -153,8 +153,8 @@ def bare(status: int, page: bytes) -> Any:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("- a\n- list\n", "is no kustomization"),
-        ("just words", "is no kustomization"),
+        ("- a\n- list\n", "not a kustomization"),
+        ("just words", "not a kustomization"),
         ("a: [", "not valid YAML"),
         ("patches: [{patch: 'a: ['}]", "kustomization.yaml: patches: "),
     ],
@@ -304,9 +304,9 @@ def test_a_database_that_is_not_ready(api: Api, line: Callable[..., str]) -> Non
     [
         ("a" * 62, 1, "1 characters too long"),
         ("a" * 60, 100, "0 characters"),
-        ("Upper", 1, "no DNS label"),
-        ("dot.ted", 1, "no DNS label"),
-        ("-dash", 1, "no DNS label"),
+        ("Upper", 1, "not a DNS label"),
+        ("dot.ted", 1, "not a DNS label"),
+        ("-dash", 1, "not a DNS label"),
     ],
 )
 def test_a_name_that_no_pod_can_have(name: str, workers: int, problem: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from hpo_job.cluster.client import Cluster
-from hpo_job.cluster.database import new_server
+from hpo_job.cluster.server import new_server
 from tests.cluster.conftest import kubeconfig
 
 
@@ -50,4 +50,4 @@ def test_it_warns_of_nothing(server: str, tmp_path: Path, monkeypatch: pytest.Mo
     settings["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = True
     file.write_text(yaml.safe_dump(settings))
     monkeypatch.setenv("KUBECONFIG", str(file))
-    assert Cluster(namespace="hpo-job").all("pods") == []
+    assert Cluster(namespace="hpo-job").list_objects("pods") == []

@@ -94,7 +94,7 @@ def test_a_context_where_none_is_current(
 
     changed(without, api.url)
     assert Cluster("x").namespace == "theirs"
-    assert Cluster("x").all("pods") == []
+    assert Cluster("x").list_objects("pods") == []
 
 
 class LogIn(http.server.BaseHTTPRequestHandler):
@@ -139,11 +139,11 @@ def test_the_proxy_of_a_cluster(
     url, asked, handler = portal
     handler.answer = b'{"items": []}'
     changed(lambda settings: settings["clusters"][0]["cluster"].update({"proxy-url": url}))
-    assert Cluster().all("pods") == []
+    assert Cluster().list_objects("pods") == []
     assert asked == ["http://127.0.0.1:9/api/v1/namespaces/hpo-job/pods"]
 
 
-def test_tries_are_not_told_each(
+def test_each_try_is_not_reported(
     said: Callable[..., str], changed: Callable[[Change], None]
 ) -> None:
     """Of a server that is not there: one line, though it was asked three times."""

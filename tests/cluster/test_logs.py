@@ -103,7 +103,7 @@ def test_a_followed_log_goes_on_after_its_connection_was_cut(
 def test_a_followed_log_is_asked_for_again_after_a_refusal(
     api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
 ) -> None:
-    """As a kubelet does that is started again; each refusal is told once."""
+    """As a kubelet does that is started again; each refusal is reported once."""
     pod = api.put("v1/pods", worker_pod(0, **RUNS))
     away = kmock.KubernetesError(502, "", "the kubelet is away", {})
     answering(api, pod, job, said(1, "1"), away, away, said(4, "4"))

@@ -16,7 +16,7 @@ import yaml
 from click.testing import Result
 
 from hpo_job.cluster.pods import describe, indexes_in
-from hpo_job.cluster.preflight import exceeded, fits, quantity, takes, used_by
+from hpo_job.cluster.resources import exceeded, fits, plain, quantity, takes, used_by
 from hpo_job.errors import StorageError
 from tests import ROOT
 from tests.cluster.conftest import Api
@@ -51,12 +51,12 @@ def test_what_is_previewed_is_what_is_sent(
     assert max(map(len, done.stdout.splitlines()[-3:])) <= 80
 
 
-def test_models_that_go_with_their_pods_are_told_of(
+def test_a_warning_of_models_that_are_deleted_with_their_pods(
     api: Api, cli: Callable[..., Result], digits: Path, secret: Object
 ) -> None:
     """Of a study that keeps some, where neither a bucket nor a volume does."""
     api.put("v1/secrets", secret)
-    cautions = "go with their pods"
+    cautions = "are deleted with their pods"
     assert cautions not in cli("submit", digits, "--dry-run").stderr
     animals = digits.parent / "people-vs-animals"
     shutil.copytree(ROOT / "jobs/people-vs-animals", animals, ignore=shutil.ignore_patterns(".hpo"))
@@ -70,9 +70,9 @@ def test_models_that_go_with_their_pods_are_told_of(
     file = animals / "kustomization.yaml"
     patch = {"spec": {"template": {"spec": {"volumes": [volume]}}}}
     whole = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "worker"}, **patch}
-    found = yaml.safe_load(file.read_text())
-    found["patches"].append({"target": {"kind": "Job"}, "patch": yaml.safe_dump(whole)})
-    file.write_text(yaml.safe_dump(found))
+    manifest = yaml.safe_load(file.read_text())
+    manifest["patches"].append({"target": {"kind": "Job"}, "patch": yaml.safe_dump(whole)})
+    file.write_text(yaml.safe_dump(manifest))
     done = cli("submit", animals, "--dry-run")
     assert "claimName: c" in done.stdout
     assert cautions not in done.stderr
@@ -144,9 +144,7 @@ def test_a_changed_study_needs_replace(
     immutable(api)
     refused = cli("submit", digits)
     assert refused.exit_code == 2
-    assert (
-        "Job digits-worker is there already, with another study.toml; --replace" in refused.stderr
-    )
+    assert "Job digits-worker exists already, with another study.toml; --replace" in refused.stderr
     assert "trials in the database stay" in refused.stderr
     assert api.applied == []
     preview = cli("submit", digits, "--dry-run")
@@ -203,7 +201,7 @@ def test_a_job_that_was_scaled_keeps_its_workers(
     api.put("batch/v1/jobs", job)
     done = cli("submit", digits)
     assert done.exit_code == 0, done.output
-    assert "the Job keeps the 8 workers that it has; --workers 2" in done.stderr
+    assert "the Job keeps its 8 workers; --workers 2" in done.stderr
     assert "8 workers of" in done.stdout
     assert "configured job/digits-worker" in done.stdout
     assert "created    configmap/digits-study" in done.stdout
@@ -226,7 +224,7 @@ def test_submitting_with_fewer_workers_does_not_end_the_job(
     api.put("v1/pods", worker_pod(1))
     refused = cli("submit", digits, "--workers", "1")
     assert refused.exit_code == 2
-    assert "break off what runs in index 1" in refused.stderr
+    assert "interrupt what index 1 runs" in refused.stderr
     assert api.applied == []
 
 
@@ -267,7 +265,7 @@ def test_what_the_server_warns_of_is_shown(
     assert done.stderr.count('hpo-job: would violate PodSecurity "restricted:latest"') == 1
 
 
-def test_how_many_workers_have_room(
+def test_how_many_workers_have_space(
     api: Api, cli: Callable[..., Result], digits: Path, secret: Object
 ) -> None:
     """Four CPUs, of which three are used, and each worker asks for one."""
@@ -281,16 +279,16 @@ def test_how_many_workers_have_room(
     }
     api.put("v1/pods", used, namespace="of-others")
     said = cli("submit", digits, "--workers", "3", "--dry-run").stderr
-    assert "the nodes have room for 1 more workers (each asks for cpu 1, memory 2Gi)" in said
+    assert "the nodes have space for 1 more worker (each asks for cpu 1, memory 2Gi)" in said
     assert "the other 2 will wait" in said
     api.put("v1/nodes", node("a", unschedulable=True), namespace=None)
-    assert "no node takes it, by taints" in cli("submit", digits, "--dry-run").stderr
+    assert "no node takes it, because of taints" in cli("submit", digits, "--dry-run").stderr
     api.put("v1/nodes", node("a"), namespace=None)
     used["status"] = {"phase": "Failed"}
-    assert "1 nodes with room for 4 more workers;" in cli("submit", digits, "--dry-run").stderr
+    assert "1 node with space for 4 more workers;" in cli("submit", digits, "--dry-run").stderr
     api.answer("get /api/v1/pods", 403, "forbidden")
     assert (
-        "room for 4 more workers, if nothing else ran there"
+        "space for 4 more workers, if nothing else ran there"
         in cli("submit", digits, "--dry-run").stderr
     )
 
@@ -345,7 +343,7 @@ def test_scaling_down_does_not_end_the_job(
     api.put("v1/pods", worker_pod(1))
     refused = cli("scale", "digits", "1")
     assert refused.exit_code == 2
-    assert "break off what runs in index 1" in refused.stderr
+    assert "interrupt what index 1 runs" in refused.stderr
 
 
 def test_stop_and_resume(api: Api, cli: Callable[..., Result], job: Object) -> None:
@@ -523,8 +521,15 @@ def test_quantities(text: str | int, number: float) -> None:
     assert float(quantity(text)) == number
 
 
+@pytest.mark.parametrize("text", ["1", "500m", "2Gi", "1536Mi", "3k"])
+def test_quantities_are_written_as_people_do(text: str) -> None:
+    assert quantity(plain(quantity(text))) == quantity(text)
+    assert plain(quantity("2048Mi")) == "2Gi"
+    assert plain(quantity("500m")) == "0.5"
+
+
 def test_no_quantity() -> None:
-    with pytest.raises(ValueError, match="no quantity"):
+    with pytest.raises(ValueError, match="Invalid number format"):
         quantity("two")
 
 
@@ -534,7 +539,7 @@ def test_how_many_workers_fit() -> None:
     assert fits([node("a")], {"amd.com/gpu": quantity(1)}) == 0
 
 
-def test_what_runs_on_a_node_takes_its_room() -> None:
+def test_what_runs_on_a_node_takes_its_space() -> None:
     pod = {"spec": {"nodeName": "a", "containers": [{"resources": {"requests": {"cpu": "3"}}}]}}
     used = used_by([pod, {"spec": {"containers": [{}]}}])
     assert fits([node("a"), node("b")], {"cpu": quantity(1)}, used) == 1 + 4
@@ -562,7 +567,7 @@ def node(name: str, **spec: Any) -> Object:
     return {"metadata": {"name": name}, "spec": spec, "status": {"allocatable": allocatable}}
 
 
-def test_a_quota_with_room_is_none_that_is_exceeded() -> None:
+def test_a_quota_with_enough_left_is_not_exceeded() -> None:
     container = {"resources": {"requests": {"cpu": "1"}, "limits": {"nvidia.com/gpu": 1}}}
     pod = {"containers": [container]}
     quota: Object = {"spec": {}, "status": {"hard": {"cpu": "4", "requests.nvidia.com/gpu": "2"}}}

@@ -119,7 +119,7 @@ def private(tmp_path: Path) -> Path:
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(
     not shutil.which("buildah") or os.environ.get("CI") == "true" or os.geteuid() != 0,
-    reason="needs buildah and root, and minutes, which CI has no room for",
+    reason="needs buildah and root, and minutes, which CI does not have",
 )
 def test_the_image_runs(base: str, private: Path, tmp_path: Path) -> None:
     # What this machine trusts, for pip alone: /etc/ssl/certs is the package ca-certificates' to

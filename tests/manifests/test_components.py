@@ -18,11 +18,11 @@ def full_pod(tmp_path_factory: pytest.TempPathFactory) -> Object:
     """The worker's pod with every component."""
     every = tmp_path_factory.mktemp("full") / "all"
     with_components(every, WORKER_COMPONENTS, CLUSTER_COMPONENTS)
-    (found,) = [thing for thing in render(every / "jobs/digits") if thing["kind"] == "Job"]
+    (job,) = [thing for thing in render(every / "jobs/digits") if thing["kind"] == "Job"]
     return dict(
-        found["spec"]["template"]["spec"],
-        suspend=found["spec"].get("suspend"),
-        queue=found["metadata"]["labels"].get("kueue.x-k8s.io/queue-name"),
+        job["spec"]["template"]["spec"],
+        suspend=job["spec"].get("suspend"),
+        queue=job["metadata"]["labels"].get("kueue.x-k8s.io/queue-name"),
     )
 
 

@@ -210,8 +210,8 @@ def test_a_job_folder_needs_only_its_study(tmp_path: Path) -> None:
     file = copy / "jobs/digits/kustomization.yaml"
     shipped = yaml.safe_load(file.read_text())
     file.unlink()
-    with kustomization(read_spec(copy / "jobs/digits"), 2, keep=True) as made:
-        assert made == file
+    with kustomization(read_spec(copy / "jobs/digits"), 2, keep=True) as path:
+        assert path == file
     written = yaml.safe_load(file.read_text())
     written["configMapGenerator"][0]["files"].sort(reverse=True)
     assert written == shipped

@@ -1,0 +1,154 @@
+"""What pods ask for, and what nodes and quotas have left: arithmetic on Kubernetes quantities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from kubernetes.utils.quantity import format_quantity, parse_quantity
+
+from hpo_job.cluster.wording import counted
+
+Object = dict[str, Any]
+Amounts = dict[str, Decimal]  # by resource, such as cpu or nvidia.com/gpu
+NATIVE = ("cpu", "memory", "ephemeral-storage")  # what quotas also name without "requests."
+SCOPES = {"NotTerminating", "NotBestEffort"}  # quota scopes that every worker's pod is in
+BINARY = {"Gi": 2**30, "Mi": 2**20, "Ki": 2**10}
+
+
+def quantity(text: str | int | float) -> Decimal:
+    """The number that a Kubernetes quantity such as ``500m`` or ``2Gi`` stands for."""
+    return Decimal(parse_quantity(text))
+
+
+def plain(value: Decimal) -> str:
+    """A quantity as people write it: with a binary suffix where it is a whole number of units."""
+    for suffix, unit in BINARY.items():
+        if value >= unit and value % unit == 0:
+            return str(format_quantity(value, suffix, Decimal(1)))
+    return f"{value.normalize():f}"
+
+
+def requests(pod: Object) -> Amounts:
+    """What a pod asks of its node: its requests, or its limits for resources without a request.
+
+    Args:
+        pod: its ``spec``; the functions below take the same.
+    """
+    return _sum(
+        {**resources.get("limits", {}), **resources.get("requests", {})}
+        for resources in _resources(pod)
+    )
+
+
+def limits(pod: Object) -> Amounts:
+    """What a pod may use at most."""
+    return _sum(resources.get("limits", {}) for resources in _resources(pod))
+
+
+def devices(pod: Object) -> Amounts:
+    """What a pod asks for that only some nodes have, such as GPUs."""
+    return {name: value for name, value in requests(pod).items() if "/" in name and value}
+
+
+def exceeded(quota: Object, pod: Object, more: int) -> list[str]:
+    """What a ResourceQuota has too little of for a number of further pods.
+
+    A quota whose scope may not cover workers is left out.
+
+    Args:
+        quota: the ResourceQuota.
+        pod: the spec of a worker's pod.
+        more: how many further pods.
+    """
+    scopes = set(quota["spec"].get("scopes") or [])
+    if scopes - SCOPES or quota["spec"].get("scopeSelector"):
+        return []
+    status = quota.get("status", {})
+    hard, used = status.get("hard") or quota["spec"].get("hard", {}), status.get("used") or {}
+    needed = _counted_by_quotas(pod, more)
+    return [
+        f"{name} {hard[name]}, of which {used.get(name, 0)} are used: too little for "
+        f"{counted(more, 'more worker')} ({plain(value)})"
+        for name, value in needed.items()
+        if name in hard and quantity(used.get(name, 0)) + value > quantity(hard[name])
+    ]
+
+
+def used_by(pods: Iterable[Object]) -> dict[str, Amounts]:
+    """What the pods on each node ask of it, by the node's name."""
+    used: dict[str, list[Amounts]] = {}
+    for pod in pods:
+        if node := pod["spec"].get("nodeName"):
+            used.setdefault(node, []).append(requests(pod["spec"]))
+    return {node: _sum(amounts) for node, amounts in used.items()}
+
+
+def free(node: Object, used: Mapping[str, Amounts]) -> Amounts:
+    """What a node has left beside what the pods on it ask for."""
+    allocatable = node.get("status", {}).get("allocatable", {})
+    taken = used.get(node["metadata"]["name"], {})
+    return {
+        name: quantity(value) - taken.get(name, Decimal(0)) for name, value in allocatable.items()
+    }
+
+
+def fits(nodes: Iterable[Object], asked: Amounts, used: Mapping[str, Amounts] | None = None) -> int:
+    """How many pods the nodes have space for.
+
+    Args:
+        nodes: those that take such a pod.
+        asked: what each pod asks for, none of it zero.
+        used: what is taken already; nothing by default.
+    """
+    return sum(_fits(free(node, used or {}), asked) for node in nodes)
+
+
+def _fits(left: Amounts, asked: Amounts) -> int:
+    return max(0, min(int(left.get(name, Decimal(0)) // value) for name, value in asked.items()))
+
+
+def takes(node: Object, pod: Object) -> bool:
+    """Whether a node lets such a pod run: its taints, its labels, and not being cordoned."""
+    spec, labels = node["spec"], node["metadata"].get("labels") or {}
+    if spec.get("unschedulable"):
+        return False
+    if not (pod.get("nodeSelector") or {}).items() <= labels.items():
+        return False
+    return all(
+        taint.get("effect") == "PreferNoSchedule"
+        or any(_tolerates(each, taint) for each in pod.get("tolerations") or [])
+        for taint in spec.get("taints") or []
+    )
+
+
+def _tolerates(toleration: Object, taint: Object) -> bool:
+    if toleration.get("effect") not in (None, "", taint.get("effect")):
+        return False
+    if toleration.get("key") not in (None, "", taint["key"]):
+        return False
+    exists = toleration.get("operator") == "Exists"
+    return exists or toleration.get("value", "") == taint.get("value", "")
+
+
+def _counted_by_quotas(pod: Object, more: int) -> Amounts:
+    """What so many pods add to the counters that a ResourceQuota may name."""
+    needed = {"pods": Decimal(more), "count/pods": Decimal(more)}
+    for name, value in requests(pod).items():
+        needed[f"requests.{name}"] = value * more
+        if name in NATIVE:
+            needed[name] = value * more
+    return needed | {f"limits.{name}": value * more for name, value in limits(pod).items()}
+
+
+def _resources(pod: Object) -> list[Object]:
+    return [container.get("resources", {}) for container in pod["containers"]]
+
+
+def _sum(every: Iterable[Mapping[str, Any]]) -> Amounts:
+    total: Amounts = {}
+    for amounts in every:
+        for name, value in amounts.items():
+            total[name] = total.get(name, Decimal(0)) + quantity(value)
+    return total
