@@ -84,8 +84,8 @@ def submit(
     for line in submitting.submit(cluster, plan, replace=replace, announce=click.echo):
         click.echo(line)
     image = plan.job["spec"]["template"]["spec"]["containers"][0]["image"]
-    workers = counted(plan.workers, "worker")
-    click.echo(f"{workers} of {image} in namespace {cluster.namespace}")
+    started = counted(plan.workers, "worker")
+    click.echo(f"{started} of {image} in namespace {cluster.namespace}")
     click.echo("\nnext")
     there = same_place(cluster, spec.name)
     for command, shows in NEXT.items():
