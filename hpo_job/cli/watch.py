@@ -13,7 +13,8 @@ from rich.text import Text
 
 from hpo_job import results
 from hpo_job.results.trials import spec_of, trials_of
-from hpo_job.study.ledger import FINISHED
+from hpo_job.trial.clock import instant
+from hpo_job.trial.counting import evaluated
 
 LOOK = 2.0  # seconds between two looks
 WIDTH = 60  # cells of the bar
@@ -42,7 +43,7 @@ def picture(study: optuna.Study) -> RenderableType:
     """Where the study stands, its progress, what runs and what ended last."""
     trials = trials_of(study)
     bound = spec_of(study).get("budget", {}).get("trials")
-    done = sum(trial.state in FINISHED for trial in trials)
+    done = sum(evaluated(trial) for trial in trials)
     parts: list[RenderableType] = [Text(study.study_name, style="bold")]
     if bound:
         filled = WIDTH * min(done, bound) // bound
@@ -53,7 +54,7 @@ def picture(study: optuna.Study) -> RenderableType:
         parts += [Text(), Text("running", style="bold"), running]
     ended = sorted(
         (trial for trial in trials if trial.state.is_finished() and trial.datetime_complete),
-        key=lambda trial: str(trial.datetime_complete),
+        key=lambda trial: instant(trial.datetime_complete),
     )[-LAST:]
     if ended:
         parts += [Text(), Text("ended last", style="bold"), *map(_line, reversed(ended))]

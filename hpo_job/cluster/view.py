@@ -16,8 +16,10 @@ from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import QUEUE, SUFFIX
 from hpo_job.cluster.pods import Worker, describe, has_log, pods_of, why_none
 from hpo_job.cluster.wording import counted, one_line
-from hpo_job.study.ledger import FINISHED, working_time
+from hpo_job.study.ledger import working_time
 from hpo_job.trial import attributes
+from hpo_job.trial.clock import later
+from hpo_job.trial.counting import evaluated
 
 ENDED_SHOWN = 20  # of the pods that ended, only the latest are listed
 WIDTH = 40  # a pod's name is wrapped after so many characters
@@ -132,8 +134,8 @@ def forecast(study: optuna.Study, now: datetime | None = None) -> Iterator[str]:
     """How many trials an hour, and when the budget is used up at that rate."""
     trials = study.get_trials(deepcopy=False)
     bound = study.user_attrs.get(attributes.SPEC, {}).get("budget", {})
-    done = sum(trial.state in FINISHED for trial in trials)
-    time = working_time(trials, now or datetime.now()).total_seconds()
+    done = sum(evaluated(trial) for trial in trials)
+    time = working_time(trials, now or datetime.now())
     if not done or time <= 0:
         return
     rate = done / time
@@ -145,7 +147,7 @@ def forecast(study: optuna.Study, now: datetime | None = None) -> Iterator[str]:
         remaining.append(max(0.0, timeout - time))
     if remaining and min(remaining) > 0:
         left = min(remaining)
-        end = datetime.fromtimestamp((now or datetime.now()).timestamp() + left)
+        end = later(now or datetime.now(), left)
         yield f"end       expected at {end:%H:%M}, in {results.clock(left)}"
 
 

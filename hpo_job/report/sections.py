@@ -219,7 +219,7 @@ def _state_cards(study: optuna.Study) -> list[tuple[str, str, str]]:
     bound = spec_of(study).get("budget", {}).get("trials")
     done = counts["COMPLETE"] + counts["PRUNED"]
     told = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no trials yet"
-    time = working_time(trials, datetime.now()).total_seconds()
+    time = working_time(trials, datetime.now())
     return [
         ("Trials", f"{done} of {bound}" if bound else str(done), told),
         ("Working time", clock(time), "in which at least one trial ran"),

@@ -25,8 +25,10 @@ from hpo_job.results.trials import (
     trials_of,
     value,
 )
-from hpo_job.study.ledger import FINISHED, Times
+from hpo_job.study.ledger import Times
 from hpo_job.trial import attributes
+from hpo_job.trial.clock import instant
+from hpo_job.trial.counting import EVALUATED, evaluated
 
 SHARE = 0.95  # "95% of the best"
 
@@ -111,8 +113,8 @@ def time_to_95(study: optuna.Study) -> TimeTo95 | None:
     threshold = _threshold(study, value(first))
     better = maximizes(study)
     ended = sorted(
-        (trial for trial in trials_of(study, FINISHED) if trial.datetime_complete),
-        key=lambda trial: trial.datetime_complete or datetime.max,
+        (trial for trial in trials_of(study, EVALUATED) if trial.datetime_complete),
+        key=lambda trial: instant(trial.datetime_complete),
     )
     for count, trial in enumerate(ended, start=1):
         if trial.state == TrialState.COMPLETE and (
@@ -130,18 +132,18 @@ def progress(study: optuna.Study) -> pd.DataFrame:
     better = max if maximizes(study) else min
     ended = sorted(
         (trial for trial in trials_of(study) if trial.state.is_finished()),
-        key=lambda trial: trial.datetime_complete or datetime.max,
+        key=lambda trial: instant(trial.datetime_complete),
     )
     times, rows, count = Times(), [], 0
     best: float | None = None
     for trial in ended:
         if trial.datetime_start and trial.datetime_complete:
             times.add(trial.datetime_start, trial.datetime_complete)
-        count += trial.state in FINISHED
+        count += evaluated(trial)
         if trial.state == TrialState.COMPLETE:
             best = value(trial) if best is None else better(best, value(trial))
-            now = trial.datetime_complete or datetime.max
-            rows.append((count, times.total(now, now).total_seconds(), value(trial), best))
+            now = trial.datetime_complete or datetime.now()
+            rows.append((count, times.total(now, now), value(trial), best))
     return pd.DataFrame(rows, columns=["trials", "seconds", "value", "best"])
 
 
@@ -156,7 +158,7 @@ def _summary(study: optuna.Study) -> dict[str, Any]:
         "study": study.study_name,
         "metric": metric_names(study)[0],
         "direction": "maximize" if maximizes(study) else "minimize",
-        "trials": len(trials_of(study, FINISHED)),
+        "trials": len(trials_of(study, EVALUATED)),
         "complete": len(complete(study)),
         "best": best,
         "baseline": missing if beside is None else beside,
@@ -194,6 +196,7 @@ def _worked_until(trials: Sequence[FrozenTrial], last: FrozenTrial) -> float:
     times, end = Times(), last.datetime_complete
     assert end is not None
     for trial in trials:
-        if trial.datetime_start and trial.datetime_complete and trial.datetime_start < end:
-            times.add(trial.datetime_start, min(trial.datetime_complete, end))
-    return times.total(end, end).total_seconds()
+        start, complete = trial.datetime_start, trial.datetime_complete
+        if start and complete and instant(start) < instant(end):
+            times.add(start, min(complete, end, key=instant))
+    return times.total(end, end)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 import pandas as pd
+from optuna.trial import FrozenTrial
 
 from hpo_job.errors import StudyError
 from hpo_job.results.trials import trials_of, unmeasured
+from hpo_job.trial.clock import running_time
 
 Form = Literal["csv", "json", "parquet"]
 
@@ -32,11 +35,19 @@ def frame(study: optuna.Study) -> pd.DataFrame:
         values = [f"{kind}_{name}".rstrip("_") for name in names]
         times = ("datetime_start", "datetime_complete", "duration")
         return pd.DataFrame(columns=["number", *values, *times, "state"])
-    # read later, so there may be more by now
-    other = [unmeasured(trial) for trial in trials_of(study)[: len(table)]]
+    trials = trials_of(study)[: len(table)]  # read later, so there may be more by now
+    other = [unmeasured(trial) for trial in trials]
     if any(other):
         table.loc[other, value_columns(study)] = math.nan
+    table["duration"] = _durations(table, trials)
     return table
+
+
+def _durations(table: pd.DataFrame, trials: Sequence[FrozenTrial]) -> pd.Series:
+    """How long each finished trial ran; Optuna's own column is wrong when the clocks change."""
+    seconds = [running_time(trial) if trial.datetime_start else math.nan for trial in trials]
+    durations = pd.Series(pd.to_timedelta(seconds, unit="s"), index=table.index)
+    return durations.where(table["datetime_complete"].notna())
 
 
 def value_columns(study: optuna.Study) -> list[str]:

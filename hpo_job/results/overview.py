@@ -24,8 +24,9 @@ from hpo_job.results.trials import (
     value,
 )
 from hpo_job.spec.metrics import ANSWERS, METRICS
-from hpo_job.study.ledger import FINISHED, fixed_params, working_time
+from hpo_job.study.ledger import fixed_params, working_time
 from hpo_job.trial import attributes
+from hpo_job.trial.counting import evaluated
 from hpo_job.trial.phases import measured_value
 
 
@@ -33,12 +34,12 @@ def overview(study: optuna.Study) -> list[str]:
     """Where a study stands, in a few lines."""
     trials = trials_of(study)
     counts = Counter(trial.state.name for trial in trials)
-    done = sum(trial.state in FINISHED for trial in trials)
+    done = sum(evaluated(trial) for trial in trials)
     bound = spec_of(study).get("budget", {}).get("trials")
     states = ", ".join(
         f"{counts[state.name]} {state.name}" for state in TrialState if counts[state.name]
     )
-    time = working_time(trials, datetime.now()).total_seconds()
+    time = working_time(trials, datetime.now())
     lines = [f"finished  {done}{f' of {bound}' if bound else ''} trials in {clock(time)}"]
     if states:
         lines.append(f"states    {states}")
@@ -54,10 +55,10 @@ def finished(study: optuna.Study) -> bool:
     if any(trial.state == TrialState.RUNNING for trial in trials):
         return False
     most, timeout = budget.get("trials"), budget.get("timeout")
-    done = sum(trial.state in FINISHED for trial in trials)
+    done = sum(evaluated(trial) for trial in trials)
     if most is not None and done >= most:
         return True
-    return timeout is not None and working_time(trials, datetime.now()).total_seconds() >= timeout
+    return timeout is not None and working_time(trials, datetime.now()) >= timeout
 
 
 def row(trial: FrozenTrial) -> tuple[str, str, str, str, str]:

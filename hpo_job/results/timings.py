@@ -12,8 +12,9 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.results.trials import attribute, seconds, trials_of, worker_name
-from hpo_job.study.ledger import FINISHED
 from hpo_job.trial import attributes
+from hpo_job.trial.clock import elapsed, instant
+from hpo_job.trial.counting import evaluated
 
 # What a trial's time is made of: what people call it, and the attribute it is read from
 PARTS = {
@@ -82,14 +83,14 @@ def timings(study: optuna.Study) -> Timings:
 def workers(trials: Iterable[FrozenTrial]) -> dict[str, list[FrozenTrial]]:
     """The trials by the worker that ran them, in the order in which they were started."""
     by_worker: dict[str, list[FrozenTrial]] = defaultdict(list)
-    for trial in sorted(trials, key=lambda each: each.datetime_start or datetime.max):
+    for trial in sorted(trials, key=lambda each: instant(each.datetime_start)):
         by_worker[worker_name(trial) or NOBODY].append(trial)
     return dict(by_worker)
 
 
 def _parts(trial: FrozenTrial) -> dict[str, float]:
     whole = max(seconds(trial), 0.0)
-    if trial.state not in (*FINISHED, TrialState.RUNNING):
+    if not evaluated(trial) and trial.state != TrialState.RUNNING:
         return {FAILED: whole}
     known = {name: max(attribute(trial, source) or 0.0, 0.0) for name, source in PARTS.items()}
     # validation passes are part of the fits' time
@@ -109,7 +110,7 @@ def _idle(trials: list[FrozenTrial]) -> float:
     for trial in trials:
         assert trial.datetime_start is not None
         if end is not None:
-            idle += max((trial.datetime_start - end).total_seconds(), 0.0)
+            idle += max(elapsed(end, trial.datetime_start), 0.0)
         finish = trial.datetime_complete or datetime.now()
-        end = finish if end is None else max(end, finish)
+        end = finish if end is None else max(end, finish, key=instant)
     return idle

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 import optuna
@@ -12,6 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.trial import attributes
+from hpo_job.trial.clock import running_time
 from hpo_job.trial.counting import counted
 from hpo_job.trial.phases import measured_value
 
@@ -112,9 +112,7 @@ def attribute(trial: FrozenTrial, name: str) -> float | None:
 
 def seconds(trial: FrozenTrial) -> float:
     """How long ``trial`` has run, or had run when it ended."""
-    if trial.datetime_start is None:
-        return 0.0
-    return ((trial.datetime_complete or datetime.now()) - trial.datetime_start).total_seconds()
+    return running_time(trial)
 
 
 def parameters(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:

@@ -157,11 +157,11 @@ def trial_id(study: optuna.Study, number: int, storage: Storage) -> int:
 
 
 def _refusal(ledger: Ledger, bound: Budget, storage: Storage) -> Refusal | None:
-    if bound.trials is not None and ledger.finished >= bound.trials:
+    if bound.trials is not None and ledger.evaluated >= bound.trials:
         return Refusal.FINISHED
-    if bound.timeout and ledger.working_time(storage.now()).total_seconds() >= bound.timeout:
+    if bound.timeout and ledger.working_time(storage.now()) >= bound.timeout:
         return Refusal.TIMEOUT
-    if bound.trials is not None and ledger.finished + ledger.running >= bound.trials:
+    if bound.trials is not None and ledger.evaluated + ledger.running >= bound.trials:
         return Refusal.FULL
     return None
 

@@ -8,6 +8,7 @@ epoch are taken instead.
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 from optuna.trial import FrozenTrial
@@ -21,14 +22,19 @@ def local_time(stored: datetime) -> datetime:
     return datetime.fromtimestamp(stored.replace(tzinfo=UTC).timestamp())
 
 
-def instant(local: datetime) -> float:
-    """The seconds since the epoch at a local time: what times are sorted by."""
-    return local.timestamp()
+def instant(local: datetime | None) -> float:
+    """The seconds since the epoch at a local time, infinite for None: what times are sorted by."""
+    return math.inf if local is None else local.timestamp()
 
 
 def elapsed(start: datetime, end: datetime) -> float:
     """The seconds from one local time to another, on any night of the year."""
     return end.timestamp() - start.timestamp()
+
+
+def later(start: datetime, seconds: float) -> datetime:
+    """The local time some seconds after another."""
+    return datetime.fromtimestamp(start.timestamp() + seconds)
 
 
 def running_time(trial: FrozenTrial, now: datetime | None = None) -> float:

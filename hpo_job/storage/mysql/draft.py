@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.storage.mysql import rows, tables
 from hpo_job.storage.mysql.optuna_private import trial_id_of
+from hpo_job.trial.clock import later
 
 
 class Draft:
@@ -76,7 +77,8 @@ class Draft:
         trial = self._trial
         trial.state = state
         trial.values = list(values) if values is not None else None
-        trial.datetime_complete = rows.later(trial.datetime_start, time.monotonic() - self._begun)
+        assert trial.datetime_start is not None  # it runs, and here
+        trial.datetime_complete = later(trial.datetime_start, time.monotonic() - self._begun)
         return self.snapshot()
 
     def _own(self) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Container
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
@@ -14,6 +14,7 @@ from hpo_job.storage.mysql import statements as sql
 from hpo_job.storage.mysql.connection import Connection, Cursor
 from hpo_job.storage.mysql.draft import Draft, copy_of
 from hpo_job.storage.mysql.view import StudyView
+from hpo_job.trial.clock import later, local_time
 
 JUST_READ = 1.0  # seconds for which the look under the lock serves a trial that was started there
 
@@ -122,7 +123,7 @@ class Reader:
             self._told_time(self.query(sql.NOW)[0][0])
         assert self._clock is not None
         then, ticks = self._clock
-        return then + timedelta(seconds=time.monotonic() - ticks)
+        return later(then, time.monotonic() - ticks)
 
     def check_distribution(self, study_id: int, name: str, distribution: BaseDistribution) -> None:
         """Refuse a parameter that the study knows with another distribution.
@@ -220,7 +221,7 @@ class Reader:
         return stale
 
     def _told_time(self, stored: datetime) -> None:
-        self._clock = rows.as_local(stored), time.monotonic()
+        self._clock = local_time(stored), time.monotonic()
 
     def _content(self, study_id: int, trial_id: int, name: str) -> dict[Any, Any]:
         """A content of an unfinished trial, the first time that somebody looks at it."""

@@ -5,7 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
@@ -18,6 +18,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.storage.mysql import tables
+from hpo_job.trial import clock
 
 Row = Sequence[Any]  # kind, id, place, name, value, text, begun, ended
 Time = datetime | None
@@ -196,12 +197,7 @@ def read_float(value: float | None, kind: str) -> float:
 @lru_cache(4096)  # whole seconds: many trials share one
 def local_time(stored: Time) -> Time:
     """Optuna stores naive UTC, and shows naive local time."""
-    return None if stored is None else as_local(stored)
-
-
-def as_local(stored: datetime) -> datetime:
-    """The same for a time that is there, and that nobody will ask for again."""
-    return stored.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+    return None if stored is None else clock.local_time(stored)
 
 
 def stored_time(local: Time) -> str | None:
@@ -209,8 +205,3 @@ def stored_time(local: Time) -> str | None:
     if local is None:
         return None
     return local.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def later(start: Time, seconds: float) -> Time:
-    """The time some seconds after `start`."""
-    return None if start is None else start + timedelta(seconds=seconds)
