@@ -7,10 +7,8 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 import urllib.error
 import urllib.request
-from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from ssl import SSLError
@@ -37,18 +35,17 @@ def places(folder: Path) -> list[Path]:
 
 
 def download(url: str, target: Path) -> Path:
-    """Fetch ``url`` under a temporary name and rename it, so that no half file is ever found."""
+    """Write what is at ``url`` to ``target``, and return it; see `make_once` for a whole file.
+
+    Raises:
+        OSError, HTTPException: It cannot be downloaded, or arrives cut short or damaged.
+    """
     request = urllib.request.Request(url, headers={"User-Agent": "hpo-job"})
-    with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
-        partial = Path(folder) / target.name
-        with (
-            partial.open("wb") as file,
-            urllib.request.urlopen(request, timeout=TIMEOUT) as response,
-        ):
-            shutil.copyfileobj(response, file)
-            expected = response.headers.get("Content-Length")
-        _verify(partial, url, expected)
-        return partial.replace(target)
+    with target.open("wb") as file, urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        shutil.copyfileobj(response, file)
+        expected = response.headers.get("Content-Length")
+    _verify(target, url, expected)
+    return target
 
 
 def failed(error: Exception, text: str) -> HpoJobError:
@@ -58,13 +55,6 @@ def failed(error: Exception, text: str) -> HpoJobError:
     else:  # what breaks off while it is read, urllib hands on as it is
         later = isinstance(error, BROKEN_OFF) or getattr(error, "errno", None) in NO_ROUTE
     return (FetchError if later else SpecError)(text)
-
-
-def leave_as_found(folder: Path, lock: Path) -> None:
-    """Remove what a download that failed had to make."""
-    with suppress(OSError):  # a folder that holds something, or was never made, is left alone
-        lock.unlink(missing_ok=True)
-        folder.rmdir()
 
 
 def _verify(file: Path, url: str, expected: str | None) -> None:

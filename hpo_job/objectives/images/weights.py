@@ -12,13 +12,13 @@ from urllib.parse import urlparse
 
 import timm
 import torch
-from filelock import FileLock
 from huggingface_hub import hf_hub_url
 from safetensors.torch import load_file
 from torchvision import models as torchvision_models
 
+from hpo_job.data.once import make_once
 from hpo_job.errors import SpecError
-from hpo_job.objectives.downloads import download, failed, leave_as_found, places
+from hpo_job.objectives.downloads import download, failed, places
 
 
 class Package(NamedTuple):
@@ -62,20 +62,16 @@ def obtain(model: str, folder: Path) -> Path:
     network, what `failed` makes of it, saying where was looked and what would do; SpecError where
     none are published.
     """
-    found = find(model, folder)
-    if found:
-        return found
-    urls = _urls(model)
-    if not urls:
-        raise SpecError(_missing(model, folder, "none are published"))
-    url, target = urls[0], folder / (model + PurePosixPath(_base_name(urls[0])).suffix)
-    lock = folder / f".{model}.lock"
+    url = next(iter(_urls(model)), None)
+    if url is None:
+        file = find(model, folder)
+        if file is None:
+            raise SpecError(_missing(model, folder, "none are published"))
+        return file
+    target = folder / (model + PurePosixPath(_base_name(url)).suffix)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
-            return find(model, folder) or download(url, target)
+        return make_once(target, lambda: find(model, folder), lambda path: download(url, path))
     except (OSError, HTTPException) as error:  # most of urllib's errors are OSErrors
-        leave_as_found(folder, lock)
         reason = " ".join(str(error).split())
         raise failed(error, _missing(model, folder, f"cannot be downloaded ({reason})")) from error
 

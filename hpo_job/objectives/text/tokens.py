@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,9 +16,9 @@ import numpy as np
 from fastai.text.core import WordTokenizer
 from fastai.torch_core import defaults
 from fastcore.basics import compose
-from filelock import FileLock
 from numpy.typing import NDArray
 
+from hpo_job.data.once import make_once
 from hpo_job.errors import DataError, problem
 
 FORMAT = 1  # of the cache: raised whenever what is written means something else
@@ -72,24 +70,15 @@ def tokenised(texts: Sequence[str], train: NDArray[np.int64], kept: Path) -> Cor
     made anew. Raises DataError where nothing can be kept there.
     """
     folder = kept / "text" / _key(texts, train)
-    corpus = _read(folder)
-    if corpus is not None:
-        return corpus
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):  # let go where its holder dies
-            corpus = _read(folder)
-            if corpus is None:
-                _write(folder, _make(texts, train))
-                corpus = _read(folder)
+        return make_once(
+            folder, lambda: _read(folder), lambda path: _write(path, _make(texts, train))
+        )
     except OSError as error:
         raise DataError(
             f"--cache {kept}: the tokenised texts cannot be kept there: {problem(error)}; name a "
-            "folder with room"
+            "folder that can be written and has space"
         ) from error
-    if corpus is None:
-        raise DataError(f"--cache {kept}: what was kept there cannot be read; name another folder")
-    return corpus
 
 
 def tokens_of(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -144,23 +133,12 @@ def _make(texts: Sequence[str], train: NDArray[np.int64]) -> Corpus:
 
 
 def _write(folder: Path, corpus: Corpus) -> None:
-    """Keep ``corpus``: written under a temporary name and renamed, so that it is whole."""
-    prefix = f".{folder.name}."
-    for left in folder.parent.glob(f"{prefix}*.tmp"):  # by a worker that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=folder.parent))
-    try:
-        for name in ARRAYS:
-            np.save(temporary / f"{name}.npy", getattr(corpus, name))
-        _dump(temporary / VOCAB, corpus.vocab)
-        _dump(temporary / DIGESTS, {file.name: _digest(file) for file in temporary.iterdir()})
-        # What is there is damaged, and goes; or it is whole, and others read it: a shared volume
-        # may have remembered for a while that there was nothing
-        if _read(folder) is None:
-            shutil.rmtree(folder, ignore_errors=True)
-            temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    """Write ``corpus`` into a new ``folder``, with digests by which damage is noticed."""
+    folder.mkdir()
+    for name in ARRAYS:
+        np.save(folder / f"{name}.npy", getattr(corpus, name))
+    _dump(folder / VOCAB, corpus.vocab)
+    _dump(folder / DIGESTS, {file.name: _digest(file) for file in folder.iterdir()})
 
 
 def _read(folder: Path) -> Corpus | None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import pickle
 import tarfile
-import tempfile
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import torch
 from fastai.data.external import URLs
-from filelock import FileLock
 
+from hpo_job.data.once import make_once
 from hpo_job.errors import SpecError
-from hpo_job.objectives.downloads import LANGUAGE_MODEL, download, failed, leave_as_found, places
+from hpo_job.objectives.downloads import LANGUAGE_MODEL, download, failed, places
 
 NAME = LANGUAGE_MODEL  # trained on 103 million words of Wikipedia, forwards
 
@@ -57,16 +57,9 @@ def obtain(folder: Path) -> Path:
     Workers that start together wait for one download. Raises what `failed` makes of a download that
     fails, saying where was looked and what would do.
     """
-    found = find(folder)
-    if found:
-        return found
-    lock = folder / f".{NAME}.lock"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
-            return find(folder) or _fetch(folder)
+        return make_once(folder / NAME, lambda: find(folder), partial(_fetch, folder / NAME))
     except (OSError, HTTPException, tarfile.TarError) as error:  # most of urllib's are OSErrors
-        leave_as_found(folder, lock)
         reason = " ".join(str(error).split())
         raise failed(
             error,
@@ -107,10 +100,10 @@ def _file(folder: Path, pattern: str) -> Path | None:
     return min(folder.glob(pattern), default=None)
 
 
-def _fetch(folder: Path) -> Path:
-    """Download and unpack under a temporary name, so that no half model is ever found."""
-    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as place:
-        archive = download(URLs.WT103_FWD, Path(place) / f"{NAME}.tgz")
-        with tarfile.open(archive) as packed:
-            packed.extractall(place, filter="data")
-        return (Path(place) / NAME).replace(folder / NAME)
+def _fetch(place: Path, target: Path) -> None:
+    """Download the model, for ``place``, and unpack it at ``target``."""
+    if place.exists():
+        raise FileExistsError(f"{place} holds something else")  # which is not ours to replace
+    archive = download(URLs.WT103_FWD, target.with_suffix(".tgz"))
+    with tarfile.open(archive) as packed:
+        packed.extractall(target.parent, filter="data")
