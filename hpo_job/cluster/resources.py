@@ -86,7 +86,7 @@ def used_by(pods: Iterable[Object]) -> dict[str, Amounts]:
 
 
 def free(node: Object, used: Mapping[str, Amounts]) -> Amounts:
-    """What a node has left beside what the pods on it ask for."""
+    """What a node has left after what the pods on it ask for."""
     allocatable = node.get("status", {}).get("allocatable", {})
     taken = used.get(node["metadata"]["name"], {})
     return {

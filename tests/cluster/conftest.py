@@ -48,7 +48,7 @@ KINDS = {
 
 
 class Server(kmock.KubernetesScaffold):
-    """kmock's own, and beside it the port-forward, which is no HTTP.
+    """kmock's server, with port-forwards, which are WebSockets.
 
     listening: by the path of a port-forward, the port of this machine that it leads to.
     """
@@ -64,7 +64,7 @@ class Server(kmock.KubernetesScaffold):
 class Api:
     """A cluster of what was `put` into it; what was applied is in ``applied``, and is there.
 
-    warnings: what the server says beside each answer to an apply.
+    warnings: the Warning headers of each answer to an apply.
     """
 
     def __init__(self, mock: Any) -> None:

@@ -94,7 +94,7 @@ def test_while_it_waits_it_says_for_what(api: Api, monkeypatch: pytest.MonkeyPat
     api.note("StatefulSet", "s", "create Pod failed: exceeded quota: small")
     announced: list[str] = []
 
-    def tell(line: str) -> None:
+    def announce(line: str) -> None:
         announced.append(line)
         if len(announced) == 1:
             ready_pod(api, ready="False")
@@ -103,7 +103,7 @@ def test_while_it_waits_it_says_for_what(api: Api, monkeypatch: pytest.MonkeyPat
         else:
             ready_pod(api)
 
-    wait_ready(Cluster(), tell)
+    wait_ready(Cluster(), announce)
     first, second = announced
     assert "it has no pod; create Pod failed: exceeded quota: small" in first
     assert "pod hpo-job-mysql-0: no disk is left" in second

@@ -1,4 +1,4 @@
-"""Each way in which a cluster refuses is one line that says what would do."""
+"""Every refusal of a cluster is reported on one line that says how to fix it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A whole study on a real cluster: submitted, scaled, evicted, killed, resubmitted, read.
 
-Runs against whatever $KUBECONFIG names, in namespaces of its own; skipped without one.
+Runs on the cluster that $KUBECONFIG names, in the namespace hpo-job-test; skipped without it.
 HPO_JOB_TEST_IMAGE is the workers' image (it needs no torch), HPO_JOB_TEST_MYSQL_IMAGE the
 database's, where they are not those of k8s/settings.
 """
