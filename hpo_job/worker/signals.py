@@ -1,4 +1,27 @@
-"""Ctrl-C and SIGTERM: how a worker is asked to stop, and where a trial may be broken off."""
+"""Ctrl-C and SIGTERM: how a worker is asked to stop, and where a trial may be interrupted.
+
+Guaranteed, inside `Stop.breaking`:
+
+- The first signal raises Stopped in the main thread, wherever the program is, so an objective
+  needs no code of its own: it ends within one operation.
+- Stopped is never raised while a module of `PROTECTED` is on the stack. A statement, a transaction
+  or a connection is therefore never left half done: the signal is tried again every `RETRY`
+  seconds until the storage's code has returned. The exception is the pause in which the MySQL
+  storage waits for a server that is away: nothing is half done there, and it may take minutes.
+- Where Stopped was swallowed, it is raised again after `CLEANUP` seconds, and so on until the
+  objective ends. A bare ``except`` swallows it; so does Python, where it was raised in a
+  finalizer. An objective's own ``finally`` blocks have as long to clean up.
+
+Not guaranteed:
+
+- Several writes in a row may be separated: of two attributes that an objective sets, only the
+  first may be stored. Files that an objective writes may be cut short.
+- A call into C that does not return is not interrupted, nor is a thread other than the main one.
+  A second Ctrl-C raises KeyboardInterrupt there as soon as Python code runs again; Kubernetes
+  kills the process when its grace period is over.
+
+What a trial's state is after each of these, and who repairs it, is in docs/states.md.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +32,37 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import optuna.storages
+
+import hpo_job.storage
+from hpo_job.storage.mysql import waiting
 from hpo_job.trial import attributes
 
-# Why a trial was broken off. Neither is its objective's fault, so its parameters run again.
+# Why a trial was broken off. Neither is its objective's fault, so its parameters are run again.
 REASONS = {signal.SIGINT: attributes.INTERRUPTED, signal.SIGTERM: attributes.PREEMPTED}
-# What talks to the database: broken off in there, a write or a connection is left half done
-_WHOLE = ("optuna.storages", "hpo_job.storage")
-# ... except where it only waits for its server
-_WAITING = "hpo_job.storage.mysql.waiting"
-_SOON = 0.02  # seconds until the next try to break off, where this one came at a bad moment
-# Seconds until the next try, where Stopped was swallowed, by a finalizer say; also how long an
-# objective may take to clean up
-_AGAIN = 5.0
+# The packages that talk to a database, in which nothing is interrupted
+PROTECTED = (optuna.storages.__name__, hpo_job.storage.__name__)
+# The one module of them that may be interrupted, since it only sleeps
+INTERRUPTIBLE = waiting.__name__
+RETRY = 0.02  # seconds until the next try to raise Stopped, where this one came in PROTECTED code
+CLEANUP = 5.0  # seconds until Stopped is raised again, where the objective has not ended by then
 
 
 class Stopped(BaseException):
-    """Breaks off an objective; no Exception, so that no handler in an objective swallows it."""
+    """Breaks off an objective; not an Exception, so that ``except Exception`` lets it pass."""
 
 
 class Stop:
     """Whether this process was asked to stop, and by which signal.
 
-    Inside `breaking`, a signal raises Stopped wherever the program is, so that an objective of
-    any kind ends within one operation, but never in the middle of a storage's own code.
-    Elsewhere it only sets `requested`.
+    Inside `breaking` a signal raises Stopped, see the module's text for where; elsewhere it only
+    sets `requested`, which the worker asks for between trials.
     """
 
     def __init__(self) -> None:
         self.requested: signal.Signals | None = None
         self.hurry: Callable[[], None] = lambda: None  # called once, when asked to stop
-        self.broke_off = False  # whether what ran last in `breaking` was
+        self.broke_off = False  # whether Stopped was raised in the last `breaking`
         self._breaking = False
         self._process = os.getpid()
 
@@ -62,9 +86,10 @@ class Stop:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Catch SIGINT and SIGTERM in the main thread; a second Ctrl-C does not wait."""
-        handlers = dict.fromkeys(REASONS, self._caught) | {signal.SIGALRM: self._break}
+        handlers = dict.fromkeys(REASONS, self._on_signal) | {signal.SIGALRM: self._on_alarm}
         previous = {number: signal.signal(number, handlers[number]) for number in handlers}
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)  # whoever started us may hold them
+        # A parent blocks them until here, so that they do not end our imports in a traceback
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
         try:
             yield
         finally:
@@ -73,7 +98,7 @@ class Stop:
 
     @contextmanager
     def breaking(self) -> Iterator[None]:
-        """Let a signal break off what runs in here with Stopped."""
+        """Let a signal break off what runs in here with Stopped; at once, if there was one."""
         self.broke_off = False
         self._breaking = True
         try:
@@ -84,37 +109,44 @@ class Stop:
             self._breaking = False
             signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def _caught(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
-            self._inherited(number)
+            self._on_signal_in_fork(number)
         elif self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         else:
             self.requested = self.requested or signal.Signals(number)
             self.hurry()
-            self._break(number, frame)
+            self._on_alarm(number, frame)
 
-    def _break(self, number: int, frame: FrameType | None) -> None:
-        if not self._breaking or not self.requested:  # an alarm may be the objective's own
+    def _on_alarm(self, number: int, frame: FrameType | None) -> None:
+        """Raise Stopped, or try again later. Does nothing for an alarm of the objective's."""
+        if not self._breaking or not self.requested:
             return
-        if _in_whole(frame):
-            signal.setitimer(signal.ITIMER_REAL, _SOON)
+        if is_protected(frame):
+            signal.setitimer(signal.ITIMER_REAL, RETRY)
             return
         self.broke_off = True
-        signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+        signal.setitimer(signal.ITIMER_REAL, CLEANUP)
         raise Stopped
 
-    def _inherited(self, number: int) -> None:
-        """In a forked data loader: Ctrl-C is its parent's business, SIGTERM ends it."""
+    def _on_signal_in_fork(self, number: int) -> None:
+        """In a forked data loader: its parent handles Ctrl-C, and SIGTERM ends it at once."""
         if number != signal.SIGINT:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
 
-def _in_whole(frame: FrameType | None) -> bool:
+def is_protected(frame: FrameType | None) -> bool:
+    """Whether code that talks to a database is on the stack, other than in its pauses."""
     while frame is not None:
         module = str(frame.f_globals.get("__name__"))
-        if module.startswith(_WHOLE):
-            return module != _WAITING
+        if belongs_to(module, PROTECTED):
+            return module != INTERRUPTIBLE
         frame = frame.f_back
     return False
+
+
+def belongs_to(module: str, packages: tuple[str, ...]) -> bool:
+    """Whether a module is one of ``packages``, or in one of them."""
+    return any(module == package or module.startswith(f"{package}.") for package in packages)

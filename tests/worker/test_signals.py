@@ -141,7 +141,7 @@ def test_a_signal_before_any_trial_ends_the_worker_too(tmp_path: Path) -> None:
     assert quick.states() == {}
 
 
-def test_what_optuna_writes_is_written_whole(tmp_path: Path) -> None:
+def test_what_is_written_is_never_half_done(tmp_path: Path) -> None:
     """A signal in the middle of a report: the report is committed, and only then it ends."""
     quick = Quick(
         tmp_path,
