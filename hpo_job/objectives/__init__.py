@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 from pydantic import ValidationError
 
-from hpo_job.data import Layout
+from hpo_job.data.from_spec import Layout
 from hpo_job.errors import SpecError, unknown
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.parameters import (

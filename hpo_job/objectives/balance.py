@@ -10,7 +10,7 @@ from fastai.data.load import DataLoader
 from fastai.losses import CrossEntropyLossFlat
 from numpy.typing import NDArray
 
-from hpo_job.data import Labelled
+from hpo_job.data.from_spec import Labelled
 from hpo_job.objectives.parameters import Balance
 
 SORTED = 50  # batches within which a loader that sorts by length does so, as fastai's

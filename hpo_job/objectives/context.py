@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 
 from hpo_job import machine
-from hpo_job.data import Labelled
+from hpo_job.data.from_spec import Labelled
 from hpo_job.spec.metrics import Metric
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase

@@ -26,8 +26,7 @@ from fastai.vision.augment import (
 from fastai.vision.data import ImageBlock
 from PIL import Image
 
-from hpo_job.data import LabelledFiles
-from hpo_job.data.images import decodes
+from hpo_job.data.images import LabelledFiles, decodes
 from hpo_job.errors import DataError, SpecError
 from hpo_job.objectives import learner_file, saved
 from hpo_job.objectives.balance import loss, sample

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hpo_job.data import Layout
+from hpo_job.data.from_spec import Layout
 from hpo_job.spec.metrics import Task
 
 Balance = Literal["none", "class_weights", "sampler"]

@@ -14,7 +14,8 @@ import torch
 from fastai.learner import Learner
 from numpy.typing import NDArray
 
-from hpo_job.data import LabelledRows, columns
+from hpo_job.data import columns
+from hpo_job.data.tables import LabelledRows
 from hpo_job.errors import DataError, SpecError, unknown
 from hpo_job.objectives import learner_file, saved
 from hpo_job.objectives.balance import loss, sample

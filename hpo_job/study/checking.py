@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpo_job import data as rooms
 from hpo_job import objectives
-from hpo_job.data import Labelled
+from hpo_job.data import from_spec
 from hpo_job.data.fetch import with_data
+from hpo_job.data.from_spec import Labelled
 from hpo_job.errors import DataError, unknown
 from hpo_job.spec import metrics
 from hpo_job.spec.metrics import METRICS, Metric
@@ -147,9 +147,9 @@ def _cautions(metric: Metric, data: Labelled | None) -> tuple[str, ...]:
 
 def _data(spec: StudySpec) -> Labelled | None:
     if not objectives.is_function(spec):
-        return rooms.read(spec, objectives.layout(spec), objectives.task(spec) == "regression")
+        return from_spec.read(spec, objectives.layout(spec), objectives.task(spec) == "regression")
     if spec.data and spec.data_path:
-        rooms.require_keys(spec, spec.data, None)
+        from_spec.require_keys(spec, spec.data, None)
         if not spec.data_path.exists():
             raise spec.error("data.path", f"{spec.data_path} does not exist")
     return None

@@ -15,7 +15,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from hpo_job import objectives
-from hpo_job.data import fingerprint, listing
+from hpo_job.data.digests import fingerprint, listing
 from hpo_job.errors import SpecError, StudyError, unknown
 from hpo_job.spec.search_space import Scalar
 from hpo_job.spec.study_toml import Budget, StudySpec, find_job, read_spec, restore

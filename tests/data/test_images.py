@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hpo_job.data import fingerprint, read_image_folder
+from hpo_job.data.digests import fingerprint
+from hpo_job.data.images import read_image_folder
 from hpo_job.errors import DataError
 
 Images = Callable[..., Path]

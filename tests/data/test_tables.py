@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
-from hpo_job.data import LabelledRows, read_table
+from hpo_job.data.tables import LabelledRows, read_table
 from hpo_job.errors import DataError
 
 Refused = Callable[..., str]

@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 import pytest
 
-from hpo_job.data import LabelledFiles, read_image_folder
+from hpo_job.data.images import LabelledFiles, read_image_folder
 from hpo_job.objectives.context import Context
 from hpo_job.spec.metrics import METRICS
 from tests import ROOT

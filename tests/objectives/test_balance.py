@@ -13,7 +13,7 @@ from fastai.text.data import SortedDL
 from fastai.torch_core import set_seed
 from numpy.typing import NDArray
 
-from hpo_job.data import LabelledRows, read_table
+from hpo_job.data.tables import LabelledRows, read_table
 from hpo_job.objectives.balance import class_weights, loss, sample
 from hpo_job.objectives.parameters import Balance
 

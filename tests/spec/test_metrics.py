@@ -11,7 +11,7 @@ from click.testing import Result
 from numpy.typing import NDArray
 from sklearn import metrics as theirs
 
-from hpo_job.data import read_table
+from hpo_job.data.tables import read_table
 from hpo_job.spec.metrics import METRICS, baseline, caution, left_out, names, undefined
 from tests import SHARED_DATA
 

@@ -19,7 +19,7 @@ from click.testing import Result
 from optuna.trial import TrialState
 
 from hpo_job import objectives
-from hpo_job.data import fingerprint
+from hpo_job.data.digests import fingerprint
 from hpo_job.errors import SpecError, StudyError
 from hpo_job.spec.search_space import suggest
 from hpo_job.spec.study_toml import read_spec, restore

@@ -44,8 +44,8 @@ UNREADABLE = (
 class Summary:
     """What a conversion did.
 
-    ``sessions`` and ``trials`` count those of the decade, each once however often it was given;
-    ``repeated`` the trial accounts that were there already; ``skipped`` malformed files.
+    ``sessions`` and ``trials`` count those of the decade, each once; ``repeated`` counts trial
+    accounts that another file held already; ``skipped`` malformed files.
     """
 
     sessions: int = 0
@@ -57,11 +57,11 @@ class Summary:
 
 @dataclass(frozen=True)
 class _File:
-    """A file that should be TEI, on its own or in a zip, under the name a person knows it by."""
+    """A file that should be TEI, by itself or in a zip; ``name`` is for messages."""
 
     name: str
     path: Path
-    given: bool = False  # by name, as a SOURCE
+    is_source: bool = False  # named by the user, rather than in a folder or a zip
     archive: zipfile.ZipFile | None = None
     member: str = ""
 
@@ -96,10 +96,15 @@ def convert(
 ) -> Summary:
     """Write the trials of a decade that have an offence category, by session date and id.
 
-    ``sources`` are zips, folders and TEI files; a trial in several of them is taken from the
-    first. ``output`` ends in .csv or .csv.gz, and is replaced once all of it is written.
-    ``tell`` hears of each file left out, ``look`` of sessions done and in all. Raises DataError,
-    and writes nothing, where a source does not exist or none has a trial of the decade.
+    Args:
+        sources: Zips, folders and TEI files; a trial in several of them is taken from the first.
+        decade: Its first year.
+        output: A name that ends in .csv or .csv.gz; replaced once all of it is written.
+        tell: Called with a line for each file that is left out.
+        look: Called with the number of sessions done, and of all.
+
+    Raises:
+        DataError: A source does not exist, or none has a trial of the decade; nothing is written.
     """
     require_writable(output)
     summary = Summary()
@@ -115,7 +120,7 @@ def convert(
             try:
                 dated.append((file.date(), file))
             except UNREADABLE as error:
-                if isinstance(error, tei.NotTeiError) and not file.given:
+                if isinstance(error, tei.NotTeiError) and not file.is_source:
                     # Its name is no session's, so nothing is lost
                     tell(f"{file.name}: {problem(error)}; ignored")
                 else:
@@ -125,8 +130,8 @@ def convert(
         chosen = [(date, file) for date, file in dated if int(date[:4]) // 10 * 10 == decade]
         if not chosen:
             years = sorted(date[:4] for date, _ in dated)
-            found = f"{years[0]} to {years[-1]}"
-            raise DataError(f"no session of the {decade}s in {where}; found: {found}")
+            span = f"{years[0]} to {years[-1]}"
+            raise DataError(f"no session of the {decade}s in {where}; found: {span}")
         with replacing(output) as table:
             _write(chosen, csv.writer(table), summary, skip, look)
             if not summary.trials:
@@ -200,15 +205,15 @@ def _find(
                     file = _File(f"{source}/{member}", source, archive=archive, member=member)
                     files.setdefault((source.resolve(), member), file)
         else:
-            files.setdefault((source.resolve(), ""), _File(str(source), source, given=True))
+            files.setdefault((source.resolve(), ""), _File(str(source), source, is_source=True))
     return list(files.values())
 
 
 def _is_tei(path: PurePath) -> bool:
     """Whether a name can be a session's.
 
-    Not what macOS or an editor left there, nor the Ordinary's Accounts (OA17300417.xml), which the
-    archive has beside the sessions and which hold no trial.
+    Files that macOS or an editor left there are not, nor are the Ordinary's Accounts
+    (OA17300417.xml), which the archive has next to the sessions and which hold no trial.
     """
     left = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return path.suffix.lower() == ".xml" and not left and not path.name.startswith("OA1")

@@ -1,4 +1,4 @@
-"""State of the Union addresses: passages of an era, each with the party of who speaks."""
+"""State of the Union addresses: passages of an era, each with the speaker's party."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ERAS = {"early": range(1790, 1901), "late": range(1901, 2022)}  # years
 WORDS = 100  # that a passage has at least: it ends with the sentence that reaches them
 PASSAGES = 12  # of an address at most, evenly spaced, so that no long one outweighs the others
 ADDRESSES = 10  # of a party at least: of fewer, the held-out ones would be one or two
-# What is said at the end of a sentence; "Mr. Speaker" and "U.S. troops" do not end one
+# The end of a sentence; "Mr. Speaker" and "U.S. troops" are none
 _SENTENCE = re.compile(r"(?<=[.!?])(?<!Mr\.)(?<!Mrs\.)(?<!U\.S\.)\s+(?=[\"'A-Z0-9])")
 
 
@@ -35,7 +35,7 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of a source: addresses used, passages made, and addresses of small parties."""
+    """Counts of a conversion: addresses used, passages written, addresses of small parties."""
 
     addresses: int
     rows: int
@@ -43,12 +43,18 @@ class Summary:
 
 
 def convert(source: Path, era: str, output: Path) -> Summary:
-    """Write the passages of the addresses of an era (a key of ERAS) as a table with COLUMNS.
+    """Write the passages of the addresses of an era as a table with COLUMNS.
 
-    source: .csv or .csv.gz with the columns year, name, party and text, an address a row.
-    output: .csv or .csv.gz, replaced once all of it is written; the same source gives the same
-    bytes. Parties with fewer than ADDRESSES addresses in the era are left out. Raises
-    DataError, and writes nothing, where there is nothing to convert.
+    Parties with fewer than ADDRESSES addresses in the era are left out. The same source gives the
+    same bytes.
+
+    Args:
+        source: A .csv or .csv.gz with the columns year, name, party and text, an address a row.
+        era: A key of ERAS.
+        output: A .csv or .csv.gz, replaced once all of it is written.
+
+    Raises:
+        DataError: There is nothing to convert; nothing is written.
     """
     require_writable(output)
     years = ERAS[era]

@@ -19,7 +19,8 @@ from fastai.tabular.learner import TabularLearner
 from fastai.tabular.model import TabularModel, emb_sz_rule
 from torch import nn
 
-from hpo_job.data import LabelledRows, columns
+from hpo_job.data import columns
+from hpo_job.data.tables import LabelledRows
 from hpo_job.errors import DataError, unknown
 from hpo_job.objectives import balance, learner_file, saved
 from hpo_job.objectives.context import Context

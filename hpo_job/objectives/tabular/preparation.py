@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from fastai.tabular.core import cont_cat_split
 
-from hpo_job.data import LabelledRows
 from hpo_job.data.columns import as_text
+from hpo_job.data.tables import LabelledRows
 from hpo_job.errors import DataError
 
 MISSING = " is missing"  # ends the name of a column that says whether a number was

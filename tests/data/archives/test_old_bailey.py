@@ -1,4 +1,4 @@
-"""The Old Bailey converter: what becomes a row, what is left out, and what is told about it.
+"""The Old Bailey converter: what becomes a row, what is left out, and what is said about it.
 
 The archive's licence forbids shipping its files, so the sessions here are made up; the real ones
 are read from beside the checkout where they are.
@@ -81,10 +81,10 @@ def rows_of(path: Path) -> list[Row]:
 
 
 class Converted:
-    """One conversion: its rows, its summary, and what was told and looked at on the way."""
+    """One conversion: its rows, its summary, and what was said and looked at on the way."""
 
     def __init__(self, *sources: Path, decade: int = 1730, to: str = "out.csv") -> None:
-        self.told: list[str] = []
+        self.messages: list[str] = []
         self.looks: list[tuple[int, int]] = []
         self.path = sources[0].parent / "made" / to
         self.path.parent.mkdir(exist_ok=True)
@@ -92,7 +92,7 @@ class Converted:
             sources,
             decade,
             self.path,
-            tell=self.told.append,
+            tell=self.messages.append,
             look=lambda done, total: self.looks.append((done, total)),
         )
         self.rows = rows_of(self.path)
@@ -121,10 +121,10 @@ def test_real_sessions_give_the_expected_rows(
     tmp_path: Path, decade: int, sessions: int, all_rows: int
 ) -> None:
     output = tmp_path / "out.csv.gz"
-    told: list[str] = []
-    summary = convert([REAL / "tei-sample"], decade, output, tell=told.append)
+    messages: list[str] = []
+    summary = convert([REAL / "tei-sample"], decade, output, tell=messages.append)
     assert summary == Summary(sessions=sessions, trials=all_rows, rows=all_rows)
-    assert told == []
+    assert messages == []
     rows = {row["id"]: row for row in rows_of(output)}
     dates = {name[1:9] for name in rows}
     wanted = {name: row for name, row in expected(decade).items() if name[1:9] in dates}
@@ -140,9 +140,9 @@ def test_a_real_session_that_is_cut_short_gives_no_row(tmp_path: Path) -> None:
     whole = (REAL / "tei-sample" / "17341016.xml").read_bytes()
     put(tmp_path / "in" / "17341016.xml", whole[: len(whole) // 2])
     other = REAL / "tei-sample" / "17381011.xml"
-    made = Converted(tmp_path / "in", other)
-    assert {name[:9] for name in made.ids} == {"t17381011"}
-    assert made.summary.skipped == 1
+    table = Converted(tmp_path / "in", other)
+    assert {name[:9] for name in table.ids} == {"t17381011"}
+    assert table.summary.skipped == 1
 
 
 # what becomes a row
@@ -175,16 +175,16 @@ def test_a_trial_without_an_offence_is_counted_and_no_row(tmp_path: Path) -> Non
         tmp_path / "17341016.xml",
         session(account("t17341016-1"), account("t17341016-2", "<p>Put off.</p>")),
     )
-    made = Converted(source)
-    assert made.ids == ["t17341016-1"]
-    assert made.summary == Summary(sessions=1, trials=2, rows=1)
+    table = Converted(source)
+    assert table.ids == ["t17341016-1"]
+    assert table.summary == Summary(sessions=1, trials=2, rows=1)
 
 
 def test_a_trial_without_words_has_an_empty_text(tmp_path: Path) -> None:
     empty = '<div1 type="trialAccount" id="t17341016-2"/>'
-    made = Converted(put(tmp_path / "17341016.xml", session(account("t17341016-1", THEFT), empty)))
-    assert made.rows == [{"id": "t17341016-1", "broad": "theft", "narrow": "", "text": ""}]
-    assert made.summary.trials == 2
+    table = Converted(put(tmp_path / "17341016.xml", session(account("t17341016-1", THEFT), empty)))
+    assert table.rows == [{"id": "t17341016-1", "broad": "theft", "narrow": "", "text": ""}]
+    assert table.summary.trials == 2
 
 
 def test_text_is_what_is_between_the_tags() -> None:
@@ -302,8 +302,8 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     bad.chmod(0)
     if os.access(bad, os.R_OK):
         pytest.skip("root reads everything")
-    made = Converted(bad, good)
-    assert made.told == [f"{bad}: Permission denied; skipped"]
+    table = Converted(bad, good)
+    assert table.messages == [f"{bad}: Permission denied; skipped"]
 
 
 def test_a_damaged_zip_member_is_named(tmp_path: Path) -> None:
@@ -313,9 +313,9 @@ def test_a_damaged_zip_member_is_named(tmp_path: Path) -> None:
     at = content.index(names[0].encode()) + len(names[0])
     content[at + 10 : at + 40] = bytes(30)
     archive.write_bytes(content)
-    made = Converted(archive)
-    assert made.ids == ["t17341204-1"]
-    (line,) = made.told
+    table = Converted(archive)
+    assert table.ids == ["t17341204-1"]
+    (line,) = table.messages
     assert line.startswith(f"{archive}/a/17341016.xml: ")
 
 
@@ -326,9 +326,9 @@ def test_a_zip_member_with_a_password_is_named(tmp_path: Path) -> None:
     content[content.index(b"PK\x01\x02") + 8] |= 1
     archive.write_bytes(content)
     good = put(tmp_path / "17341204.xml", session(account("t17341204-1")))
-    made = Converted(archive, good)
-    assert made.ids == ["t17341204-1"]
-    assert "password" in made.told[0]
+    table = Converted(archive, good)
+    assert table.ids == ["t17341204-1"]
+    assert "password" in table.messages[0]
 
 
 @pytest.mark.parametrize("cut", [0, 40, -30])
@@ -336,18 +336,18 @@ def test_a_zip_that_is_none_is_named(tmp_path: Path, cut: int) -> None:
     archive = pack(tmp_path / "obo.zip", {"17341016.xml": session(account("t17341016-1"))})
     archive.write_bytes(archive.read_bytes()[:cut])
     good = put(tmp_path / "17341204.xml", session(account("t17341204-1")))
-    made = Converted(archive, good)
-    assert made.ids == ["t17341204-1"]
-    assert made.summary.skipped == 1
-    assert made.told[0].startswith(f"{archive}: not a zip, or an incomplete one: ")
+    table = Converted(archive, good)
+    assert table.ids == ["t17341204-1"]
+    assert table.summary.skipped == 1
+    assert table.messages[0].startswith(f"{archive}: not a zip, or an incomplete one: ")
 
 
 def test_another_xml_that_lies_about_is_named_and_ignored(tmp_path: Path) -> None:
     other = put(tmp_path / "in" / "build.xml", "<project/>")
     put(tmp_path / "in" / "17341204.xml", session(account("t17341204-1")))
-    made = Converted(tmp_path / "in")
-    assert made.told == [f"{other}: not TEI, it begins with <project>; ignored"]
-    assert made.summary.skipped == 0
+    table = Converted(tmp_path / "in")
+    assert table.messages == [f"{other}: not TEI, it begins with <project>; ignored"]
+    assert table.summary.skipped == 0
 
 
 # sources
@@ -357,11 +357,11 @@ def test_sources_of_every_kind_are_one_table(tmp_path: Path) -> None:
     pack(tmp_path / "obo.zip", {"obo/sessionsPapers/17341016.XML": session(account("t17341016-1"))})
     put(tmp_path / "in" / "deep" / "er" / "17341204.xml", session(account("t17341204-1")))
     alone = put(tmp_path / "17330112", session(account("t17330112-1")))
-    made = Converted(tmp_path / "obo.zip", tmp_path / "in", alone)
-    assert made.ids == ["t17330112-1", "t17341016-1", "t17341204-1"]
-    assert made.summary == Summary(sessions=3, trials=3, rows=3)
-    assert made.looks[0] == (0, 3)
-    assert made.looks[-1] == (3, 3)
+    table = Converted(tmp_path / "obo.zip", tmp_path / "in", alone)
+    assert table.ids == ["t17330112-1", "t17341016-1", "t17341204-1"]
+    assert table.summary == Summary(sessions=3, trials=3, rows=3)
+    assert table.looks[0] == (0, 3)
+    assert table.looks[-1] == (3, 3)
 
 
 def test_a_zip_needs_no_suffix(tmp_path: Path) -> None:
@@ -386,9 +386,9 @@ def test_what_macos_leaves_behind_is_passed_over(tmp_path: Path) -> None:
             put(tmp_path / "in" / name, text)
     (tmp_path / "in" / "obo" / "folder.xml").mkdir()
     put(tmp_path / "in" / "obo" / "17341204.xml", session(account("t17341204-1")))
-    made = Converted(archive, tmp_path / "in")
-    assert made.ids == ["t17341016-1", "t17341204-1"]
-    assert made.told == []
+    table = Converted(archive, tmp_path / "in")
+    assert table.ids == ["t17341016-1", "t17341204-1"]
+    assert table.messages == []
 
 
 def test_ordinarys_accounts_are_passed_over(tmp_path: Path) -> None:
@@ -396,16 +396,16 @@ def test_ordinarys_accounts_are_passed_over(tmp_path: Path) -> None:
         "OBO_XML_7-2/ordinarysAccounts/OA17341016.xml": BROKEN,
         "OBO_XML_7-2/sessionsPapers/17341016.xml": session(account("t17341016-1")),
     }
-    made = Converted(pack(tmp_path / "obo.zip", members))
-    assert (made.ids, made.told) == (["t17341016-1"], [])
+    table = Converted(pack(tmp_path / "obo.zip", members))
+    assert (table.ids, table.messages) == (["t17341016-1"], [])
 
 
 def test_a_zip_in_a_zip_is_told(tmp_path: Path) -> None:
     outer = pack(tmp_path / "4775434.zip", {"4775434/OBO_XML_7-2.zip": "", "readme.txt": ""})
     good = put(tmp_path / "17341204.xml", session(account("t17341204-1")))
-    made = Converted(outer, good)
+    table = Converted(outer, good)
     named = "it holds a zip, 4775434/OBO_XML_7-2.zip: unpack that, and name it instead"
-    assert made.told == [f"{outer}: {named}; skipped"]
+    assert table.messages == [f"{outer}: {named}; skipped"]
 
 
 def test_a_folder_may_be_below_a_hidden_one(tmp_path: Path) -> None:
@@ -419,20 +419,23 @@ def test_a_trial_in_several_sources_is_taken_from_the_first(tmp_path: Path) -> N
     second = account(one, THEFT + "second")
     archive = pack(tmp_path / "obo.zip", {"17341016.xml": session(first, first)})
     copy = put(tmp_path / "in" / "17341016.xml", session(second, account(two)))
-    made = Converted(archive, tmp_path / "in", copy, archive)
-    assert [(row["id"], row["text"]) for row in made.rows] == [(one, "first"), (two, "Guilty.")]
-    assert made.summary == Summary(sessions=2, trials=2, rows=2, repeated=2)
-    made = Converted(tmp_path / "in", archive)
-    assert made.rows[0]["text"] == "second"
-    assert made.summary == Summary(sessions=1, trials=2, rows=2, repeated=2)
+    table = Converted(archive, tmp_path / "in", copy, archive)
+    assert [(row["id"], row["text"]) for row in table.rows] == [
+        (one, "first"),
+        (two, "Guilty."),
+    ]
+    assert table.summary == Summary(sessions=2, trials=2, rows=2, repeated=2)
+    table = Converted(tmp_path / "in", archive)
+    assert table.rows[0]["text"] == "second"
+    assert table.summary == Summary(sessions=1, trials=2, rows=2, repeated=2)
 
 
 def test_a_good_copy_stands_in_for_a_malformed_one(tmp_path: Path) -> None:
     put(tmp_path / "bad" / "17341016.xml", session(account("t17341016-1")) + "<p>")
     put(tmp_path / "good" / "17341016.xml", session(account("t17341016-1")))
-    made = Converted(tmp_path / "bad", tmp_path / "good")
-    assert made.ids == ["t17341016-1"]
-    assert made.summary.skipped == 1
+    table = Converted(tmp_path / "bad", tmp_path / "good")
+    assert table.ids == ["t17341016-1"]
+    assert table.summary.skipped == 1
 
 
 # decades
@@ -443,9 +446,9 @@ def test_only_sessions_of_the_decade_are_parsed(tmp_path: Path) -> None:
         name = f"{year}0116"
         inside = session(account(f"t{name}-1")) if year // 10 == 173 else BROKEN
         put(tmp_path / "in" / f"{name}.xml", inside)
-    made = Converted(tmp_path / "in")
-    assert made.ids == ["t17300116-1", "t17390116-1"]
-    assert made.told == []
+    table = Converted(tmp_path / "in")
+    assert table.ids == ["t17300116-1", "t17390116-1"]
+    assert table.messages == []
 
 
 @pytest.mark.parametrize(
@@ -474,8 +477,8 @@ def test_date_is_in_the_name_or_else_in_the_header(
 def test_no_date_is_malformed(tmp_path: Path) -> None:
     good = put(tmp_path / "17341204.xml", session(account("t17341204-1")))
     bad = put(tmp_path / "x.xml", session(account("x-1")))
-    made = Converted(good, bad)
-    assert made.told == [f"{bad}: there is no session date in its name or its header; skipped"]
+    table = Converted(good, bad)
+    assert table.messages == [f"{bad}: there is no session date in its name or its header; skipped"]
 
 
 @pytest.mark.parametrize("text", ["1730", "1730s", " 1730 "])
@@ -533,9 +536,9 @@ def test_the_table_is_replaced_and_not_written_into(tmp_path: Path) -> None:
 
 
 def test_a_table_is_as_readable_as_any_new_file(tmp_path: Path) -> None:
-    made = Converted(put(tmp_path / "17341016.xml", session(account("t17341016-1"))))
+    table = Converted(put(tmp_path / "17341016.xml", session(account("t17341016-1"))))
     usual = put(tmp_path / "usual", "")
-    assert stat.S_IMODE(made.path.stat().st_mode) == stat.S_IMODE(usual.stat().st_mode)
+    assert stat.S_IMODE(table.path.stat().st_mode) == stat.S_IMODE(usual.stat().st_mode)
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
@@ -711,9 +714,9 @@ def test_a_real_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    said, told = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, "")
-    assert told == "hpo-job: stopped; out/1730s.csv.gz is as it was\n"
+    assert errors == "hpo-job: stopped; out/1730s.csv.gz is as it was\n"
     assert [*(tmp_path / "out").iterdir()] == []
 
 
@@ -733,11 +736,11 @@ def test_the_command_needs_no_torch() -> None:
         "import sys, hpo_job.cli.archives, hpo_job.data.archives.old_bailey;"
         "print({'torch', 'fastai', 'optuna', 'pandas', 'numpy'} & set(sys.modules))"
     )
-    found = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    assert found.stdout == "set()\n"
+    assert done.stdout == "set()\n"

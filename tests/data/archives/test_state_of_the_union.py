@@ -46,9 +46,9 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def test_a_passage_is_whole_sentences() -> None:
     sentence = "Mr. Speaker, it said: the U.S. Army paid 1.5 million. "
-    found = passages(sentence * 40)
-    assert all(piece.endswith("million.") and piece.startswith("Mr.") for piece in found)
-    assert all(WORDS <= len(piece.split()) < WORDS + 10 for piece in found)
+    pieces = passages(sentence * 40)
+    assert all(piece.endswith("million.") and piece.startswith("Mr.") for piece in pieces)
+    assert all(WORDS <= len(piece.split()) < WORDS + 10 for piece in pieces)
     assert passages("One short address.") == ["One short address."]
     assert passages("") == []
 

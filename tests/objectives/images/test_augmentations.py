@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from hpo_job.data import LabelledFiles
+from hpo_job.data.images import LabelledFiles
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.image_classification import _load
 from hpo_job.objectives.parameters import ImageClassification

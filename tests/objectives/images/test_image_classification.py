@@ -13,7 +13,7 @@ import torch
 from fastai.learner import Learner
 from torch import nn
 
-from hpo_job.data import LabelledFiles
+from hpo_job.data.images import LabelledFiles
 from hpo_job.objectives import image_classification, training
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.image_classification import _fit_head, _fit_unfrozen, train

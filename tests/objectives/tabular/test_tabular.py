@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from fastai.learner import load_learner
 
-from hpo_job.data import LabelledRows, read_table
+from hpo_job.data.tables import LabelledRows, read_table
 from hpo_job.errors import DataError
 from hpo_job.objectives import tabular_classification, tabular_regression
 from hpo_job.objectives.context import Context

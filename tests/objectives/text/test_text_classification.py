@@ -21,7 +21,7 @@ from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
 from fastai.torch_core import TensorCategory
 from fastcore.xtras import save_pickle
 
-from hpo_job.data import LabelledRows, read_table
+from hpo_job.data.tables import LabelledRows, read_table
 from hpo_job.errors import DataError, FetchError, SpecError
 from hpo_job.objectives import text_classification
 from hpo_job.objectives.context import Context
