@@ -2,5 +2,5 @@
 
 from hpo_job.cli import main
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # a spawned worker process imports this file under another name
     main(prog_name="hpo-job")

@@ -1,4 +1,4 @@
-"""The machine: its processor and CPUs, and the pauses of Python's garbage collector."""
+"""This machine: its processor, CPUs and folders, and the pauses of Python's garbage collector."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import joblib
-
+# Where workers keep files, unless an option says otherwise
+CACHE = Path(".hpo/cache")
+WEIGHTS = Path(".hpo/weights")
+ARTIFACTS = ".hpo/artifacts"  # a folder, or a bucket's URL
 CPUINFO = Path("/proc/cpuinfo")
 BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # AVX-512 BF16, AMX, or Arm's
 
@@ -44,6 +46,8 @@ def cpus() -> int:
     The least of the machine's, of those it is bound to, and of its cgroup's CPU limit rounded up
     (versions 1 and 2), as a Kubernetes pod has one; torch and ``os.cpu_count`` see the machine's.
     """
+    import joblib  # slow to import, and `--help` asks for the folders only
+
     return int(joblib.cpu_count())
 
 

@@ -13,14 +13,16 @@ import plotly.graph_objects as go
 from hpo_job import report as pages
 from hpo_job import results
 from hpo_job.errors import StudyError, unknown
-from hpo_job.report.kinds import KINDS, figures_of
+from hpo_job.report.kinds import figures_of
 from hpo_job.results import comparison as compare
 from hpo_job.results.frames import frame
-from hpo_job.results.importance import METHODS, importance
+from hpo_job.results.importance import importance
 from hpo_job.results.pareto import names_of_values, pareto
 from hpo_job.results.query import select
 from hpo_job.results.timings import timings
-from hpo_job.storage.database import EMBEDDED, Storage
+from hpo_job.spec.choices import IMPORTANCE_METHODS, PLOT_KINDS
+from hpo_job.storage.database import Storage
+from hpo_job.storage.defaults import EMBEDDED, PROMPT
 from hpo_job.study import joining as studies
 
 
@@ -62,7 +64,7 @@ class Results:
         first = results.leading(self.study, 1)
         return results.parameters(self.study, first[0]) if first else {}
 
-    def importance(self, method: str = METHODS[0]) -> pd.Series:
+    def importance(self, method: str = IMPORTANCE_METHODS[0]) -> pd.Series:
         """The share of each parameter, the most important first."""
         found = importance(self.study, method)
         name = f"importance ({method})"
@@ -81,8 +83,8 @@ class Results:
 
         Raises StudyError where there is nothing to draw.
         """
-        if kind not in KINDS:
-            raise StudyError(unknown("kind of plot", kind, KINDS))
+        if kind not in PLOT_KINDS:
+            raise StudyError(unknown("kind of plot", kind, PLOT_KINDS))
         found = figures_of(self.study, kind, params)
         if not found:
             raise StudyError(f"study {self.study.study_name!r} has nothing to draw as {kind} yet")
@@ -99,7 +101,7 @@ class Results:
         """What this study and others reached, a row each."""
         return compare.summary([self.study, *(other.study for other in others)])
 
-    def importances(self, *others: Results, method: str = METHODS[0]) -> pd.DataFrame:
+    def importances(self, *others: Results, method: str = IMPORTANCE_METHODS[0]) -> pd.DataFrame:
         """Importances side by side, a column for each study."""
         return compare.best_importances([self.study, *(each.study for each in others)], method)
 
@@ -115,6 +117,6 @@ def load(study: str, storage: str | None = None) -> Results:
 
     Raises StudyError or StorageError, in one line, where there is none.
     """
-    opened = Storage(storage or EMBEDDED, patience=10.0)
+    opened = Storage(storage or EMBEDDED, patience=PROMPT)
     with opened.reaching():
         return Results(studies.load(study, opened))

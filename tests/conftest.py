@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import warnings
@@ -40,8 +41,9 @@ warnings.filterwarnings("ignore", message=".*torch.jit.script. is deprecated")
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing of one test's objective, environment or Optuna logging is seen by the next."""
-    for name in ("STORAGE", "STORAGE_FILE", "WORKERS", "WEIGHTS", "THREADS", "GRACE", "FORMAT"):
-        monkeypatch.delenv(f"HPO_JOB_{name}", raising=False)
+    for name in [name for name in os.environ if name.startswith("HPO_JOB_")]:
+        if not name.startswith("HPO_JOB_TEST_"):  # those say which servers the tests use
+            monkeypatch.delenv(name)
     monkeypatch.setattr(sys, "path", list(sys.path))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     yield

@@ -1,7 +1,7 @@
-"""The ``hpo-job`` command: thin over the library, and quick to say what it can do.
+"""The ``hpo-job`` command: each command reads its options, calls the library, and prints.
 
-Optuna takes a third of a second to import and torch several, so each command imports what it
-needs when it runs.
+Optuna takes a third of a second to import and torch several, so a command imports what it needs
+when it runs, and ``hpo-job --help`` is quick.
 """
 
 from __future__ import annotations
@@ -45,6 +45,6 @@ for module in (studies, results, pages, models, archives, kubernetes):
 
 
 def kubectl() -> None:
-    """`kubectl hpo`: the same commands, of a cluster where there is a choice."""
+    """`kubectl hpo`: the same commands, with --cluster where a command has it."""
     os.environ.setdefault("HPO_JOB_CLUSTER", "1")
     main(prog_name="kubectl hpo")

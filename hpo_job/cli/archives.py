@@ -1,4 +1,4 @@
-"""The ``hpo-job data`` commands: make data sets of what an archive publishes."""
+"""The ``hpo-job data`` commands: make data sets from what an archive publishes."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ table_option = option(
     metavar="FILE",
     required=True,
     type=click.Path(path_type=Path),
-    help="Where the table goes: .csv or .csv.gz. A file that is there is replaced.",
+    help="The table to write: .csv or .csv.gz. An existing file is replaced.",
 )
 
 
-@click.group()
-def data() -> None:
-    """Make the data of a job from a public archive."""
+@click.group("data")
+def data_commands() -> None:
+    """Make a job's data from a public archive."""
 
 
-@data.command("old-bailey")
+@data_commands.command("old-bailey")
 @click.argument(
     "sources", metavar="SOURCE...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
-@option("--decade", metavar="YEAR", required=True, help="Its first year: 1730 is 1730 to 1739.")
+@option(
+    "--decade", metavar="YEAR", required=True, help="First year of the decade: 1730 for 1730-1739."
+)
 @table_option
-def old_bailey(sources: tuple[Path, ...], decade: str, output: Path) -> None:
+def old_bailey_command(sources: tuple[Path, ...], decade: str, output: Path) -> None:
     """Make a table of the Old Bailey's trials: id, broad, narrow, text.
 
-    SOURCE is the archive's zip, a folder or TEI files. One row for each trial account that has
-    an offence category. Exit codes: 0 all was read, 1 a file was malformed and skipped, 2 there
-    is nothing to convert, 130 after Ctrl-C; 2 and 130 leave the output as it was.
+    SOURCE is the archive's zip, a folder or TEI files. The table has one row for each trial
+    account with an offence category. Exit codes: 0 everything was read, 1 a malformed file was
+    skipped, 2 there is nothing to convert, 130 after Ctrl-C; with 2 and 130 the output is left
+    as it was.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -45,23 +48,23 @@ def old_bailey(sources: tuple[Path, ...], decade: str, output: Path) -> None:
     first = read_decade(decade)
     console = Console(stderr=True)
 
-    def tell(problem: str) -> None:
+    def warn(problem: str) -> None:
         console.print(f"hpo-job: {problem}", markup=False, highlight=False, soft_wrap=True)
 
     columns = (TextColumn("sessions"), BarColumn(), MofNCompleteColumn())
-    shown = console.is_terminal
+    disabled = not console.is_terminal
     try:
-        with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+        with Progress(*columns, console=console, transient=True, disable=disabled) as progress:
             task = progress.add_task("", total=None)
             summary = convert(
                 sources,
                 first,
                 output,
-                tell=tell,
+                tell=warn,
                 look=lambda done, total: progress.update(task, completed=done, total=total),
             )
     except KeyboardInterrupt:
-        tell(f"stopped; {output} is as it was")
+        warn(f"stopped; {output} is as it was")
         sys.exit(130)
     repeated = f", {summary.repeated} repeated" if summary.repeated else ""
     click.echo(
@@ -71,7 +74,7 @@ def old_bailey(sources: tuple[Path, ...], decade: str, output: Path) -> None:
     sys.exit(1 if summary.skipped else 0)
 
 
-@data.command("state-of-the-union")
+@data_commands.command("state-of-the-union")
 @click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
 @option(
     "--era",
@@ -80,11 +83,12 @@ def old_bailey(sources: tuple[Path, ...], decade: str, output: Path) -> None:
     help="early: 1790 to 1900. late: 1901 to 2021.",
 )
 @table_option
-def state_of_the_union(source: Path, era: str, output: Path) -> None:
+def state_of_the_union_command(source: Path, era: str, output: Path) -> None:
     """Make a table of passages of the State of the Union addresses: address, party, text.
 
     SOURCE is a table of whole addresses: year, name, party, text. The jobs
-    state-of-the-union-early and -late ship what this command makes.
+    state-of-the-union-early and state-of-the-union-late contain the tables that this command
+    makes.
     """
     from hpo_job.data.archives.state_of_the_union import convert
 
@@ -95,4 +99,4 @@ def state_of_the_union(source: Path, era: str, output: Path) -> None:
     )
 
 
-COMMANDS = (data,)
+COMMANDS = (data_commands,)

@@ -1,4 +1,4 @@
-"""A checked study as a person reads it before running it."""
+"""What ``check`` prints: the study that will run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from hpo_job.study.checking import Checked
 
 
 def describe(checked: Checked) -> Iterator[str]:
-    """The resolved study, a line for each thing that was decided or found."""
+    """The study, with defaults filled in: a line for each fact, at most 80 columns."""
     spec = checked.spec
     yield f"study         {spec.name} ({spec.file})"
     yield f"objective     {spec.objective}"
-    for name, way in zip_longest(spec.metrics, spec.directions, fillvalue="value"):
-        yield f"metric        {name}, {way}"
+    for name, direction in zip_longest(spec.metrics, spec.directions, fillvalue="value"):
+        yield f"metric        {name}, {direction}"
     yield f"budget        {_budget(checked)}"
     yield f"sampler       {_component(spec.sampler)}"
     yield f"pruner        {_pruner(spec)}"
@@ -43,9 +43,9 @@ def describe(checked: Checked) -> Iterator[str]:
 def _budget(checked: Checked) -> str:
     budget = checked.spec.budget
     trials = f"{budget.trials} trials" if budget.trials else "any number of trials"
-    each = f", each on {budget.repeats} seeds" if budget.repeats > 1 else ""
+    repeats = f", each on {budget.repeats} seeds" if budget.repeats > 1 else ""
     timeout = f" in at most {clock(budget.timeout)}" if budget.timeout else ""
-    return f"{trials}{each}{timeout}; {budget.failures} failures in a row stop a worker"
+    return f"{trials}{repeats}{timeout}; {budget.failures} failed trials in a row stop a worker"
 
 
 def _component(component: Component) -> str:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from hpo_job.cli.common import job_argument, place_options, program, same_place
-from hpo_job.cli.options import option
+from hpo_job.cli.opening import cluster_option, same_place
+from hpo_job.cli.options import job_argument, option
+from hpo_job.cli.terminal import program, warn
+from hpo_job.errors import ClusterError
 
 if TYPE_CHECKING:
-    import optuna
-
     from hpo_job.cluster.client import Cluster
+    from hpo_job.cluster.submit import Plan
 
-WATCH = 3.0  # seconds between two looks
 NEXT = {  # what to type after a submit, and what it shows
-    "status {} --cluster --watch": "how it goes",
+    "status {} --cluster --watch": "its progress",
     "logs {} -f": "what the workers write",
     "results {} --cluster": "every trial so far",
 }
@@ -30,17 +28,19 @@ NEXT = {  # what to type after a submit, and what it shows
 @option(
     "--workers",
     type=click.IntRange(min=1),
-    help="Pods at a time.  [default: what JOB's kustomization.yaml says]",
+    help="Number of pods that run at a time.  [default: that of JOB's kustomization.yaml]",
 )
-@option("--dry-run", is_flag=True, help="Only say what would be sent, and whether it can run.")
+@option("--dry-run", is_flag=True, help="Print what would be sent, and whether it can run.")
 @option(
-    "--replace", is_flag=True, help="End a Job that is there, changed or over, and start this one."
+    "--replace", is_flag=True, help="Delete the study's existing Job first, even if it still runs."
 )
 @option(
-    "--nodes-may-come", is_flag=True, help="Submit though no node has such GPUs: they are added."
+    "--nodes-may-come",
+    is_flag=True,
+    help="Submit even if no node has such GPUs: the cluster adds nodes on demand.",
 )
-@place_options
-def submit(
+@cluster_option
+def submit_command(
     job: str,
     workers: int | None,
     dry_run: bool,
@@ -50,101 +50,108 @@ def submit(
 ) -> None:
     """Run a job's study on a Kubernetes cluster.
 
-    Checks, renders, asks for a dry run, looks what is missing, and applies. The same by hand is
-    kubectl apply -k JOB. With --dry-run, the manifests are printed, and what was found goes to
-    stderr.
+    Checks the study, renders its manifests, lets the server validate them (a dry run), checks
+    whether the cluster has what they need, and applies them. kubectl apply -k JOB applies the
+    same. With --dry-run, the manifests are printed, and everything else goes to stderr.
     """
     from hpo_job.cluster import render
-    from hpo_job.cluster import submit as submitting
-    from hpo_job.cluster.wording import counted
+    from hpo_job.cluster.submit import plan, submit
     from hpo_job.spec.study_toml import read_spec
-    from hpo_job.study import checking
+    from hpo_job.study.checking import check_spec
 
     spec = read_spec(job)
-    checking.check_spec(spec)
+    check_spec(spec)
     with render.kustomization(spec, workers or 1, keep=not dry_run) as written:
         if written and not dry_run:
-            click.echo(f"hpo-job: wrote {written}", err=True)
+            warn(f"wrote {written}")
         elsewhere = bool(click.get_current_context().params.get("namespace"))
-        plan = submitting.plan(
-            cluster, spec, workers, elsewhere=elsewhere, nodes_may_come=nodes_may_come
-        )
-    click.echo(plan.findings.line(), err=dry_run)
-    for line in plan.findings.warnings:
-        click.echo(f"hpo-job: {line}", err=True)
+        planned = plan(cluster, spec, workers, elsewhere=elsewhere, nodes_may_come=nodes_may_come)
+    click.echo(planned.findings.line(), err=dry_run)
+    for line in planned.findings.warnings:
+        warn(line)
     if dry_run:
-        if plan.changed:
-            click.echo(
-                f"hpo-job: the Job that is there has another {', '.join(plan.changed)}: "
-                "--replace is needed",
-                err=True,
-            )
-        click.echo(render.manifest(plan.objects), nl=False)
+        if planned.changed:
+            warn(f"the existing Job has another {', '.join(planned.changed)}: add --replace")
+        click.echo(render.manifest(planned.objects), nl=False)
         return
-    for line in submitting.submit(cluster, plan, replace=replace, announce=click.echo):
+    for line in submit(cluster, planned, replace=replace, announce=click.echo):
         click.echo(line)
+    _say_what_is_next(cluster, planned, spec.name)
+
+
+def _say_what_is_next(cluster: Cluster, plan: Plan, study: str) -> None:
+    from hpo_job.cluster.wording import counted
+
     image = plan.job["spec"]["template"]["spec"]["containers"][0]["image"]
     started = counted(plan.workers, "worker")
     click.echo(f"{started} of {image} in namespace {cluster.namespace}")
     click.echo("\nnext")
-    there = same_place(cluster, spec.name)
+    place = same_place(cluster, study)
     for command, shows in NEXT.items():
-        click.echo(f"  {program()} {command.format(spec.name)}{there}   # {shows}")
+        click.echo(f"  {program()} {command.format(study)}{place}   # {shows}")
 
 
 @click.command()
 @job_argument
 @click.argument("workers", metavar="N", type=click.IntRange(min=1))
-@place_options
-def scale(job: str, workers: int, cluster: Cluster) -> None:
-    """Give a study on a cluster N workers while it runs."""
-    from hpo_job.cluster import submit as submitting
+@cluster_option
+def scale_command(job: str, workers: int, cluster: Cluster) -> None:
+    """Change how many workers a running study has on a cluster."""
     from hpo_job.cluster.names import study_of
+    from hpo_job.cluster.submit import scale
 
-    click.echo(submitting.scale(cluster, study_of(job), workers))
-
-
-def _suspending(name: str, text: str, *, stop: bool) -> click.Command:
-    @click.command(name, help=text)
-    @job_argument
-    @place_options
-    def command(job: str, cluster: Cluster) -> None:
-        from hpo_job.cluster import submit as submitting
-        from hpo_job.cluster.names import study_of
-
-        click.echo(submitting.suspend(cluster, study_of(job), stop=stop))
-
-    return command
-
-
-stop = _suspending("stop", "Stop a study's workers.", stop=True)
-resume = _suspending("resume", "Start a stopped study's workers again.", stop=False)
+    click.echo(scale(cluster, study_of(job), workers))
 
 
 @click.command()
 @job_argument
-@place_options
-def delete(job: str, cluster: Cluster) -> None:
+@cluster_option
+def stop_command(job: str, cluster: Cluster) -> None:
+    """Stop a study's workers on a cluster.
+
+    hpo-job resume starts them again.
+    """
+    _suspend(cluster, job, stop=True)
+
+
+@click.command()
+@job_argument
+@cluster_option
+def resume_command(job: str, cluster: Cluster) -> None:
+    """Start the workers of a stopped study again."""
+    _suspend(cluster, job, stop=False)
+
+
+def _suspend(cluster: Cluster, job: str, *, stop: bool) -> None:
+    from hpo_job.cluster.names import study_of
+    from hpo_job.cluster.submit import suspend
+
+    click.echo(suspend(cluster, study_of(job), stop=stop))
+
+
+@click.command()
+@job_argument
+@cluster_option
+def delete_command(job: str, cluster: Cluster) -> None:
     """Delete a study's Job from a cluster.
 
-    Its trials in the database stay.
+    Its trials stay in the database.
     """
-    from hpo_job.cluster import submit as submitting
     from hpo_job.cluster.names import study_of
+    from hpo_job.cluster.submit import delete
 
-    for line in submitting.delete(cluster, study_of(job)):
+    for line in delete(cluster, study_of(job)):
         click.echo(f"deleted {line}")
 
 
 @click.command()
 @job_argument
-@option("--follow", "-f", is_flag=True, help="Go on until the Job has ended.")
-@place_options
-def logs(job: str, follow: bool, cluster: Cluster) -> None:
-    """Print what a study's workers write on a cluster."""
+@option("--follow", "-f", is_flag=True, help="Keep printing until the Job has ended.")
+@cluster_option
+def logs_command(job: str, follow: bool, cluster: Cluster) -> None:
+    """Print the log lines of a study's workers on a cluster."""
     from hpo_job.cluster.logs import followed, written
     from hpo_job.cluster.names import SUFFIX, study_of
-    from hpo_job.errors import ClusterError
 
     name = study_of(job) + SUFFIX
     if cluster.find("jobs", name) is None:
@@ -155,20 +162,18 @@ def logs(job: str, follow: bool, cluster: Cluster) -> None:
 
 
 @click.command()
-@option("--dry-run", is_flag=True, help="Only print what would be sent; no Secret is made.")
-@place_options
-def database(dry_run: bool, cluster: Cluster) -> None:
+@option("--dry-run", is_flag=True, help="Only print what would be sent; creates no Secret.")
+@cluster_option
+def database_command(dry_run: bool, cluster: Cluster) -> None:
     """Run a MySQL server on the cluster.
 
-    Makes the Secrets hpo-job-mysql (new passwords and a certificate) and that of k8s/settings for
-    the workers, unless they are there, applies k8s/mysql, and waits until the server is ready.
+    Creates the Secret hpo-job-mysql (new passwords and a certificate) and the workers' Secret
+    that k8s/settings names, unless they exist; applies k8s/mysql; and waits until the server is
+    ready.
     """
-    from pathlib import Path
-
     from hpo_job.cluster.names import secret_of_settings
     from hpo_job.cluster.render import manifest, placed, render
     from hpo_job.cluster.server import make_secrets, wait_ready
-    from hpo_job.errors import ClusterError
 
     folder = Path("k8s/mysql")
     if not folder.is_dir():
@@ -176,110 +181,26 @@ def database(dry_run: bool, cluster: Cluster) -> None:
     objects = placed(render(folder), cluster.namespace)
     cluster.require_namespace()
     if dry_run:
-        for thing in objects:
-            cluster.apply(thing, dry_run=True)
+        for each in objects:
+            cluster.apply(each, dry_run=True)
         click.echo(manifest(objects), nl=False)
         return
     for name in make_secrets(cluster, secret_of_settings()):
         click.echo(f"created    secret/{name}")
-    for thing in objects:
-        cluster.apply(thing)
-        click.echo(f"applied    {thing['kind'].lower()}/{thing['metadata']['name']}")
+    for each in objects:
+        cluster.apply(each)
+        click.echo(f"applied    {each['kind'].lower()}/{each['metadata']['name']}")
     click.echo("waiting until the database is ready")
     wait_ready(cluster, announce=click.echo)
     click.echo(f"the database is ready; next: {program()} submit JOB{same_place(cluster)}")
 
 
-COMMANDS = (submit, scale, stop, resume, delete, logs, database)
-
-
-def show(
-    job: str,
-    cluster: Cluster,
-    overview: Callable[[optuna.Study], list[str]],
-    *,
-    watch: bool,
-) -> None:
-    """Print one view of Job, pods and study; with ``watch``, over and over until it is over."""
-    from rich.console import Console
-    from rich.live import Live
-
-    console = Console(highlight=False)
-    if not watch:
-        with _view(job, cluster, overview) as look:
-            console.print(look()[0])
-        return
-    with _view(job, cluster, overview) as look, Live(console=console, auto_refresh=False) as live:
-        shown, over = look()
-        while True:
-            live.update(shown, refresh=True)
-            if over:
-                return
-            time.sleep(WATCH)
-            shown, over = _or_problem(look)
-
-
-def _or_problem(look: Callable[[], tuple[Any, bool]]) -> tuple[Any, bool]:
-    """A look that a network which is away for a moment does not end."""
-    from rich.text import Text
-
-    from hpo_job.cluster.refusals import DeniedError
-    from hpo_job.errors import ClusterError
-
-    try:
-        return look()
-    except DeniedError:
-        raise
-    except ClusterError as error:
-        return Text(f"{error}; trying again"), False
-
-
-@contextmanager
-def _view(
-    job: str, cluster: Cluster, overview: Callable[[optuna.Study], list[str]]
-) -> Iterator[Callable[[], tuple[Any, bool]]]:
-    """What to call for a look: the view as something to print, and whether the Job is over.
-
-    Where the database is not reached, that is said in the study's place, and tried again.
-    """
-    from contextlib import ExitStack
-
-    from rich.console import Group
-    from rich.text import Text
-
-    from hpo_job.cluster import view
-    from hpo_job.cluster.database import reachable
-    from hpo_job.cluster.names import study_of
-    from hpo_job.cluster.pods import is_over
-    from hpo_job.errors import HpoJobError
-    from hpo_job.storage.database import STORAGE_ERRORS, Storage
-    from hpo_job.study import joining as studies
-
-    name = study_of(job)
-    with ExitStack() as stack:
-        reached: list[str] = []
-        opened: list[Storage] = []
-
-        def study() -> optuna.Study:
-            if not reached:
-                reached.append(stack.enter_context(reachable(cluster, study=job)))
-            if not opened:
-                opened.append(Storage(reached[0], patience=5.0))
-            return studies.load(name, opened[0])
-
-        def look() -> tuple[Any, bool]:
-            line, there = view.job_line(cluster, name)
-            running: dict[int, str] = {}
-            try:
-                found = study()
-                text = [f"study     {name}", *overview(found), *view.forecast(found)]
-                running = view.running(found, there)
-            except (HpoJobError, *STORAGE_ERRORS) as error:
-                text = [f"study     {' '.join(str(error).split())}"]
-            # the pods last: of many, the ones that a screen has no room for are left out
-            parts: list[Any] = [Text(line), *map(Text, text)]
-            if there is not None:
-                parts += [Text(""), view.pods(cluster, there, running)]
-            return Group(*parts), is_over(there)
-
-        yield look
+COMMANDS = (
+    submit_command,
+    scale_command,
+    stop_command,
+    resume_command,
+    delete_command,
+    logs_command,
+    database_command,
+)

@@ -1,4 +1,4 @@
-"""The commands of what was trained: the learning-rate finder's curve, and the best models."""
+"""The commands about trained models: learning-rate finder, export and predictions; and weights."""
 
 from __future__ import annotations
 
@@ -6,97 +6,103 @@ from pathlib import Path
 
 import click
 
-from hpo_job.cli.common import (
+from hpo_job.cli.opening import open_study, storage_option
+from hpo_job.cli.options import (
     artifacts_option,
+    format_option,
+    grace_option,
     job_argument,
-    loaded,
-    log,
     machine_options,
+    option,
     output_option,
-    storage_option,
     study_argument,
-    url_of,
     weights_option,
 )
-from hpo_job.cli.options import option
+from hpo_job.cli.terminal import put, show_log
 
 
 @click.command("lr-find")
 @job_argument
-@output_option("The plot, .png, .svg or .pdf.  [default: NAME-lr-find.png]")
+@output_option("The plot: .png, .svg or .pdf.  [default: NAME-lr-find.png]")
 @storage_option
 @weights_option
 @machine_options
-def lr_find(
+@grace_option
+def lr_find_command(
     job: str,
     output: Path | None,
-    storage: str | None,
+    storage: str,
     weights: Path,
     threads: int | None,
     cache: Path,
     artifacts: str,
+    grace: int,
 ) -> None:
-    """Show and draw what the learning-rate finder says.
+    """Print and plot what the learning-rate finder suggests.
 
-    It is run here where no worker has run it yet: for the learning rates that an [[enqueue]]
-    entry leaves to it, or for all of the objective's.
+    Runs the finder now unless a worker has run it already: for the learning rates that an
+    [[enqueue]] entry sets to "lr_find", or else for all learning rates of the objective.
     """
     from hpo_job.machine import cpus
     from hpo_job.report.plots import require_picture, save_lr_find
     from hpo_job.spec.study_toml import read_spec
-    from hpo_job.storage.database import GRACE
-    from hpo_job.study import checking
-    from hpo_job.study import joining as studies
-    from hpo_job.worker import lr_find as finder
+    from hpo_job.study.checking import check
+    from hpo_job.study.joining import join
+    from hpo_job.worker import lr_find
     from hpo_job.worker.loop import Machine
     from hpo_job.worker.signals import Stop
 
-    log("INFO")
+    show_log("INFO")
     if output is not None:
-        require_picture(output)  # before the minutes that it takes
+        require_picture(output)  # before the minutes that the finder takes
     spec = read_spec(job)
-    finder.require_learning_rates(spec)
-    checked = checking.check(spec, weights, cache)
-    study, opened = studies.join(checked, url_of(storage))
+    lr_find.require_learning_rates(spec)
+    checked = check(spec, weights, cache)
+    study, opened = join(checked, storage, grace)
     stop, machine = Stop(), Machine(threads or cpus(), cache, artifacts)
     with opened.reaching(), stop.listening():
-        finder.ensure(checked, study, opened, stop, machine, GRACE, always=True)
+        lr_find.ensure(checked, study, opened, stop, machine, grace, always=True)
         if stop.requested:
             raise SystemExit(stop.exit_code)
-        found = finder.stored(study)
-    for name, told in found.items():
-        click.echo(f"{name:<24} {finder.described(told)}")
-    drawn = {name: told for name, told in found.items() if "lrs" in told}
-    if drawn:
+        suggestions = lr_find.stored(study)
+    for name, suggestion in suggestions.items():
+        click.echo(f"{name:<24} {lr_find.described(suggestion)}")
+    curves = {name: each for name, each in suggestions.items() if "lrs" in each}
+    if curves:
         file = output or Path(f"{study.study_name}-lr-find.png")
-        save_lr_find(drawn, file)
-        click.echo(f"drawn in {file}")
+        save_lr_find(curves, file)
+        click.echo(f"wrote {file}")
 
 
 @click.command()
 @study_argument
-@option("--trial", type=click.IntRange(min=0), metavar="N", help="Its number.  [default: the best]")
+@option(
+    "--trial",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Number of the trial.  [default: the best]",
+)
 @option(
     "--output",
     "-o",
     metavar="DIR",
     required=True,
     type=click.Path(path_type=Path),
-    help="A new folder.",
+    help="Folder to create.",
 )
 @artifacts_option
 @storage_option
-def export(
-    study: str, trial: int | None, output: Path, artifacts: str, storage: str | None
+def export_command(
+    study: str, trial: int | None, output: Path, artifacts: str, storage: str
 ) -> None:
-    """Take a kept model out of a study, as fastai exports it.
+    """Copy a kept model out of a study, in fastai's export format.
 
-    The folder is what hpo-job predict wants.
+    hpo-job predict uses the folder.
     """
-    from hpo_job.artifacts.export import export as exported
+    from hpo_job.artifacts.export import export
 
-    with loaded(study, storage) as (found, _):
-        click.echo(exported(found, artifacts, output, trial))
+    with open_study(study, storage) as (opened, _):
+        click.echo(export(opened, artifacts, output, trial))
 
 
 @click.command()
@@ -104,29 +110,43 @@ def export(
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
-@option(
-    "--format",
-    "format_",
-    type=click.Choice(["table", "csv", "json"]),
-    default="table",
-    show_default=True,
-    help="How the predictions are written.",
-)
-def predict(folder: Path, files: tuple[Path, ...], format_: str) -> None:
-    """Print what an exported model says of new files.
+@format_option("table", "csv", "json", help_text="How the predictions are printed.")
+def predict_command(folder: Path, files: tuple[Path, ...], form: str) -> None:
+    """Predict new files with an exported model.
 
-    DIR is what hpo-job export made. FILE is an image, a text, or a table with the columns that
-    the model was trained on.
+    DIR is a folder that hpo-job export wrote. FILE is an image, a text, or a table with the
+    columns that the model was trained on.
     """
-    from hpo_job.artifacts.export import predict as predicted
+    from hpo_job.artifacts.export import predict
 
-    table = predicted(folder, files)
-    if format_ == "csv":
-        click.echo(table.to_csv(index=False), nl=False)
-    elif format_ == "json":
-        click.echo(table.to_json(orient="records", indent=2))
+    table = predict(folder, files)
+    if form == "csv":
+        put(table.to_csv(index=False))
+    elif form == "json":
+        put(table.to_json(orient="records", indent=2))
     else:
-        click.echo(table.to_string(index=False, float_format="{:.4f}".format))
+        put(table.to_string(index=False, float_format="{:.4f}".format))
 
 
-COMMANDS = (lr_find, export, predict)
+@click.command()
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@weights_option
+def weights_command(models: tuple[str, ...], weights: Path) -> None:
+    """Download pre-trained weights of models.
+
+    Skips weights that are already on this machine. The image build uses this command. The
+    language model of text_classification is called wt103-fwd.
+    """
+    from hpo_job import objectives
+    from hpo_job.objectives.downloads import LANGUAGE_MODEL
+    from hpo_job.objectives.images.weights import obtain
+
+    for model in models:
+        if model == LANGUAGE_MODEL:
+            place = objectives.shipped("text_classification").text_weights.obtain(weights)
+        else:
+            place = obtain(model, weights)
+        click.echo(f"{model}: {place}")
+
+
+COMMANDS = (lr_find_command, export_command, predict_command, weights_command)

@@ -1,16 +1,155 @@
-"""The one way a command gets an option: on the command line, or in the environment."""
+"""The options that commands share, and which of them are environment variables as well."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from hpo_job.machine import ARTIFACTS, CACHE, WEIGHTS
+from hpo_job.spec.choices import IMPORTANCE_METHODS
+from hpo_job.storage.defaults import GRACE
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+# Options that say where and how, which are the same for all commands of a machine or a pod. What a
+# command does is only typed: HPO_JOB_REPLACE=1 in a shell's profile would delete Jobs.
+VARIABLES = frozenset(
+    {
+        "--artifacts",
+        "--cache",
+        "--cluster",
+        "--context",
+        "--gpus",
+        "--grace",
+        "--loader-workers",
+        "--namespace",
+        "--storage",
+        "--storage-file",
+        "--threads",
+        "--weights",
+        "--workers",
+    }
+)
 
 
 def option(name: str, *names: str, **settings: Any) -> Callable[[F], F]:
-    """A click option that is an HPO_JOB_* environment variable as well."""
-    variable = "HPO_JOB_" + name.removeprefix("--").replace("-", "_").upper()
-    return click.option(name, *names, envvar=variable, show_envvar=True, **settings)
+    """A click option; one of `VARIABLES` is the environment variable ``HPO_JOB_NAME`` as well."""
+    if name in VARIABLES:
+        variable = "HPO_JOB_" + name.removeprefix("--").replace("-", "_").upper()
+        settings |= {"envvar": variable, "show_envvar": True}
+    return click.option(name, *names, **settings)
+
+
+job_argument = click.argument("job", metavar="JOB")
+study_argument = click.argument("study", metavar="STUDY")
+studies_argument = click.argument("studies", metavar="STUDY...", nargs=-1, required=True)
+
+weights_option = option(
+    "--weights",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=WEIGHTS,
+    show_default=True,
+    help="Folder of pre-trained weights; missing ones are downloaded into it.",
+)
+cache_option = option(
+    "--cache",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=CACHE,
+    show_default=True,
+    help="Folder of files that all workers of this machine use, such as fetched data.",
+)
+grace_option = option(
+    "--grace",
+    metavar="SECONDS",
+    type=click.IntRange(min=2),
+    default=GRACE,
+    show_default=True,
+    help="Seconds without a heartbeat after which a running trial counts as lost and is run again.",
+)
+artifacts_option = option(
+    "--artifacts",
+    metavar="URL",
+    default=ARTIFACTS,
+    show_default=True,
+    help="Folder, s3://bucket or gs://bucket for the best trials' models.",
+)
+threads_option = option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads of each worker.  [default: all CPUs, divided among the workers]",
+)
+method_option = option(
+    "--method",
+    type=click.Choice(IMPORTANCE_METHODS),
+    default=IMPORTANCE_METHODS[0],
+    show_default=True,
+    help="How importances are computed.",
+)
+context_option = option(
+    "--context", metavar="NAME", help="Kubeconfig context.  [default: the current one]"
+)
+namespace_option = option(
+    "--namespace",
+    "-n",
+    metavar="NAME",
+    help="Namespace on the cluster.  [default: that of k8s/settings, or of the context]",
+)
+
+
+def machine_options(command: F) -> F:
+    """What a worker may use of its machine: ``threads``, ``cache`` and ``artifacts``."""
+    return threads_option(cache_option(artifacts_option(command)))
+
+
+def storage_options(command: F) -> F:
+    """Which database holds the studies: see `hpo_job.cli.opening.url_from_options`."""
+    for decorate in (
+        context_option,
+        namespace_option,
+        option(
+            "--cluster",
+            is_flag=True,
+            help="Use the database of the cluster in your kubeconfig (implied by -n and "
+            "--context).",
+        ),
+        option(
+            "--storage-file",
+            metavar="FILE",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="File that holds the database's URL, such as a mounted secret.",
+        ),
+        option(
+            "--storage", metavar="URL", help="Database of the studies.  [default: .hpo/studies.db]"
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def output_option(help_text: str, **settings: Any) -> Callable[[F], F]:
+    """Which file a command writes, as the argument ``output``."""
+    return option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help=help_text,
+        **settings,
+    )
+
+
+def format_option(*formats: str, help_text: str, default: str | None = "table") -> Callable[[F], F]:
+    """How a command prints what it has to say, as the argument ``form``."""
+    return option(
+        "--format",
+        "form",
+        type=click.Choice(formats),
+        default=default,
+        show_default=default is not None,
+        help=help_text,
+    )

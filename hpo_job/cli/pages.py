@@ -1,4 +1,4 @@
-"""The commands that draw what studies found: pages, pictures and the dashboard."""
+"""The commands that draw the results of studies: reports, plots and the dashboard."""
 
 from __future__ import annotations
 
@@ -6,69 +6,56 @@ from pathlib import Path
 
 import click
 
-from hpo_job.cli.common import (
-    all_loaded,
-    loaded,
+from hpo_job.cli.opening import open_studies, open_study, storage_option
+from hpo_job.cli.options import (
     method_option,
+    option,
     output_option,
-    storage_option,
     studies_argument,
     study_argument,
 )
-from hpo_job.cli.options import option
-
-KINDS = (
-    "history",
-    "intermediate",
-    "parallel",
-    "slice",
-    "contour",
-    "importance",
-    "pareto",
-    "timeline",
-    "time",
-    "edf",
-)
+from hpo_job.spec.choices import PLOT_KINDS
 
 
 @click.command()
 @studies_argument
-@output_option("The page.", default=Path("report.html"), show_default=True)
+@output_option("The page to write.", default=Path("report.html"), show_default=True)
 @method_option
 @storage_option
-def report(studies: tuple[str, ...], output: Path, method: str, storage: str | None) -> None:
+def report_command(studies: tuple[str, ...], output: Path, method: str, storage: str) -> None:
     """Write a report of one or more studies as one HTML file.
 
-    The file holds everything it shows: it opens without a network, and can be sent to a
-    colleague. Several studies are compared first.
+    The file contains everything it shows, so it opens without a network and can be sent to a
+    colleague. With several studies, it begins with their comparison.
     """
-    from hpo_job import report as pages
+    from hpo_job import report
 
-    with all_loaded(studies, storage) as (found, _):
-        pages.write(found, output, method)
+    with open_studies(studies, storage) as (opened, _):
+        report.write(opened, output, method)
         click.echo(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
 
 
 @click.command()
 @study_argument
-@click.argument("kind", metavar="KIND", type=click.Choice(KINDS))
-@output_option("The picture: .png, .svg or .pdf, or .html.  [default: STUDY-KIND.png]")
-@option("--params", metavar="NAMES", help="Only these parameters, with commas between them.")
+@click.argument("kind", metavar="KIND", type=click.Choice(PLOT_KINDS))
+@output_option("The file: .png, .svg or .pdf, or .html.  [default: STUDY-KIND.png]")
+@option("--params", metavar="NAMES", help="Only these parameters, separated by commas.")
 @storage_option
-def plot(
-    study: str, kind: str, output: Path | None, params: str | None, storage: str | None
+def plot_command(
+    study: str, kind: str, output: Path | None, params: str | None, storage: str
 ) -> None:
     """Draw one plot of a study into a file.
 
-    KIND is history, intermediate, parallel, slice, contour, importance, pareto, timeline (by
-    worker), time (where it went) or edf (the values' distribution).
+    KIND is history, intermediate, parallel, slice, contour, importance, pareto, timeline (who
+    worked when), time (what the workers' time was spent on) or edf (the distribution of the
+    values).
     """
     from hpo_job.report import plots
 
-    named = [name.strip() for name in params.split(",") if name.strip()] if params else None
-    with loaded(study, storage) as (found, _):
-        file = output or Path(f"{found.study_name}-{kind}.png".replace("/", "-"))
-        plots.draw(found, kind, file, named)
+    names = [name.strip() for name in params.split(",") if name.strip()] if params else None
+    with open_study(study, storage) as (opened, _):
+        file = output or Path(f"{opened.study_name}-{kind}.png".replace("/", "-"))
+        plots.draw(opened, kind, file, names)
         click.echo(f"wrote {file}")
 
 
@@ -78,32 +65,32 @@ def plot(
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to listen at; 0.0.0.0 to be seen from other machines.",
+    help="Address to listen on; 0.0.0.0 lets other machines connect.",
 )
 @option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="Port to listen at; 0 for a free one.",
+    help="Port to listen on; 0 for any free one.",
 )
 @storage_option
-def dashboard(study: str | None, host: str, port: int, storage: str | None) -> None:
-    """Serve optuna-dashboard, until Ctrl-C.
+def dashboard_command(study: str | None, host: str, port: int, storage: str) -> None:
+    """Serve optuna-dashboard until Ctrl-C.
 
-    Opens at STUDY; without it, all studies of the storage are listed.
+    It opens at STUDY, or at a list of all studies of the storage.
     """
     from hpo_job.report.dashboard import serve
 
-    with all_loaded([study] if study else [], storage) as (found, opened):
-        name = found[0].study_name if found else None
+    with open_studies([study] if study else [], storage) as (opened, database):
+        name = opened[0].study_name if opened else None
         serve(
             name,
-            opened,
+            database,
             host,
             port,
             lambda address: click.echo(f"{name or 'dashboard'}: {address}  (Ctrl-C ends it)"),
         )
 
 
-COMMANDS = (report, plot, dashboard)
+COMMANDS = (report_command, plot_command, dashboard_command)

@@ -1,4 +1,4 @@
-"""What a run shows while it works: a line for each trial that ends, and what runs now."""
+"""What ``run`` prints: a line for each trial that ends, and a status line of what runs now."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from hpo_job.trial import attributes
 
 
 class Progress:
-    """A study watched from outside its workers."""
+    """The progress of a study whose workers are other processes."""
 
     def __init__(self, study: optuna.Study, workers: int) -> None:
         self._study = study
         self._workers = workers
         self._console = Console(highlight=False)
         self._status = self._console.status("")
-        self._shown = {
+        self._printed = {
             trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()
         }
 
@@ -42,16 +42,16 @@ class Progress:
         self._status.stop()
 
     def look(self) -> None:
-        """Print the trials that ended since the last look, and bring the status line up to date."""
+        """Print the trials that ended since the last look, and update the status line."""
         trials = self._study.get_trials(deepcopy=False)
         for trial in trials:
-            if trial.state.is_finished() and trial.number not in self._shown:
-                self._shown.add(trial.number)
+            if trial.state.is_finished() and trial.number not in self._printed:
+                self._printed.add(trial.number)
                 self._print(trial)
         self._status.update(Text(self._now(trials), no_wrap=True, overflow="ellipsis"))
 
     def summary(self, program: str) -> list[str]:
-        """How the study ended, and the commands to look further."""
+        """How the study ended, and the commands that print more."""
         name = self._study.study_name
         return [
             "",
@@ -60,17 +60,17 @@ class Progress:
             "look further",
             f"  {program} results {name}    every trial",
             f"  {program} best {name}       the best parameters, to paste",
-            f"  {program} status {name}     where the study stands",
+            f"  {program} status {name}     how far the study is",
         ]
 
     def _heading(self) -> list[str]:
         bound = self._study.user_attrs[attributes.SPEC]["budget"].get("trials", "any number of")
-        known = [found for found in results.baselines(self._study) if found is not None]
-        beside = f", baseline {', '.join(map(results.number, known))}" if known else ""
+        known = [each for each in results.baselines(self._study) if each is not None]
+        baseline = f", baseline {', '.join(map(results.number, known))}" if known else ""
         metric = results.metric_name(self._study)
         workers = f"{self._workers} worker{'s' if self._workers > 1 else ''}"
         return [
-            f"{self._study.study_name}: {bound} trials, {workers}; {metric}{beside}",
+            f"{self._study.study_name}: {bound} trials, {workers}; {metric}{baseline}",
             f"{'trial':>6}  {'state':<8}  {metric[:8]:>8}  {'time':>6}  parameters",
         ]
 
@@ -78,8 +78,8 @@ class Progress:
         number, state, value, time, rest = results.row(trial)
         line = f"{number:>6}  {state:<8}  {value:>8}  {time:>6}  {rest}"
         width = shutil.get_terminal_size().columns if self._console.is_terminal else None
-        short = line if width is None or len(line) <= width else line[: width - 1] + "…"
-        self._console.print(short, markup=False, soft_wrap=True)
+        text = line if width is None or len(line) <= width else line[: width - 1] + "…"
+        self._console.print(text, markup=False, soft_wrap=True)
 
     def _now(self, trials: list[FrozenTrial]) -> str:
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]

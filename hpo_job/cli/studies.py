@@ -1,4 +1,4 @@
-"""The commands of a study's life: check, create, run, worker, status; and its weights."""
+"""The commands that run a study: check, create, run, worker and status."""
 
 from __future__ import annotations
 
@@ -7,111 +7,120 @@ from pathlib import Path
 
 import click
 
-from hpo_job.cli.common import (
-    PROMPT,
+from hpo_job.cli.opening import (
     connect,
-    given_url,
+    names_a_cluster,
+    open_study,
+    storage_option,
+    url_from_options,
+)
+from hpo_job.cli.options import (
+    cache_option,
     grace_option,
     job_argument,
     machine_options,
-    names_a_cluster,
-    program,
-    storage_option,
+    option,
     storage_options,
     study_argument,
     weights_option,
 )
-from hpo_job.cli.common import loaded as _loaded
-from hpo_job.cli.common import log as _log
-from hpo_job.cli.common import url_of as _url
-from hpo_job.cli.common import warn as _warn
-from hpo_job.cli.kubernetes import show
-from hpo_job.cli.options import option
+from hpo_job.cli.terminal import program, show_log, warn
+from hpo_job.storage.defaults import PROMPT
 
 
 @click.command()
 @job_argument
 @storage_option
 @weights_option
-def check(job: str, storage: str | None, weights: Path) -> None:
+@cache_option
+def check_command(job: str, storage: str, weights: Path, cache: Path) -> None:
     """Validate a job, and print the study it describes.
 
-    With a MySQL server as --storage, also how many workers it carries now.
+    With a MySQL server as --storage, also prints how many more workers it has connections for.
     """
     from hpo_job.cli.describe import describe
     from hpo_job.spec.study_toml import read_spec
-    from hpo_job.study import checking
+    from hpo_job.storage.database import worker_capacity
+    from hpo_job.study.checking import check, require_readable
 
-    checked = checking.check(read_spec(job), weights)
-    checking.require_readable(checked)
+    checked = check(read_spec(job), weights, cache)
+    require_readable(checked)
     click.echo("\n".join(describe(checked)))
-    carried = _worker_capacity(storage)
-    if carried is not None:
-        click.echo(f"server        has connections for {carried} workers")
+    capacity = worker_capacity(storage)
+    if capacity is not None:
+        click.echo(f"server        has connections for {capacity} workers")
 
 
 @click.command()
 @job_argument
 @storage_option
 @weights_option
-def create(job: str, storage: str | None, weights: Path) -> None:
-    """Create a job's study, without running any of it."""
+@cache_option
+def create_command(job: str, storage: str, weights: Path, cache: Path) -> None:
+    """Create a job's study without running any trial."""
     from hpo_job.spec.study_toml import read_spec
-    from hpo_job.study import checking
-    from hpo_job.study import joining as studies
+    from hpo_job.study.checking import check
+    from hpo_job.study.joining import join
 
-    _log("WARNING")
-    checked = checking.check(read_spec(job), weights)
-    study, opened = studies.join(checked, _url(storage), patience=PROMPT)
+    show_log("WARNING")
+    study, opened = join(check(read_spec(job), weights, cache), storage, patience=PROMPT)
     click.echo(f"study {study.study_name} is ready in {opened}")
 
 
 @click.command()
 @job_argument
-@option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Number of worker processes.",
+)
 @storage_option
 @weights_option
 @machine_options
 @grace_option
-def run(
+def run_command(
     job: str,
     workers: int,
-    storage: str | None,
+    storage: str,
     weights: Path,
     threads: int | None,
     cache: Path,
     artifacts: str,
     grace: int,
 ) -> None:
-    """Run a job's study on this machine, and show how it goes.
+    """Run a job's study on this machine, and show its progress.
 
-    Ends when the budget is used up; a rerun goes on where an interrupted run stopped. Ctrl-C ends
-    the workers within one batch; a second one does not wait.
+    Ends when the budget is used up. The same command continues an interrupted run. Ctrl-C ends
+    the workers within one batch; a second Ctrl-C kills them at once.
     """
     from hpo_job.cli.progress import Progress
     from hpo_job.machine import cpus
     from hpo_job.spec.study_toml import read_spec
-    from hpo_job.study import checking
-    from hpo_job.study import joining as studies
+    from hpo_job.storage.database import worker_capacity
+    from hpo_job.study.checking import check
+    from hpo_job.study.joining import join
     from hpo_job.worker.loop import Machine
     from hpo_job.worker.processes import Job, run_workers
     from hpo_job.worker.signals import Stop
 
-    _log("WARNING")
+    show_log("WARNING")
     spec = read_spec(job)
-    checked = checking.check(spec, weights, cache)
-    carried = _worker_capacity(storage)
-    if carried is not None and workers >= carried:  # one more shows how it goes
-        _warn(
-            f"the server has connections for {carried} workers now; with {workers}, some will "
+    checked = check(spec, weights, cache)
+    capacity = worker_capacity(storage)
+    if capacity is not None and workers >= capacity:  # this process takes one more
+        warn(
+            f"the server has connections for {capacity} workers now; with {workers}, some will "
             "wait for each other"
         )
-    study, opened = studies.join(checked, _url(storage), grace)
+    study, opened = join(checked, storage, grace)
     with opened.reaching():
         machine = Machine(threads or max(1, cpus() // workers), cache, artifacts)
-        told = Job(spec, _url(storage), weights, grace, machine)
         with Progress(study, workers) as progress:
-            code = run_workers(told, workers, Stop(), progress.look)
+            code = run_workers(
+                Job(spec, storage, weights, grace, machine), workers, Stop(), progress.look
+            )
         click.echo("\n".join(progress.summary(program())))
     sys.exit(code)
 
@@ -125,11 +134,12 @@ def run(
 @option(
     "--no-wait",
     is_flag=True,
-    help="End while other workers run all that is left: for a Job that starts a lost one again.",
+    help="Exit when nothing is left to start, even if other workers are still running; use it "
+    "where something else restarts lost workers.",
 )
-def worker(
+def worker_command(
     job: str,
-    storage: str | None,
+    storage: str,
     weights: Path,
     threads: int | None,
     cache: Path,
@@ -139,8 +149,9 @@ def worker(
 ) -> None:
     """Join a job's study as one worker: what each pod runs.
 
-    Creates the study where it does not exist. Exit codes: 0 the budget is used up, 1 too many
-    failed trials in a row, 2 what no retry can mend, 130 and 143 after Ctrl-C and SIGTERM.
+    Creates the study if it does not exist. Exit codes: 0 the budget is used up, 1 too many
+    failed trials in a row, 2 an error that no retry can fix, 130 and 143 after Ctrl-C and
+    SIGTERM.
     """
     from hpo_job.machine import cpus
     from hpo_job.spec.study_toml import read_spec
@@ -148,17 +159,16 @@ def worker(
     from hpo_job.worker.processes import Job, run_worker
     from hpo_job.worker.signals import Stop
 
-    _log("INFO")
+    show_log("INFO")
     machine = Machine(threads or cpus(), cache, artifacts)
-    told = Job(read_spec(job), _url(storage), weights, grace, machine, not no_wait)
-    sys.exit(run_worker(told, Stop()))
+    sys.exit(run_worker(Job(read_spec(job), storage, weights, grace, machine, not no_wait), Stop()))
 
 
 @click.command()
 @study_argument
-@option("--watch", is_flag=True, help="Go on showing it until it is over, or Ctrl-C.")
+@option("--watch", is_flag=True, help="Keep updating until the study is over, or Ctrl-C.")
 @storage_options
-def status(
+def status_command(
     study: str,
     watch: bool,
     storage: str | None,
@@ -167,59 +177,32 @@ def status(
     namespace: str | None,
     context: str | None,
 ) -> None:
-    """Show where a study stands, and what runs now.
+    """Show how far a study is, and what runs now.
 
-    With --cluster, also its Job and its pods: where they run, and why they do not.
+    With --cluster, also its Job and its pods: where they run, or why they do not.
     """
     from rich.console import Console
 
     from hpo_job import results
-    from hpo_job.cli.watch import watch as go_on
+    from hpo_job.cli.cluster_status import show
+    from hpo_job.cli.watch import watch as keep_showing
 
     cluster = cluster or names_a_cluster()
-    url = given_url(storage, storage_file, cluster=cluster)
+    url = url_from_options(storage, storage_file, cluster=cluster)
     if cluster:
-        _log("WARNING")
+        show_log("WARNING")
         show(study, connect(context, namespace, study), results.overview, watch=watch)
         return
-    with _loaded(study, url) as (found, _):
+    with open_study(study, url) as (opened, _):
         if watch:
-            go_on(found)
+            keep_showing(opened)
             return
-        click.echo(f"study     {found.study_name}")
-        click.echo("\n".join(results.overview(found)))
-        running = results.running(found)
+        click.echo(f"study     {opened.study_name}")
+        click.echo("\n".join(results.overview(opened)))
+        running = results.running(opened)
         if running.row_count:
             click.echo()
             Console().print(running)
 
 
-@click.command("weights")
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
-@weights_option
-def weights_(models: tuple[str, ...], weights: Path) -> None:
-    """Fetch pre-trained weights of models.
-
-    As an image's build does; those that this machine has are not downloaded again. wt103-fwd is the
-    language model that texts are learnt from.
-    """
-    from hpo_job import objectives
-    from hpo_job.objectives.downloads import LANGUAGE_MODEL
-    from hpo_job.objectives.images.weights import obtain
-
-    for model in models:
-        if model == LANGUAGE_MODEL:
-            place = objectives.shipped("text_classification").text_weights.obtain(weights)
-        else:
-            place = obtain(model, weights)
-        click.echo(f"{model}: {place}")
-
-
-def _worker_capacity(storage: str | None) -> int | None:
-    """How many more workers a server carries; None where there is no server to ask."""
-    from hpo_job.storage.database import worker_capacity
-
-    return worker_capacity(storage) if storage else None
-
-
-COMMANDS = (check, create, run, worker, status, weights_)
+COMMANDS = (check_command, create_command, run_command, worker_command, status_command)

@@ -1,4 +1,4 @@
-"""``status --watch``: a study in the terminal, brought up to date every other second."""
+"""``status --watch``: a study in the terminal, updated every other second."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from hpo_job.results.trials import spec_of, trials_of
 from hpo_job.trial.clock import instant
 from hpo_job.trial.counting import evaluated
 
-LOOK = 2.0  # seconds between two looks
+INTERVAL = 2.0  # seconds between two pictures
 WIDTH = 60  # cells of the bar
-LAST = 8  # trials that ended last
+LATEST = 8  # trials that ended last, at most
 
 
 def watch(
@@ -28,19 +28,19 @@ def watch(
 ) -> None:
     """Show ``study`` until its budget is used up and nothing runs; Ctrl-C leaves it at any time.
 
-    Where the output is no terminal, it is shown once, when the study has ended; at once where
-    no budget is known, so that nobody can say when that is.
+    If the output is not a terminal, the study is shown once, when it has ended. A study without
+    a known budget, which has no end, is shown at once.
     """
     console = console or Console()
     endless = not spec_of(study).get("budget") and not console.is_terminal
     with Live(picture(study), console=console, auto_refresh=False, screen=False) as live:
         while not (endless or results.finished(study)):
-            sleep(LOOK)
+            sleep(INTERVAL)
             live.update(picture(study), refresh=True)
 
 
 def picture(study: optuna.Study) -> RenderableType:
-    """Where the study stands, its progress, what runs and what ended last."""
+    """How far the study is, what runs now and what ended last."""
     trials = trials_of(study)
     bound = spec_of(study).get("budget", {}).get("trials")
     done = sum(evaluated(trial) for trial in trials)
@@ -55,7 +55,7 @@ def picture(study: optuna.Study) -> RenderableType:
     ended = sorted(
         (trial for trial in trials if trial.state.is_finished() and trial.datetime_complete),
         key=lambda trial: instant(trial.datetime_complete),
-    )[-LAST:]
+    )[-LATEST:]
     if ended:
         parts += [Text(), Text("ended last", style="bold"), *map(_line, reversed(ended))]
     return Group(*parts)

@@ -16,10 +16,9 @@ from typing import IO
 
 from hpo_job.data.once import make_once
 from hpo_job.errors import DataError, FetchError
+from hpo_job.machine import CACHE
 from hpo_job.spec.study_toml import StudySpec
 
-CACHE = Path(".hpo/cache")
-CACHE_VARIABLE = "HPO_JOB_CACHE"
 JOBS_VARIABLE = "HPO_JOB_JOBS"  # set in the image: where the job folders are whose data it holds
 CHUNK = 1 << 20  # bytes
 # Suffixes of what is unpacked; a table that is only compressed (.csv.gz) stays as it is
@@ -43,12 +42,7 @@ RETRIED = (408, 429)  # HTTP's refusals that another try may change
 FINAL_OF_S3 = ("NoSuchBucket", "NoCredentialsError")  # by name: its client may not be installed
 
 
-def cache_folder() -> Path:
-    """Where fetched data is kept: shared by all workers of a machine."""
-    return Path(os.environ.get(CACHE_VARIABLE, CACHE))
-
-
-def with_data(spec: StudySpec, cache: Path | None = None) -> StudySpec:
+def with_data(spec: StudySpec, cache: Path = CACHE) -> StudySpec:
     """``spec`` with `StudySpec.place` set to where its data is on this machine.
 
     A URL is fetched into ``cache`` by the first worker. A relative path that the job folder does
@@ -62,7 +56,7 @@ def with_data(spec: StudySpec, cache: Path | None = None) -> StudySpec:
         return spec
     if spec.data.sha256 is not None:
         try:
-            place = fetch(spec.data.path, spec.data.sha256, cache or cache_folder())
+            place = fetch(spec.data.path, spec.data.sha256, cache)
         except (DataError, FetchError) as error:
             raise type(error)(f"{spec.file}: data.path: {error}") from error
         return spec.model_copy(update={"place": place})

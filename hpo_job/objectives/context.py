@@ -44,7 +44,7 @@ class Context:
     seed: int
     threads: int
     weights: Path
-    cache: Path = Path(".hpo/cache")
+    cache: Path = machine.CACHE
     data: Labelled | None = None
     metrics: tuple[Metric, ...] = ()
     timings: Timings = field(default_factory=Timings)

@@ -15,10 +15,10 @@ from hpo_job.report.kinds import figures_of
 from hpo_job.report.markup import Page
 from hpo_job.report.origin import origin
 from hpo_job.report.tables import columns_and_rows
-from hpo_job.results.importance import METHODS
+from hpo_job.spec.choices import IMPORTANCE_METHODS
 
 
-def write(studies: Sequence[optuna.Study], file: Path, method: str = METHODS[0]) -> None:
+def write(studies: Sequence[optuna.Study], file: Path, method: str = IMPORTANCE_METHODS[0]) -> None:
     """Write the report of ``studies`` to ``file``; several are compared first.
 
     Raises StudyError where it cannot be written.
@@ -26,7 +26,9 @@ def write(studies: Sequence[optuna.Study], file: Path, method: str = METHODS[0])
     _save(report(studies, method), file)
 
 
-def write_comparison(studies: Sequence[optuna.Study], file: Path, method: str = METHODS[0]) -> None:
+def write_comparison(
+    studies: Sequence[optuna.Study], file: Path, method: str = IMPORTANCE_METHODS[0]
+) -> None:
     """Write only the comparison. Raises StudyError where it cannot be written."""
     page = Page(", ".join(study.study_name for study in studies))
     compared(studies, page, method)
@@ -46,7 +48,7 @@ def write_plot(
     return True
 
 
-def report(studies: Sequence[optuna.Study], method: str = METHODS[0]) -> Page:
+def report(studies: Sequence[optuna.Study], method: str = IMPORTANCE_METHODS[0]) -> Page:
     """The page: the comparison where there are several studies, then each of them."""
     page = Page(", ".join(study.study_name for study in studies))
     if len(studies) > 1:

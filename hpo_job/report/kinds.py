@@ -10,25 +10,13 @@ import plotly.graph_objects as go
 from hpo_job.report import comparison_figures, figures, parameter_figures
 from hpo_job.results.importance import importance
 from hpo_job.results.timings import timings
-
-KINDS = (
-    "history",
-    "intermediate",
-    "parallel",
-    "slice",
-    "contour",
-    "importance",
-    "pareto",
-    "timeline",
-    "time",
-    "edf",
-)
+from hpo_job.spec.choices import PLOT_KINDS
 
 
 def figures_of(
     study: optuna.Study, kind: str, params: Sequence[str] | None = None
 ) -> dict[str, go.Figure]:
-    """The figures of one of `KINDS`: none where there is nothing to draw, several of slice."""
+    """The figures of one of `PLOT_KINDS`: none where there is nothing to draw, several of slice."""
     if kind == "slice":
         return parameter_figures.slices(study, 0, params)
     made = _one(study, kind, params)
@@ -57,4 +45,4 @@ def _one(study: optuna.Study, kind: str, params: Sequence[str] | None) -> go.Fig
         case "edf":
             return comparison_figures.distributions([study])
         case _:
-            raise ValueError(f"{kind!r} is none of {', '.join(KINDS)}")
+            raise ValueError(f"{kind!r} is none of {', '.join(PLOT_KINDS)}")

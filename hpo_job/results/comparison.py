@@ -12,7 +12,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job.results.importance import METHODS, importances
+from hpo_job.results.importance import importances
 from hpo_job.results.ranking import NEARLY, fastest_within, top
 from hpo_job.results.trials import (
     baseline,
@@ -25,6 +25,7 @@ from hpo_job.results.trials import (
     trials_of,
     value,
 )
+from hpo_job.spec.choices import IMPORTANCE_METHODS
 from hpo_job.study.ledger import Times
 from hpo_job.trial import attributes
 from hpo_job.trial.clock import instant
@@ -66,7 +67,9 @@ def best_parameters(studies: Sequence[optuna.Study]) -> pd.DataFrame:
     )
 
 
-def best_importances(studies: Sequence[optuna.Study], method: str = METHODS[0]) -> pd.DataFrame:
+def best_importances(
+    studies: Sequence[optuna.Study], method: str = IMPORTANCE_METHODS[0]
+) -> pd.DataFrame:
     """The importance of each parameter in each study: a row for each parameter."""
     return importances(studies, method)
 

@@ -20,8 +20,8 @@ from optuna.trial import FrozenTrial
 
 from hpo_job.errors import QueryError, unknown
 from hpo_job.results.trials import complete, metric_names, value
+from hpo_job.spec.choices import IMPORTANCE_METHODS
 
-METHODS = ("ped-anova", "fanova", "mean-decrease-impurity")
 FEW = 20  # COMPLETE trials below which an importance says little, however few parameters
 EACH = 5  # ... and for each parameter
 RARE = 10  # trials with a conditional parameter below which nothing is said of it
@@ -47,7 +47,9 @@ class Importance:
     notes: tuple[str, ...] = ()
 
 
-def importance(study: optuna.Study, method: str = METHODS[0], objective: int = 0) -> Importance:
+def importance(
+    study: optuna.Study, method: str = IMPORTANCE_METHODS[0], objective: int = 0
+) -> Importance:
     """The importance of each parameter that varied, for one objective.
 
     Conditional parameters, which only some trials have, are assessed by PED-ANOVA alone; the
@@ -55,9 +57,9 @@ def importance(study: optuna.Study, method: str = METHODS[0], objective: int = 0
 
     Raises QueryError for an unknown method.
     """
-    if method not in METHODS:
-        raise QueryError(f"--method: {unknown('method', method, METHODS)}")
-    metric, forest = metric_names(study)[objective], method != METHODS[0]
+    if method not in IMPORTANCE_METHODS:
+        raise QueryError(f"--method: {unknown('method', method, IMPORTANCE_METHODS)}")
+    metric, forest = metric_names(study)[objective], method != IMPORTANCE_METHODS[0]
     trials = [trial for trial in complete(study) if abs(value(trial, objective)) != float("inf")]
     counts = _counts(trials)
     conditional = {name: count for name, count in counts.items() if count < len(trials)}
@@ -80,7 +82,7 @@ def importance(study: optuna.Study, method: str = METHODS[0], objective: int = 0
 
 
 def importances(
-    studies: Sequence[optuna.Study], method: str = METHODS[0], objective: int = 0
+    studies: Sequence[optuna.Study], method: str = IMPORTANCE_METHODS[0], objective: int = 0
 ) -> pd.DataFrame:
     """Importances side by side: a row for each parameter, a column for each study."""
     table = pd.DataFrame(

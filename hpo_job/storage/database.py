@@ -21,16 +21,14 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from hpo_job.errors import StorageError
 from hpo_job.storage import urls
+from hpo_job.storage.defaults import EMBEDDED, GRACE, PATIENCE
 from hpo_job.storage.fast_rdb import SwiftRDBStorage
 from hpo_job.storage.mysql import LockLost, MySQLStorage, capacity, plain_text_warning
 from hpo_job.storage.mysql.schema import lock_name
 
-EMBEDDED = "sqlite:///.hpo/studies.db"
 CONNECT_TIMEOUT = 10  # seconds
 BUSY_TIMEOUT = 60  # seconds that one SQLite writer waits for the others
-GRACE = 60  # seconds without a heartbeat after which a running trial is lost
 LOCK_TIMEOUT = 120  # seconds; the lock is held for milliseconds
-PATIENCE = 600  # seconds that a worker waits for a server that is away or busy
 LEAVING = 15  # seconds that it still waits when it was asked to stop: Kubernetes kills after 30
 STOCK = "HPO_JOB_STOCK_STORAGE"  # set to 1: Optuna's own storage for every database
 # How a server is asked for a lock that is free again when the connection ends. PostgreSQL's

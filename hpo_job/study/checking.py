@@ -10,6 +10,7 @@ from hpo_job.data import from_spec
 from hpo_job.data.fetch import with_data
 from hpo_job.data.from_spec import Labelled
 from hpo_job.errors import DataError, unknown
+from hpo_job.machine import CACHE
 from hpo_job.spec import metrics
 from hpo_job.spec.metrics import METRICS, Metric
 from hpo_job.spec.study_toml import StudySpec
@@ -38,7 +39,7 @@ class Checked:
         return self.baselines[0] if len(self.baselines) == 1 else list(self.baselines)
 
 
-def check(spec: StudySpec, weights: Path, cache: Path | None = None) -> Checked:
+def check(spec: StudySpec, weights: Path, cache: Path = CACHE) -> Checked:
     """Look up everything that ``spec`` names.
 
     weights: the local folder of pre-trained weights.

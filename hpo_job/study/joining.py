@@ -21,6 +21,7 @@ from hpo_job.spec.search_space import Scalar
 from hpo_job.spec.study_toml import Budget, StudySpec, find_job, read_spec, restore
 from hpo_job.storage import database as storages
 from hpo_job.storage.database import Storage
+from hpo_job.storage.defaults import GRACE, PATIENCE
 from hpo_job.study import provenance
 from hpo_job.study.checking import Checked, require_readable
 from hpo_job.study.phase_pruner import PhasePruner
@@ -33,8 +34,8 @@ log = logging.getLogger(__name__)
 def join(
     checked: Checked,
     url: str,
-    grace: int = storages.GRACE,
-    patience: float = storages.PATIENCE,
+    grace: int = GRACE,
+    patience: float = PATIENCE,
 ) -> tuple[optuna.Study, Storage]:
     """Open the storage at ``url``, made where it does not exist, and `create` the study in it.
 

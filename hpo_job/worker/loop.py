@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 from hpo_job import objectives
 from hpo_job.artifacts import models as artifacts
 from hpo_job.errors import FailuresError, StorageError
+from hpo_job.machine import ARTIFACTS, CACHE
 from hpo_job.objectives import Train
 from hpo_job.objectives.context import Context
 from hpo_job.spec import search_space
@@ -52,8 +53,8 @@ class Machine:
     """
 
     threads: int
-    cache: Path = Path(".hpo/cache")
-    artifacts: str = ".hpo/artifacts"
+    cache: Path = CACHE
+    artifacts: str = ARTIFACTS
 
 
 def work(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -18,12 +17,15 @@ from click.testing import Result
 
 from hpo_job import __version__
 from hpo_job.cli import main
+from hpo_job.cli.options import VARIABLES
 from hpo_job.storage.database import Storage
+from tests import ROOT
 
 Job = Callable[..., Path]
 Refused = Callable[..., str]
 Cli = Callable[..., Result]
 HPO_JOB = Path(sys.executable).parent / "hpo-job"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = {
     "check",
     "create",
@@ -93,6 +95,25 @@ def test_every_commands_one_line_is_a_whole_sentence(cli: Cli) -> None:
     assert "..." not in listed
 
 
+@pytest.mark.parametrize("module", ["hpo_job", "hpo_job.cli"])
+def test_python_runs_the_packages_as_the_command(job: Job, tmp_path: Path, module: str) -> None:
+    """Also in worker processes, which import the main module once more."""
+    folder = job(budget={"trials": 2})
+    python = [sys.executable, "-m", module]
+    done = subprocess.run(
+        [*python, "run", folder], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("finished  2 of 2 trials") == 1
+    assert f"  {Path(sys.executable).name} -m hpo_job results quadratic" in done.stdout
+    wrong = subprocess.run(
+        [*python, "worker", "x"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("hpo-job: x: no study.toml in it")
+    assert len(wrong.stderr.splitlines()) == 1
+
+
 def test_version(cli: Cli) -> None:
     assert __version__ in cli("--version").stdout
 
@@ -136,17 +157,61 @@ def test_the_shipped_jobs_parameters_are_known_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-# options are environment variables
+# what says where and how is an environment variable too, and nothing else is
+
+
+def options_of(command: click.Command) -> list[click.Option]:
+    commands = command.commands.values() if isinstance(command, click.Group) else [command]
+    return [each for one in commands for each in one.params if isinstance(each, click.Option)]
+
+
+def long_name(option: click.Option) -> str:
+    (name,) = [flag for flag in option.opts if flag.startswith("--")]
+    return name
+
+
+def test_the_variables_are_the_documented_ones() -> None:
+    """README names them, and no option that deletes, selects or formats is among them."""
+    ours = {
+        name
+        for one in main.commands.values()
+        for option in options_of(one)
+        if (name := variable(option))
+    }
+    listed = re.findall(r"^\| `(HPO_JOB_[A-Z_]+)` \| `--", README, re.MULTILINE)
+    assert sorted(ours) == sorted(listed)
+
+
+def variable(option: click.Option) -> str | None:
+    """The one variable of an option, which its help names; None where it has none."""
+    if option.envvar is None:
+        return None
+    name = "HPO_JOB_" + long_name(option).removeprefix("--").replace("-", "_").upper()
+    assert option.envvar == name
+    assert option.show_envvar
+    return name
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_every_option_is_an_environment_variable(name: str) -> None:
-    for parameter in main.commands[name].params:
-        if isinstance(parameter, click.Option):
-            (long,) = [flag for flag in parameter.opts if flag.startswith("--")]
-            expected = "HPO_JOB_" + long.removeprefix("--").replace("-", "_").upper()
-            assert parameter.envvar == expected
-            assert parameter.show_envvar
+def test_an_option_is_a_variable_in_all_commands_or_in_none(name: str) -> None:
+    for option in options_of(main.commands[name]):
+        assert (option.envvar is not None) == (long_name(option) in VARIABLES)
+
+
+def test_what_a_command_does_is_only_typed(cli: Cli, storage: Storage, database: str) -> None:
+    """Each of these would make a command fail, write to another place, or delete a Job."""
+    optuna.create_study(study_name="theirs", storage=storage.optuna)
+    result = cli(
+        "results",
+        "theirs",
+        HPO_JOB_STORAGE=database,
+        HPO_JOB_FORMAT="toml",
+        HPO_JOB_OUTPUT="/nowhere/at/all",
+        HPO_JOB_LIMIT="none",
+        HPO_JOB_REPLACE="1",
+    )
+    assert result.exit_code == 0
+    assert "no trials" in result.stdout
 
 
 def test_options_of_the_issue() -> None:
@@ -186,12 +251,6 @@ def test_workers_by_environment(job: Job, database: str, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert "2 workers" in done.stdout
     assert "finished  3 of 3 trials" in done.stdout
-
-
-def test_format_by_environment(cli: Cli, storage: Storage, database: str) -> None:
-    optuna.create_study(study_name="theirs", storage=storage.optuna)
-    result = cli("results", "theirs", HPO_JOB_FORMAT="json", HPO_JOB_STORAGE=database)
-    assert json.loads(result.stdout) == []
 
 
 @pytest.mark.parametrize(
@@ -274,7 +333,7 @@ def test_an_unexpected_error_stays_loud(
         cli("check", job())
 
 
-# a storage that cannot be had
+# a storage that cannot be opened
 
 STORAGES = [
     # (URL, a word of the problem)
@@ -294,7 +353,7 @@ STORAGES = [
 
 @pytest.mark.parametrize(("url", "problem"), STORAGES)
 @pytest.mark.parametrize("name", ["create", "status"])
-def test_storage_that_cannot_be_had(
+def test_storage_that_cannot_be_opened(
     job: Job, refused: Refused, url: str, problem: str, name: str
 ) -> None:
     line = refused(name, job(), "--storage", url)
@@ -362,7 +421,7 @@ def test_exit_codes_of_the_real_command(
 
 
 @pytest.mark.parametrize(("model", "code"), [("resnet99", 2), ("wt103-fwd", 1)])
-def test_weights_that_are_not_had_are_one_line(tmp_path: Path, model: str, code: int) -> None:
+def test_missing_weights_are_one_line(tmp_path: Path, model: str, code: int) -> None:
     """And nothing of what torch and fastai warn of when they are imported."""
     nowhere = {"https_proxy": "http://127.0.0.1:9", "FASTAI_HOME": str(tmp_path)}
     done = command("weights", model, cwd=tmp_path, **nowhere)

@@ -148,7 +148,7 @@ def test_a_changed_study_needs_replace(
     assert "trials in the database stay" in refused.stderr
     assert api.applied == []
     preview = cli("submit", digits, "--dry-run")
-    assert "--replace is needed" in preview.stderr
+    assert "add --replace" in preview.stderr
 
 
 def test_what_kueue_has_added_is_no_change(
@@ -408,7 +408,7 @@ def test_restarts_count_what_the_failure_policy_ignores(worker_pod: Callable[...
 def test_a_watch_goes_on_over_a_network_that_is_away(
     api: Api, cli: Callable[..., Result], job: Object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpo_job.cli.kubernetes.WATCH", 0.01)
+    monkeypatch.setattr("hpo_job.cli.cluster_status.INTERVAL", 0.01)
     asked = []
 
     def look() -> Object:
@@ -430,7 +430,7 @@ def test_a_watch_goes_on_over_a_network_that_is_away(
 def test_a_watch_ends_with_credentials_that_do_not_do(
     api: Api, cli: Callable[..., Result], job: Object, monkeypatch: pytest.MonkeyPatch, looks: int
 ) -> None:
-    monkeypatch.setattr("hpo_job.cli.kubernetes.WATCH", 0.01)
+    monkeypatch.setattr("hpo_job.cli.cluster_status.INTERVAL", 0.01)
     asked = []
 
     def look() -> Object:
@@ -454,7 +454,7 @@ def test_a_watch_goes_on_over_a_database_that_goes_away_in_between(
     tmp_path: Path,
 ) -> None:
     """Between one query and the next of the same look, as when its pod is restarted."""
-    monkeypatch.setattr("hpo_job.cli.kubernetes.WATCH", 0.01)
+    monkeypatch.setattr("hpo_job.cli.cluster_status.INTERVAL", 0.01)
     url = f"sqlite:///{tmp_path}/studies.db"
     optuna.create_study(study_name="digits", storage=url)
     api.put("v1/secrets", {**secret, "data": {"url": base64.b64encode(url.encode()).decode()}})

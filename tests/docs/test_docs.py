@@ -9,7 +9,7 @@ import click
 import pytest
 
 from hpo_job.cli import main
-from hpo_job.cli.archives import data
+from hpo_job.cli.archives import data_commands
 from hpo_job.objectives.parameters import (
     ImageClassification,
     TabularClassification,
@@ -40,7 +40,7 @@ def test_every_command_in_the_readme_exists() -> None:
 def test_every_option_in_the_readme_exists() -> None:
     options = {
         flag
-        for command in (*main.commands.values(), *data.commands.values())
+        for command in (*main.commands.values(), *data_commands.commands.values())
         for parameter in command.params
         if isinstance(parameter, click.Option)
         for flag in parameter.opts

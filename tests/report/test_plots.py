@@ -10,14 +10,14 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo_job.cli import pages as cli_pages
-from hpo_job.report import comparison_figures, figures, kinds, plots, sections
+from hpo_job.report import comparison_figures, figures, plots, sections
 from hpo_job.report.axes import axis
 from hpo_job.report.markup import Page
 from hpo_job.report.origin import origin
 from hpo_job.report.plots import canvas, parameters, time, values
 from hpo_job.report.tables import columns_and_rows
 from hpo_job.results.comparison import best_importances
+from hpo_job.spec.choices import PLOT_KINDS
 from tests import synthetic
 
 PHASES = [
@@ -41,7 +41,7 @@ def texts(count: int = 4) -> list[FrozenTrial]:
 
 
 def test_each_kind_of_plot_has_one_name_everywhere() -> None:
-    assert cli_pages.KINDS == kinds.KINDS == tuple(plots._KINDS)
+    assert tuple(plots._KINDS) == PLOT_KINDS
 
 
 def test_a_panel_has_the_metric_of_its_phase() -> None:

@@ -19,8 +19,8 @@ import hpo_job
 from hpo_job import report
 from hpo_job.errors import QueryError, StudyError
 from hpo_job.report.dashboard import serve
-from hpo_job.report.kinds import KINDS
 from hpo_job.results.trials import complete, value
+from hpo_job.spec.choices import PLOT_KINDS
 from hpo_job.storage.database import Storage
 from tests import browser, synthetic
 from tests.report.test_plots import texts
@@ -208,7 +208,7 @@ def test_a_notebook_has_frames_and_figures(
     assert loaded.importance().sum() == pytest.approx(1)
     assert loaded.timings()["share"].sum() == pytest.approx(1)
     assert loaded.compare(loaded).shape[0] == 2
-    for kind in KINDS:
+    for kind in PLOT_KINDS:
         with subtests.test(kind):
             assert loaded.plot(kind).data
     assert loaded.report(tmp_path / "r.html").is_file()

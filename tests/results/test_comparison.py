@@ -14,9 +14,10 @@ from optuna.trial import TrialState, create_trial
 
 from hpo_job.errors import QueryError
 from hpo_job.results import comparison as compare
-from hpo_job.results.importance import METHODS, importance, importances
+from hpo_job.results.importance import importance, importances
 from hpo_job.results.intermediate import phases_in, segments
 from hpo_job.results.timings import timings
+from hpo_job.spec.choices import IMPORTANCE_METHODS
 from hpo_job.storage.database import Storage
 from hpo_job.trial.phases import measured_value
 from tests import synthetic
@@ -32,7 +33,7 @@ def study() -> optuna.Study:
 # importance
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", IMPORTANCE_METHODS)
 def test_the_learning_rate_mattered(study: optuna.Study, method: str) -> None:
     found = importance(study, method)
     assert next(iter(found.shares)) == "learning_rate"
@@ -56,7 +57,7 @@ def test_too_few_trials_are_told(study: optuna.Study) -> None:
     assert any("say little about" in note and "more may turn" in note for note in few.notes)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", IMPORTANCE_METHODS)
 @pytest.mark.parametrize(
     ("values", "rates", "told"),
     [
@@ -312,7 +313,7 @@ def test_compare_as_json(two: list[optuna.Study], cli: Cli, database: str) -> No
 def test_compare_wants_two(two: list[optuna.Study], cli: Cli, database: str) -> None:
     done = cli("compare", "study-0", "study-0", "--storage", database)
     assert done.exit_code == 2
-    assert "two studies or more" in done.stderr
+    assert "at least two studies" in done.stderr
 
 
 def test_compare_says_where_values_do_not_compare(

@@ -23,7 +23,6 @@ T = TypeVar("T")
 Cursor = Any  # DB-API 2.0; neither driver has types
 Work = Callable[[Cursor, int], T]
 
-PATIENCE = 600.0  # seconds that a statement is retried for
 IDLE = 0.5  # seconds without a statement after which the connection is given back
 TURN = 2.0  # seconds that a busy worker keeps its connection on a crowded server
 QUIET = 2.0  # seconds of waiting before it is worth a line in the log

@@ -14,8 +14,9 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_job.storage.defaults import PATIENCE
 from hpo_job.storage.mysql import tables
-from hpo_job.storage.mysql.connection import PATIENCE, Connection
+from hpo_job.storage.mysql.connection import Connection
 from hpo_job.storage.mysql.draft import Draft
 from hpo_job.storage.mysql.optuna_private import (
     DEFAULT_STUDY_NAME_PREFIX,

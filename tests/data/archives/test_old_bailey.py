@@ -24,7 +24,7 @@ import click
 import pytest
 from click.testing import Result
 
-from hpo_job.cli.archives import data
+from hpo_job.cli.archives import data_commands
 from hpo_job.data.archives import old_bailey, tei
 from hpo_job.data.archives.old_bailey import Summary, convert, read_decade
 from hpo_job.errors import DataError
@@ -41,12 +41,6 @@ Row = dict[str, str]
 THEFT = '<interp type="offenceCategory" value="theft"/>'
 LARCENY = '<interp type="offenceSubcategory" value="grandLarceny"/>'
 BROKEN = '<TEI.2><text><div1 type="trialAccount" id="t17341016-1"><p>The prisoner'
-
-
-@pytest.fixture(autouse=True)
-def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DECADE", "OUTPUT"):
-        monkeypatch.delenv(f"HPO_JOB_{name}", raising=False)
 
 
 def account(name: str, inside: str = THEFT + LARCENY + "<p>Guilty.</p>") -> str:
@@ -619,13 +613,6 @@ def test_a_conversion_ends_with_one_line(cli: Cli, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [SOURCE, "out.csv.gz"]
 
 
-@pytest.mark.usefixtures("source")
-def test_options_are_variables_as_well(cli: Cli, tmp_path: Path) -> None:
-    result = cli("data", "old-bailey", SOURCE, HPO_JOB_DECADE="1730", HPO_JOB_OUTPUT="out.csv")
-    assert result.exit_code == 0
-    assert (tmp_path / "out.csv").is_file()
-
-
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -725,10 +712,10 @@ def test_help_is_whole(cli: Cli) -> None:
         result = cli(*arguments)
         assert result.exit_code == 0
         assert max(map(len, result.stdout.splitlines())) <= 80
-    command = data.commands["old-bailey"]
+    command = data_commands.commands["old-bailey"]
     options = [each for each in command.params if isinstance(each, click.Option)]
-    assert [option.envvar for option in options] == ["HPO_JOB_DECADE", "HPO_JOB_OUTPUT"]
-    assert all(option.help and option.show_envvar for option in options)
+    assert [option.name for option in options] == ["decade", "output"]
+    assert all(option.help for option in options)
 
 
 def test_the_command_needs_no_torch() -> None:

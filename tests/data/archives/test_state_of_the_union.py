@@ -22,12 +22,6 @@ Cli = Callable[..., Result]
 Refused = Callable[..., str]
 
 
-@pytest.fixture(autouse=True)
-def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ERA", "OUTPUT"):
-        monkeypatch.delenv(f"HPO_JOB_{name}", raising=False)
-
-
 def source(path: Path, *addresses: tuple[int, str, str, str]) -> Path:
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("year", "name", "party", "text"), *addresses])

@@ -1,0 +1,151 @@
+"""Studies, databases and clusters that a command opens as its options say."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+from click.core import ParameterSource
+
+from hpo_job.cli.options import F, context_option, namespace_option, storage_options
+from hpo_job.cli.terminal import show_log, warn
+from hpo_job.errors import StorageError
+from hpo_job.storage.defaults import EMBEDDED, PROMPT
+
+if TYPE_CHECKING:
+    import optuna
+
+    from hpo_job.cluster.client import Cluster
+    from hpo_job.storage.database import Storage
+
+
+@contextmanager
+def open_study(name: str, url: str) -> Iterator[tuple[optuna.Study, Storage]]:
+    """An existing study and its storage.
+
+    Raises:
+        StudyError: There is no such study; also, in one line, what the database raises inside.
+    """
+    with open_studies([name], url) as ((study,), storage):
+        yield study, storage
+
+
+@contextmanager
+def open_studies(names: Sequence[str], url: str) -> Iterator[tuple[list[optuna.Study], Storage]]:
+    """Several studies of one storage; one that is named twice is opened once."""
+    from hpo_job.storage.database import Storage
+    from hpo_job.study.joining import load, named
+
+    show_log("WARNING")
+    storage = Storage(url, patience=PROMPT)
+    with storage.reaching():
+        unique = dict.fromkeys(named(name, storage) for name in names)
+        yield [load(name, storage) for name in unique], storage
+
+
+def storage_option(command: F) -> F:
+    """Which database holds the studies, as the one argument ``storage``: its URL."""
+
+    @storage_options
+    @functools.wraps(command)
+    def with_url(
+        *arguments: Any,
+        storage: str | None,
+        storage_file: Path | None,
+        cluster: bool,
+        namespace: str | None,
+        context: str | None,
+        **others: Any,
+    ) -> Any:
+        cluster = cluster or names_a_cluster()
+        url = url_from_options(storage, storage_file, cluster=cluster)
+        if cluster:
+            (study, *_) = others.get("studies") or [others.get("study") or others.get("job")]
+            forwarded = cluster_database(connect(context, namespace, study), study)
+            url = click.get_current_context().with_resource(forwarded)
+        return command(*arguments, storage=url, **others)
+
+    return cast(F, with_url)
+
+
+def names_a_cluster() -> bool:
+    """Whether -n or --context was typed, which mean nothing without --cluster."""
+    source = click.get_current_context().get_parameter_source
+    return any(source(name) is ParameterSource.COMMANDLINE for name in ("namespace", "context"))
+
+
+def url_from_options(storage: str | None, storage_file: Path | None, *, cluster: bool) -> str:
+    """The URL of --storage or --storage-file, or of the database in this folder.
+
+    Warns where the password would be sent as plain text.
+
+    Raises:
+        StorageError: More than one of these options names a database.
+    """
+    from hpo_job.storage.database import warning
+    from hpo_job.storage.urls import storage_url
+
+    url = storage_url(storage, storage_file)
+    if cluster and url:
+        raise StorageError(
+            "storage: given twice, as --cluster (HPO_JOB_CLUSTER) and as --storage "
+            "(HPO_JOB_STORAGE, HPO_JOB_STORAGE_FILE); give one of them"
+        )
+    if url and (line := warning(url)):
+        warn(line)
+    return url or EMBEDDED
+
+
+def cluster_option(command: F) -> F:
+    """Which cluster and namespace, as the one argument ``cluster``."""
+
+    @namespace_option
+    @context_option
+    @functools.wraps(command)
+    def with_cluster(
+        *arguments: Any, namespace: str | None, context: str | None, **others: Any
+    ) -> Any:
+        return command(*arguments, cluster=connect(context, namespace, others.get("job")), **others)
+
+    return cast(F, with_cluster)
+
+
+def connect(context: str | None, namespace: str | None, job: str | None = None) -> Cluster:
+    """The cluster of a kubeconfig, in ``namespace``, or in the one that the job's clone names.
+
+    Raises:
+        ClusterError: The kubeconfig, or a kustomization.yaml, cannot be used.
+    """
+    from hpo_job.cluster.client import Cluster
+    from hpo_job.cluster.names import namespace_of
+
+    return Cluster(context, namespace_of(namespace, job))
+
+
+@contextmanager
+def cluster_database(cluster: Cluster, study: str | None = None) -> Iterator[str]:
+    """The URL of a study's database on the cluster, which is reachable until this is closed."""
+    from hpo_job.cluster.database import reachable
+
+    with reachable(cluster, study=study) as url:
+        yield url
+
+
+def same_place(cluster: Cluster, study: str | None = None) -> str:
+    """The options that lead another command to the cluster and namespace of this one.
+
+    Args:
+        cluster: Where this command went.
+        study: What the other command gets as its argument, where this one got a job folder.
+    """
+    from hpo_job.cluster.names import namespace_of
+
+    typed = click.get_current_context().params
+    same = namespace_of(None, study) == namespace_of(None, typed.get("job"))
+    namespace = typed.get("namespace") or (None if same else cluster.namespace)
+    options = [("--context", typed.get("context")), ("-n", namespace)]
+    return "".join(f" {name} {value}" for name, value in options if value)
