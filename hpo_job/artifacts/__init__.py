@@ -1,1 +1,1 @@
-"""The best trials' models: kept in a store, and exported."""
+"""The models of the best trials: stored and exported."""

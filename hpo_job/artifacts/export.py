@@ -1,4 +1,4 @@
-"""A kept model taken out of its study: a folder that predicts on new files, here or elsewhere."""
+"""Exports a kept model to a folder that predicts on new files, on any machine."""
 
 from __future__ import annotations
 
@@ -22,14 +22,20 @@ LEARNER = "export.pkl"  # as fastai's load_learner reads it
 
 
 def export(study: optuna.Study, artifacts: str, folder: Path, number: int | None = None) -> str:
-    """Write the model of a trial into ``folder``; one line that says which it is.
+    """Write the model of a trial into ``folder``; returns one line that names the trial.
 
-    artifacts: where models are kept, unless the study names a place.
-    folder: is made; must be empty or missing.
-    number: of the trial; the best of those that were kept where None.
+    ``export.pkl`` is fastai's own export; it is rebuilt from the weights and ``learner.json``
+    next to it.
 
-    ``export.pkl`` is fastai's own export; the weights and ``learner.json`` beside it are what it
-    was rebuilt from. Raises StudyError where no model was kept.
+    Args:
+        study: made by hpo-job.
+        artifacts: the store of models, unless the study names one.
+        folder: is created; must be missing or empty.
+        number: of the trial; None is the best one whose model was kept.
+
+    Raises:
+        StudyError: no model was kept.
+        SpecError: ``folder`` exists, or cannot be written.
     """
     if attributes.SPEC not in study.user_attrs:
         raise StudyError(f"study {study.study_name!r} was not made by hpo-job and keeps no models")
@@ -43,43 +49,45 @@ def export(study: optuna.Study, artifacts: str, folder: Path, number: int | None
     objective = objectives.shipped(spec.objective)  # its libraries, before anything is fetched
     models = Models(study, open_store(spec.artifacts.store or artifacts), spec.artifacts.keep)
     trial = _trial(study, models, number)
-    with _written_whole(folder) as made:
-        told = models.fetch(trial, made)
-        objective.rebuild(made).export(made / LEARNER)
+    with _written_whole(folder) as temporary:
+        record = models.fetch(trial, temporary)
+        objective.rebuild(temporary).export(temporary / LEARNER)
     names = spec.metrics or ("value",)
-    scores = ", ".join(f"{name} {v:.4f}" for name, v in zip(names, told["values"], strict=True))
-    return f"{folder}: trial {told['trial']} of {study.study_name}, {scores}"
+    scores = ", ".join(f"{name} {v:.4f}" for name, v in zip(names, record["values"], strict=True))
+    return f"{folder}: trial {record['trial']} of {study.study_name}, {scores}"
 
 
 @contextmanager
 def _written_whole(folder: Path) -> Iterator[Path]:
-    """A folder beside ``folder`` that takes its name once it is whole, and is gone if it never is.
+    """A temporary folder next to ``folder``, renamed to it at the end; removed after an error.
 
-    A folder that exists is filled: it may be a link, a volume, or where the shell is.
+    A folder that exists is filled instead: it may be a link, a volume, or the shell's own.
 
-    Raises SpecError where nothing can be written there.
+    Raises:
+        SpecError: nothing can be written there.
     """
     exists = folder.exists()
     place = folder if exists else folder.parent
     try:
         place.mkdir(parents=True, exist_ok=True)
-        beside = TemporaryDirectory(prefix=f".{folder.name}.", dir=place)
+        neighbour = TemporaryDirectory(prefix=f".{folder.name}.", dir=place)
     except OSError as error:
         raise SpecError(f"--output {folder}: cannot be written: {error.strerror}") from error
-    with beside as temporary:
-        made = Path(temporary) / "made"
-        yield made
+    with neighbour as temporary:
+        content = Path(temporary) / "content"
+        yield content
         if not exists:
-            made.replace(folder)
+            content.replace(folder)
             return
-        for part in made.iterdir():
+        for part in content.iterdir():
             part.replace(folder / part.name)
 
 
 def predict(folder: Path, files: Sequence[Path]) -> pd.DataFrame:
-    """What an exported model says of ``files``: a row for each file, or each row of a table.
+    """The predictions of an exported model: a row for each file, or for each row of a table.
 
-    Raises DataError where the folder holds no model, or a file cannot be read.
+    Raises:
+        DataError: the folder holds no model, or a file cannot be read.
     """
     module = _module(folder)
     missing = [str(file) for file in files if not file.is_file()]
@@ -90,7 +98,7 @@ def predict(folder: Path, files: Sequence[Path]) -> pd.DataFrame:
 
 
 def _module(folder: Path) -> ModuleType:
-    """The objective that the model in ``folder`` was trained by."""
+    """The module of the objective that trained the model in ``folder``."""
     objective = learner_file.read(folder).get("objective")
     if objective not in objectives.SHIPPED:
         raise DataError(f"{folder / learner_file.LEARNER}: no objective {objective!r}")

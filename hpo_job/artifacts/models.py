@@ -34,17 +34,19 @@ from hpo_job.trial import attributes
 from hpo_job.trial.counting import counts
 
 MODEL = "model.zip"
-TOLD = "trial.json"  # which trial the model is of, and what it scored
+RECORD = "trial.json"  # which trial the model is of, and what it scored
 Store = FileSystemArtifactStore | Boto3ArtifactStore | GCSArtifactStore
 NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError"}  # boto3's, when first asked
 log = logging.getLogger(__name__)
 
 
 def open_store(url: str) -> Store:
-    """The store at ``url``: a folder, made where it does not exist, ``s3://…`` or ``gs://…``.
+    """The store at ``url``: a folder, created if missing, ``s3://…`` or ``gs://…``.
 
-    Credentials come from where boto3 and google-cloud-storage look for them. Raises SpecError
-    where there is no such place, or what it takes is missing.
+    Credentials come from where boto3 and google-cloud-storage look for them.
+
+    Raises:
+        SpecError: there is no such place, or its package or credentials are missing.
     """
     if problem := store_problem(url):
         raise SpecError(f"artifacts: {problem}")
@@ -66,10 +68,12 @@ def open_store(url: str) -> Store:
 
 
 def writable_store(url: str) -> Store:
-    """The store at ``url``, tried: what would lose every model is told before the first trial.
+    """The store at ``url``, after a trial write, so that no study runs and loses every model.
 
-    Raises SpecError where it refuses to be written to. One that is away just now may be back when
-    a trial has ended, so that is only logged.
+    A store that is unreachable just now may be back when the first trial ends: that is logged.
+
+    Raises:
+        SpecError: the store refuses to be written to.
     """
     store, probe = open_store(url), f"hpo-job-{uuid4()}"
     try:
@@ -79,7 +83,7 @@ def writable_store(url: str) -> Store:
         line = f"artifacts: {url}: cannot be written to: {_reason(error)}"
         if _is_refusal(store, error):
             raise SpecError(
-                f"{line}; give another place, as [artifacts] store or --artifacts, or keep = 0"
+                f"{line}; name another place with [artifacts] store or --artifacts, or set keep = 0"
             ) from error
         log.warning("%s", line)
     return store
@@ -102,15 +106,18 @@ class Models:
         scored: Sequence[float],
         write: Callable[[Path], None],
     ) -> str | None:
-        """Store the model of ``trial``, if it is among the best so far; its id, or None.
+        """Store the model of ``trial`` if it is among the best so far; returns its id, or None.
 
-        values: the trial's.
-        scored: the model's own, which differ from the trial's where that is a mean of repeats.
-        write: writes the model into an empty folder. Whatever goes wrong is only logged: a
-        trial is worth more than its model.
+        Any failure is only logged: a trial is worth more than its model.
+
+        Args:
+            trial: still running.
+            values: of the trial.
+            scored: of the model itself; they differ where the trial's are a mean of repeats.
+            write: writes the model into an empty folder.
         """
-        there = self._ranked(self._study.get_trials(deepcopy=False))
-        better = [t for t in there if not _is_worse(self._study, t, values[0])]
+        stored = self._ranked(self._study.get_trials(deepcopy=False))
+        better = [t for t in stored if not _is_worse(self._study, t, values[0])]
         if len(better) >= self.keep:
             return None
         try:
@@ -118,8 +125,8 @@ class Models:
                 model = Path(folder) / "model"
                 model.mkdir()
                 write(model)
-                told = {"study": self._study.study_name, "trial": trial.number}
-                (model / TOLD).write_text(json.dumps({**told, "values": list(scored)}))
+                record = {"study": self._study.study_name, "trial": trial.number}
+                (model / RECORD).write_text(json.dumps({**record, "values": list(scored)}))
                 return upload_artifact(
                     artifact_store=self._store,
                     file_path=str(_zipped(model, Path(folder) / MODEL)),
@@ -130,8 +137,8 @@ class Models:
             return None
 
     def sweep(self) -> None:
-        """Remove the models of trials that are no longer, or never came, among the best."""
-        # read once: a trial that ends between two readings would be swept, however good
+        """Remove the models of trials that are not among the best, or are so no longer."""
+        # read once: between two readings a trial may end, and would lose its model however good
         trials = self._study.get_trials(deepcopy=False)
         best = {trial.number for trial in self._ranked(trials)[: self.keep]}
         for trial in trials:
@@ -155,9 +162,10 @@ class Models:
         return self._ranked(self._study.get_trials(deepcopy=False))[: self.keep]
 
     def fetch(self, trial: FrozenTrial, folder: Path) -> dict[str, Any]:
-        """Unpack the model of ``trial`` into ``folder``; which trial it is of, and its values.
+        """Unpack the model of ``trial`` into ``folder``; returns its record: trial and values.
 
-        Raises StudyError where it was not kept, or the store is away.
+        Raises:
+            StudyError: it was not kept, or the store cannot be reached.
         """
         artifact = trial.user_attrs.get(attributes.ARTIFACT)
         with TemporaryDirectory() as place:
@@ -186,8 +194,8 @@ class Models:
             folder.mkdir(parents=True, exist_ok=True)
             with zipfile.ZipFile(archive) as packed:
                 packed.extractall(folder)
-        told: dict[str, Any] = json.loads((folder / TOLD).read_text())
-        return told
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text())
+        return record
 
     def _not_kept(self, trial: FrozenTrial) -> str:
         kept = ", ".join(f"#{other.number}" for other in self.kept()) or "none"
@@ -214,7 +222,7 @@ def _is_worse(study: optuna.Study, trial: FrozenTrial, value: float) -> bool:
 
 
 def _zipped(folder: Path, archive: Path) -> Path:
-    """``folder`` as one file, stored as it is: weights hardly get smaller."""
+    """``folder`` as one file, uncompressed: weights hardly get smaller."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
         for file in sorted(folder.rglob("*")):
             packed.write(file, file.relative_to(folder))
@@ -222,17 +230,17 @@ def _zipped(folder: Path, archive: Path) -> Path:
 
 
 def _reason(error: Exception) -> str:
-    """One line of what went wrong in a store: its clients' messages may be long."""
+    """One line about an error of a store, whose client's message may be long."""
     text = " ".join(str(error).split())[:200]
     name = type(error).__name__
     return text if text.startswith(name) else f"{name}: {text}"
 
 
 def _is_refusal(store: Store, error: Exception) -> bool:
-    """Whether another try would end alike: no such bucket, or no right to write to it."""
+    """Whether a retry would fail again: no such bucket, or no right to write to it."""
     if isinstance(store, FileSystemArtifactStore) or type(error).__name__ in NO_CREDENTIALS:
         return True
     response = getattr(error, "response", None)  # boto3's; Google's has the status as its code
-    told = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
-    status = told.get("HTTPStatusCode") or getattr(error, "code", None)
+    metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+    status = metadata.get("HTTPStatusCode") or getattr(error, "code", None)
     return isinstance(status, int) and is_final(status)

@@ -143,7 +143,7 @@ def weights_command(models: tuple[str, ...], weights: Path) -> None:
 
     for model in models:
         if model == LANGUAGE_MODEL:
-            place = objectives.shipped("text_classification").text_weights.obtain(weights)
+            place = objectives.shipped("text_classification").obtain(weights)
         else:
             place = obtain(model, weights)
         click.echo(f"{model}: {place}")

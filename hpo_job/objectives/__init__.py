@@ -1,4 +1,4 @@
-"""What can be tuned: the shipped objectives, and functions in a job folder; torch stays outside."""
+"""What can be tuned: the shipped objectives and functions in a job folder; no torch in here."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from hpo_job.spec.search_space import Float, Scalar, Searched
 from hpo_job.spec.study_toml import StudySpec
 
 Train = Callable[[optuna.Trial, Context], Any]  # a number; a sequence of them for several metrics
-LR_FIND = "lr_find"  # the value of an enqueued learning rate that the finder is to suggest
+LR_FIND = "lr_find"  # enqueued in place of a learning rate: the finder suggests one
 # Each shipped objective is the module of its name, and declares the parameters it knows.
 SHIPPED: dict[str, type[Parameters]] = {
     "image_classification": ImageClassification,
@@ -47,7 +47,7 @@ def is_function(spec: StudySpec) -> bool:
 
 
 def layout(spec: StudySpec) -> Layout:
-    """What a shipped objective learns from."""
+    """The kind of data that a shipped objective learns from."""
     return SHIPPED[spec.objective].layout
 
 
@@ -62,7 +62,11 @@ def defaults(spec: StudySpec) -> dict[str, object]:
 
 
 def load(spec: StudySpec) -> Train:
-    """The function that trains one trial. Raises SpecError where it cannot be imported."""
+    """The function that trains one trial.
+
+    Raises:
+        SpecError: it cannot be imported, or cannot be called with (trial, context).
+    """
     module = _function_module(spec) if is_function(spec) else _shipped_module(spec)
     name = spec.objective.partition(":")[2] or "train"
     train = getattr(module, name, None)
@@ -78,16 +82,21 @@ def load(spec: StudySpec) -> Train:
 
 
 def require_known(spec: StudySpec) -> None:
-    """Raise SpecError where the objective is neither shipped nor of the form of a function."""
+    """Raise SpecError unless the objective is shipped or has the form ``file.py:function``."""
     if not is_function(spec) and spec.objective not in SHIPPED:
         names = [*SHIPPED, "file.py:function"]
         raise spec.error("objective", unknown("objective", spec.objective, names))
 
 
 def check(spec: StudySpec, weights: Path) -> None:
-    """Raise SpecError for what would make every trial, or some, fail: without training any.
+    """Check, without training, that the parameters and models of trials are valid.
 
-    weights: the local folder of pre-trained weights; those that are missing are fetched into it.
+    Args:
+        spec: the study.
+        weights: local folder of pre-trained weights; missing ones are downloaded into it.
+
+    Raises:
+        SpecError: every trial, or some, would fail.
     """
     _check_parameters(spec)
     if is_function(spec):
@@ -101,13 +110,13 @@ def check(spec: StudySpec, weights: Path) -> None:
 
 
 def misfit(spec: StudySpec, values: Mapping[str, object]) -> tuple[str, str] | None:
-    """The first of ``values`` that no trial of this study could have, and why; None if all fit."""
+    """The first of ``values`` that no trial of this study could have, and why; None if all can."""
     suggests_itself = is_function(spec) and not spec.search_space
     return search_space.misfit(None if suggests_itself else spec.search_space, values)
 
 
 def asks_lr_find(values: Mapping[str, object]) -> bool:
-    """Whether an enqueued entry leaves a learning rate to the finder."""
+    """Whether an enqueued entry leaves a learning rate to the learning-rate finder."""
     return LR_FIND in values.values()
 
 
@@ -117,10 +126,14 @@ def learning_rates(spec: StudySpec) -> tuple[str, ...]:
 
 
 def shipped(objective: str) -> ModuleType:
-    """The module of a shipped objective. Raises SpecError where its packages are missing."""
+    """The module of a shipped objective.
+
+    Raises:
+        SpecError: its packages are not installed.
+    """
     try:
         with warnings.catch_warnings():
-            # fastai decorates with torch.jit.script, and sets what pandas 3 ignores, on import
+            # raised when fastai is imported: torch.jit.script, and an option that pandas 3 ignores
             warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated")
             warnings.filterwarnings("ignore", message="The .mode.chained_assignment. option")
             return importlib.import_module(f"hpo_job.objectives.{objective}")
@@ -143,13 +156,13 @@ def _check_parameters(spec: StudySpec) -> None:
             for value in parameter.extremes() if isinstance(parameter, Searched) else (parameter,):
                 _check_value(spec, key, known, name, value)
     for position, parameters in enumerate(spec.enqueue):
-        if problem := _lr_find_misfit(spec, parameters) or misfit(spec, _given(parameters)):
+        if problem := _lr_find_misfit(spec, parameters) or misfit(spec, _searched(parameters)):
             raise spec.error(f"enqueue.{position}.{problem[0]}", problem[1])
         if parameters in spec.enqueue[:position]:
-            raise spec.error(f"enqueue.{position}", "the same parameters stand above already")
+            raise spec.error(f"enqueue.{position}", "an earlier entry has the same parameters")
 
 
-def _given(parameters: Mapping[str, Scalar]) -> dict[str, Scalar]:
+def _searched(parameters: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """An enqueued entry without what the learning-rate finder is to suggest."""
     return {name: value for name, value in parameters.items() if value != LR_FIND}
 
@@ -158,8 +171,8 @@ def _lr_find_misfit(spec: StudySpec, parameters: Mapping[str, Scalar]) -> tuple[
     known = learning_rates(spec)
     for name, value in parameters.items():
         if value == LR_FIND and name not in known:
-            which = f"only for {', '.join(known)}" if known else "for none of this objective"
-            return name, f"lr_find suggests learning rates, {which}"
+            which = f"only {', '.join(known)}" if known else "and this objective has none"
+            return name, f"lr_find suggests learning rates: {which}"
         if value == LR_FIND and not isinstance(spec.search_space.get(name), Float):
             return name, "lr_find needs a float to search in [search_space]"
     return None
@@ -176,7 +189,7 @@ def _check_value(
 
 
 def _candidates(spec: StudySpec, name: str) -> tuple[object, ...]:
-    """Every value that ``name`` can have in a trial (of a range, its ends)."""
+    """Every value that ``name`` can have in a trial; of a range, its two ends."""
     if name not in spec.search_space:
         return (defaults(spec)[name],)
     parameter = spec.search_space[name]
@@ -191,9 +204,9 @@ def _shipped_module(spec: StudySpec) -> ModuleType:
 
 
 def _function_module(spec: StudySpec) -> ModuleType:
-    """The user's file, imported once per process, with its folder importable beside it."""
+    """The user's file, imported once per process; its folder is put on ``sys.path``."""
     file = (spec.folder / spec.objective.partition(":")[0]).resolve()
-    # By its plain name, processes that the function starts can import it as well.
+    # Under its plain name, so that processes started by the function can import it too.
     for name in (file.stem, f"{file.stem}_{file}"):
         loaded = sys.modules.get(name)
         if loaded is None:

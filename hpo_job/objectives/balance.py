@@ -1,4 +1,4 @@
-"""What to do about rare classes in training: weigh them in the loss, or show them more often."""
+"""Rare classes in training: weighted in the loss, or drawn more often."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from hpo_job.data.from_spec import Labelled
 from hpo_job.objectives.parameters import Balance
 
-SORTED = 50  # batches within which a loader that sorts by length does so, as fastai's
+SORTED = 50  # batches within which items are sorted by length, as fastai does
 
 
 def class_weights(data: Labelled) -> NDArray[np.float64]:
     """The weight of every class, shape (classes,): inverse to its frequency in training.
 
-    The mean over the training items is 1, so that losses and learning rates stay comparable. A
-    class without training items weighs 1.
+    The mean over the training items is 1, so losses and learning rates stay comparable. A class
+    without training items has weight 1.
     """
     counts = np.bincount(data.targets[data.train].astype(np.int64), minlength=len(data.classes))
     present = counts > 0
@@ -30,9 +30,9 @@ def class_weights(data: Labelled) -> NDArray[np.float64]:
 
 
 def loss(balance: Balance, data: Labelled) -> CrossEntropyLossFlat:
-    """The cross-entropy to train with: weighed by class where ``balance`` is "class_weights".
+    """The cross-entropy to train with: weighted by class where ``balance`` is "class_weights".
 
-    The learner puts it on its device, weights included.
+    The learner moves it to its device, weights included.
     """
     if balance != "class_weights":
         return CrossEntropyLossFlat()
@@ -40,13 +40,17 @@ def loss(balance: Balance, data: Labelled) -> CrossEntropyLossFlat:
 
 
 def sample(balance: Balance, loader: DataLoader, data: Labelled) -> None:
-    """Let a training loader draw every class alike where ``balance`` is "sampler".
+    """Make a training loader draw all classes equally often where ``balance`` is "sampler".
 
-    loader: any of fastai's that shuffles, over the training items in the order of ``data.train``.
+    An epoch keeps its length. Its items are drawn with replacement: items of a rare class come
+    several times, and some of a frequent class not at all. A loader that sorts its items by
+    length still groups items of similar length into batches.
 
-    An epoch stays as long as it was; each of its items is drawn anew, with replacement, so that
-    items of a rare class come several times and not all of a frequent one come. A loader that
-    sorts its items by length still puts those of like length into a batch.
+    Args:
+        balance: the parameter.
+        loader: a fastai loader that shuffles, over the training items in the order of
+            ``data.train``.
+        data: the labelled items.
     """
     if balance != "sampler":
         return
@@ -54,7 +58,7 @@ def sample(balance: Balance, loader: DataLoader, data: Labelled) -> None:
     chances /= chances.sum()
 
     def draw(self: DataLoader) -> list[int]:
-        # The loader's own generator, as in its shuffling: it follows the trial's seed.
+        # The generator that fastai shuffles with: it follows the trial's seed.
         rng = np.random.default_rng(self.rng.getrandbits(64))
         drawn = rng.choice(len(chances), len(chances), p=chances)
         lengths = getattr(self, "res", None)
@@ -62,14 +66,15 @@ def sample(balance: Balance, loader: DataLoader, data: Labelled) -> None:
             drawn = _alike(drawn, np.asarray(lengths), self.bs, rng)
         return [int(position) for position in drawn]
 
-    # A method of this loader alone: fastai's copies of it, for predictions, show each item once.
+    # A method of this instance only: fastai copies loaders for predictions, which need each item
+    # once.
     loader.get_idxs = MethodType(draw, loader)
 
 
 def _alike(
     drawn: NDArray[np.int64], lengths: NDArray[np.int64], size: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """The drawn items with those of like length in a batch; batches in a random order."""
+    """The drawn items, those of similar length in one batch; batches in random order."""
     batches = [
         chunk[start : start + size]
         for first in range(0, len(drawn), size * SORTED)

@@ -1,4 +1,4 @@
-"""What an objective is given besides the trial: its parameters, data, seed and `report`."""
+"""The second argument of an objective: a trial's parameters, data, seed, and `report`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hpo_job.trial.timings import Timings
 
 @dataclass
 class Context:
-    """One trial's surroundings, handed to the objective as ``train(trial, context)``.
+    """One trial's surroundings, passed to the objective as ``train(trial, context)``.
 
     params: the value of every parameter in ``[search_space]``, suggested or fixed, over the
         objective's defaults; empty for a function that suggests for itself.
@@ -29,13 +29,14 @@ class Context:
     data: the labelled items and their split, for the shipped objectives, or None.
     metrics: how the study is scored; empty where the objective returns its own value.
     seed: for everything random in training; the same in every trial of a study, but for repeats.
-    threads: CPU threads this worker may use.
+    threads: CPU threads that this worker may use.
     weights: the local folder of pre-trained weights.
-    cache: a local folder for what all trials and workers of this machine can share.
-    timings: where the time goes; written with the trial, however it ends.
-    quiet: whether what is reported is left unsaid: in a further repeat, which nothing prunes.
-    keep: set by an objective: writes the trained model into an empty folder, if it is to be kept.
-    pruned: whether the pruner has said so; the trial is PRUNED then, whatever is made of it.
+    cache: a local folder for what the trials and workers of this machine share.
+    timings: what the trial measures; stored with it, however it ends.
+    quiet: whether reports are dropped, as in every repeat but the first: nothing prunes those.
+    keep: set by the objective: a function that writes the trained model into an empty folder.
+    pruned: whether the pruner has stopped the trial; it ends PRUNED then, whatever the objective
+        returns or raises.
     """
 
     trial: optuna.Trial
@@ -63,7 +64,7 @@ class Context:
     def device(self) -> str:
         """``"cuda"``, ``"mps"`` or ``"cpu"``: the best that torch can use; without torch, cpu."""
         try:
-            import torch  # seconds, which a function that does not ask is spared
+            import torch  # takes seconds, so only for those who ask
         except ImportError:
             return "cpu"
         if torch.cuda.is_available():
@@ -72,14 +73,14 @@ class Context:
 
     @property
     def device_name(self) -> str:
-        """What the device calls itself; torch is asked only where it is loaded already."""
+        """The name of the GPU or processor; a function that never imports torch is a CPU's."""
         torch = sys.modules.get("torch")
         if torch is not None and self.device == "cuda":
             return str(torch.cuda.get_device_name())
         return machine.cpu_name() if torch is None or self.device == "cpu" else self.device
 
     def begin(self, phase: Phase) -> None:
-        """Start a phase: what is reported from here on is compared with this phase of others."""
+        """Start a phase: later reports are compared with the same phase of other trials."""
         if self._silent:
             return
         self._phases.append(phase.stored(self._step))
@@ -89,9 +90,15 @@ class Context:
     def report(self, value: float, *, last: bool = False) -> None:
         """Report the metric after an epoch (or whatever a step is), and prune a bad trial.
 
-        Counts the steps itself, over all phases of the trial. Raises optuna.TrialPruned where
-        the study's pruner says so: let it pass, the worker records the trial as PRUNED. ``last``
-        says that nothing is left to prune, so that the pruner is not asked.
+        Steps are counted here, over all phases of the trial.
+
+        Args:
+            value: the metric.
+            last: nothing is left to prune after this step, so the pruner is not asked.
+
+        Raises:
+            optuna.TrialPruned: the pruner stops the trial. Do not catch it: the worker records
+                the trial as PRUNED.
         """
         if self.should_stop_after(value, last=last):
             raise optuna.TrialPruned(f"pruned at step {self._step - 1}")
@@ -99,9 +106,9 @@ class Context:
     def should_stop_after(self, value: float, *, last: bool = False) -> bool:
         """Report ``value`` as the next step; True where the trial should be pruned.
 
-        For training loops that must unwind before they may raise. The pruner is asked exactly
-        once a step, since other workers can change its answer; and not at all on the ``last``
-        one, after which pruning would save nothing.
+        For training loops that have to return before they may raise. The pruner is asked exactly
+        once a step, because its answer changes with other workers' reports, and never at the
+        ``last`` step, when pruning would save nothing.
         """
         if self._silent or self.pruned:
             return self.pruned
@@ -113,5 +120,5 @@ class Context:
 
     @property
     def _silent(self) -> bool:
-        # Optuna takes no reports in a study with several objectives
+        # Optuna refuses reports in a study with several objectives
         return self.quiet or len(self.trial.study.directions) > 1

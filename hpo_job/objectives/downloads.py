@@ -1,4 +1,4 @@
-"""How pre-trained weights are downloaded, and where a machine may have them already."""
+"""Downloads of pre-trained weights, and the folders where a machine may have them already."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from urllib.parse import urlparse
 from hpo_job.data.fetch import is_final
 from hpo_job.errors import FetchError, HpoJobError, SpecError
 
-BAKED_VARIABLE = "HPO_JOB_BAKED_WEIGHTS"  # set in the image: where its own weights are
+BAKED_VARIABLE = "HPO_JOB_BAKED_WEIGHTS"  # set in the container image: the folder of its weights
 
-LANGUAGE_MODEL = "wt103-fwd"  # of texts: see `text_weights`, which needs fastai
+LANGUAGE_MODEL = "wt103-fwd"  # of texts: see `hpo_job.objectives.text.weights`, which needs fastai
 
 BROKEN_OFF = (urllib.error.URLError, HTTPException, SSLError, TimeoutError, ConnectionError)
 
 NO_ROUTE = (errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH)
 
-TIMEOUT = 15  # seconds without an answer after which a download is given up
+TIMEOUT = 15  # seconds without an answer after which a download is abandoned
 
 
 def places(folder: Path) -> list[Path]:
-    """Where weights are looked for: in ``folder``, then in that of the image."""
+    """The folders to look for weights in: ``folder``, then that of the container image."""
     baked = os.environ.get(BAKED_VARIABLE)
     return [folder, Path(baked)] if baked else [folder]
 
@@ -49,22 +49,22 @@ def download(url: str, target: Path) -> Path:
 
 
 def failed(error: Exception, text: str) -> HpoJobError:
-    """The error of a download that failed: a FetchError where a later try may get it."""
+    """The error for a failed download: a FetchError where a later try may succeed."""
     if isinstance(error, urllib.error.HTTPError):
         later = not is_final(error.code)
-    else:  # what breaks off while it is read, urllib hands on as it is
+    else:  # urllib does not wrap errors raised while the body is read
         later = isinstance(error, BROKEN_OFF) or getattr(error, "errno", None) in NO_ROUTE
     return (FetchError if later else SpecError)(text)
 
 
 def _verify(file: Path, url: str, expected: str | None) -> None:
-    """Raise OSError where a download is cut short or is not what its name's digest says."""
+    """Raise OSError where a download is cut short, or its digest differs from that in its name."""
     size = file.stat().st_size
     if expected is not None and size != int(expected):
         raise ConnectionError(f"{size} of {expected} bytes arrived")
     digest = re.search(r"-([0-9a-f]{8,})\.[^./]+$", urlparse(url).path)
     if digest:
         with file.open("rb") as content:
-            found = hashlib.file_digest(content, "sha256").hexdigest()
-        if not found.startswith(digest[1]):
-            raise OSError(f"sha256 {found[:8]}, expected {digest[1]}")
+            digest_of_file = hashlib.file_digest(content, "sha256").hexdigest()
+        if not digest_of_file.startswith(digest[1]):
+            raise OSError(f"sha256 {digest_of_file[:8]}, expected {digest[1]}")

@@ -12,7 +12,7 @@ import fastai.callback.schedule  # noqa: F401  # adds lr_find to Learner
 import torch
 from fastai.learner import Learner
 
-SKIPPED = 5  # of the last losses, as fastai does: they have diverged
+SKIPPED = 5  # last losses left out, as fastai does: they have diverged
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Curve:
     losses: list[float]
 
     def stored(self) -> dict[str, Any]:
-        """Plain values, in few digits: a study attribute has little room."""
+        """Plain values of five digits: MySQL limits the length of a study attribute."""
         digits = {key: [float(f"{value:.5g}") for value in getattr(self, key)] for key in _LISTS}
         return {**asdict(self), **digits}
 
@@ -33,9 +33,10 @@ _LISTS = ("lrs", "losses")
 
 
 def find_lr(learn: Learner, batches: int = 100) -> Curve:
-    """Run the finder over at most ``batches`` training batches; ``learn`` is left as it was.
+    """Run the finder over at most ``batches`` training batches; ``learn`` is left unchanged.
 
-    Raises ValueError where the loss diverges before there is anything to see.
+    Raises:
+        ValueError: the loss diverges before enough of it is recorded.
     """
     path, random = learn.path, torch.random.get_rng_state()
     with TemporaryDirectory() as folder:

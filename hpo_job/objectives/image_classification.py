@@ -41,18 +41,20 @@ from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
 
 HEAD, UNFROZEN = "head", "unfrozen"
-UPSIDE_DOWN = 2  # of fastai's eight symmetries
-CHANNELS = 3  # a byte each, until a batch is on its device
+UPSIDE_DOWN = 2  # its number among fastai's eight symmetries
+CHANNELS = 3  # one byte each, until a batch is on its device
 
 
 def check(candidates: Mapping[str, Sequence[object]], weights: Path) -> None:
-    """Raise SpecError, once and before the first trial, where a trial could not start.
+    """Check, once and before the first trial, that trials can start: build each model.
 
-    candidates: the values that each parameter can have.
-    weights: the folder of pre-trained weights.
+    Args:
+        candidates: the values that each parameter can have.
+        weights: folder of pre-trained weights; they are downloaded where a trial may be
+            ``pre_trained`` and this machine has none.
 
-    Builds each model; where any trial may be ``pre_trained``, with its weights, which are
-    downloaded if this machine has none.
+    Raises:
+        SpecError: a trial could not start.
     """
     check_precision(candidates["precision"])
     models = [str(name) for name in candidates["model"]]
@@ -63,11 +65,14 @@ def check(candidates: Mapping[str, Sequence[object]], weights: Path) -> None:
 
 
 def train(trial: optuna.Trial, context: Context) -> float | tuple[float, ...]:
-    """Train one model; the study's metrics on the validation set after the last epoch.
+    """Train one model; returns the study's metrics on the validation set.
 
     First ``epochs`` epochs of one-cycle at ``learning_rate``, in which a pre-trained body is
-    frozen but for its batch norms, as is fastai's way; then ``unfrozen_epochs`` epochs at
-    ``unfrozen_learning_rate`` of everything. Each epoch is reported. Raises optuna.TrialPruned.
+    frozen except for its batch norms, as in fastai; then ``unfrozen_epochs`` epochs of everything
+    at ``unfrozen_learning_rate``. Each epoch is reported.
+
+    Raises:
+        optuna.TrialPruned: the pruner stopped it.
     """
     learn, parameters = _start(context)
     _fit_head(learn, context, parameters)
@@ -78,7 +83,7 @@ def train(trial: optuna.Trial, context: Context) -> float | tuple[float, ...]:
 
 
 def lr_find(context: Context, names: Sequence[str]) -> dict[str, Curve]:
-    """What fastai's learning-rate finder says for each of these parameters, in its own phase."""
+    """The learning-rate finder's curve for each of these parameters, in its own phase."""
     learn, parameters = _start(context)
     curves = {}
     if "learning_rate" in names:
@@ -105,29 +110,29 @@ def save(learn: Learner, parameters: ImageClassification, folder: Path) -> None:
 
 
 def rebuild(folder: Path) -> Learner:
-    """The learner that `save` wrote, without its data; it can be exported and predicts."""
-    told = learner_file.read(folder)
-    classes, size = told["classes"], told["image_size"]
+    """The learner that `save` wrote, without its data, for export and predictions."""
+    record = learner_file.read(folder)
+    classes, size = record["classes"], record["image_size"]
     with TemporaryDirectory() as images:
         block = DataBlock(
             blocks=(ImageBlock, CategoryBlock(vocab=classes, sort=False)),
             get_y=parent_label,
             item_tfms=Resize(size, method=ResizeMethod.Squish),
-            batch_tfms=Normalize.from_stats(*stats(told["model"]), cuda=False),
+            batch_tfms=Normalize.from_stats(*stats(record["model"]), cuda=False),
         )
-        # fastai wants to have seen an item of each part; the export holds none of them
+        # fastai needs items to make loaders; the export contains none of them
         items = [Path(images) / classes[0] / f"{number}.png" for number in range(4)]
         for item in items:
             item.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (size, size)).save(item)
         dls = block.dataloaders(items, bs=2, num_workers=0, device=torch.device("cpu"))
-    model, splitter = build(told["model"], len(classes), None)
+    model, splitter = build(record["model"], len(classes), None)
     saved.load(folder, model)
     return prepare(Learner(dls, model, splitter=splitter), None)
 
 
 def predict(learn: Learner, files: Sequence[Path]) -> pd.DataFrame:
-    """The class of each image file, and the probability of every class; a row for each file."""
+    """The class of each image file, and the probability of every class: a row for each file."""
     loader = learn.dls.test_dl(list(files), num_workers=0)
     try:
         probabilities = learn.get_preds(dl=loader)[0].double().numpy()
@@ -168,7 +173,7 @@ def _fit_unfrozen(learn: Learner, context: Context, parameters: ImageClassificat
 
 
 def _phase(context: Context, name: str, epochs: int, *, final: bool) -> Phase:
-    """A phase of the classifier itself, which is scored by the study's own metric."""
+    """A phase of training, scored by the study's own metric."""
     metric = context.scored
     return Phase(name, epochs, metric.name, metric.direction, final)
 
@@ -177,7 +182,7 @@ def _load(context: Context, parameters: ImageClassification) -> DataLoaders:
     """The loaders over the study's split; the validation items stay in its order."""
     data = context.data
     assert isinstance(data, LabelledFiles)
-    # fastai leaves out the last, smaller batch: of few items nothing would be left.
+    # fastai drops the last, smaller batch: of few items nothing would be left.
     batch_size = min(parameters.batch_size, len(data.train))
     batch_bytes = batch_size * CHANNELS * parameters.image_size**2
     dls = _block(data, parameters).dataloaders(
@@ -197,14 +202,14 @@ def _block(data: LabelledFiles, parameters: ImageClassification) -> DataBlock:
         splitter=lambda _: (data.train.tolist(), data.valid.tolist()),
         get_x=lambda item: data.root / data.files[item],
         get_y=lambda item: data.labels[item],
-        # Of the whole image: fastai would crop, which cuts subjects off, and at random in training.
+        # The whole image: fastai's default crops, which cuts off subjects, at random in training.
         item_tfms=Resize(parameters.image_size, method=ResizeMethod.Squish),
         batch_tfms=[*_augmentations(parameters), normalise],
     )
 
 
 def _augmentations(parameters: ImageClassification) -> list[RandTransform]:
-    """What changes the training images, and leaves those of the validation set as they are."""
+    """Random changes of the training images; validation images stay as they are."""
     if not parameters.apply_tfms:
         return []
     upside_down = parameters.flip_vert and not parameters.do_flip  # fastai would do nothing
@@ -226,7 +231,9 @@ def _augmentations(parameters: ImageClassification) -> list[RandTransform]:
 def _learner(dls: DataLoaders, context: Context, parameters: ImageClassification) -> Learner:
     file = find(parameters.model, context.weights) if parameters.pre_trained else None
     if parameters.pre_trained and file is None:  # `check` has seen them
-        raise SpecError(f"model {parameters.model!r}: its weights are gone from {context.weights}")
+        raise SpecError(
+            f"model {parameters.model!r}: its weights are no longer in {context.weights}"
+        )
     model, splitter = build(parameters.model, len(dls.vocab), file)
     assert context.data is not None
     learn = prepare(

@@ -1,4 +1,4 @@
-"""What a kept model tells: of itself, as JSON beside its weights, and of what it is asked."""
+"""The JSON record next to a kept model's weights, and the table of its predictions."""
 
 from __future__ import annotations
 
@@ -16,26 +16,29 @@ LEARNER = "learner.json"
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """What the model in ``folder`` tells, its objective first of all.
+    """The record of the model in ``folder``; it names its objective.
 
-    Raises DataError where there is none.
+    Raises:
+        DataError: there is none.
     """
     try:
-        told: dict[str, Any] = json.loads((folder / LEARNER).read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((folder / LEARNER).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
             f"{folder}: no exported model in it; make one with hpo-job export"
         ) from error
-    return told
+    return record
 
 
 def predictions(
     items: pd.DataFrame, classes: Sequence[Any], probabilities: np.ndarray[Any, Any]
 ) -> pd.DataFrame:
-    """What a classifier says of ``items``: their columns, ``prediction``, and one of each class.
+    """The table of a classifier's predictions: ``items``, ``prediction``, and every class.
 
-    probabilities: of the shape (items, classes). Columns are classes' names as text; a class that
-        is called like a column before it gets an underscore.
+    Args:
+        items: a row for each item.
+        classes: their names; a class whose name is taken by an earlier column gets an underscore.
+        probabilities: shape (items, classes).
     """
     names = [*items.columns, "prediction"]
     for name in map(str, classes):

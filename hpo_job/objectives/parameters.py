@@ -1,4 +1,4 @@
-"""What the shipped objectives can be tuned by: names, defaults and bounds, without torch."""
+"""The parameters of the shipped objectives: names, defaults and bounds; no torch in here."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ Balance = Literal["none", "class_weights", "sampler"]
 
 
 class Parameters(BaseModel):
-    """The parameters of an objective; ``layout`` and ``task`` say what data it is for.
+    """The parameters of an objective; ``layout`` and ``task`` are the kind of data it takes.
 
-    Strict: a bool is not a number and a string is not either; an int does for a float.
+    Strict: neither a bool nor a string is accepted as a number; an int is accepted as a float.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     layout: ClassVar[Layout] = "images"
     task: ClassVar[Task] = "classification"
-    learning_rates: ClassVar[tuple[str, ...]] = ()  # those that the finder can suggest
+    learning_rates: ClassVar[tuple[str, ...]] = ()  # the learning-rate finder suggests these
 
-    batch_size: int = Field(32, ge=2, description="Items a training step sees.")
+    batch_size: int = Field(32, ge=2, description="Items in a training step.")
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
-        "auto", description="What the model computes in; auto: half precision where it is quick."
+        "auto",
+        description="Number format of the computation; auto: half precision where it is faster.",
     )
 
 
 class Classification(Parameters):
-    """What every objective that tells classes apart can be tuned by."""
+    """The parameters of every objective that predicts classes."""
 
     balance: Balance = Field(
-        "none", description="Make rare classes count as much: by their weight, or drawn as often."
+        "none",
+        description="Make rare classes count as much: by weight, or by drawing them as often.",
     )
 
 
@@ -44,7 +46,7 @@ class ImageClassification(Classification):
 
     model: str = Field("resnet18", description="Name of a torchvision or timm model.")
     pre_trained: bool = Field(
-        True, description="Start from ImageNet weights, the body frozen, rather than at random."
+        True, description="Start from ImageNet weights with a frozen body, not from random ones."
     )
     image_size: int = Field(128, ge=32, description="Side of the square image, in pixels.")
     epochs: int = Field(1, ge=1, description="Epochs of the first phase.")
@@ -58,34 +60,34 @@ class ImageClassification(Classification):
         1e-4, gt=0, description="Highest learning rate of the second phase's one-cycle."
     )
     channels_last: bool = Field(
-        True, description="Keep images in the memory format that convolutions are quickest in."
+        True, description="Keep images in the memory format in which convolutions are fastest."
     )
     apply_tfms: bool = Field(
-        False, description="Change training images at random: fastai's aug_transforms."
+        False, description="Change training images at random (fastai's aug_transforms)."
     )
     mult: float = Field(
         1.0, ge=0, le=1, description="Multiplies max_rotate, max_lighting and max_warp."
     )
     do_flip: bool = Field(True, description="Mirror half of the images.")
-    flip_vert: bool = Field(False, description="Also upside down, and turned by 90 degrees.")
-    max_rotate: float = Field(10.0, ge=0, le=180, description="Degrees to turn by, at most.")
+    flip_vert: bool = Field(False, description="Also turn them upside down and by 90 degrees.")
+    max_rotate: float = Field(10.0, ge=0, le=180, description="Largest rotation, in degrees.")
     max_zoom: float = Field(
-        1.1, gt=0, le=10, description="Enlarge up to so many times; below 1, shrink."
+        1.1, gt=0, le=10, description="Largest enlargement factor; below 1, images are shrunk."
     )
     max_lighting: float = Field(
-        0.2, ge=0, lt=1, description="Change of brightness and contrast, at most."
+        0.2, ge=0, lt=1, description="Largest change of brightness and contrast."
     )
-    max_warp: float = Field(0.2, ge=0, le=1, description="Change of perspective, at most.")
+    max_warp: float = Field(0.2, ge=0, le=1, description="Largest change of perspective.")
 
 
 class Tabular(Parameters):
-    """What the tabular objectives have in common."""
+    """The parameters that the tabular objectives share."""
 
     layout: ClassVar[Layout] = "table"
     learning_rates: ClassVar[tuple[str, ...]] = ("learning_rate",)
 
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
-        "fp32", description="What the model computes in; a small one gains nothing by less."
+        "fp32", description="Number format of the computation; small models gain nothing from less."
     )
     epochs: int = Field(5, ge=1, description="Epochs of the one-cycle.")
     learning_rate: float = Field(1e-2, gt=0, description="Highest learning rate of the one-cycle.")
@@ -93,10 +95,11 @@ class Tabular(Parameters):
     layers: int = Field(2, ge=1, le=10, description="Hidden layers.")
     units: int = Field(200, ge=1, description="Units of the first hidden layer.")
     halving: bool = Field(
-        True, description="Each hidden layer has half the units of the one before; else as many."
+        True,
+        description="Each hidden layer has half the units of the one before; if false, the same.",
     )
     ps: float = Field(0.0, ge=0, lt=1, description="Dropout after each hidden layer.")
-    embed_p: float = Field(0.0, ge=0, lt=1, description="Dropout of the categories' embeddings.")
+    embed_p: float = Field(0.0, ge=0, lt=1, description="Dropout of the embeddings of categories.")
     embed_factor: float = Field(
         1.0, gt=0, description="Size of the embeddings, as a multiple of fastai's rule of thumb."
     )
@@ -123,38 +126,38 @@ class TextClassification(Classification):
     )
 
     pre_trained: bool = Field(
-        True, description="Start from a language model of Wikipedia, rather than at random."
+        True, description="Start from a language model of Wikipedia, not from random weights."
     )
-    emb_sz: int = Field(400, ge=1, description="Numbers that a token is embedded in.")
-    n_hid: int = Field(1152, ge=1, description="Width of the LSTM layers between.")
+    emb_sz: int = Field(400, ge=1, description="Size of the embedding of a token.")
+    n_hid: int = Field(1152, ge=1, description="Width of the hidden LSTM layers.")
     n_layers: int = Field(3, ge=1, description="LSTM layers.")
-    max_vocab: int = Field(60000, ge=16, description="Tokens in the vocabulary, at most.")
-    min_freq: int = Field(3, ge=1, description="Times that a token of it is in the training texts.")
-    max_tokens: int = Field(
-        1440, ge=8, description="Tokens of a text that are read, from its beginning."
+    max_vocab: int = Field(60000, ge=16, description="Largest number of tokens in the vocabulary.")
+    min_freq: int = Field(
+        3, ge=1, description="Rarer tokens of the training texts are left out of it."
     )
-    bptt: int = Field(72, ge=4, description="Tokens that are read, and learnt from, at a time.")
-    drop_mult: float = Field(0.5, ge=0, le=2, description="Multiplies every dropout.")
+    max_tokens: int = Field(1440, ge=8, description="Tokens read of each text, from its beginning.")
+    bptt: int = Field(72, ge=4, description="Tokens per step of back-propagation through time.")
+    drop_mult: float = Field(0.5, ge=0, le=2, description="Multiplies all dropouts.")
     head_epochs: int = Field(
-        1, ge=0, description="Epochs of the language model, a pre-trained one frozen."
+        1, ge=0, description="Epochs of the language model; a pre-trained one is frozen."
     )
     learning_rate_frozen: float = Field(
         2e-2, gt=0, description="Highest learning rate of that phase's one-cycle."
     )
-    lm_body_epochs: int = Field(1, ge=0, description="Epochs of the language model, unfrozen.")
+    lm_body_epochs: int = Field(1, ge=0, description="Epochs of the unfrozen language model.")
     learning_rate_unfrozen: float = Field(
         2e-3, gt=0, description="Highest learning rate of that phase's one-cycle."
     )
     classifier_epochs: int = Field(4, ge=1, description="Epochs of the classifier.")
     learning_rate_classifier: float = Field(
-        1e-2, gt=0, description="Highest learning rate of its head."
+        1e-2, gt=0, description="Highest learning rate of the classifier's head."
     )
     gradual_unfreezing: bool = Field(
-        True, description="Train its head first, then with each epoch one layer more."
+        True, description="Train the head first, and one layer more in each epoch."
     )
     layer_decay: float = Field(
         2.6,
         ge=1,
         le=100,
-        description="How many times slower each of its layers learns than the next.",
+        description="Factor by which each layer learns slower than the next one.",
     )

@@ -1,4 +1,4 @@
-"""A trained model in a folder: its weights, and as JSON what its learner is rebuilt from."""
+"""A trained model in a folder: its weights, and a JSON record to rebuild its learner from."""
 
 from __future__ import annotations
 
@@ -16,17 +16,24 @@ from hpo_job.objectives.learner_file import LEARNER
 WEIGHTS = "weights.safetensors"
 
 
-def write(folder: Path, model: nn.Module, told: dict[str, Any]) -> None:
-    """Write the weights of ``model``, as float32 on no device, and ``told``: plain JSON values.
+def write(folder: Path, model: nn.Module, record: dict[str, Any]) -> None:
+    """Write the weights of ``model`` and ``record``.
 
-    ``told`` names the objective, whose module rebuilds the learner.
+    Args:
+        folder: where to write.
+        model: on any device; its weights are stored as float32, without a device.
+        record: plain JSON values; "objective" names the module that rebuilds the learner.
     """
     save_model(model.to(memory_format=torch.contiguous_format), str(folder / WEIGHTS))
-    (folder / LEARNER).write_text(json.dumps(told, indent=2), encoding="utf-8")
+    (folder / LEARNER).write_text(json.dumps(record, indent=2), encoding="utf-8")
 
 
 def load(folder: Path, model: nn.Module) -> None:
-    """Put the weights into a model of the same make; nothing in the file is executed."""
+    """Load the weights into a model of the same architecture; no code in the file is run.
+
+    Raises:
+        DataError: they do not fit.
+    """
     try:
         load_model(model, str(folder / WEIGHTS))
     except Exception as error:  # torch and safetensors have an error each

@@ -23,7 +23,6 @@ from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
 from hpo_job.objectives.parameters import TextClassification
 from hpo_job.objectives.text import language_model
-from hpo_job.objectives.text import weights as text_weights
 from hpo_job.objectives.text.classifier import classifier, fit_classifier, groups, thaw
 from hpo_job.objectives.text.loaders import (
     Items,
@@ -34,38 +33,46 @@ from hpo_job.objectives.text.loaders import (
     new_texts,
 )
 from hpo_job.objectives.text.tokens import Corpus, tokenised, tokens_of
+from hpo_job.objectives.text.weights import load, obtain
 from hpo_job.objectives.training import check_precision, finish, prepare, start_afresh
 from hpo_job.trial import attributes
 
 
 def check(candidates: Mapping[str, Sequence[object]], weights: Path) -> None:
-    """Raise SpecError, once and before the first trial, where a trial could not start.
+    """Check, once and before the first trial, that trials can start.
 
-    candidates: the values that each parameter can have.
-    weights: the folder of pre-trained weights, downloaded where any trial may be
-        ``pre_trained`` and this machine has none.
+    Args:
+        candidates: the values that each parameter can have.
+        weights: folder of pre-trained weights; they are downloaded where a trial may be
+            ``pre_trained`` and this machine has none.
+
+    Raises:
+        SpecError: a trial could not start.
     """
     check_precision(candidates["precision"])
     if "bf16" in candidates["precision"]:
         _check_bf16()
     if True in candidates["pre_trained"]:
-        found = text_weights.load(text_weights.obtain(weights)).sizes
-        for name, size in found.items():
+        sizes = load(obtain(weights)).sizes
+        for name, size in sizes.items():
             if other := [value for value in candidates[name] if value != size]:
-                wanted = ", ".join(f"{key} = {value}" for key, value in found.items())
+                wanted = ", ".join(f"{key} = {value}" for key, value in sizes.items())
                 raise SpecError(
                     f"{name}: the pre-trained language model has {size}, found {other[0]}; "
-                    f"needed: {wanted}, or pre_trained = false"
+                    f"set {wanted}, or pre_trained = false"
                 )
 
 
 def train(trial: optuna.Trial, context: Context) -> float | tuple[float, ...]:
-    """Train one classifier; the study's metrics on the validation texts after the last epoch.
+    """Train one classifier; returns the study's metrics on the validation texts.
 
     A language model is fitted to the training texts, ``head_epochs`` frozen and
-    ``lm_body_epochs`` unfrozen, and reported by its perplexity of the validation texts. A
-    classifier takes its encoder over and is trained for ``classifier_epochs``, reported by the
-    study's metric. Raises optuna.TrialPruned.
+    ``lm_body_epochs`` unfrozen, and scored by its perplexity on the validation texts. A
+    classifier takes over its encoder and is trained for ``classifier_epochs``, scored by the
+    study's metric.
+
+    Raises:
+        optuna.TrialPruned: the pruner stopped it.
     """
     study = _start(context)
     learn = _classifier(study, context, _encoder(study, context))
@@ -75,7 +82,7 @@ def train(trial: optuna.Trial, context: Context) -> float | tuple[float, ...]:
 
 
 def lr_find(context: Context, names: Sequence[str]) -> dict[str, Curve]:
-    """What fastai's learning-rate finder says for each of these parameters, in its own phase."""
+    """The learning-rate finder's curve for each of these parameters, in its own phase."""
     study = _start(context)
     curves = {}
     learn = _language_model(study, context)
@@ -98,15 +105,15 @@ def lr_find(context: Context, names: Sequence[str]) -> dict[str, Curve]:
 def save(learn: Learner, parameters: TextClassification, reader: Reader, folder: Path) -> None:
     """Write what `rebuild` needs into ``folder``."""
     sizes = language_model.sizes(parameters)
-    told = {"objective": "text_classification", "sizes": sizes, "reader": reader.stored()}
-    saved.write(folder, learn.model, told)
+    record = {"objective": "text_classification", "sizes": sizes, "reader": reader.stored()}
+    saved.write(folder, learn.model, record)
 
 
 def rebuild(folder: Path) -> Learner:
-    """The learner that `save` wrote, without its data; it can be exported and predicts."""
-    told = learner_file.read(folder)
-    reader = Reader.restored(told["reader"])
-    parameters = TextClassification.model_validate(told["sizes"])
+    """The learner that `save` wrote, without its data, for export and predictions."""
+    record = learner_file.read(folder)
+    reader = Reader.restored(record["reader"])
+    parameters = TextClassification.model_validate(record["sizes"])
     learn = classifier(new_texts(reader), parameters, reader)
     learn.text_column = reader.column
     saved.load(folder, learn.model)
@@ -114,11 +121,17 @@ def rebuild(folder: Path) -> Learner:
 
 
 def predict(learn: Learner, files: Sequence[Path]) -> pd.DataFrame:
-    """The class of each text, and the probability of every class; a row for each text.
+    """The class of each text, and the probability of every class.
 
-    In a table (.csv, .csv.gz or .parquet) the texts are the rows of the column that the study
-    read; any other file is one text. The columns ``file`` and ``row`` (from 1, below the header)
-    say where each stands. Raises DataError where a file cannot be read.
+    In a table (.csv, .csv.gz or .parquet) the texts are the rows of the study's text column; any
+    other file is one text.
+
+    Returns:
+        A row for each text: ``file``, ``row`` (from 1, below the header), ``prediction``, and a
+        column for each class.
+
+    Raises:
+        DataError: a file cannot be read.
     """
     texts = pd.concat([_texts(file, learn.text_column) for file in files], ignore_index=True)
     loader = learn.dls.test_dl(list(tokens_of(texts.pop("text"))))
@@ -128,7 +141,7 @@ def predict(learn: Learner, files: Sequence[Path]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Study:
-    """What all parts of a trial work on: the parameters, the data, and how its texts are read."""
+    """What all parts of a trial share: parameters, data, and how texts are read."""
 
     parameters: TextClassification
     data: LabelledRows
@@ -169,7 +182,7 @@ def _language_model(study: _Study, context: Context) -> Learner:
 
 
 def _encoder(study: _Study, context: Context) -> dict[str, torch.Tensor]:
-    """The encoder of a language model that was fitted to the texts."""
+    """The encoder of a language model that has been fitted to the texts."""
     learn = _language_model(study, context)
     language_model.fit_frozen(learn, context, study.parameters)
     language_model.fit_unfrozen(learn, context, study.parameters)
@@ -177,7 +190,7 @@ def _encoder(study: _Study, context: Context) -> dict[str, torch.Tensor]:
 
 
 def _classifier(study: _Study, context: Context, encoder: dict[str, torch.Tensor]) -> Learner:
-    """A classifier with this encoder, and a new head."""
+    """A classifier with this encoder and a new head."""
     parameters, data = study.parameters, study.data
     with context.timings.measure(attributes.DATA_TIME):
         dls = classifier_loaders(
@@ -201,9 +214,7 @@ def _check_bf16() -> None:
         with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
             torch.nn.LSTM(8, 8, batch_first=True)(torch.zeros(2, 2, 8))
     except RuntimeError as error:
-        raise SpecError(
-            "precision: this CPU has no bf16 for an LSTM; fp32 or auto will do"
-        ) from error
+        raise SpecError("precision: this CPU has no bf16 for an LSTM; use fp32 or auto") from error
 
 
 def _texts(file: Path, column: str) -> pd.DataFrame:

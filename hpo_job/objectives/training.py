@@ -1,4 +1,4 @@
-"""How every fastai objective trains: afresh, in phases that are reported, pruned and timed."""
+"""How every fastai objective trains: in phases that are reported, pruned and timed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MIB = 2**20
 
 
 def start_afresh(context: Context) -> None:
-    """Free what the last trial left, however it ended, and repeat its random numbers."""
+    """Free the memory of the previous trial and seed all random numbers."""
     gc.collect()  # a learner and its callbacks refer to each other
     torch.set_num_threads(context.threads)
     set_seed(context.seed, reproducible=True)
@@ -48,11 +48,13 @@ def prepare(
     *,
     channels_last: bool = False,
 ) -> Learner:
-    """Make ``learn`` quiet, and quick on its device: precision and memory format.
+    """Silence ``learn`` and set its precision and memory format.
 
-    precision: "auto", "fp32", "fp16" or "bf16"; see `resolved`.
-    channels_last: for models of images: the format that convolutions are quickest in.
-    context: None where nothing is trained: then in float32, as the weights are.
+    Args:
+        learn: a new learner.
+        context: the trial; None where nothing is trained: then float32, as the weights are.
+        precision: "auto", "fp32", "fp16" or "bf16"; see `resolved`.
+        channels_last: for image models: the memory format in which convolutions are fastest.
     """
     learn.remove_cb(ProgressCallback)
     learn.logger = lambda _: None
@@ -64,8 +66,8 @@ def prepare(
     if kind == "fp16":
         learn.add_cb(MixedPrecision())
     elif kind == "bf16":
-        # Around the model alone: fastai's callback knows CUDA only, and where a batch raises,
-        # it leaves the mode switched on for the trials to come.
+        # Around the model only: fastai's callback supports CUDA only, and leaves autocast switched
+        # on for the following trials when a batch raises.
         autocast = torch.autocast(context.device, dtype=torch.bfloat16)
         learn.model.forward = autocast(learn.model.forward)
         learn.add_cb(Float32Predictions())
@@ -73,13 +75,16 @@ def prepare(
 
 
 def resolved(precision: str, device: str) -> str:
-    """The precision to train in: "auto" is bf16 where the hardware has it, else fp16 on CUDA.
+    """The precision to train in.
 
-    A CPU without bf16 instructions computes it more slowly than float32, so "auto" is that there.
-    Raises ValueError for fp16 without a CUDA GPU: gradients would underflow unscaled.
+    "auto" is bf16 where the hardware has it, else fp16 on CUDA and fp32 on a CPU: without bf16
+    instructions a CPU is slower in bf16 than in float32.
+
+    Raises:
+        ValueError: fp16 without a CUDA GPU, where gradients would underflow unscaled.
     """
     if precision == "fp16" and device != "cuda":
-        raise ValueError(f"precision: fp16 needs a CUDA GPU, found {device}; bf16 or auto will do")
+        raise ValueError(f"precision: fp16 needs a CUDA GPU, found {device}; use bf16 or auto")
     if precision != "auto":
         return precision
     if device == "cuda":
@@ -88,7 +93,7 @@ def resolved(precision: str, device: str) -> str:
 
 
 def check_precision(kinds: Sequence[object]) -> None:
-    """Raise SpecError where a trial could not train in one of these precisions on this machine."""
+    """Raise SpecError unless this machine can train in all of these precisions."""
     for kind in kinds:
         try:
             resolved(str(kind), "cuda" if torch.cuda.is_available() else "cpu")
@@ -104,15 +109,20 @@ def fit(
     score: Score | None = None,
     of_learner: Callable[[Learner], float] | None = None,
 ) -> float:
-    """Go through one phase of a trial; returns the value after its last epoch.
+    """Run one phase of a trial: score, time and report each epoch; returns the last value.
 
-    run: fits ``learn``, once or several times, for ``phase.epochs`` epochs in all.
-    score: of (targets, predictions) on the validation set; the study's first metric where None.
-    of_learner: the value of an epoch, told by the learner itself, in place of any score: for a
-        language model, whose predictions of a validation set are too many to be kept.
+    Args:
+        learn: the learner.
+        context: the trial.
+        phase: its name, epochs and metric.
+        run: fits ``learn``, once or several times, for ``phase.epochs`` epochs in all.
+        score: of (targets, predictions) on the validation set; None is the study's first metric.
+        of_learner: computes the value of an epoch from the learner, in place of ``score``: for a
+            language model, whose predictions are too many to be kept.
 
-    Each epoch is scored, timed and reported. Raises optuna.TrialPruned, but only after the fit
-    has returned: fastai rewrites the message of what a callback raises.
+    Raises:
+        optuna.TrialPruned: after the fit has returned, because fastai rewrites the message of
+            an exception that a callback raises.
     """
     context.begin(phase)
     epochs = Epochs(context, phase, score or context.scored.score, of_learner)
@@ -121,7 +131,7 @@ def fit(
         run()
     if epochs.pruned:
         final = score is None and of_learner is None
-        if final:  # then how fast it is may be of interest
+        if final:  # a pruned classifier has an execute_time too
             validate(learn, context)
         raise optuna.TrialPruned(
             f"pruned after epoch {len(epochs.values)} of {phase.epochs} of phase {phase.name}"
@@ -130,10 +140,10 @@ def fit(
 
 
 def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:
-    """The trained model's values: one, or with several metrics one each, in their order.
+    """The values of the trained model: one for each metric, in their order; of one, a float.
 
-    Measures `execute_time`: the validation pass of the last epoch was the warm-up. A model that
-    was trained in half precision is scored once more: as its weights are kept, in float32.
+    Measures ``execute_time``; the validation pass of the last epoch was the warm-up. A model
+    trained in half precision is scored once more in float32, in which its weights are kept.
     """
     targets, predictions = validate(learn, context)
     if full_precision(learn):
@@ -148,19 +158,21 @@ def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:
 
 
 def full_precision(learn: Learner) -> bool:
-    """Let ``learn`` compute in float32 from here on; whether it did otherwise before."""
+    """Make ``learn`` compute in float32 from now on; returns whether it did not before."""
     half = [cb for cb in learn.cbs if isinstance(cb, MixedPrecision | Float32Predictions)]
     learn.remove_cbs(half)
-    vars(learn.model).pop("forward", None)  # the one that `prepare` put around its own
+    vars(learn.model).pop("forward", None)  # set by `prepare`
     return bool(half)
 
 
 def validate(learn: Learner, context: Context) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """(targets, predictions) of one timed pass over the validation set, reading included.
 
-    With repeats `execute_time` is that of the last one's pass, not of all together.
+    Sets ``execute_time``; with repeats, that of the last one counts.
 
-    Predictions have the shape (items, classes), or (items,) in regression.
+    Returns:
+        Targets of shape (items,); predictions of shape (items, classes), or (items,) in
+        regression.
     """
     _synchronise(learn.dls.device)
     started = perf_counter()
@@ -173,13 +185,13 @@ def validate(learn: Learner, context: Context) -> tuple[NDArray[Any], NDArray[np
 
 
 class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
-    """Scores, times and reports each epoch of a phase, and ends it where it should be pruned.
+    """Scores, times and reports each epoch of a phase, and ends the phase when it is pruned.
 
-    ``values`` are the scores so far. After `pruned` turned True, further fits of the phase end
+    ``values`` are the scores so far. Once ``pruned`` is True, further fits of the phase end
     before they begin. The predictions are those of fastai's own validation pass.
     """
 
-    order = 60  # after Recorder and all the others: raising ends their turn as well
+    order = 60  # after Recorder and all others, which an exception would skip
 
     def __init__(
         self,
@@ -230,7 +242,7 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
 
 
 class Float32Predictions(Callback):  # type: ignore[misc]
-    """Losses and scores are computed in float32, whatever the model computed in."""
+    """Converts predictions to float32 for losses and scores."""
 
     order = 10
 
@@ -247,14 +259,14 @@ def _to_float32(value: Any) -> Any:
 
 
 def _array(tensor: torch.Tensor) -> NDArray[Any]:
-    """As numpy computes with it: class numbers int64, all else float64; (items, 1) as (items,)."""
+    """As a numpy array: integers as int64, all else as float64; (items, 1) becomes (items,)."""
     whole = not tensor.is_floating_point()
     array = tensor.detach().cpu().to(torch.int64 if whole else torch.float64).numpy()
     return np.asarray(array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array)
 
 
 def _synchronise(device: torch.device) -> None:
-    """Wait for a device that computes behind Python's back."""
+    """Wait until an asynchronous device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

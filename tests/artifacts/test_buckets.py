@@ -84,7 +84,9 @@ def test_a_bucket_that_does_not_exist_is_told_before_the_first_trial() -> None:
         writable_store("s3://modles")
     line = str(raised.value)
     assert line.startswith("artifacts: s3://modles: cannot be written to: NoSuchBucket: ")
-    assert line.endswith("; give another place, as [artifacts] store or --artifacts, or keep = 0")
+    assert line.endswith(
+        "; name another place with [artifacts] store or --artifacts, or set keep = 0"
+    )
 
 
 @pytest.mark.usefixtures("s3")
@@ -127,8 +129,8 @@ def test_a_study_through_the_command(s3: Any, cli: Callable[..., Result], tmp_pa
 
     exported = cli("export", "penguins-species", "-o", "best")
     assert exported.exit_code == 0, exported.output
-    told = cli("best", "penguins-species", "--format", "json")
-    value = json.loads(told.stdout)[0]["values"]["f1_macro"]
+    output = cli("best", "penguins-species", "--format", "json")
+    value = json.loads(output.stdout)[0]["values"]["f1_macro"]
     assert exported.stdout.endswith(f"f1_macro {value:.4f}\n")
     predicted = cli("predict", "best", job / "penguins.csv", "--format", "csv")
     assert predicted.exit_code == 0, predicted.output

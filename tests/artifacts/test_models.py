@@ -119,8 +119,8 @@ def test_lower_is_better_where_the_study_minimizes(tmp_path: Path) -> None:
 def test_a_model_comes_back_as_it_was_written(study: optuna.Study, tmp_path: Path) -> None:
     models = Models(study, open_store(str(tmp_path / "store")), keep=1)
     finish(models, study, 0.5)
-    told = models.fetch(study.trials[0], tmp_path / "out")
-    assert told == {"study": "kept", "trial": 0, "values": [0.5]}
+    record = models.fetch(study.trials[0], tmp_path / "out")
+    assert record == {"study": "kept", "trial": 0, "values": [0.5]}
     assert (tmp_path / "out" / "weights").read_text() == "0.5"
 
 

@@ -42,16 +42,16 @@ class Items:
         return torch.tensor(item), torch.tensor(self.targets[item])
 
 
-def loader(data: LabelledRows, balance: Balance, seed: int = 1) -> TfmdDL:
+def make_loader(data: LabelledRows, balance: Balance, seed: int = 1) -> TfmdDL:
     set_seed(seed)
-    made = TfmdDL(Items(data), bs=SIZE, shuffle=True)
-    sample(balance, made, data)
-    return made
+    loader = TfmdDL(Items(data), bs=SIZE, shuffle=True)
+    sample(balance, loader, data)
+    return loader
 
 
-def epoch(made: TfmdDL) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def epoch(loader: TfmdDL) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The items and their classes that an epoch shows, in its order."""
-    batches = list(made)
+    batches = list(loader)
     assert all(len(items) == SIZE for items, _ in batches[:-1])
     return tuple(torch.cat(part).numpy() for part in zip(*batches, strict=True))  # type: ignore[return-value]
 
@@ -95,29 +95,29 @@ def test_the_loss_weighs_rare_classes(rows: LabelledRows) -> None:
 
 def test_without_balance_each_item_comes_once(rows: LabelledRows) -> None:
     for balance in ("none", "class_weights"):
-        items, _ = epoch(loader(rows, balance))
+        items, _ = epoch(make_loader(rows, balance))
         assert sorted(items) == list(range(len(rows.train)))
 
 
 def test_the_sampler_shows_every_class_alike(rows: LabelledRows) -> None:
-    made = loader(rows, "sampler")
-    classes = np.concatenate([epoch(made)[1] for _ in range(5)])
+    loader = make_loader(rows, "sampler")
+    classes = np.concatenate([epoch(loader)[1] for _ in range(5)])
     assert np.bincount(classes) / len(classes) == pytest.approx([1 / 3] * 3, abs=0.05)
 
 
 def test_the_sampler_shows_items_with_their_own_class(rows: LabelledRows) -> None:
-    items, classes = epoch(loader(rows, "sampler"))
+    items, classes = epoch(make_loader(rows, "sampler"))
     assert np.array_equal(rows.targets[rows.train][items], classes)
     assert len(set(items)) < len(items)  # with replacement
 
 
 def test_every_epoch_is_drawn_anew_and_repeats_with_the_seed(rows: LabelledRows) -> None:
-    made, again, other = (
-        loader(rows, "sampler"),
-        loader(rows, "sampler"),
-        loader(rows, "sampler", 2),
+    loader, again, other = (
+        make_loader(rows, "sampler"),
+        make_loader(rows, "sampler"),
+        make_loader(rows, "sampler", 2),
     )
-    first, second = epoch(made)[0], epoch(made)[0]
+    first, second = epoch(loader)[0], epoch(loader)[0]
     assert not np.array_equal(first, second)
     assert np.array_equal(first, epoch(again)[0])
     assert np.array_equal(second, epoch(again)[0])
@@ -126,22 +126,22 @@ def test_every_epoch_is_drawn_anew_and_repeats_with_the_seed(rows: LabelledRows)
 
 def test_predictions_on_the_training_part_see_each_item_once(rows: LabelledRows) -> None:
     """fastai copies the training loader for that."""
-    made = loader(rows, "sampler")
-    dls = DataLoaders(made, made.new(shuffle=False))
+    loader = make_loader(rows, "sampler")
+    dls = DataLoaders(loader, loader.new(shuffle=False))
     assert epoch(dls[0].new(shuffle=False))[0].tolist() == list(range(len(rows.train)))
     assert epoch(dls.valid)[0].tolist() == list(range(len(rows.train)))
 
 
-def test_a_loader_that_sorts_by_length_still_does(rows: LabelledRows) -> None:
+def test_a_loaderthat_sorts_by_length_still_does(rows: LabelledRows) -> None:
     lengths = np.random.default_rng(0).integers(1, 1000, len(rows.train)).tolist()
 
-    def spread(made: TfmdDL) -> float:
-        return float(np.mean([np.ptp(np.array(lengths)[items.numpy()]) for items, _ in made]))
+    def spread(loader: TfmdDL) -> float:
+        return float(np.mean([np.ptp(np.array(lengths)[items.numpy()]) for items, _ in loader]))
 
     set_seed(1)
-    made = SortedDL(Items(rows), res=lengths, bs=SIZE, shuffle=True)
-    before = spread(made)
-    sample("sampler", made, rows)
-    assert spread(made) < 2 * before < 500
-    classes = np.concatenate([epoch(made)[1] for _ in range(5)])
+    loader = SortedDL(Items(rows), res=lengths, bs=SIZE, shuffle=True)
+    before = spread(loader)
+    sample("sampler", loader, rows)
+    assert spread(loader) < 2 * before < 500
+    classes = np.concatenate([epoch(loader)[1] for _ in range(5)])
     assert np.bincount(classes) / len(classes) == pytest.approx([1 / 3] * 3, abs=0.05)

@@ -76,9 +76,9 @@ def test_through_the_command(
         2,
         "hpo-job: plot.txt: write a .png, .svg, .pdf\n",
     )
-    shown = cli("lr-find", job)  # shows what the worker found, and runs nothing
-    assert shown.exit_code == 0
-    assert "learning_rate " in shown.stdout
+    output = cli("lr-find", job)  # shows what the worker found, and runs nothing
+    assert output.exit_code == 0
+    assert "learning_rate " in output.stdout
     assert (tmp_path / "small-lr-find.png").read_bytes().startswith(b"\x89PNG")
 
     exported = cli("export", "small", "-o", "best")
@@ -118,9 +118,9 @@ def test_through_the_command(
         (tmp_path / "inside").mkdir()
         patched.chdir(tmp_path / "inside")
         assert cli("export", "small", "-o", ".").exit_code == 0
-    made = sorted(path.name for path in (tmp_path / "best").iterdir())
+    files = sorted(path.name for path in (tmp_path / "best").iterdir())
     for place in ("here", "inside"):
-        assert sorted(path.name for path in (tmp_path / place).iterdir()) == made
+        assert sorted(path.name for path in (tmp_path / place).iterdir()) == files
     unknown = cli("export", "small", "--trial", "7", "-o", "other")
     assert (unknown.exit_code, unknown.stderr) == (2, "hpo-job: study 'small': no trial 7\n")
     nothing = cli("predict", tmp_path, image)

@@ -1,1 +1,1 @@
-"""What image classification is made of."""
+"""The parts of image classification."""

@@ -1,4 +1,4 @@
-"""How many processes read a trial's batches: as many as the CPUs and the shared memory bear."""
+"""How many processes read a trial's batches: limited by CPUs and shared memory."""
 
 from __future__ import annotations
 

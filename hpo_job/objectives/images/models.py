@@ -25,9 +25,9 @@ Stats = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Body:
-    """A model without its classifier, as fastai's `add_head` wants it.
+    """A model without its classifier, as fastai's `add_head` takes it.
 
-    features: the channels it gives the head; pool: whether the head has to pool them.
+    features: the channels of its output; pool: whether the head has to pool them.
     split: body and head as parameter groups, for freezing; the head is the last one.
     """
 
@@ -48,15 +48,21 @@ def check_known(name: str) -> None:
     }
     near = get_close_matches(name, sorted(known), n=3)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    raise SpecError(f"unknown model {name!r}; {hint}any torchvision or timm image model will do")
+    raise SpecError(f"unknown model {name!r}; {hint}use any torchvision or timm image model")
 
 
 def build(name: str, classes: int, file: Path | None) -> tuple[nn.Sequential, Splitter]:
     """The model ``name`` for ``classes`` classes, and its split into parameter groups.
 
-    The body's weights come from ``file``, or are random where that is None; the head's always
-    are, so seed torch before. Raises SpecError where the model has no body to put a head on, or
-    ``file`` does not hold its weights.
+    The weights of the head are random, so seed torch before.
+
+    Args:
+        name: of a torchvision, fastai or timm model.
+        classes: how many.
+        file: the weights of the body; None for random ones.
+
+    Raises:
+        SpecError: the model has no body that takes a head, or ``file`` is not its weights.
     """
     cut = weights.is_torchvision(name) or weights.is_fastai(name)
     body = _cut(name, file) if cut else _timm(name, file)
@@ -64,7 +70,7 @@ def build(name: str, classes: int, file: Path | None) -> tuple[nn.Sequential, Sp
 
 
 def stats(name: str) -> Stats:
-    """Mean and standard deviation, per channel, of the images that the model is made for."""
+    """Mean and standard deviation, per channel, of the images the model is designed for."""
     cut = weights.is_torchvision(name) or weights.is_fastai(name)
     published = None if cut else timm.get_pretrained_cfg(name)
     mean, std = (published.mean, published.std) if published else imagenet_stats
@@ -123,7 +129,7 @@ def _convolutions(model: nn.Module) -> int:
 def _no_body(name: str) -> SpecError:
     return SpecError(
         f"model {name!r}: torchvision's cannot be cut into a body and a classifier; "
-        "a timm model of this family will do"
+        "use a timm model of this family"
     )
 
 

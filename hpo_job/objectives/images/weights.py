@@ -1,4 +1,4 @@
-"""Where pre-trained weights are found: a local folder, an installed package, a download."""
+"""Pre-trained weights of image models: from a local folder, an installed package, a download."""
 
 from __future__ import annotations
 
@@ -58,9 +58,11 @@ def find(model: str, folder: Path) -> Path | None:
 def obtain(model: str, folder: Path) -> Path:
     """The weights of ``model``, downloaded into ``folder`` where this machine has none.
 
-    Workers that start together wait for one download. Raises, within seconds where there is no
-    network, what `failed` makes of it, saying where was looked and what would do; SpecError where
-    none are published.
+    Workers that start together wait for one download.
+
+    Raises:
+        FetchError: the download failed, and a retry may succeed; within seconds without network.
+        SpecError: it failed for good, or no weights are published.
     """
     url = next(iter(_urls(model)), None)
     if url is None:
@@ -84,11 +86,14 @@ def load(path: Path) -> dict[str, torch.Tensor]:
 
 
 def renamed(state: dict[str, torch.Tensor], names: Iterable[str]) -> dict[str, torch.Tensor]:
-    """``state`` under the ``names`` its model uses, where the file is of an older convention.
+    """``state`` under the names that its model uses.
 
-    EfficientNet-PyTorch and timm both list their layers in the order of computation, so the
-    names are matched by position. torchvision's DenseNet files date from before a renaming.
-    Raises ValueError where the positions do not agree. fastai's own keep more than the weights.
+    EfficientNet-PyTorch and timm list their layers in the same order, so names are matched by
+    position. torchvision's DenseNet files have names from before a renaming. fastai's files hold
+    the optimiser's state too, which is left out.
+
+    Raises:
+        ValueError: the positions do not correspond.
     """
     if isinstance(state.get("model"), dict):
         return dict(state["model"])
@@ -103,7 +108,7 @@ def renamed(state: dict[str, torch.Tensor], names: Iterable[str]) -> dict[str, t
 
 
 def is_torchvision(model: str) -> bool:
-    """Whether torchvision has an image model of this name; it then goes before timm's."""
+    """Whether torchvision has an image model of this name; it is preferred to timm's."""
     return model in torchvision_models.list_models(module=torchvision_models)
 
 
@@ -130,7 +135,7 @@ def _packaged(model: str) -> Path | None:
 
 
 def _urls(model: str) -> list[str]:
-    """Where the weights are published, the place to download them from first."""
+    """The URLs where the weights are published; the first one is used."""
     if is_fastai(model):
         return [FASTAI_WEIGHTS[model]] if model in FASTAI_WEIGHTS else []
     if is_torchvision(model):

@@ -1,1 +1,1 @@
-"""What classification and regression of table rows are made of."""
+"""The parts of classification and regression of table rows."""

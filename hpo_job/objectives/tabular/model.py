@@ -1,4 +1,4 @@
-"""What the two tabular objectives have in common: fastai's tabular model over a prepared table."""
+"""The common part of the two tabular objectives: fastai's tabular model of a prepared table."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
 
 Kind = type[Tabular]
-FEWEST = 3  # rows that a rebuilt learner is made with: two to train on, one to validate
+FEWEST = 3  # rows of a rebuilt learner's placeholder table: two to train on, one to validate
 
 
 class Prepare(TabularProc):  # type: ignore[misc]  # fastai is untyped
-    """A `Preparation` as fastai's step of processing, so that its exports prepare new rows."""
+    """A `Preparation` as a fastai processing step, so that an export prepares new rows."""
 
     def __init__(self, preparation: Preparation) -> None:
         self.preparation = preparation
 
     def encodes(self, rows: Any) -> Any:
-        """Put numbers in place of the features; other columns stay."""
+        """Replace the features by numbers; other columns stay."""
         others = rows.items.drop(columns=list(self.preparation.columns), errors="ignore")
         rows.items = pd.concat([self.preparation.encode(rows.items), others], axis=1)
         return rows
@@ -65,7 +65,7 @@ class Loader(TabDataLoader):  # type: ignore[misc]
 
 
 class ShowRows(ReadTabBatch):  # type: ignore[misc]
-    """Leaves batches as they are, and turns them back into rows as fastai does, to show them."""
+    """Leaves batches unchanged; decodes them into rows, as fastai does to show them."""
 
     def encodes(self, rows: Any) -> Any:
         return rows
@@ -86,7 +86,7 @@ def _tensors(table: Any) -> tuple[torch.Tensor, ...]:
 
 
 class Rescaled(nn.Module):
-    """A model of standardised numbers that answers with the numbers themselves."""
+    """A model of standardised numbers whose output is the numbers themselves."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -99,11 +99,11 @@ class Rescaled(nn.Module):
 
     def forward(self, categories: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         answer: torch.Tensor = self.model(categories, numbers)
-        return answer.float() * self.std + self.mean  # in half precision, digits would be lost
+        return answer.float() * self.std + self.mean  # half precision would lose digits
 
 
 class StandardisedError(nn.Module):
-    """The squared error in units of the targets' spread, whatever the targets are measured in."""
+    """The squared error, measured in standard deviations of the targets."""
 
     def __init__(self, std: float) -> None:
         super().__init__()
@@ -114,9 +114,10 @@ class StandardisedError(nn.Module):
 
 
 def train(kind: Kind, context: Context) -> float | tuple[float, ...]:
-    """Train one model in one phase; the study's metrics after its last epoch.
+    """Train one model in one phase; returns the study's metrics after its last epoch.
 
-    Raises optuna.TrialPruned.
+    Raises:
+        optuna.TrialPruned: the pruner stopped it.
     """
     learner, parameters, preparation = _start(kind, context)
     metric = context.scored
@@ -132,7 +133,7 @@ def train(kind: Kind, context: Context) -> float | tuple[float, ...]:
 
 
 def lr_find(kind: Kind, context: Context, names: Sequence[str]) -> dict[str, Curve]:
-    """What fastai's learning-rate finder says for the one learning rate there is."""
+    """The learning-rate finder's curve for the only learning rate there is."""
     learner, _, _ = _start(kind, context)
     return {name: find_lr(learner) for name in names}
 
@@ -144,37 +145,41 @@ def save(
     preparation: Preparation,
     folder: Path,
 ) -> None:
-    """Write what `rebuild` needs into ``folder``: weights, and all else as JSON."""
+    """Write what `rebuild` needs into ``folder``: weights and a JSON record."""
     regression = isinstance(learner.model, Rescaled)
-    told = {
+    record = {
         "objective": "tabular_regression" if regression else "tabular_classification",
         "parameters": parameters.model_dump(),
         "preparation": preparation.stored(),
         "label": learner.dls.y_names[0],
         "classes": [] if regression else list(learner.dls.vocab),
     }
-    saved.write(folder, learner.model, told)
+    saved.write(folder, learner.model, record)
 
 
 def rebuild(kind: Kind, folder: Path) -> TabularLearner:
-    """The learner that `save` wrote, without its data; it can be exported and predicts."""
-    told = learner_file.read(folder)
-    parameters = kind.model_validate(told["parameters"])
-    preparation, label = restore(told["preparation"]), told["label"]
-    # fastai makes a learner of rows only: a few that say nothing stand in for them
+    """The learner that `save` wrote, without its data, for export and predictions."""
+    record = learner_file.read(folder)
+    parameters = kind.model_validate(record["parameters"])
+    preparation, label = restore(record["preparation"]), record["label"]
+    # fastai needs rows to make a learner: a few empty ones stand in for them
     rows = pd.DataFrame({name: [None] * FEWEST for name in preparation.columns})
-    rows[label] = told["classes"][0] if told["classes"] else 0.0
-    dls = _loaders(rows, label, told["classes"], preparation, ([0, 1], [2]), 2, "cpu")
-    learner = _learner(dls, parameters, preparation, told["classes"], 0.0, 1.0, None)
+    rows[label] = record["classes"][0] if record["classes"] else 0.0
+    dls = _loaders(rows, label, record["classes"], preparation, ([0, 1], [2]), 2, "cpu")
+    learner = _learner(dls, parameters, preparation, record["classes"], 0.0, 1.0, None)
     saved.load(folder, learner.model)
     return prepare(learner, None)
 
 
 def predict(learner: TabularLearner, files: Sequence[Path]) -> pd.DataFrame:
-    """The rows of table files with what the model says of each.
+    """The predictions for the rows of table files.
 
-    The column ``prediction``, and of classes the probability of every one; before them ``file``
-    and ``row`` (from 1, below the header). Raises DataError for a file without the features.
+    Returns:
+        A row for each: ``file``, ``row`` (from 1, below the header), ``prediction``, and of
+        classes the probability of each.
+
+    Raises:
+        DataError: a file lacks a feature, or cannot be read.
     """
     tables = []
     for file in files:
@@ -191,7 +196,7 @@ def predict(learner: TabularLearner, files: Sequence[Path]) -> pd.DataFrame:
 
 
 def _read(file: Path, procs: Any) -> pd.DataFrame:
-    """The features in a table file, with what can be said of it in one line if they are not."""
+    """The features in a table file. Raises DataError, in one line, where they are not."""
     preparation: Preparation = next(p.preparation for p in procs if isinstance(p, Prepare))
     known = columns.names(file)
     lacking = [name for name in preparation.columns if name not in known]
@@ -215,7 +220,7 @@ def _start(kind: Kind, context: Context) -> tuple[TabularLearner, Tabular, Prepa
     assert isinstance(data, LabelledRows)
     with context.timings.measure(attributes.DATA_TIME):
         preparation = learn(data)
-        # fastai leaves out the last, smaller batch: of few rows nothing would be left.
+        # fastai drops the last, smaller batch: of few rows nothing would be left.
         batch_size = min(parameters.batch_size, len(data.train))
         rows = data.frame[[*data.features, data.label]]
         splits = (data.train.tolist(), data.valid.tolist())
@@ -247,7 +252,7 @@ def _loaders(
         y_names=label,
         y_block=block,
         splits=splits,
-        reduce_memory=False,  # it would make categories of all rows, those held out included
+        reduce_memory=False,  # it would read categories off the validation rows too
     )
     return table.dataloaders(
         bs=batch_size,
@@ -267,7 +272,7 @@ def _learner(
     std: float,
     data: LabelledRows | None,
 ) -> TabularLearner:
-    """Fastai's tabular model of these parameters; of numbers, with the targets' mean and std."""
+    """A learner with fastai's tabular model; for regression, with the targets' mean and std."""
     embeddings = [
         (size, max(1, min(600, round(parameters.embed_factor * emb_sz_rule(size)))))
         for size in preparation.sizes

@@ -1,4 +1,4 @@
-"""What is learnt of a table's columns before training, and how rows become numbers by it."""
+"""How the rows of a table become numbers, learnt from the training rows."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MISSING = " is missing"  # ends the name of a column that says whether a number 
 
 @dataclass(frozen=True)
 class Number:
-    """A column of numbers: what stands in for a missing one, and how it is scaled.
+    """A column of numbers: what replaces a missing one, and how it is scaled.
 
-    ``flagged``: some were missing in training, so that it is told as well where one was.
+    ``flagged``: some were missing in training, so a further column says where one is.
     """
 
     fill: float
@@ -31,12 +31,12 @@ class Number:
 
 @dataclass(frozen=True)
 class Preparation:
-    """How the feature columns become numbers, learnt of the training rows alone.
+    """How the feature columns become numbers, learnt from the training rows only.
 
-    categories: of each column of categories, those that training has, as text, sorted. A row's
-        is told by its position from 1; 0 is a missing one, or one that training did not have.
+    categories: for each column of categories those of the training rows, as text, sorted. A
+        category is encoded as its position from 1; 0 is a missing or an unknown one.
     numbers: how each column of numbers is filled and scaled.
-    verbatim: those of the categories that are read as text, though they may look like numbers.
+    verbatim: columns of categories that are read as text though they may look like numbers.
     """
 
     categories: dict[str, tuple[str, ...]]
@@ -50,7 +50,7 @@ class Preparation:
 
     @property
     def category_names(self) -> list[str]:
-        """The columns of `encode` that hold categories: the features', and what was missing."""
+        """The columns of `encode` that hold categories: features, and flags of missing numbers."""
         flags = [name + MISSING for name, number in self.numbers.items() if number.flagged]
         return [*self.categories, *flags]
 
@@ -61,14 +61,15 @@ class Preparation:
 
     @property
     def sizes(self) -> list[int]:
-        """How many values each of ``category_names`` can have, 0 included."""
+        """How many values each of ``category_names`` can have, including 0."""
         known = [len(categories) + 1 for categories in self.categories.values()]
         return known + [2] * (len(self.category_names) - len(known))
 
     def encode(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The rows as numbers: ``category_names`` as int64, ``number_names`` as float32.
 
-        Raises DataError, naming it, for a column that is missing or holds no numbers.
+        Raises:
+            DataError: a column is missing, or holds something else than numbers.
         """
         lacking = [name for name in self.columns if name not in rows]
         if lacking:
@@ -90,7 +91,7 @@ class Preparation:
         return pd.DataFrame(encoded, index=rows.index)
 
     def stored(self) -> dict[str, Any]:
-        """Plain JSON values that `restore` takes."""
+        """Plain JSON values, which `restore` reads."""
         return asdict(self)
 
 
@@ -104,10 +105,10 @@ def restore(stored: dict[str, Any]) -> Preparation:
 
 
 def learn(data: LabelledRows) -> Preparation:
-    """The preparation of the features, from the training rows alone.
+    """The preparation of the features, from the training rows only.
 
-    Which columns hold numbers is read off all rows, as fastai does: floats, and integers of more
-    than 20 values; the rest are categories, and so are those that were said to be.
+    As in fastai, floats and integers with more than 20 values (in all rows) are numbers; all other
+    columns are categories, and so are those that the study declares.
     """
     known = data.frame[list(data.features)]
     numbers, categories = cont_cat_split(known)
@@ -120,7 +121,7 @@ def learn(data: LabelledRows) -> Preparation:
 
 
 def as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Numbers as float64, the missing ones, and those that are infinite, as NaN."""
+    """Numbers as float64; missing and infinite ones become NaN."""
     numbers = pd.to_numeric(column, errors="coerce").astype("float64")
     odd = np.flatnonzero(numbers.isna() & column.notna())
     if odd.size:
@@ -132,7 +133,7 @@ def _number(column: pd.Series[Any]) -> Number:
     flagged = bool(column.isna().any())
     fill = 0.0 if column.isna().all() else float(column.median())
     filled = column.fillna(fill)
-    # A column that never changes in training: whatever it is later, it is not blown up. (Its
-    # computed spread need not be 0, as the mean is rounded.)
+    # A column that is constant in training is not scaled, so later values are not blown up. (Its
+    # computed std may differ from 0, since the mean is rounded.)
     std = float(filled.std(ddof=0)) if filled.nunique() > 1 else 1.0
     return Number(fill, float(filled.mean()), std or 1.0, flagged)

@@ -1,1 +1,1 @@
-"""What text classification (ULMFiT) is made of."""
+"""The parts of text classification (ULMFiT)."""

@@ -1,4 +1,4 @@
-"""The second half of ULMFiT: a classifier takes a language model's encoder over, and is trained."""
+"""The second half of ULMFiT: a classifier takes over the encoder of a language model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def classifier(
     reader: Reader,
     loss: CrossEntropyLossFlat | None = None,
 ) -> Learner:
-    """A classifier with random weights, for what `classifier_loaders` or `new_texts` gave."""
+    """A classifier with random weights, for the loaders of `classifier_loaders` or `new_texts`."""
     return text_classifier_learner(
         dls,
         AWD_LSTM,
@@ -38,7 +38,7 @@ def classifier(
 
 
 def fit_classifier(learn: Learner, context: Context, parameters: TextClassification) -> None:
-    """The last phase, scored by the study's own metric."""
+    """Run the last phase, scored by the study's own metric."""
     metric = context.scored
     epochs = parameters.classifier_epochs
 
@@ -53,10 +53,10 @@ def fit_classifier(learn: Learner, context: Context, parameters: TextClassificat
 
 
 def stages(parameters: TextClassification) -> list[tuple[int, int]]:
-    """How the classifier is trained: (layer groups from the last on, epochs), one after another.
+    """The stages of training, each as (number of layer groups from the last on, epochs).
 
-    Gradual unfreezing gives an epoch to the head, one to the head and the last layer, and so
-    on; when all is unfrozen, the rest of the epochs goes there. Otherwise all is trained at once.
+    Gradual unfreezing spends an epoch on the head, one on the head and the last layer, and so
+    on; the remaining epochs train everything. Without it there is one stage.
     """
     epochs = parameters.classifier_epochs
     if not parameters.gradual_unfreezing:
@@ -71,5 +71,5 @@ def groups(parameters: TextClassification) -> int:
 
 
 def thaw(learn: Learner, layers: int) -> None:
-    """Train the last ``layers`` layer groups, and no others."""
+    """Unfreeze the last ``layers`` layer groups, and freeze the others."""
     learn.freeze_to(-layers)

@@ -1,4 +1,4 @@
-"""The loaders of a text study: a stream of tokens for a language model, texts for a classifier."""
+"""The loaders of a text study: streams of tokens for a language model, texts for a classifier."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ from hpo_job.objectives.text.tokens import UNKNOWN, Corpus, tokenizer
 
 @dataclass(frozen=True)
 class Reader:
-    """How texts are read: what has to be known to read new ones.
+    """How texts are read, in training and later.
 
     vocabulary: the token of each number; classes: the class of each number.
     column: the column of a table that holds the texts.
-    bptt: tokens that a model reads at a time; longest: that it reads of a text, from its beginning.
+    bptt: tokens that a model reads at a time.
+    longest: tokens that are read of a text, from its beginning.
     """
 
     vocabulary: list[str]
@@ -47,7 +48,7 @@ class Reader:
 
     @classmethod
     def restored(cls, stored: dict[str, Any]) -> Self:
-        """What `stored` gave."""
+        """The inverse of `stored`."""
         return cls(**{**stored, "classes": tuple(stored["classes"])})
 
 
@@ -56,7 +57,7 @@ class Texts:
     """Some texts of a corpus, as one trial reads them.
 
     rows: their positions in the corpus.
-    known: numbers of tokens from here on are not in the trial's vocabulary.
+    known: tokens with this number, or a larger one, are not in the trial's vocabulary.
     longest: how many tokens of a text are read, from its beginning.
     """
 
@@ -76,12 +77,12 @@ class Texts:
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each text that are read."""
+        """The number of tokens that are read of each text."""
         whole = self.corpus.offsets[self.rows + 1] - self.corpus.offsets[self.rows]
         return [int(length) for length in np.minimum(whole, self.longest)]
 
 
-BATCH = 64  # texts of a batch of new ones
+BATCH = 64  # new texts in a batch
 Items = tuple[Texts, NDArray[np.int64]]  # texts, and the class number of each
 
 
@@ -115,16 +116,16 @@ class _Labelled:
 class PadToChunks(Pad_Chunk):  # type: ignore[misc]  # fastai is untyped
     """Pads the texts of a batch that are longer than ``seq_len`` to a multiple of it.
 
-    fastai pads to the longest text. A last chunk that is shorter then begins after the end of some
-    texts and before that of shorter ones: fastai's encoder, which takes as many texts from the
-    top as are left, takes the wrong ones, and what it says of a text depends on the others.
+    fastai pads to the longest text only. If the last chunk is shorter than ``seq_len``, its
+    encoder, which processes as many texts from the top of the batch as have tokens left, takes
+    the wrong ones, and the prediction for a text depends on the other texts of the batch.
     """
 
     max_len: int
 
     def before_call(self, b: Any) -> None:
         super().before_call(b)
-        if self.max_len > self.seq_len:  # of one chunk there is no last one that is shorter
+        if self.max_len > self.seq_len:  # a single chunk has no shorter last one
             self.max_len = -(-self.max_len // self.seq_len) * self.seq_len
 
 
@@ -135,7 +136,7 @@ def language_loaders(
 
     def loader(texts: Texts, shuffle: bool) -> LMDataLoader:
         lengths = texts.lengths
-        # of few tokens, no stream would be left
+        # of few tokens, fastai would leave no stream
         streams = max(1, min(batch_size, (sum(lengths) - 1) // reader.bptt))
         return LMDataLoader(
             _Stream(texts, reader),
@@ -156,7 +157,7 @@ def classifier_loaders(
     batch_size: int,
     device: torch.device,
 ) -> DataLoaders:
-    """Batches of texts of like length, each padded to a multiple of ``bptt`` tokens."""
+    """Batches of texts of similar length, padded to a multiple of ``bptt`` tokens."""
 
     def loader(items: Items, training: bool) -> SortedDL:
         return SortedDL(
@@ -174,7 +175,7 @@ def classifier_loaders(
 
 
 class Beginning(Transform):  # type: ignore[misc]  # fastai is untyped
-    """Leaves out what follows the first ``longest`` tokens of a text."""
+    """Drops what follows the first ``longest`` tokens of a text."""
 
     def __init__(self, longest: int) -> None:
         self.longest = longest
@@ -184,9 +185,9 @@ class Beginning(Transform):  # type: ignore[misc]  # fastai is untyped
 
 
 def new_texts(reader: Reader) -> DataLoaders:
-    """Loaders that hold one empty text, and read new ones as the classifier's were read.
+    """Loaders of one empty text, which read new texts as the classifier's loaders read theirs.
 
-    Of fastai's own transforms: ``test_dl`` takes texts, or their tokens as lists.
+    They consist of fastai's own transforms: ``test_dl`` takes texts, or lists of their tokens.
     """
     read = [Tokenizer(tokenizer()), Numericalize(reader.vocabulary), Beginning(reader.longest)]
     classes = [Categorize(vocab=list(reader.classes), sort=False)]

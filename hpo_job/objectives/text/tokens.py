@@ -1,4 +1,4 @@
-"""Texts as numbers: tokenised once for all the trials and workers of a machine, and kept there."""
+"""Texts as numbers: tokenised once for all trials and workers of a machine, and cached."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from hpo_job.data.once import make_once
 from hpo_job.errors import DataError, problem
 
-FORMAT = 1  # of the cache: raised whenever what is written means something else
+FORMAT = 1  # of the cache; increased whenever the meaning of its files changes
 UNKNOWN = 0  # the number of xxunk, fastai's token for all that is not in the vocabulary
 MULTIPLE = 8  # that a vocabulary's size is padded to, as fastai does for a GPU's sake
 DIGESTS = "digests.json"
@@ -46,10 +46,10 @@ class Corpus:
     counts: NDArray[np.int64]
 
     def vocabulary(self, max_vocab: int, min_freq: int) -> list[str]:
-        """The ``max_vocab`` most frequent tokens, of those seen ``min_freq`` times or more.
+        """The ``max_vocab`` most frequent tokens among those seen ``min_freq`` times or more.
 
-        The special tokens are always among them. It is the beginning of ``vocab``, so a token
-        whose number is not smaller than its length is unknown to it; padded with xxfake.
+        It is the beginning of ``vocab``, with all special tokens, padded with xxfake: a token is
+        unknown to it if its number is not smaller than its length.
         """
         special = len(defaults.text_spec_tok)
         frequent = special + int((self.counts[special:] >= min_freq).sum())
@@ -57,33 +57,38 @@ class Corpus:
         return chosen + ["xxfake"] * (-len(chosen) % MULTIPLE)
 
     def known(self, vocabulary: Sequence[str]) -> int:
-        """How many tokens of ``vocabulary`` are real: those with smaller numbers are known."""
+        """How many tokens of ``vocabulary`` are real; tokens with smaller numbers are known."""
         return len(vocabulary) - list(vocabulary[-MULTIPLE:]).count("xxfake")
 
 
-def tokenised(texts: Sequence[str], train: NDArray[np.int64], kept: Path) -> Corpus:
-    """The texts as numbers, from the folder ``kept``, or made and kept there.
+def tokenised(texts: Sequence[str], train: NDArray[np.int64], cache: Path) -> Corpus:
+    """The texts as numbers, read from the folder ``cache``, or tokenised and written there.
 
-    train: the positions of the training texts, of which the vocabulary is made.
+    Workers that start together wait for the one that tokenises. A damaged entry is made again.
 
-    Workers that come at the same time wait for the one that makes it. What is found damaged is
-    made anew. Raises DataError where nothing can be kept there.
+    Args:
+        texts: all texts of the study.
+        train: positions of the training texts, from which the vocabulary is made.
+        cache: the folder that the workers of this machine share.
+
+    Raises:
+        DataError: the cache cannot be written.
     """
-    folder = kept / "text" / _key(texts, train)
+    folder = cache / "text" / _key(texts, train)
     try:
         return make_once(
             folder, lambda: _read(folder), lambda path: _write(path, _make(texts, train))
         )
     except OSError as error:
         raise DataError(
-            f"--cache {kept}: the tokenised texts cannot be kept there: {problem(error)}; name a "
+            f"--cache {cache}: the tokenised texts cannot be written: {problem(error)}; name a "
             "folder that can be written and has space"
         ) from error
 
 
 def tokens_of(texts: Iterable[str]) -> Iterator[list[str]]:
-    """The tokens of each text, by fastai's rules, as its pre-trained models were trained on."""
-    # fastai's TokenizeWithRules does the same in twice the time
+    """The tokens of each text by fastai's rules, as for its pre-trained models."""
+    # the same as fastai's TokenizeWithRules, in half the time
     before, after = compose(*defaults.text_proc_rules), compose(*defaults.text_postproc_rules)
     for document in tokenizer().pipe(map(before, texts)):
         yield [after(token.text) for token in document]
@@ -91,14 +96,14 @@ def tokens_of(texts: Iterable[str]) -> Iterator[list[str]]:
 
 @cache
 def tokenizer() -> WordTokenizer:
-    """spaCy's, as fastai sets it up; that takes a second. It takes texts of any length."""
-    made = WordTokenizer()
-    made.pipe.__self__.max_length = sys.maxsize  # a guard for spaCy's parser, which is not used
-    return made
+    """The tokenizer of spaCy as fastai configures it, for texts of any length; takes a second."""
+    words = WordTokenizer()
+    words.pipe.__self__.max_length = sys.maxsize  # a limit of spaCy's parser, which is not used
+    return words
 
 
 def _key(texts: Sequence[str], train: NDArray[np.int64]) -> str:
-    """A digest of all that the corpus depends on."""
+    """A digest of everything that the corpus depends on."""
     rules = [rule.__name__ for rule in defaults.text_proc_rules + defaults.text_postproc_rules]
     settings = [FORMAT, "en", rules, *map(version, ("fastai", "spacy"))]
     digest = hashlib.sha256(json.dumps(settings).encode())
@@ -120,7 +125,7 @@ def _make(texts: Sequence[str], train: NDArray[np.int64]) -> Corpus:
     counts = np.zeros(len(first), dtype=np.int64)
     for position in train:
         counts += np.bincount(rows[position], minlength=len(first))
-    # Python's sort keeps the order of first appearance among equals, as Counter.most_common does
+    # among equals the order of first appearance is kept, as by Counter.most_common
     order = [
         *range(special),
         *sorted((n for n in range(special, len(first)) if counts[n]), key=lambda n: -counts[n]),
@@ -142,7 +147,7 @@ def _write(folder: Path, corpus: Corpus) -> None:
 
 
 def _read(folder: Path) -> Corpus | None:
-    """The corpus kept in ``folder``, or None where there is none, or not the one written."""
+    """The corpus in ``folder``; None where there is none, or its digests do not match."""
     try:
         digests = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
         if any(_digest(folder / name) != digest for name, digest in digests.items()):

@@ -1,4 +1,4 @@
-"""Where a pre-trained language model is found: a local folder, fastai's own, a download."""
+"""The pre-trained language model: from a local folder, fastai's own folder, or a download."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Pretrained:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The values of the parameters that its sizes are those of."""
+        """Its sizes, by the names of the parameters that must have the same values."""
         return {
             "emb_sz": self.weights["0.encoder.weight"].shape[1],
             "n_hid": self.weights["0.rnns.0.weight_hh_l0_raw"].shape[1],
@@ -43,7 +43,7 @@ def find(folder: Path) -> Path | None:
 
     Looked for in ``folder``, then in the folder that an image has weights in, then in fastai's own.
     """
-    # Where fastai unpacks it; not asked of fastai, which would write a file into the home folder
+    # Where fastai unpacks it. fastai is not asked: it would write a file into the home folder
     own = Path(os.environ.get("FASTAI_HOME", "~/.fastai")).expanduser() / "models"
     for place in (*places(folder), own):
         if _file(place / NAME, "*.pth") and _file(place / NAME, "*.pkl"):
@@ -54,8 +54,11 @@ def find(folder: Path) -> Path | None:
 def obtain(folder: Path) -> Path:
     """The folder of the model, downloaded into ``folder`` where this machine has none.
 
-    Workers that start together wait for one download. Raises what `failed` makes of a download that
-    fails, saying where was looked and what would do.
+    Workers that start together wait for one download.
+
+    Raises:
+        FetchError: the download failed, and a retry may succeed.
+        SpecError: it failed for good.
     """
     try:
         return make_once(folder / NAME, lambda: find(folder), partial(_fetch, folder / NAME))
@@ -70,7 +73,11 @@ def obtain(folder: Path) -> Path:
 
 
 def load(folder: Path) -> Pretrained:
-    """The model in ``folder``; nothing in its files is executed. Raises SpecError where unfit."""
+    """The model in ``folder``; no code in its files is run.
+
+    Raises:
+        SpecError: it is no language model of fastai's.
+    """
     weights, vocab = _file(folder, "*.pth"), _file(folder, "*.pkl")
     try:
         if weights is None or vocab is None:
@@ -78,19 +85,19 @@ def load(folder: Path) -> Pretrained:
         state = torch.load(weights, map_location="cpu", weights_only=True)
         with vocab.open("rb") as file:
             tokens = _Plain(file).load()
-        found = Pretrained(dict(state.get("model", state)), list(map(str, tokens)))
-        if len(found.vocab) != len(found.weights["0.encoder.weight"]) or not found.sizes:
+        model = Pretrained(dict(state.get("model", state)), list(map(str, tokens)))
+        if len(model.vocab) != len(model.weights["0.encoder.weight"]) or not model.sizes:
             raise ValueError("its vocabulary and its embedding have different lengths")
     except Exception as error:  # unpickling alone raises half a dozen kinds
         reason = " ".join(str(error).split())[:200]
         raise SpecError(
             f"pre_trained: {folder}: not fastai's language model: {type(error).__name__}: {reason}"
         ) from error
-    return found
+    return model
 
 
 class _Plain(pickle.Unpickler):
-    """Reads lists, strings and numbers, and refuses whatever would run code."""
+    """Reads lists, strings and numbers, and refuses everything that would run code."""
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"{module}.{name} is no plain list of tokens")

@@ -65,16 +65,16 @@ def value_of(context: Context) -> float:
 @pytest.fixture
 def learners(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Learner]]:
     """The learners that were made, which `train` keeps to itself."""
-    made: list[Learner] = []
+    learners: list[Learner] = []
     make = image_classification._learner
 
     def keep(*args: Any, **options: Any) -> Learner:
-        made.append(make(*args, **options))
-        return made[-1]
+        learners.append(make(*args, **options))
+        return learners[-1]
 
     monkeypatch.setattr(image_classification, "_learner", keep)
-    yield made
-    made.clear()
+    yield learners
+    learners.clear()
 
 
 def test_steps_grow_over_both_phases(make_context: MakeContext) -> None:

@@ -20,7 +20,7 @@ from hpo_job.errors import DataError
 from hpo_job.objectives import tabular_classification, tabular_regression
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.parameters import TabularClassification, TabularRegression
-from hpo_job.objectives.tabular import model as tabular
+from hpo_job.objectives.tabular import model
 from hpo_job.objectives.tabular.preparation import Preparation, learn, restore
 from hpo_job.spec.metrics import METRICS, baseline
 from tests import ROOT
@@ -209,17 +209,17 @@ def test_a_value_that_training_did_not_have(
 
 
 def test_the_preparation_is_of_the_training_part(species: LabelledRows) -> None:
-    found = learn(species)
+    preparation = learn(species)
     trained = species.frame.iloc[species.train]
-    assert list(found.numbers) == [
+    assert list(preparation.numbers) == [
         "bill_length_mm",
         "bill_depth_mm",
         "flipper_length_mm",
         "body_mass_g",
     ]
-    assert found.categories["year"] == ("2007", "2008", "2009")
-    assert found.categories["sex"] == ("female", "male")
-    depth = found.numbers["bill_depth_mm"]
+    assert preparation.categories["year"] == ("2007", "2008", "2009")
+    assert preparation.categories["sex"] == ("female", "male")
+    depth = preparation.numbers["bill_depth_mm"]
     assert depth.fill == trained["bill_depth_mm"].median()
     assert depth.mean == pytest.approx(trained["bill_depth_mm"].fillna(depth.fill).mean())
     elsewhere = replace(species, train=species.valid, valid=species.train)
@@ -233,13 +233,15 @@ def test_what_only_the_validation_part_has(tmp_path: Path) -> None:
     frame.loc[int(data.valid[0]), "place"] = "elsewhere"
     frame.loc[int(data.valid[0]), "size"] = np.nan
     data = rows(frame, tmp_path)
-    found = learn(data)
-    assert found.categories == {"place": ("x",)}
-    assert not found.numbers["size"].flagged
-    encoded = found.encode(data.frame)
+    preparation = learn(data)
+    assert preparation.categories == {"place": ("x",)}
+    assert not preparation.numbers["size"].flagged
+    encoded = preparation.encode(data.frame)
     assert encoded["place"].tolist().count(0) == 1
     assert encoded["place"][data.valid[0]] == 0
-    expected = (found.numbers["size"].fill - found.numbers["size"].mean) / found.numbers["size"].std
+    expected = (
+        preparation.numbers["size"].fill - preparation.numbers["size"].mean
+    ) / preparation.numbers["size"].std
     assert encoded["size"][data.valid[0]] == pytest.approx(expected)
 
 
@@ -249,15 +251,17 @@ def test_missing_numbers_are_filled_and_told_of(tmp_path: Path) -> None:
         {"kind": ["a", "b"] * 20, "size": size, "none": [None] * 40, "same": [0.3] * 40}
     )
     data = rows(frame, tmp_path)
-    found = learn(data)
-    encoded = found.encode(data.frame)
-    assert found.category_names == ["size is missing", "none is missing"]
-    assert found.sizes == [2, 2]
+    preparation = learn(data)
+    encoded = preparation.encode(data.frame)
+    assert preparation.category_names == ["size is missing", "none is missing"]
+    assert preparation.sizes == [2, 2]
     assert encoded["size is missing"].tolist() == np.isnan(size).astype(int).tolist()
-    assert encoded[found.number_names].notna().to_numpy().all()
+    assert encoded[preparation.number_names].notna().to_numpy().all()
     assert encoded["size"].iloc[data.train].mean() == pytest.approx(0, abs=1e-6)
     # what never changes in training is not blown up where it does
-    assert found.encode(data.frame.assign(same=1.3))["same"].iloc[0] == pytest.approx(1, abs=0.01)
+    assert preparation.encode(data.frame.assign(same=1.3))["same"].iloc[0] == pytest.approx(
+        1, abs=0.01
+    )
 
 
 def test_infinite_numbers_count_as_missing(tmp_path: Path) -> None:
@@ -268,34 +272,34 @@ def test_infinite_numbers_count_as_missing(tmp_path: Path) -> None:
 
 def test_categories_are_the_same_however_they_are_written(tmp_path: Path) -> None:
     frame = pd.DataFrame({"kind": ["a", "b"] * 20, "code": [1, 2] * 20, "yes": [True, False] * 20})
-    found = learn(rows(frame, tmp_path))
-    assert found.categories == {"code": ("1", "2"), "yes": ("False", "True")}
+    preparation = learn(rows(frame, tmp_path))
+    assert preparation.categories == {"code": ("1", "2"), "yes": ("False", "True")}
     for code in ([2, 1], [2.0, 1.0], ["2", "1"]):
-        encoded = found.encode(pd.DataFrame({"code": code, "yes": [True, False]}))
+        encoded = preparation.encode(pd.DataFrame({"code": code, "yes": [True, False]}))
         assert encoded["code"].tolist() == [2, 1]
         assert encoded["yes"].tolist() == [2, 1]
 
 
 def test_a_preparation_is_stored_as_it_is(species: LabelledRows) -> None:
-    found = learn(replace(species, categorical=("year",)))
-    assert restore(found.stored()) == found
-    assert found.verbatim == ("year",)
+    preparation = learn(replace(species, categorical=("year",)))
+    assert restore(preparation.stored()) == preparation
+    assert preparation.verbatim == ("year",)
 
 
 # Parameters: each of them does something
 
 
-def learner(context: Context, data: LabelledRows) -> tuple[Any, Preparation]:
+def make_learner(context: Context, data: LabelledRows) -> tuple[Any, Preparation]:
     kind = TabularClassification if data.classes else TabularRegression
-    made, _, preparation = tabular._start(kind, context)
-    return made, preparation
+    learner, _, preparation = model._start(kind, context)
+    return learner, preparation
 
 
-def widths(made: Any) -> list[int]:
+def widths(learner: Any) -> list[int]:
     """The units of the hidden layers."""
-    shapes = [p.shape for name, p in made.model.named_parameters() if name.endswith("weight")]
+    shapes = [p.shape for name, p in learner.model.named_parameters() if name.endswith("weight")]
     hidden = [shape[0] for shape in shapes if len(shape) == 2]
-    return hidden[len(made.model.embeds) : -1]
+    return hidden[len(learner.model.embeds) : -1]
 
 
 @pytest.mark.parametrize(
@@ -310,20 +314,23 @@ def widths(made: Any) -> list[int]:
 def test_layers_and_units(
     make_context: Make, species: LabelledRows, params: dict[str, Any], expected: list[int]
 ) -> None:
-    assert widths(learner(make_context(species, **params), species)[0]) == expected
+    assert widths(make_learner(make_context(species, **params), species)[0]) == expected
 
 
 def test_dropout_embeddings_and_weight_decay(make_context: Make, species: LabelledRows) -> None:
-    made, preparation = learner(
+    learner, preparation = make_learner(
         make_context(species, ps=0.3, embed_p=0.1, embed_factor=2.0, weight_decay=0.7), species
     )
-    plain, _ = learner(make_context(species), species)
-    assert [m.p for m in made.model.layers.modules() if type(m).__name__ == "Dropout"] == [0.3, 0.3]
-    assert made.model.emb_drop.p == 0.1
-    sizes = [embedding.embedding_dim for embedding in made.model.embeds]
+    plain, _ = make_learner(make_context(species), species)
+    assert [m.p for m in learner.model.layers.modules() if type(m).__name__ == "Dropout"] == [
+        0.3,
+        0.3,
+    ]
+    assert learner.model.emb_drop.p == 0.1
+    sizes = [embedding.embedding_dim for embedding in learner.model.embeds]
     assert sizes == [2 * embedding.embedding_dim for embedding in plain.model.embeds]
-    assert [embedding.num_embeddings for embedding in made.model.embeds] == preparation.sizes
-    assert made.wd == 0.7
+    assert [embedding.num_embeddings for embedding in learner.model.embeds] == preparation.sizes
+    assert learner.wd == 0.7
 
 
 def test_batches_hold_the_rows_with_their_targets(
@@ -331,9 +338,9 @@ def test_batches_hold_the_rows_with_their_targets(
 ) -> None:
     """The validation batches, one by one, against the preparation of the study's own rows."""
     for data in (species, mass):
-        made, preparation = learner(make_context(data, batch_size=16), data)
+        learner, preparation = make_learner(make_context(data, batch_size=16), data)
         expected = preparation.encode(data.frame.iloc[data.valid])
-        parts = [np.concatenate(part) for part in zip(*made.dls.valid, strict=True)]
+        parts = [np.concatenate(part) for part in zip(*learner.dls.valid, strict=True)]
         assert np.array_equal(parts[0], expected[preparation.category_names])
         assert np.array_equal(parts[1], expected[preparation.number_names])
         assert parts[2].ravel() == pytest.approx(data.targets[data.valid])
@@ -342,13 +349,15 @@ def test_batches_hold_the_rows_with_their_targets(
 def test_the_sampler_reaches_the_batches(make_context: Make, species: LabelledRows) -> None:
     shares = {}
     for balance in ("none", "sampler"):
-        made, _ = learner(make_context(species, balance=balance), species)
-        targets = np.concatenate([batch[2].ravel() for _ in range(5) for batch in made.dls.train])
+        learner, _ = make_learner(make_context(species, balance=balance), species)
+        targets = np.concatenate(
+            [batch[2].ravel() for _ in range(5) for batch in learner.dls.train]
+        )
         shares[balance] = np.bincount(targets) / len(targets)
     true = np.bincount(species.targets[species.train]) / len(species.train)
     assert shares["none"] == pytest.approx(true, abs=0.03)
     assert shares["sampler"] == pytest.approx([1 / 3] * 3, abs=0.06)
-    weighed, _ = learner(make_context(species, balance="class_weights"), species)
+    weighed, _ = make_learner(make_context(species, balance="class_weights"), species)
     assert weighed.loss_func.func.weight.numpy() == pytest.approx(1 / (3 * true), rel=1e-5)
 
 
@@ -418,8 +427,8 @@ def test_the_shipped_jobs_run(name: str, cli: Callable[..., Any], tmp_path: Path
     shutil.copytree(JOBS / name, tmp_path / name)
     toml = tmp_path / name / "study.toml"
     toml.write_text(toml.read_text().replace("trials = 12", "trials = 1"))
-    told = cli("check", name).stdout
-    assert "baseline " in told and "features " in told
+    output = cli("check", name).stdout
+    assert "baseline " in output and "features " in output
     done = cli("worker", name, "--threads", "1")
     assert done.exit_code == 0, done.output
     assert "COMPLETE" in cli("results", name).stdout

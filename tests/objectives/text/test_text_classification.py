@@ -26,8 +26,7 @@ from hpo_job.errors import DataError, FetchError, SpecError
 from hpo_job.objectives import text_classification
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.parameters import TextClassification
-from hpo_job.objectives.text import language_model
-from hpo_job.objectives.text import weights as text_weights
+from hpo_job.objectives.text import language_model, weights
 from hpo_job.objectives.text.classifier import stages
 from hpo_job.objectives.text.loaders import PadToChunks
 from hpo_job.objectives.text_classification import check, predict, rebuild, train
@@ -91,20 +90,20 @@ def text_context(passages: LabelledRows, cache: Path, tmp_path: Path) -> MakeCon
 @pytest.fixture
 def learners(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Learner]]:
     """The learners that were made, which `train` keeps to itself: language model, classifier."""
-    made: list[Learner] = []
+    learners: list[Learner] = []
 
     def keep(make: Callable[..., Learner]) -> Callable[..., Learner]:
         def kept(*arguments: Any) -> Learner:
-            made.append(make(*arguments))
-            return made[-1]
+            learners.append(make(*arguments))
+            return learners[-1]
 
         return kept
 
     for name in ("_language_model", "_classifier"):
         make = getattr(text_classification, name)
         monkeypatch.setattr(text_classification, name, keep(make))
-    yield made
-    made.clear()
+    yield learners
+    learners.clear()
 
 
 @pytest.fixture
@@ -119,7 +118,7 @@ def wikipedia(text_context: MakeContext, passages: LabelledRows) -> Path:
         config={**awd_lstm_lm_config, **language_model.sizes(study.parameters)},
         pretrained=False,
     )
-    folder = context.weights / text_weights.NAME
+    folder = context.weights / weights.NAME
     folder.mkdir(parents=True)
     torch.save(small.model.state_dict(), folder / "lstm_fwd.pth")
     save_pickle(folder / "itos_wt103.pkl", learn.dls.vocab)
@@ -131,7 +130,7 @@ def reported(context: Context) -> dict[int, float]:
     return study.trials[number].intermediate_values
 
 
-def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
@@ -177,12 +176,12 @@ def test_the_encoder_is_carried_over(
     begun: list[dict[str, torch.Tensor]] = []
 
     def fit_nothing(learn: Learner, *_: object) -> None:
-        begun.append(weights(learn.model[0].module))
+        begun.append(weights_of(learn.model[0].module))
 
     monkeypatch.setattr(text_classification, "fit_classifier", fit_nothing)
     context = text_context()
     train(context.trial, context)
-    fitted = weights(learners[0].model[0])
+    fitted = weights_of(learners[0].model[0])
     assert not changed(fitted, begun[0])
     assert fitted.keys() == begun[0].keys()
 
@@ -193,31 +192,31 @@ def test_a_frozen_language_model_learns_its_words_only(
     context = text_context(pre_trained=True)
     study = text_classification._start(context)
     learn = text_classification._language_model(study, context)
-    before = weights(learn.model)
+    before = weights_of(learn.model)
     language_model.fit_frozen(learn, context, study.parameters)
-    frozen = weights(learn.model)
+    frozen = weights_of(learn.model)
     words = {name for name in frozen if "encoder" in name or "decoder" in name}
     assert changed(before, frozen) == words
     language_model.fit_unfrozen(learn, context, study.parameters)
-    assert changed(frozen, weights(learn.model)) == frozen.keys()
+    assert changed(frozen, weights_of(learn.model)) == frozen.keys()
 
 
 def test_a_language_model_from_scratch_is_not_frozen(text_context: MakeContext) -> None:
     context = text_context()
     study = text_classification._start(context)
     learn = text_classification._language_model(study, context)
-    before = weights(learn.model)
+    before = weights_of(learn.model)
     language_model.fit_frozen(learn, context, study.parameters)
-    assert changed(before, weights(learn.model)) == before.keys()
+    assert changed(before, weights_of(learn.model)) == before.keys()
 
 
 def test_pre_trained_words_are_found_by_their_name(
     text_context: MakeContext, wikipedia: Path
 ) -> None:
-    folder = wikipedia / text_weights.NAME
-    found = text_weights.load(folder)
-    shuffled = np.random.default_rng(0).permutation(len(found.vocab))
-    save_pickle(folder / "itos_wt103.pkl", [found.vocab[number] for number in shuffled])
+    folder = wikipedia / weights.NAME
+    pretrained = weights.load(folder)
+    shuffled = np.random.default_rng(0).permutation(len(pretrained.vocab))
+    save_pickle(folder / "itos_wt103.pkl", [pretrained.vocab[number] for number in shuffled])
     state = torch.load(folder / "lstm_fwd.pth", weights_only=True)
     for name in ("0.encoder.weight", "0.encoder_dp.emb.weight", "1.decoder.weight"):
         state[name] = state[name][shuffled]
@@ -226,7 +225,7 @@ def test_pre_trained_words_are_found_by_their_name(
     context = text_context(pre_trained=True)
     study = text_classification._start(context)
     learn = text_classification._language_model(study, context)
-    assert torch.equal(learn.model[0].encoder.weight.cpu(), found.weights["0.encoder.weight"])
+    assert torch.equal(learn.model[0].encoder.weight.cpu(), pretrained.weights["0.encoder.weight"])
 
 
 def test_gradual_unfreezing_goes_down_from_the_head(
@@ -404,7 +403,7 @@ def candidates(**values: object) -> dict[str, tuple[object, ...]]:
 
 def test_sizes_must_be_those_of_the_pre_trained_model(wikipedia: Path) -> None:
     check(candidates(pre_trained=True), wikipedia)
-    with pytest.raises(SpecError, match=r"^n_hid: .* has 12, found 13; needed: emb_sz = 8, "):
+    with pytest.raises(SpecError, match=r"^n_hid: .* has 12, found 13; set emb_sz = 8, "):
         check(candidates(pre_trained=True, n_hid=13), wikipedia)
     check(candidates(n_hid=13), wikipedia)
 
@@ -414,7 +413,7 @@ def test_a_vocabulary_that_would_run_code_is_refused(wikipedia: Path) -> None:
         def __reduce__(self) -> tuple[object, ...]:
             return print, ("run",)
 
-    vocab = wikipedia / text_weights.NAME / "itos_wt103.pkl"
+    vocab = wikipedia / weights.NAME / "itos_wt103.pkl"
     vocab.write_bytes(pickle.dumps([Code()]))
     with pytest.raises(SpecError, match="not fastai's language model: UnpicklingError"):
         check(candidates(pre_trained=True), wikipedia)
@@ -426,16 +425,16 @@ def test_the_language_model_of_an_image(
     """As `make image WEIGHTS=wt103-fwd` puts it there, and a pod finds it without a download."""
     archive = tmp_path / "published.tgz"
     with tarfile.open(archive, "w:gz") as packed:
-        packed.add(wikipedia / text_weights.NAME, text_weights.NAME)
+        packed.add(wikipedia / weights.NAME, weights.NAME)
     monkeypatch.setattr("fastai.data.external.URLs.WT103_FWD", archive.as_uri())
     monkeypatch.setenv("FASTAI_HOME", str(tmp_path / "fastai"))
     baked = tmp_path / "image"
     done = cli("weights", "wt103-fwd", "--weights", baked)
     assert done.output.splitlines() == [f"wt103-fwd: {baked / 'wt103-fwd'}"]
-    assert text_weights.find(tmp_path / "cache") is None
+    assert weights.find(tmp_path / "cache") is None
     monkeypatch.setenv("HPO_JOB_BAKED_WEIGHTS", str(baked))
-    assert text_weights.find(tmp_path / "cache") == baked / "wt103-fwd"
-    assert text_weights.obtain(tmp_path / "cache") == baked / "wt103-fwd"
+    assert weights.find(tmp_path / "cache") == baked / "wt103-fwd"
+    assert weights.obtain(tmp_path / "cache") == baked / "wt103-fwd"
     assert not (tmp_path / "cache").exists()
 
 

@@ -131,11 +131,11 @@ def test_what_another_worker_has_kept_meanwhile_stays(
 
     def make_as_another_does(*arguments: Any) -> Corpus:
         monkeypatch.setattr(tokens, "_make", make)
-        made = make(*arguments)
+        corpus = make(*arguments)
         (folder,) = {path.name[1:-5] for path in (tmp_path / "text").glob(".*.lock")}
-        tokens._write(tmp_path / "text" / folder, made)
+        tokens._write(tmp_path / "text" / folder, corpus)
         theirs.append((tmp_path / "text" / folder).stat().st_ino)
-        return made
+        return corpus
 
     monkeypatch.setattr(tokens, "_make", make_as_another_does)
     tokenised(TEXTS, TRAIN, tmp_path)
@@ -162,17 +162,17 @@ def _stop_in_the_middle(cache: Path, within: object) -> None:
 
 def test_a_worker_that_is_killed_meanwhile_holds_nobody_up(tmp_path: Path) -> None:
     fork = multiprocessing.get_context("fork")
-    within, gate, made = fork.Event(), fork.Barrier(1), fork.Queue()
+    within, gate, results = fork.Event(), fork.Barrier(1), fork.Queue()
     first = fork.Process(target=_stop_in_the_middle, args=(tmp_path, within))
     first.start()
     assert within.wait(60)
-    second = fork.Process(target=_tokenise, args=(tmp_path, gate, made))
+    second = fork.Process(target=_tokenise, args=(tmp_path, gate, results))
     second.start()
     with pytest.raises(queue.Empty):
-        made.get(timeout=0.5)  # it waits, for the first one lives
+        results.get(timeout=0.5)  # it waits, for the first one lives
     first.kill()
-    assert made.get(timeout=60) == 1
-    assert made.get(timeout=60)
+    assert results.get(timeout=60) == 1
+    assert results.get(timeout=60)
     second.join(timeout=60)
     first.join(timeout=60)
     assert len(folders(tmp_path)) == 1  # nothing half is left
@@ -196,29 +196,29 @@ def test_a_cache_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         tokenised(TEXTS, TRAIN, tmp_path / "file")
 
 
-def _tokenise(cache: Path, gate: object, made: object) -> None:
-    """In a process of its own: come at the same time as the others, and say if it made it."""
+def _tokenise(cache: Path, gate: object, results: object) -> None:
+    """In a process of its own: come at the same time as the others, and say whether it made it."""
     make = tokens._make
 
     def count(*arguments: object) -> Corpus:
-        made.put(1)  # type: ignore[attr-defined]
+        results.put(1)  # type: ignore[attr-defined]
         return make(*arguments)  # type: ignore[arg-type]
 
     tokens._make = count  # type: ignore[assignment]
     gate.wait()  # type: ignore[attr-defined]
-    made.put(tokenised(TEXTS, TRAIN, cache).tokens.tolist())  # type: ignore[attr-defined]
+    results.put(tokenised(TEXTS, TRAIN, cache).tokens.tolist())  # type: ignore[attr-defined]
 
 
 def test_of_processes_that_come_together_one_makes_it(tmp_path: Path) -> None:
     fork = multiprocessing.get_context("fork")
-    gate, made = fork.Barrier(3), fork.Queue()
-    processes = [fork.Process(target=_tokenise, args=(tmp_path, gate, made)) for _ in range(3)]
+    gate, results = fork.Barrier(3), fork.Queue()
+    processes = [fork.Process(target=_tokenise, args=(tmp_path, gate, results)) for _ in range(3)]
     for process in processes:
         process.start()
-    said = [made.get(timeout=60) for _ in range(4)]
+    said = [results.get(timeout=60) for _ in range(4)]
     for process in processes:
         process.join(timeout=60)
         assert process.exitcode == 0
     assert said.count(1) == 1
-    seen = [told for told in said if told != 1]
+    seen = [message for message in said if message != 1]
     assert len(seen) == 3 and seen[0] == seen[1] == seen[2]
