@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
+
+from tests.needs import NEEDS, find_browser
 
 QUIET = (
     "--headless=new",
@@ -29,28 +28,17 @@ QUIET = (
 )
 
 
-def find() -> tuple[str, str] | None:
-    """The browser and its driver, where they are installed."""
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    return (browser, driver) if browser and driver else None
-
-
 @contextmanager
 def opened(profile: Path, *, dark: bool = False, width: int = 1280) -> Iterator[Chrome]:
-    """A browser with an empty profile; skips, or in CI fails, where there is none."""
-    found = find()
-    if found is None:
-        missing = "no browser: install the packages chromium and chromium-driver"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+    """A browser with an empty profile; the test needs("chromium")."""
+    programs = find_browser()
+    assert programs, NEEDS["chromium"].hint
     options = ChromeOptions()
-    options.binary_location = found[0]
+    options.binary_location = programs[0]
     for flag in (*QUIET, f"--user-data-dir={profile}", f"--window-size={width},900"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options=options, service=Service(found[1]))
+    driver = Chrome(options=options, service=Service(programs[1]))
     try:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})

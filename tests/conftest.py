@@ -20,6 +20,7 @@ from PIL import Image
 
 from hpo_job.cli import main
 from hpo_job.storage.database import Storage
+from tests import needs
 
 QUADRATIC = '''
 def train(trial, context):
@@ -38,12 +39,31 @@ SPACE: dict[str, Any] = {
 warnings.filterwarnings("ignore", message=".*torch.jit.script. is deprecated")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        needs.mark(item)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    needs.check(item)
+
+
+@pytest.fixture(scope="session")
+def basic_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The PATH of the tests that declare no needs."""
+    return needs.basic_programs(tmp_path_factory.mktemp("programs"))
+
+
 @pytest.fixture(autouse=True)
-def fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing of one test's objective, environment or Optuna logging is seen by the next."""
+def fresh_process(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, basic_programs: Path
+) -> Iterator[None]:
+    """A test sees nothing of another's objective, the user's settings, or undeclared programs."""
     for name in [name for name in os.environ if name.startswith("HPO_JOB_")]:
         if not name.startswith("HPO_JOB_TEST_"):  # those say which servers the tests use
             monkeypatch.delenv(name)
+    if request.node.get_closest_marker("needs") is None:
+        monkeypatch.setenv("PATH", str(basic_programs))
     monkeypatch.setattr(sys, "path", list(sys.path))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     yield

@@ -28,17 +28,6 @@ def within(script: str, code: str) -> str:
     return done.stdout.strip()
 
 
-def _may_mount() -> bool:
-    try:
-        within("mount -t tmpfs t /mnt", "")
-    except (OSError, subprocess.CalledProcessError):
-        return False
-    return True
-
-
-needs_mount = pytest.mark.skipif(not _may_mount(), reason="mount namespaces are not allowed here")
-
-
 def limited(version: str, quota: str) -> int:
     files = [
         f"mkdir -p $(dirname /sys/fs/cgroup/{name}); "
@@ -48,26 +37,26 @@ def limited(version: str, quota: str) -> int:
     return int(within("\n".join(["mount -t tmpfs t /sys/fs/cgroup", *files]), LOOK))
 
 
-@needs_mount
+@pytest.mark.needs("mount")
 @pytest.mark.parametrize("version", FILES)
 def test_a_containers_limit(version: str) -> None:
     assert limited(version, "100000") == 1
 
 
-@needs_mount
+@pytest.mark.needs("mount")
 @pytest.mark.parametrize("version", FILES)
 def test_a_limit_below_one_cpu_is_one(version: str) -> None:
     assert limited(version, "20000") == 1
 
 
-@needs_mount
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one CPU")
+@pytest.mark.needs("mount")
+@pytest.mark.needs("two-cpus")
 @pytest.mark.parametrize("version", FILES)
 def test_a_limit_is_rounded_up(version: str) -> None:
     assert limited(version, "150000") == 2
 
 
-@needs_mount
+@pytest.mark.needs("mount")
 @pytest.mark.parametrize(("version", "none"), [("version 2", "max"), ("version 1", "-1")])
 def test_without_a_limit_they_are_the_machines(version: str, none: str) -> None:
     assert limited(version, none) == len(os.sched_getaffinity(0))

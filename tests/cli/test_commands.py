@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -367,7 +366,7 @@ def test_every_command_opens_it_the_same_way(job: Job, refused: Refused, name: s
     assert "not a database URL" in refused(name, job(), "--storage", "mysql:/u:s3cret@h/x")
 
 
-@pytest.mark.skipif(find_spec("pymysql") is None, reason="no MySQL driver is installed")
+@pytest.mark.needs("pymysql")
 @pytest.mark.parametrize(
     "url",
     [

@@ -19,6 +19,7 @@ from packaging.specifiers import SpecifierSet
 from hpo_job import __version__
 from hpo_job.objectives.downloads import BAKED_VARIABLE
 from tests import ROOT
+from tests.needs import find_program
 
 DOCKERFILE = (ROOT / "images/Dockerfile").read_text()
 TAG = "localhost/hpo-job:test"
@@ -83,10 +84,8 @@ def run(*command: str, cwd: Path = ROOT) -> str:
 def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     if named := os.environ.get("HPO_JOB_TEST_BASE_IMAGE"):
         return named
-    if not shutil.which("debootstrap", path=f"{os.environ['PATH']}:/usr/sbin"):
-        pytest.skip("no debootstrap to make a base image, and HPO_JOB_TEST_BASE_IMAGE is not set")
     root = tmp_path_factory.mktemp("base")
-    run("/usr/sbin/debootstrap", "--variant=minbase", "bookworm", str(root / "root"))
+    run(str(find_program("debootstrap")), "--variant=minbase", "bookworm", str(root / "root"))
     container = run("buildah", "from", "scratch").strip()
     run("buildah", "add", "--quiet", container, str(root / "root"), "/")
     run("buildah", "commit", "--rm", container, "localhost/hpo-job-base:test")
@@ -117,10 +116,7 @@ def private(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(
-    not shutil.which("buildah") or os.environ.get("CI") == "true" or os.geteuid() != 0,
-    reason="needs buildah and root, and minutes, which CI does not have",
-)
+@pytest.mark.needs("image-build", "base-image")
 def test_the_image_runs(base: str, private: Path, tmp_path: Path) -> None:
     # What this machine trusts, for pip alone: /etc/ssl/certs is the package ca-certificates' to
     # write, and a folder mounted over it would fail dpkg

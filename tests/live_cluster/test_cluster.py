@@ -32,9 +32,7 @@ pytestmark = [
     pytest.mark.timeout(900),
     # a kubeconfig may skip the certificate's check; pytest takes back that the client is silent
     pytest.mark.filterwarnings("ignore:Unverified HTTPS"),
-    pytest.mark.skipif(
-        not os.environ.get("KUBECONFIG"), reason="KUBECONFIG names no cluster to test against"
-    ),
+    pytest.mark.needs("cluster"),
 ]
 NAMESPACE = "hpo-job-test"
 TRIALS = 40

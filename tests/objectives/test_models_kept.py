@@ -148,7 +148,7 @@ def test_half_precision_is_used_where_it_is_quick(make_context: MakeContext) -> 
         resolved("fp16", "cpu")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+@pytest.mark.needs("no-gpu")
 @pytest.mark.parametrize(
     "objective", [image_classification, tabular_classification, text_classification]
 )

@@ -235,7 +235,7 @@ def test_average_precision_of_the_frequent_class_barely_moves() -> None:
 OLD_BAILEY = SHARED_DATA / "old-bailey" / "1730s.csv.gz"
 
 
-@pytest.mark.skipif(not OLD_BAILEY.is_file(), reason="the Old Bailey's tables are not shipped")
+@pytest.mark.needs("old-bailey")
 def test_caution_on_the_old_baileys_1730s() -> None:
     data = read_table(OLD_BAILEY, "broad", 0.3, 42, text="text")
     train, valid = data.targets[data.train], data.targets[data.valid]

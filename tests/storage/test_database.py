@@ -94,8 +94,8 @@ def test_what_is_no_shared_database_is_refused_without_its_password(bad: str) ->
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.needs("pymysql")
 def test_a_database_that_is_down_is_named_without_its_password() -> None:
-    pytest.importorskip("pymysql")
     with pytest.raises(StorageError, match=r"mysql\+pymysql://me:\*\*\*@127\.0\.0\.1:1/x: .*2003"):
         Storage("mysql+pymysql://me:s3cret@127.0.0.1:1/x", patience=1)
 

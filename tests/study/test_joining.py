@@ -106,6 +106,7 @@ def _git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.needs("git")
 def test_git_revision(job: Job, storage: Storage) -> None:
     folder = job()
     _git(folder, "init", "--quiet")
@@ -116,6 +117,7 @@ def test_git_revision(job: Job, storage: Storage) -> None:
     assert study.user_attrs["provenance"]["git_revision"] == _git(folder, "rev-parse", "HEAD")
 
 
+@pytest.mark.needs("git")
 def test_git_revision_of_a_changed_job(job: Job, storage: Storage) -> None:
     folder = job()
     _git(folder, "init", "--quiet")

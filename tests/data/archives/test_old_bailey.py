@@ -31,9 +31,6 @@ from hpo_job.errors import DataError
 from tests import ROOT, SHARED_DATA
 
 REAL = SHARED_DATA / "old-bailey"
-needs_archive = pytest.mark.skipif(
-    not REAL.is_dir(), reason="the archive's licence (CC BY-NC 4.0) forbids shipping its sessions"
-)
 Cli = Callable[..., Result]
 Refused = Callable[..., str]
 Row = dict[str, str]
@@ -109,7 +106,7 @@ def expected(decade: int) -> dict[str, Row]:
     return {row["id"]: row for row in rows_of(REAL / f"{decade}s.csv.gz")}
 
 
-@needs_archive
+@pytest.mark.needs("old-bailey")
 @pytest.mark.parametrize(("decade", "sessions", "all_rows"), [(1730, 4, 59), (1830, 2, 129)])
 def test_real_sessions_give_the_expected_rows(
     tmp_path: Path, decade: int, sessions: int, all_rows: int
@@ -129,7 +126,7 @@ def test_real_sessions_give_the_expected_rows(
     assert {rows[name]["broad"] for name in rows.keys() - wanted.keys()} <= {"theft"}
 
 
-@needs_archive
+@pytest.mark.needs("old-bailey")
 def test_a_real_session_that_is_cut_short_gives_no_row(tmp_path: Path) -> None:
     whole = (REAL / "tei-sample" / "17341016.xml").read_bytes()
     put(tmp_path / "in" / "17341016.xml", whole[: len(whole) // 2])
@@ -290,12 +287,11 @@ def test_expat_is_one_that_refuses_bombs() -> None:
     assert expat.version_info >= (2, 4, 1)
 
 
+@pytest.mark.needs("no-root")
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     bad = put(tmp_path / "17341016.xml", session(account("t17341016-1")))
     good = put(tmp_path / "17341204.xml", session(account("t17341204-1")))
     bad.chmod(0)
-    if os.access(bad, os.R_OK):
-        pytest.skip("root reads everything")
     table = Converted(bad, good)
     assert table.messages == [f"{bad}: Permission denied; skipped"]
 
@@ -560,7 +556,7 @@ def test_an_interrupted_conversion_leaves_the_output_as_it_was(
     assert left == ({output.name: before} if before else {})
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.needs("full-disk")
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = put(tmp_path / "17341016.xml", session(account("t17341016-1", THEFT + "long " * 9999)))
     opened = Path.open

@@ -94,7 +94,7 @@ def test_the_shipped_tables_are_of_every_party_alike(era: str, parties: int) -> 
     assert max(Counter(row["address"] for row in rows).values()) <= PASSAGES
 
 
-@pytest.mark.skipif(not REAL.is_file(), reason="the source is not shipped")
+@pytest.mark.needs("state-of-the-union")
 @pytest.mark.parametrize("era", ["early", "late"])
 def test_the_shipped_tables_are_what_the_command_makes(cli: Cli, tmp_path: Path, era: str) -> None:
     result = cli("data", "state-of-the-union", REAL, "--era", era, "-o", "made.csv.gz")

@@ -9,7 +9,7 @@ import pytest
 
 from hpo_job.objectives.images import loaders
 from hpo_job.objectives.images.loaders import loader_workers
-from tests.test_cpus import needs_mount, within
+from tests.test_cpus import within
 
 MIB = 2**20
 
@@ -41,7 +41,7 @@ def test_it_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     assert len(caplog.records) == 1
 
 
-@needs_mount
+@pytest.mark.needs("mount")
 def test_a_pods_64_mib() -> None:
     """The real /dev/shm, in a mount namespace where it is as small as a pod's."""
     code = (

@@ -1,32 +1,16 @@
 """A real server for every test: a private one, or the one that HPO_JOB_TEST_MYSQL names."""
 
-import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import optuna
 import pytest
 
 from hpo_job.storage.mysql import MySQLStorage
-from tests.storage.mysql.server import PrivateServer, find_server, new_database
+from tests.storage.mysql.server import PrivateServer, new_database
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
-def need(what: object, missing: str) -> None:
-    """On a laptop, a test that lacks something is skipped with the reason; in CI it fails."""
-    if not what:
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-
-
-def need_a_server() -> None:
-    need(find_server(), "no MySQL server: install the package mariadb-server")
-
-
-def need_driver(name: str) -> None:
-    need(importlib.util.find_spec(name), f"{name} is not installed: pip install 'hpo-job[mysql]'")
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +20,6 @@ def root_url() -> Iterator[str]:
     if given:
         yield given
         return
-    need_a_server()
     server = PrivateServer()
     server.start()
     yield server.root_url
@@ -50,13 +33,23 @@ def url(root_url: str) -> str:
 
 
 @pytest.fixture
-def own_server() -> Iterator[PrivateServer]:
+def start_server() -> Iterator[Callable[..., PrivateServer]]:
+    """Starts a server that the test may kill, with the server's options that it asks for."""
+    with ExitStack() as servers:
+
+        def start(*options: str) -> PrivateServer:
+            server = PrivateServer(*options)
+            servers.callback(server.remove)
+            server.start()
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def own_server(start_server: Callable[..., PrivateServer]) -> PrivateServer:
     """A server that the test may kill."""
-    need_a_server()
-    server = PrivateServer()
-    server.start()
-    yield server
-    server.remove()
+    return start_server()
 
 
 @pytest.fixture

@@ -14,21 +14,10 @@ from typing import Any
 
 from sqlalchemy.engine import make_url
 
-PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-
+from tests.needs import find_program, find_server
 
 # mysqlclient where it could be built; on a laptop without a compiler, PyMySQL
 DRIVER = "mysqldb" if importlib.util.find_spec("MySQLdb") else "pymysql"
-
-
-def find(*names: str) -> str | None:
-    """The first of some programs that is installed."""
-    return next((p for name in names if (p := shutil.which(name, path=PLACES))), None)
-
-
-def find_server() -> str | None:
-    """The server program: HPO_JOB_TEST_MYSQLD where it is given, else the one in the PATH."""
-    return os.environ.get("HPO_JOB_TEST_MYSQLD") or find("mariadbd", "mysqld")
 
 
 def connect(url: str) -> Any:
@@ -142,7 +131,7 @@ class PrivateServer:
 
     def _initialise(self) -> None:
         data = self.directory / "data"
-        install = find("mariadb-install-db", "mysql_install_db")
+        install = find_program("mariadb-install-db", "mysql_install_db")
         if install and "maria" in Path(self._program).name:
             command = [
                 install,

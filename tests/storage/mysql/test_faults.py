@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 
 import pytest
 from optuna.exceptions import UpdateFinishedTrialError
@@ -12,7 +13,6 @@ from sqlalchemy.engine import make_url
 
 from hpo_job.errors import StorageError
 from hpo_job.storage.mysql import MySQLStorage
-from tests.storage.mysql.conftest import need_a_server
 from tests.storage.mysql.fleet import exit_codes, start, study_on, work, worker
 from tests.storage.mysql.server import PrivateServer, connect, new_database, sql
 
@@ -208,18 +208,12 @@ def test_deadlocks_are_repeated(url: str) -> None:
 
 
 @pytest.mark.slow
-def test_32_workers_share_20_connections() -> None:
-    need_a_server()
-    server = PrivateServer("max-connections=20")
-    server.start()
-    try:
-        url = new_database(server.root_url)
-        study_on(MySQLStorage(url)).set_user_attr("made", True)
-        workers = start(32, worker, url, 400, pause=0.01)
-        assert exit_codes(workers, 150) == [0] * 32
-        whole(url, 400)
-    finally:
-        server.remove()
+def test_32_workers_share_20_connections(start_server: Callable[..., PrivateServer]) -> None:
+    url = new_database(start_server("max-connections=20").root_url)
+    study_on(MySQLStorage(url)).set_user_attr("made", True)
+    workers = start(32, worker, url, 400, pause=0.01)
+    assert exit_codes(workers, 150) == [0] * 32
+    whole(url, 400)
 
 
 # ---- the server says: no ------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -191,15 +192,12 @@ def test_a_server_that_is_killed_and_one_that_restarts_lose_no_worker_and_no_tri
 
 
 @pytest.mark.slow
-def test_32_workers_get_on_with_20_connections(tmp_path: Path) -> None:
-    server = PrivateServer("max-connections=20")
-    server.start()
-    try:
-        url = new_database(server.root_url)
-        with pods_of(tmp_path, url, short(0.02), budget="trials = 200") as pods:
-            pods.start(32)
-            assert pods.end() == [0] * 32
-            assert pods.states() == {"COMPLETE": 200}
-            assert "Traceback" not in pods.said()
-    finally:
-        server.remove()
+def test_32_workers_get_on_with_20_connections(
+    start_server: Callable[..., PrivateServer], tmp_path: Path
+) -> None:
+    url = new_database(start_server("max-connections=20").root_url)
+    with pods_of(tmp_path, url, short(0.02), budget="trials = 200") as pods:
+        pods.start(32)
+        assert pods.end() == [0] * 32
+        assert pods.states() == {"COMPLETE": 200}
+        assert "Traceback" not in pods.said()

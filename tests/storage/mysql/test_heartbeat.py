@@ -12,7 +12,6 @@ from optuna.trial import TrialState
 
 from hpo_job.storage.mysql import MySQLStorage
 from hpo_job.storage.mysql.connection import Connection
-from tests.storage.mysql.conftest import need
 from tests.storage.mysql.fleet import study_on
 from tests.storage.mysql.server import sql
 
@@ -99,12 +98,12 @@ storage.set_trial_state_values(done, TrialState.COMPLETE, [1.0])
 """
 
 
+@pytest.mark.needs("faketime")
 @pytest.mark.parametrize("shift", ["-1h", "+1h"])
 def test_a_workers_clock_an_hour_off_changes_nothing(
     url: str, storage: MySQLStorage, shift: str
 ) -> None:
     faketime = shutil.which("faketime")
-    need(faketime, "faketime is missing: install the package faketime")
     study_id, trial_id = running(storage)
     time.sleep(1.1)
     storage.record_heartbeat(trial_id)

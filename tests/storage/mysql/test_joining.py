@@ -1,10 +1,9 @@
 """Joining: the schema, the URL and its TLS, the capacity, and Optuna's private names."""
 
 import inspect
-import shutil
 import subprocess
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
@@ -22,7 +21,7 @@ from hpo_job.storage.mysql import (
     redacted_url,
 )
 from hpo_job.storage.mysql.url import read_url
-from tests.storage.mysql.conftest import need, need_a_server, need_driver
+from tests.needs import find_program
 from tests.storage.mysql.fleet import study_on
 from tests.storage.mysql.server import PrivateServer, new_database, sql
 
@@ -129,9 +128,7 @@ def test_a_url_that_cannot_be_used_is_one_line_without_its_password(url: str) ->
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PrivateServer, Path, Path]]:
     """A server with a certificate, its authority, and an authority that is not its own."""
-    openssl = shutil.which("openssl")
-    need(openssl, "openssl is missing: install the package openssl")
-    need_a_server()
+    openssl = find_program("openssl")
     here = tmp_path_factory.mktemp("tls")
 
     def authority(name: str) -> Path:
@@ -174,11 +171,16 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PrivateServe
     server.remove()
 
 
-@pytest.mark.parametrize("driver", ["mysqldb", "pymysql"])
+@pytest.mark.parametrize(
+    "driver",
+    [
+        pytest.param("mysqldb", marks=pytest.mark.needs("mysqlclient")),
+        pytest.param("pymysql", marks=pytest.mark.needs("pymysql")),
+    ],
+)
 def test_the_servers_certificate_is_verified(
     tls: tuple[PrivateServer, Path, Path], driver: str
 ) -> None:
-    need_driver({"mysqldb": "MySQLdb"}.get(driver, driver))
     server, ours, other = tls
     plain = make_url(new_database(server.root_url)).set(drivername=f"mysql+{driver}")
 
@@ -204,20 +206,17 @@ def fill(storage: MySQLStorage, trial: optuna.Trial) -> None:
         storage.flush()
 
 
-def test_no_room_for_data_is_one_line_and_the_study_stays_readable() -> None:
-    need_a_server()
-    server = PrivateServer(
+def test_no_room_for_data_is_one_line_and_the_study_stays_readable(
+    start_server: Callable[..., PrivateServer],
+) -> None:
+    server = start_server(
         "innodb-file-per-table=0", "innodb-data-file-path=ibdata1:12M:autoextend:max:24M"
     )
-    server.start()
-    try:
-        url = new_database(server.root_url)
-        storage = MySQLStorage(url, patience=5)
-        study = study_on(storage)
-        trial = study.ask()
-        with pytest.raises(StorageError, match="full") as error:
-            fill(storage, trial)
-        assert "\n" not in str(error.value) and len(str(error.value)) < 300
-        assert len(optuna.load_study(study_name="s", storage=url).trials) == 1
-    finally:
-        server.remove()
+    url = new_database(server.root_url)
+    storage = MySQLStorage(url, patience=5)
+    study = study_on(storage)
+    trial = study.ask()
+    with pytest.raises(StorageError, match="full") as error:
+        fill(storage, trial)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 300
+    assert len(optuna.load_study(study_name="s", storage=url).trials) == 1

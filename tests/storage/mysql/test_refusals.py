@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -13,7 +14,6 @@ from sqlalchemy.engine import make_url
 
 from hpo_job.storage.mysql import MySQLStorage, faults
 from tests.quick import command, wait_until
-from tests.storage.mysql.conftest import need, need_a_server
 from tests.storage.mysql.pods import HELD, pods_of, short
 from tests.storage.mysql.server import PrivateServer, new_database, sql
 from tests.storage.mysql.test_faults import account
@@ -63,32 +63,27 @@ def test_an_account_that_may_only_read_ends_every_worker_with_one_line(
 
 
 def test_a_full_disk_ends_a_worker_with_one_line_and_the_study_stays_readable(
-    tmp_path: Path,
+    start_server: Callable[..., PrivateServer], tmp_path: Path
 ) -> None:
-    need_a_server()
-    server = PrivateServer(
+    server = start_server(
         "innodb-file-per-table=0", "innodb-data-file-path=ibdata1:12M:autoextend:max:24M"
     )
-    server.start()
-    try:
-        url = new_database(server.root_url)
-        with pods_of(tmp_path, url, GREEDY, budget="trials = 9") as pods:
-            pods.start()
-            assert pods.end() == [2]
-            lines = [line for line in pods.said().splitlines() if "trial" not in line[:20]]
-            assert len(lines) == 1 and "the server's disk is full" in lines[0]
-        trials = optuna.load_study(study_name="quick", storage=url).trials
-        assert [trial.state.name for trial in trials] == ["COMPLETE"] * 3 + ["RUNNING"]
-    finally:
-        server.remove()
+    url = new_database(server.root_url)
+    with pods_of(tmp_path, url, GREEDY, budget="trials = 9") as pods:
+        pods.start()
+        assert pods.end() == [2]
+        lines = [line for line in pods.said().splitlines() if "trial" not in line[:20]]
+        assert len(lines) == 1 and "the server's disk is full" in lines[0]
+    trials = optuna.load_study(study_name="quick", storage=url).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 3 + ["RUNNING"]
 
 
+@pytest.mark.needs("faketime")
 @pytest.mark.parametrize("shift", ["-1h", "+1h"])
 def test_a_worker_whose_clock_is_an_hour_off_takes_nothing_and_works_its_time(
     url: str, tmp_path: Path, shift: str
 ) -> None:
     faketime = shutil.which("faketime")
-    need(faketime, "faketime is missing: install the package faketime")
     # Trial 0 runs on while the others end, so that the study's time is counted up to now.
     source = HELD.replace("while not any", "while trial.number == 0 and not any")
     budget = 'trials = 3\ntimeout = "30m"'

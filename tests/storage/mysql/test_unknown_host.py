@@ -10,12 +10,17 @@ from hpo_job.storage.mysql.connection import Connection
 from hpo_job.storage.mysql.url import read_url
 
 
-@pytest.mark.parametrize("driver", ["pymysql", "mysqldb"])
+@pytest.mark.parametrize(
+    "driver",
+    [
+        pytest.param("mysqldb", marks=pytest.mark.needs("mysqlclient")),
+        pytest.param("pymysql", marks=pytest.mark.needs("pymysql")),
+    ],
+)
 def test_a_new_worker_waits_for_it_and_its_pod_may_try_again(
     driver: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 2 would fail the whole Job: a pod that comes up while the database restarts."""
-    pytest.importorskip({"pymysql": "pymysql", "mysqldb": "MySQLdb"}[driver])
     monkeypatch.setattr(connection, "QUIET", 0.0)
     database = Connection(
         read_url(f"mysql+{driver}://me:secret@no.such.host.invalid/hpo"), 1.0, lambda: None
