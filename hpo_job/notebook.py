@@ -10,11 +10,10 @@ import optuna
 import pandas as pd
 import plotly.graph_objects as go
 
-from hpo_job import report as pages
-from hpo_job import results
+from hpo_job import report, results
 from hpo_job.errors import StudyError, unknown
 from hpo_job.report.kinds import figures_of
-from hpo_job.results import comparison as compare
+from hpo_job.results import comparison
 from hpo_job.results.frames import frame
 from hpo_job.results.importance import importance
 from hpo_job.results.pareto import names_of_values, pareto
@@ -23,11 +22,11 @@ from hpo_job.results.timings import timings
 from hpo_job.spec.choices import IMPORTANCE_METHODS, PLOT_KINDS
 from hpo_job.storage.database import Storage
 from hpo_job.storage.defaults import EMBEDDED, PROMPT
-from hpo_job.study import joining as studies
+from hpo_job.study import joining
 
 
 class Results:
-    """What a study has found, looked at anew by each call: it may be running.
+    """The results of a study, read again by each call: it may be running.
 
     ``study`` is Optuna's Study, for everything that is not here.
     """
@@ -52,8 +51,8 @@ class Results:
 
     def fastest(self, within: float = results.NEARLY) -> pd.DataFrame:
         """The fastest trial that is at most ``within`` worse than the best; a row, or none."""
-        found = results.fastest_within(self.study, within)
-        return self._rows([found.trial.number] if found else [])
+        fastest = results.fastest_within(self.study, within)
+        return self._rows([fastest.trial.number] if fastest else [])
 
     def pareto(self, *columns: str) -> pd.DataFrame:
         """The trials that no other beats in all ``columns``: ``"value", "execute_time"``."""
@@ -66,9 +65,9 @@ class Results:
 
     def importance(self, method: str = IMPORTANCE_METHODS[0]) -> pd.Series:
         """The share of each parameter, the most important first."""
-        found = importance(self.study, method)
+        assessed = importance(self.study, method)
         name = f"importance ({method})"
-        return pd.Series(found.shares, dtype=float, name=name).rename_axis("parameter")
+        return pd.Series(assessed.shares, dtype=float, name=name).rename_axis("parameter")
 
     def timings(self) -> pd.DataFrame:
         """Where the workers' time went: seconds and share of each part."""
@@ -76,7 +75,7 @@ class Results:
 
     def progress(self) -> pd.DataFrame:
         """The best value so far, by trials and by seconds of working time."""
-        return compare.progress(self.study)
+        return comparison.progress(self.study)
 
     def plot(self, kind: str = "history", params: Sequence[str] | None = None) -> go.Figure:
         """One of the report's figures, by its kind; of ``slice``, name one parameter.
@@ -85,25 +84,25 @@ class Results:
         """
         if kind not in PLOT_KINDS:
             raise StudyError(unknown("kind of plot", kind, PLOT_KINDS))
-        found = figures_of(self.study, kind, params)
-        if not found:
+        figures = figures_of(self.study, kind, params)
+        if not figures:
             raise StudyError(f"study {self.study.study_name!r} has nothing to draw as {kind} yet")
-        made = next(iter(found.values()))
-        made.update_layout(template="plotly")  # the report's own are themed by its page
-        return made
+        figure = next(iter(figures.values()))
+        figure.update_layout(template="plotly")  # the report's own are themed by its page
+        return figure
 
     def report(self, file: str | Path = "report.html") -> Path:
         """Write the report; returns where it is."""
-        pages.write([self.study], Path(file))
+        report.write([self.study], Path(file))
         return Path(file)
 
     def compare(self, *others: Results) -> pd.DataFrame:
         """What this study and others reached, a row each."""
-        return compare.summary([self.study, *(other.study for other in others)])
+        return comparison.summary([self.study, *(other.study for other in others)])
 
     def importances(self, *others: Results, method: str = IMPORTANCE_METHODS[0]) -> pd.DataFrame:
         """Importances side by side, a column for each study."""
-        return compare.best_importances([self.study, *(each.study for each in others)], method)
+        return comparison.best_importances([self.study, *(each.study for each in others)], method)
 
     def _rows(self, numbers: list[int]) -> pd.DataFrame:
         table = frame(self.study)
@@ -119,4 +118,4 @@ def load(study: str, storage: str | None = None) -> Results:
     """
     opened = Storage(storage or EMBEDDED, patience=PROMPT)
     with opened.reaching():
-        return Results(studies.load(study, opened))
+        return Results(joining.load(study, opened))

@@ -137,7 +137,7 @@ def best_command(
         raise click.UsageError("--pareto and --fastest-within: choose one")
     with open_study(study, storage) as (opened, _):
         picked = listing.pick(opened, fastest_within, pareto)
-        put(listing.told(opened, picked, form, width()))
+        put(listing.picked_text(opened, picked, form, width()))
 
 
 @click.command()
@@ -156,11 +156,11 @@ def importance_command(studies: tuple[str, ...], method: str, form: str, storage
 
     The shares in a column add up to 1. Only ped-anova assesses conditional parameters.
     """
-    from hpo_job.results.comparison_text import importances_told
+    from hpo_job.results.comparison_text import importance_text
 
     methods = IMPORTANCE_METHODS if method == "all" else (method,)
     with open_studies(studies, storage) as (opened, _):
-        text, remarks = importances_told(opened, methods, form, width())
+        text, remarks = importance_text(opened, methods, form, width())
         put(text)
         for line in remarks:
             warn(line)
@@ -179,7 +179,7 @@ def compare_command(
 
     Of a study with several objectives, the first is compared.
     """
-    from hpo_job.results import comparison_text
+    from hpo_job.results.comparison_text import comparison_text
 
     with open_studies(studies, storage) as (opened, _):
         if len(opened) < 2:
@@ -190,7 +190,7 @@ def compare_command(
             report.write_comparison(opened, output, method)
             click.echo(f"wrote {output}")
             return
-        text, remarks = comparison_text.told(opened, method, form, width())
+        text, remarks = comparison_text(opened, method, form, width())
         put(text)
         for line in remarks:
             warn(line)

@@ -1,4 +1,4 @@
-"""Parameters as axes of figures: numbers, logarithms, and words in a row."""
+"""Parameters as axes of figures: numbers, logarithms, and the choices of a categorical one."""
 
 from __future__ import annotations
 
@@ -13,83 +13,87 @@ from optuna.trial import FrozenTrial
 from hpo_job.report.style import label
 from hpo_job.results.formatting import plain
 
-FEW = 12  # whole numbers that each get a tick
+FEW = 12  # integers that each get a tick
 
 
 @dataclass(frozen=True)
 class Axis:
     """One parameter's axis.
 
-    words: of a categorical one the choices, in their places 0, 1, ...; empty for numbers.
-    low, high: the ends, as `place` gives them.
-    whole: the values are ints, so that there is nothing between two of them.
+    Args:
+        name: the parameter.
+        choices: of a categorical one the choices, at positions 0, 1, ...; empty for numbers.
+        log: whether the axis is logarithmic.
+        low: its lowest position; see `position`.
+        high: its highest position.
+        integer: whether all values are ints, so that there is nothing between two neighbours.
     """
 
     name: str
-    words: tuple[str, ...]
+    choices: tuple[str, ...]
     log: bool
     low: float
     high: float
-    whole: bool = False
+    integer: bool = False
 
-    def place(self, found: Any) -> float:
-        """Where a value lies: the number, its logarithm, or the word's place."""
-        if self.words:
-            return float(self.words.index(plain(found)))
-        return math.log10(found) if self.log else float(found)
+    def position(self, value: Any) -> float:
+        """Where a value is drawn: at the number, its logarithm, or the choice's position."""
+        if self.choices:
+            return float(self.choices.index(plain(value)))
+        return math.log10(value) if self.log else float(value)
 
-    def share(self, found: Any) -> float:
-        """The same between 0 and 1."""
+    def fraction(self, value: Any) -> float:
+        """Where a value is drawn, from 0 at the low end to 1 at the high end."""
         width = self.high - self.low
-        return (self.place(found) - self.low) / width if width else 0.5
+        return (self.position(value) - self.low) / width if width else 0.5
 
-    def value(self, place: float) -> str:
-        """What a place between `low` and `high` is, in few characters."""
-        if self.words:
-            return self.words[round(place)]
-        return plain(float(f"{10**place if self.log else place:.3g}"))
+    def text(self, position: float) -> str:
+        """What a position between `low` and `high` stands for, in few characters."""
+        if self.choices:
+            return self.choices[round(position)]
+        return plain(float(f"{10**position if self.log else position:.3g}"))
 
-    def settings(self) -> dict[str, Any]:
-        """As plotly has an axis, for values that are not yet placed."""
-        if self.words:
+    def plotly(self) -> dict[str, Any]:
+        """The settings of a plotly axis that takes the values themselves."""
+        if self.choices:
             return {
                 "type": "category",
                 "categoryorder": "array",
-                "categoryarray": list(map(label, self.words)),
+                "categoryarray": list(map(label, self.choices)),
             }
-        return self.numbers()
+        return self.plotly_numbers()
 
-    def numbers(self) -> dict[str, Any]:
-        """The same of numbers, placed by plotly itself."""
+    def plotly_numbers(self) -> dict[str, Any]:
+        """The settings of a plotly axis of numbers."""
         if self.log:
             return {"type": "log", "dtick": 1}
-        few = self.whole and self.high - self.low <= FEW
+        few = self.integer and self.high - self.low <= FEW
         return {"type": "linear", **({"dtick": 1} if few else {})}
 
 
 def axis(trials: Sequence[FrozenTrial], name: str) -> Axis:
     """The axis of a parameter that at least one of ``trials`` has.
 
-    Its range is that of the values: a sampler need not have gone through all of it.
+    It ranges over the values of the trials, which need not cover the whole search space.
     """
     having = [trial for trial in trials if name in trial.params]
     values = [trial.params[name] for trial in having]
-    kinds = [trial.distributions[name] for trial in having]
-    numbers = all(isinstance(kind, FloatDistribution | IntDistribution) for kind in kinds) and all(
-        isinstance(found, int | float) and not isinstance(found, bool) for found in values
-    )
+    distributions = [trial.distributions[name] for trial in having]
+    numbers = all(
+        isinstance(each, FloatDistribution | IntDistribution) for each in distributions
+    ) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     if not numbers:
-        words = {
-            plain(found): None
-            for kind in kinds
-            if isinstance(kind, CategoricalDistribution)
-            for found in kind.choices
+        choices = {
+            plain(value): None
+            for each in distributions
+            if isinstance(each, CategoricalDistribution)
+            for value in each.choices
         }
-        words |= {plain(found): None for found in values}
-        return Axis(name, tuple(words), False, 0.0, max(len(words) - 1.0, 0.0))
+        choices |= {plain(value): None for value in values}
+        return Axis(name, tuple(choices), False, 0.0, max(len(choices) - 1.0, 0.0))
     log = min(values) > 0 and all(
-        isinstance(kind, FloatDistribution | IntDistribution) and kind.log for kind in kinds
+        isinstance(each, FloatDistribution | IntDistribution) and each.log for each in distributions
     )
-    places = [math.log10(found) if log else float(found) for found in values]
-    whole = all(isinstance(found, int) for found in values)
-    return Axis(name, (), log, min(places), max(places), whole)
+    positions = [math.log10(value) if log else float(value) for value in values]
+    integer = all(isinstance(value, int) for value in values)
+    return Axis(name, (), log, min(positions), max(positions), integer)

@@ -1,4 +1,4 @@
-"""The comparison of several studies: what a report of more than one begins with."""
+"""The comparison of several studies, with which a report of more than one begins."""
 
 from __future__ import annotations
 
@@ -8,100 +8,88 @@ from collections.abc import Sequence
 import optuna
 import pandas as pd
 
-from hpo_job.report import comparison_figures as figures
-from hpo_job.report.markup import Page, grid, note, simple_table
+from hpo_job.report import comparison_figures
+from hpo_job.report.blocks import Block, Grid, Heading, Note, Table
+from hpo_job.report.page import Page
 from hpo_job.results import clock, number
-from hpo_job.results import comparison as compare
-from hpo_job.results.comparison_text import differences, rates_by_study, shown
-from hpo_job.results.frames import lines
+from hpo_job.results.comparison import (
+    best_importances,
+    best_parameters,
+    learning_rates,
+    summary,
+)
+from hpo_job.results.comparison_text import cell_text, differences, rates_by_study
+from hpo_job.results.formatting import sentence
+from hpo_job.results.frames import row_tuples
 from hpo_job.results.importance import importance
-from hpo_job.results.trials import several
+from hpo_job.results.trials import is_multi_objective
+
+SUMMARY = (
+    "study",
+    "metric",
+    "trials",
+    "best",
+    "baseline",
+    "gain",
+    "95% is",
+    "after trials",
+    "after time",
+    "fastest nearly as good",
+)
 
 
-def compared(studies: Sequence[optuna.Study], page: Page, method: str) -> None:
-    """What the studies reached, by what, and how soon; a plot of each."""
-    table = compare.summary(studies)
-    parts = [note(f"{told[0].upper()}{told[1:]}.") for told in differences(table)]
-    if any(map(several, studies)):
-        parts.append(note("Of studies with several objectives, the first is compared."))
-    parts += [
-        _summary(table),
+def comparison_section(studies: Sequence[optuna.Study], page: Page, method: str) -> None:
+    """What the studies reached, with which parameters, and how soon; a plot of each."""
+    table = summary(studies)
+    several = any(map(is_multi_objective, studies))
+    page.section(
+        "Comparison",
+        "comparison",
+        *(Note(sentence(difference)) for difference in differences(table)),
+        Note("Of studies with several objectives, the first is compared.") if several else None,
+        *_reached(table),
         page.figure(
             "compare-gains",
-            figures.gains(table),
+            comparison_figures.gains(table),
             "What each gained over its baseline.",
             empty="No study has a COMPLETE trial yet.",
         ),
-        "<h3>How soon</h3>",
-        grid(
-            [
-                page.figure("compare-trials", figures.curves(studies, "trials"), "By trials."),
-                page.figure(
-                    "compare-seconds", figures.curves(studies, "seconds"), "By working time."
-                ),
-            ]
-        ),
-        note("The best value so far; the star is where 95% of the best was reached."),
-        "<h3>All values</h3>",
+        *_how_soon(studies, page),
+        Heading("All values"),
         page.figure(
             "compare-edf",
-            figures.distributions(studies),
+            comparison_figures.distributions(studies),
             "The share of COMPLETE trials with at most that value.",
         ),
-        "<h3>Best parameters</h3>",
-        _side_by_side(compare.best_parameters(studies)),
+        Heading("Best parameters"),
+        _side_by_side(best_parameters(studies)),
         page.figure(
             "compare-parameters",
-            figures.parameters(studies),
+            comparison_figures.parameters(studies),
             "Where the best values lie between the lowest and highest tried.",
         ),
-        "<h3>Importance</h3>",
+        Heading("Importance"),
         page.figure(
             "compare-importance",
-            figures.importances(compare.best_importances(studies, method)),
-            f"By {method}. Without a number: not assessed, or no parameter there.",
+            comparison_figures.importances(best_importances(studies, method)),
+            f"By {method}. Without a number: not assessed, or no such parameter in that study.",
             empty="No study has enough trials to say.",
         ),
-    ]
-    for study in studies:
-        parts += [note(f"{study.study_name}: {told}.") for told in importance(study, method).notes]
-    parts += _learning_rates(studies, page)
-    page.section("Comparison", "comparison", *parts, level=1)
-
-
-def _learning_rates(studies: Sequence[optuna.Study], page: Page) -> list[str]:
-    rates = compare.learning_rates(studies)
-    if rates.empty:
-        return ["<h3>Learning rates</h3>", note("No study asked the learning-rate finder.")]
-    drawn = [
-        page.figure(f"compare-lr-{name}", made)
-        for name, made in figures.learning_rates(studies).items()
-    ]
-    caption = "Losses over the learning rates; the dotted line is the suggestion."
-    return [
-        "<h3>Learning rates</h3>",
-        simple_table(*rates_by_study(rates), right=(2, 3)),
-        *([grid(drawn), note(caption)] if drawn else []),
-    ]
-
-
-def _summary(table: pd.DataFrame) -> str:
-    header = (
-        "study",
-        "metric",
-        "trials",
-        "best",
-        "baseline",
-        "gain",
-        "95% is",
-        "after trials",
-        "after time",
-        "fastest nearly as good",
+        *(
+            Note(f"{study.study_name}: {note}.")
+            for study in studies
+            for note in importance(study, method).notes
+        ),
+        *_learning_rates(studies, page),
+        level=1,
     )
+
+
+def _reached(table: pd.DataFrame) -> list[Block]:
     rows = []
     for name, line in table.iterrows():
         reached = not math.isnan(line["trials_to_95"])
-        quick = not math.isnan(line["fastest"])
+        fast = not math.isnan(line["fastest"])
         rows.append(
             (
                 str(name),
@@ -113,19 +101,52 @@ def _summary(table: pd.DataFrame) -> str:
                 number(line["threshold"]),
                 f"{line['trials_to_95']:.0f}" if reached else "-",
                 clock(line["seconds_to_95"]) if reached else "-",
-                f"{number(line['fastest'])} in {line['fastest_seconds']:.3g} s" if quick else "-",
+                f"{number(line['fastest'])} in {line['fastest_seconds']:.3g} s" if fast else "-",
             )
         )
-    told = (
+    note = (
         "95%: the first value that has 95% of what the best one gains over the baseline; of the "
         "best value itself, where no baseline is known."
     )
-    return simple_table(header, rows, right=range(2, 10)) + note(told)
+    return [Table(SUMMARY, rows, right=range(2, 10)), Note(note)]
 
 
-def _side_by_side(table: pd.DataFrame) -> str:
-    rows = [(str(name), *map(shown, line)) for name, *line in lines(table)]
+def _how_soon(studies: Sequence[optuna.Study], page: Page) -> list[Block]:
+    trials = comparison_figures.curves(studies, "trials")
+    seconds = comparison_figures.curves(studies, "seconds")
+    return [
+        Heading("How soon"),
+        Grid(
+            [
+                page.figure("compare-trials", trials, "By trials."),
+                page.figure("compare-seconds", seconds, "By working time."),
+            ]
+        ),
+        Note("The best value so far; the star is where 95% of the best was reached."),
+    ]
+
+
+def _side_by_side(table: pd.DataFrame) -> Block:
+    rows = [(str(name), *map(cell_text, line)) for name, *line in row_tuples(table)]
     if not rows:
-        return note("None yet.")
+        return Note("None yet.")
     header = ("parameter", *map(str, table.columns))
-    return simple_table(header, rows, right=range(1, len(header)))
+    return Table(header, rows, right=range(1, len(header)))
+
+
+def _learning_rates(studies: Sequence[optuna.Study], page: Page) -> list[Block]:
+    rates = learning_rates(studies)
+    if rates.empty:
+        return [Heading("Learning rates"), Note("No study used the learning-rate finder.")]
+    places = [
+        page.figure(f"compare-lr-{name}", figure)
+        for name, figure in comparison_figures.learning_rates(studies).items()
+    ]
+    blocks: list[Block] = [
+        Heading("Learning rates"),
+        Table(*rates_by_study(rates), right=(2, 3)),
+    ]
+    if places:
+        caption = "Losses over the learning rates; the dotted line is the suggestion."
+        blocks += [Grid(places), Note(caption)]
+    return blocks

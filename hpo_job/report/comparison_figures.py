@@ -11,8 +11,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hpo_job.report.axes import axis
-from hpo_job.report.style import COLORWAY, MUTED, figure, label
-from hpo_job.results import comparison as compare
+from hpo_job.report.style import COLORWAY, MUTED, label, new_figure
+from hpo_job.results import comparison
 from hpo_job.results.formatting import plain
 from hpo_job.results.ranking import top
 from hpo_job.results.trials import complete, metric_names
@@ -24,9 +24,9 @@ def gains(summary: pd.DataFrame) -> go.Figure | None:
     if known.empty:
         return None
     names = [label(name) for name in known.index]
-    made = figure(height=130 + 40 * len(names))
+    figure = new_figure(height=130 + 40 * len(names))
     for name, low, high in zip(names, known["baseline"], known["best"], strict=True):
-        made.add_trace(
+        figure.add_trace(
             go.Scatter(
                 x=[low, high],
                 y=[name, name],
@@ -41,7 +41,7 @@ def gains(summary: pd.DataFrame) -> go.Figure | None:
         ("fastest", "diamond", COLORWAY[1]),
         ("best", "circle", COLORWAY[2]),
     ):
-        made.add_trace(
+        figure.add_trace(
             go.Scatter(
                 x=known[column],
                 y=names,
@@ -56,22 +56,22 @@ def gains(summary: pd.DataFrame) -> go.Figure | None:
                 },
             )
         )
-    made.update_xaxes(title_text=", ".join(sorted(set(map(label, known["metric"])))))
-    made.update_yaxes(type="category", automargin=True, autorange="reversed")
-    made.update_layout(margin_l=10)
-    return made
+    figure.update_xaxes(title_text=", ".join(sorted(set(map(label, known["metric"])))))
+    figure.update_yaxes(type="category", automargin=True, autorange="reversed")
+    figure.update_layout(margin_l=10)
+    return figure
 
 
 def curves(studies: Sequence[optuna.Study], over: str) -> go.Figure | None:
     """The best value so far over ``trials`` or ``seconds``, with the point of 95%."""
-    made = figure()
+    figure = new_figure()
     scale = 60.0 if over == "seconds" else 1.0
     for study, colour in zip(studies, _colours(studies), strict=True):
-        table = compare.progress(study)
+        table = comparison.progress(study)
         if table.empty:
             continue
         name = label(study.study_name)
-        made.add_trace(
+        figure.add_trace(
             go.Scatter(
                 x=table[over] / scale,
                 y=table["best"],
@@ -81,10 +81,10 @@ def curves(studies: Sequence[optuna.Study], over: str) -> go.Figure | None:
                 line={"color": colour, "shape": "hv", "width": 2},
             )
         )
-        reached = compare.time_to_95(study)
+        reached = comparison.time_to_95(study)
         if reached:
             at = reached.trials if over == "trials" else reached.seconds / scale
-            made.add_trace(
+            figure.add_trace(
                 go.Scatter(
                     x=[at],
                     y=[table.loc[table["trials"] >= reached.trials, "best"].iloc[0]],
@@ -96,11 +96,11 @@ def curves(studies: Sequence[optuna.Study], over: str) -> go.Figure | None:
                     hovertext=f"{name}: 95% after {reached.trials} trials",
                 )
             )
-    if not made.data:
+    if not figure.data:
         return None
     title = "trials" if over == "trials" else "minutes of working time"
-    made.update_layout(xaxis_title=title, yaxis_title=label(metric_names(studies[0])[0]))
-    return made
+    figure.update_layout(xaxis_title=title, yaxis_title=label(metric_names(studies[0])[0]))
+    return figure
 
 
 def importances(table: pd.DataFrame) -> go.Figure | None:
@@ -109,10 +109,10 @@ def importances(table: pd.DataFrame) -> go.Figure | None:
         return None
     rows = table.iloc[::-1]
     bar = 18 if len(table.columns) <= 3 else 11
-    made = figure(height=110 + (bar * len(table.columns) + 16) * len(rows), barmode="group")
+    figure = new_figure(height=110 + (bar * len(table.columns) + 16) * len(rows), barmode="group")
     colours = _colours(table.columns)
     for name, colour in reversed(list(zip(table.columns, colours, strict=True))):
-        made.add_trace(
+        figure.add_trace(
             go.Bar(
                 x=rows[name].fillna(0),
                 y=[label(each) for each in rows.index],
@@ -125,13 +125,13 @@ def importances(table: pd.DataFrame) -> go.Figure | None:
                 cliponaxis=False,
             )
         )
-    made.update_xaxes(
+    figure.update_xaxes(
         title_text="share of what the parameters explain",
         range=[0, float(table.max().max()) * 1.2 or 1],
     )
-    made.update_yaxes(type="category", automargin=True)
-    made.update_layout(margin_l=10, legend_traceorder="reversed")
-    return made
+    figure.update_yaxes(type="category", automargin=True)
+    figure.update_layout(margin_l=10, legend_traceorder="reversed")
+    return figure
 
 
 def parameters(studies: Sequence[optuna.Study]) -> go.Figure | None:
@@ -142,20 +142,20 @@ def parameters(studies: Sequence[optuna.Study]) -> go.Figure | None:
     if not names:
         return None
     axes = {name: axis(trials, name) for name in names}
-    made = figure(height=130 + 36 * len(names))
-    for place, (study, trial) in enumerate(firsts.items()):
-        colour = _colours(studies)[place]
+    figure = new_figure(height=130 + 36 * len(names))
+    for position, (study, trial) in enumerate(firsts.items()):
+        colour = _colours(studies)[position]
         having = [name for name in names if trial and name in trial.params]
         if trial is None or not having:
             continue
-        made.add_trace(
+        figure.add_trace(
             go.Scatter(
-                x=[axes[name].share(trial.params[name]) for name in having],
+                x=[axes[name].fraction(trial.params[name]) for name in having],
                 y=[label(name) for name in having],
                 mode="markers",
                 name=label(study),
                 # one that lies under another is wider
-                marker={"color": colour, "size": max(17 - 4 * place, 7)},
+                marker={"color": colour, "size": max(17 - 4 * position, 7)},
                 hoverinfo="text",
                 hovertext=[
                     f"{label(study)}: {label(name)} = {label(plain(trial.params[name]))}"
@@ -163,22 +163,22 @@ def parameters(studies: Sequence[optuna.Study]) -> go.Figure | None:
                 ],
             )
         )
-    made.update_xaxes(range=[-0.05, 1.05], tickvals=[0, 1], ticktext=["lowest tried", "highest"])
-    made.update_yaxes(type="category", automargin=True, autorange="reversed")
-    made.update_layout(margin_l=10)
-    return made
+    figure.update_xaxes(range=[-0.05, 1.05], tickvals=[0, 1], ticktext=["lowest tried", "highest"])
+    figure.update_yaxes(type="category", automargin=True, autorange="reversed")
+    figure.update_layout(margin_l=10)
+    return figure
 
 
 def learning_rates(studies: Sequence[optuna.Study]) -> dict[str, go.Figure]:
     """By parameter: the finder's losses over the learning rates, the suggestions marked."""
-    found: dict[str, go.Figure] = {}
+    drawn: dict[str, go.Figure] = {}
     for study, colour in zip(studies, _colours(studies), strict=True):
-        for name, stored in compare.lr_curves(study).items():
-            made = found.setdefault(name, figure(height=340))
+        for name, stored in comparison.lr_curves(study).items():
+            figure = drawn.setdefault(name, new_figure(height=340))
             title = label(study.study_name)
             rates, losses = stored.get("lrs"), stored.get("losses")
             if isinstance(rates, list) and isinstance(losses, list):
-                made.add_trace(
+                figure.add_trace(
                     go.Scatter(
                         x=rates,
                         y=losses,
@@ -191,7 +191,7 @@ def learning_rates(studies: Sequence[optuna.Study]) -> dict[str, go.Figure]:
             suggestion = stored.get("suggestion")
             if isinstance(suggestion, int | float):
                 heights = [loss for loss in losses or () if isinstance(loss, int | float)] or [0, 1]
-                made.add_trace(
+                figure.add_trace(
                     go.Scatter(
                         x=[suggestion] * 2,
                         y=[min(heights), max(heights)],
@@ -203,14 +203,14 @@ def learning_rates(studies: Sequence[optuna.Study]) -> dict[str, go.Figure]:
                         hoverinfo="skip",
                     )
                 )
-            made.update_xaxes(type="log", dtick=1, title_text=label(name))
-            made.update_yaxes(title_text="loss")
-    return {name: made for name, made in found.items() if made.data}
+            figure.update_xaxes(type="log", dtick=1, title_text=label(name))
+            figure.update_yaxes(title_text="loss")
+    return {name: figure for name, figure in drawn.items() if figure.data}
 
 
 def distributions(studies: Sequence[optuna.Study]) -> go.Figure | None:
     """What share of each study's COMPLETE trials is at most as high as a value."""
-    made = figure()
+    figure = new_figure()
     for study, colour in zip(studies, _colours(studies), strict=True):
         values = sorted(
             trial.values[0]
@@ -218,7 +218,7 @@ def distributions(studies: Sequence[optuna.Study]) -> go.Figure | None:
             if trial.values and math.isfinite(trial.values[0])
         )
         if values:
-            made.add_trace(
+            figure.add_trace(
                 go.Scatter(
                     x=values,
                     y=[(i + 1) / len(values) for i in range(len(values))],
@@ -227,12 +227,12 @@ def distributions(studies: Sequence[optuna.Study]) -> go.Figure | None:
                     line={"color": colour, "shape": "hv"},
                 )
             )
-    if not made.data:
+    if not figure.data:
         return None
-    made.update_layout(
+    figure.update_layout(
         xaxis_title=label(metric_names(studies[0])[0]), yaxis_title="share of trials"
     )
-    return made
+    return figure
 
 
 def _colours(items: Sequence[object] | pd.Index) -> list[str]:

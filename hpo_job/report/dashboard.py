@@ -1,4 +1,4 @@
-"""optuna-dashboard on a study: the same server that stands beside workers in a cluster."""
+"""optuna-dashboard on a study: the same server that runs next to the workers in a cluster."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ from hpo_job.storage.database import Storage
 def serve(
     study: str | None, storage: Storage, host: str, port: int, ready: Callable[[str], None]
 ) -> None:
-    """Serve the dashboard until Ctrl-C; ``ready`` is told the address of the study, or of all.
+    """Serve the dashboard until Ctrl-C.
 
-    port: 0 for any that is free.
+    Args:
+        study: the study to open; None for the list of all.
+        storage: where the studies are.
+        host: the address to listen at.
+        port: the port to listen at; 0 for any that is free.
+        ready: called with the URL once the server listens.
 
-    Raises StudyError where optuna-dashboard is not installed, or the port is taken.
+    Raises:
+        StudyError: optuna-dashboard is not installed, or the port is taken.
     """
     try:
         from optuna_dashboard import wsgi
@@ -35,9 +41,9 @@ def serve(
             f"no dashboard at {host}:{port}: {error.strerror}; choose another --port"
         ) from error
     with server:
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+        address = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
         place = f"studies/{storage.study_id(study)}" if study else ""
-        ready(f"http://{shown}:{server.server_port}/dashboard/{place}")
+        ready(f"http://{address}:{server.server_port}/dashboard/{place}")
         server.serve_forever()
 
 

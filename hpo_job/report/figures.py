@@ -10,7 +10,16 @@ import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 from plotly.subplots import make_subplots
 
-from hpo_job.report.style import BEST, COLOURS, MUTED, about, figure, in_lines, label, seen
+from hpo_job.report.style import (
+    BEST,
+    COLOURS,
+    MUTED,
+    about,
+    in_lines,
+    label,
+    new_figure,
+    point_opacity,
+)
 from hpo_job.results import clock, number
 from hpo_job.results.importance import Importance
 from hpo_job.results.intermediate import ONLY, phases_in, segments
@@ -20,35 +29,35 @@ from hpo_job.results.timings import Timings, workers
 from hpo_job.results.trials import (
     baselines,
     complete,
+    is_multi_objective,
     maximizes,
     metric_names,
     seconds,
-    several,
     trials_of,
     value,
 )
 from hpo_job.trial.phases import measured_value
 
-LINES = 300  # trials whose intermediate values are drawn: more cannot be told apart
+LINES = 300  # trials whose intermediate values are drawn: more lines cannot be distinguished
 
 
 def history(study: optuna.Study, objective: int = 0) -> go.Figure | None:
     """Every trial's value by its number, the best so far, and the baseline."""
-    metric, beside = label(metric_names(study)[objective]), baselines(study)[objective]
+    metric, baseline = label(metric_names(study)[objective]), baselines(study)[objective]
     done = [trial for trial in complete(study) if math.isfinite(value(trial, objective))]
-    pruned = [] if several(study) else _last_reported(study)
+    pruned = [] if is_multi_objective(study) else _last_reported(study)
     if not done and not pruned:
         return None
-    made = figure()
+    figure = new_figure()
     if pruned:
-        made.add_trace(
+        figure.add_trace(
             _points(pruned, [last for _, last in pruned], TrialState.PRUNED, "circle-open")
         )
     if done:
         values = [value(trial, objective) for trial in done]
-        made.add_trace(_points([(t, 0.0) for t in done], values, TrialState.COMPLETE, "circle"))
+        figure.add_trace(_points([(t, 0.0) for t in done], values, TrialState.COMPLETE, "circle"))
         best = list(accumulate(values, max if maximizes(study, objective) else min))
-        made.add_trace(
+        figure.add_trace(
             go.Scatter(
                 x=[trial.number for trial in done],
                 y=best,
@@ -58,20 +67,20 @@ def history(study: optuna.Study, objective: int = 0) -> go.Figure | None:
                 hoverinfo="skip",
             )
         )
-    if beside is not None:
+    if baseline is not None:
         last = max(trial.number for trial in trials_of(study))
-        made.add_trace(
+        figure.add_trace(
             go.Scatter(
                 x=[0, last],
-                y=[beside, beside],
+                y=[baseline, baseline],
                 mode="lines",
-                name=f"baseline {number(beside)}",
+                name=f"baseline {number(baseline)}",
                 line={"color": MUTED, "dash": "dash"},
                 hoverinfo="name",
             )
         )
-    made.update_layout(xaxis_title="trial", yaxis_title=metric)
-    return made
+    figure.update_layout(xaxis_title="trial", yaxis_title=metric)
+    return figure
 
 
 def intermediate(study: optuna.Study) -> go.Figure | None:
@@ -79,10 +88,10 @@ def intermediate(study: optuna.Study) -> go.Figure | None:
     reported = [trial for trial in trials_of(study) if trial.intermediate_values]
     if not reported:
         return None
-    best = None if several(study) else top(study, 0)
-    shown = _thinned(reported, best)
-    phases = phases_in(shown)
-    # what a phase measures stands above its panel: beside it there is no room on a narrow page
+    best = None if is_multi_objective(study) else top(study, 0)
+    drawn = _thinned(reported, best)
+    phases = phases_in(drawn)
+    # titles name the metric of each phase: next to the axis there is no space on a narrow page
     titles = (
         [
             f"{in_lines(p.name)}<br>{label(p.metric or metric_names(study)[0])}"
@@ -91,43 +100,43 @@ def intermediate(study: optuna.Study) -> go.Figure | None:
         if list(phases) != [ONLY]
         else None
     )
-    made = make_subplots(
+    figure = make_subplots(
         cols=len(phases), subplot_titles=titles, horizontal_spacing=0.2 / (len(phases) + 1)
     )
-    base = figure()
-    made.update_layout(base.layout)
-    made.update_annotations(font_size=12)  # the titles
+    base = new_figure()
+    figure.update_layout(base.layout)
+    figure.update_annotations(font_size=12)  # the titles
     if len(phases) > 1:
-        made.update_layout(margin_t=100, legend_y=1.2)
+        figure.update_layout(margin_t=100, legend_y=1.2)
     named: set[str] = set()
     for position, phase in enumerate(phases, start=1):
         for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING):
-            these = [t for t in shown if t.state == state and t is not best]
+            these = [t for t in drawn if t.state == state and t is not best]
             trace = _lines(these, phase, state.name, COLOURS[state], 1.2, 0.45)
-            _add(made, trace, position, named)
-        pruned = [t for t in shown if t.state == TrialState.PRUNED]
-        _add(made, _ends(pruned, phase), position, named)
+            _add(figure, trace, position, named)
+        pruned = [t for t in drawn if t.state == TrialState.PRUNED]
+        _add(figure, _ends(pruned, phase), position, named)
         if best is not None:
             trace = _lines([best], phase, f"best, #{best.number}", BEST, 3, 1.0)
-            _add(made, trace, position, named)
-        longest = max((len(segments(t).get(phase, ())) for t in shown), default=0)
+            _add(figure, trace, position, named)
+        longest = max((len(segments(t).get(phase, ())) for t in drawn), default=0)
         ticks = {"dtick": 1} if longest <= 15 else {"tickformat": "d"}
-        made.update_xaxes(title_text="step", col=position, row=1, **ticks)
+        figure.update_xaxes(title_text="step", col=position, row=1, **ticks)
     if titles is None:
-        made.update_yaxes(title_text=label(metric_names(study)[0]))
-    if len(shown) < len(reported):
-        made.update_layout(meta={"shown": len(shown), "of": len(reported)})
-    return made
+        figure.update_yaxes(title_text=label(metric_names(study)[0]))
+    if len(drawn) < len(reported):
+        figure.update_layout(meta={"drawn": len(drawn), "of": len(reported)})
+    return figure
 
 
-def importance_bars(found: Importance) -> go.Figure | None:
+def importance_bars(assessed: Importance) -> go.Figure | None:
     """The shares of one method, the most important on top."""
-    if not found.shares:
+    if not assessed.shares:
         return None
-    names = list(reversed(found.shares))
-    shares = [found.shares[name] for name in names]
-    made = figure(height=90 + 34 * len(names))
-    made.add_trace(
+    names = list(reversed(assessed.shares))
+    shares = [assessed.shares[name] for name in names]
+    figure = new_figure(height=90 + 34 * len(names))
+    figure.add_trace(
         go.Bar(
             x=shares,
             y=[label(name) for name in names],
@@ -139,10 +148,10 @@ def importance_bars(found: Importance) -> go.Figure | None:
             hoverinfo="skip",
         )
     )
-    made.update_layout(xaxis_title="share of what the parameters explain", margin_l=10)
-    made.update_xaxes(range=[0, max(shares) * 1.15 or 1])
-    made.update_yaxes(type="category", automargin=True)
-    return made
+    figure.update_layout(xaxis_title="share of what the parameters explain", margin_l=10)
+    figure.update_xaxes(range=[0, max(shares) * 1.15 or 1])
+    figure.update_yaxes(type="category", automargin=True)
+    return figure
 
 
 def timeline(study: optuna.Study) -> go.Figure | None:
@@ -152,13 +161,15 @@ def timeline(study: optuna.Study) -> go.Figure | None:
         return None
     by_worker = workers(started)
     rows = list(reversed(by_worker))
-    made = figure(height=110 + max(26, min(60, 900 // len(rows))) * len(rows), barmode="overlay")
+    figure = new_figure(
+        height=110 + max(26, min(60, 900 // len(rows))) * len(rows), barmode="overlay"
+    )
     names = {trial.number: name for name, trials in by_worker.items() for trial in trials}
     for state in TrialState:
         these = [trial for trial in started if trial.state == state]
         if not these:
             continue
-        made.add_trace(
+        figure.add_trace(
             go.Bar(
                 base=[trial.datetime_start for trial in these],
                 x=[1000 * max(seconds(trial), 0.001) for trial in these],
@@ -171,21 +182,21 @@ def timeline(study: optuna.Study) -> go.Figure | None:
                 hoverinfo="text",
             )
         )
-    made.update_xaxes(type="date")
-    made.update_yaxes(
+    figure.update_xaxes(type="date")
+    figure.update_yaxes(
         type="category",
         categoryorder="array",
         automargin=True,
         categoryarray=[label(name) for name in rows],
     )
-    made.update_layout(bargap=0.25, margin_l=10, showlegend=True)
-    return made
+    figure.update_layout(bargap=0.25, margin_l=10, showlegend=True)
+    return figure
 
 
-def time_bars(found: Timings) -> go.Figure | None:
+def time_bars(timings: Timings) -> go.Figure | None:
     """Where the workers' time went."""
-    spent = {name: time for name, time in found.seconds.items() if time > 0}
-    if not spent or not found.total:
+    spent = {name: time for name, time in timings.seconds.items() if time > 0}
+    if not spent or not timings.total:
         return None
     names = list(reversed(spent))
     colours = {
@@ -194,37 +205,37 @@ def time_bars(found: Timings) -> go.Figure | None:
         "other, in a trial": "#b0a58c",
         "storage": COLOURS[TrialState.PRUNED],
     }
-    made = figure(height=90 + 34 * len(names))
-    made.add_trace(
+    figure = new_figure(height=90 + 34 * len(names))
+    figure.add_trace(
         go.Bar(
             x=[spent[name] / 60 for name in names],
             y=names,
             orientation="h",
-            text=[f"{spent[name] / found.total:.1%}  {clock(spent[name])}" for name in names],
+            text=[f"{spent[name] / timings.total:.1%}  {clock(spent[name])}" for name in names],
             textposition="outside",
             cliponaxis=False,
             hoverinfo="skip",
             marker_color=[colours.get(name, COLOURS[TrialState.COMPLETE]) for name in names],
         )
     )
-    made.update_layout(xaxis_title="minutes of all workers", margin_l=10)
-    made.update_xaxes(range=[0, max(spent.values()) / 60 * 1.3])
-    made.update_yaxes(type="category", automargin=True)
-    return made
+    figure.update_layout(xaxis_title="minutes of all workers", margin_l=10)
+    figure.update_xaxes(range=[0, max(spent.values()) / 60 * 1.3])
+    figure.update_yaxes(type="category", automargin=True)
+    return figure
 
 
 def pareto(study: optuna.Study) -> go.Figure | None:
     """Value against speed, or two objectives against each other, those of the front joined."""
-    found = pareto_axes(study)
-    if found is None or found.points.empty:
+    axes = pareto_axes(study)
+    if axes is None or axes.points.empty:
         return None
     trials = trials_of(study)
-    made = figure()
+    figure = new_figure()
     for table, name, colour, mode in (
-        (found.points, "COMPLETE", COLOURS[TrialState.COMPLETE], "markers"),
-        (found.front.sort_values("x"), "Pareto front", BEST, "lines+markers"),
+        (axes.points, "COMPLETE", COLOURS[TrialState.COMPLETE], "markers"),
+        (axes.front.sort_values("x"), "Pareto front", BEST, "lines+markers"),
     ):
-        made.add_trace(
+        figure.add_trace(
             go.Scatter(
                 x=table["x"],
                 y=table["y"],
@@ -232,13 +243,13 @@ def pareto(study: optuna.Study) -> go.Figure | None:
                 name=name,
                 line={"color": colour, "dash": "dot"},
                 marker={"color": colour, "size": 6 if mode == "markers" else 9},
-                opacity=seen(len(table)) if mode == "markers" else 1,
+                opacity=point_opacity(len(table)) if mode == "markers" else 1,
                 hoverinfo="text",
                 hovertext=[about(trials[each]) for each in table.index],
             )
         )
-    made.update_layout(xaxis_title=label(found.x), yaxis_title=label(found.y))
-    return made
+    figure.update_layout(xaxis_title=label(axes.x), yaxis_title=label(axes.y))
+    return figure
 
 
 def _points(
@@ -260,7 +271,7 @@ def _last_reported(study: optuna.Study) -> list[tuple[FrozenTrial, float]]:
     """Pruned trials with the last value of the study's metric, of those that came to it."""
     pruned = trials_of(study, (TrialState.PRUNED,))
     last = [(trial, measured_value(trial)) for trial in pruned]
-    return [(trial, found) for trial, found in last if found is not None and math.isfinite(found)]
+    return [(trial, each) for trial, each in last if each is not None and math.isfinite(each)]
 
 
 def _thinned(trials: list[FrozenTrial], best: FrozenTrial | None) -> list[FrozenTrial]:
@@ -282,10 +293,10 @@ def _lines(
     ys: list[float | None] = []
     texts: list[str] = []
     for trial in trials:
-        for step, found in segments(trial).get(phase, ()):
+        for step, each in segments(trial).get(phase, ()):
             xs.append(step)
-            ys.append(found if math.isfinite(found) else None)
-            texts.append(f"#{trial.number} step {step}: {number(found)}")
+            ys.append(each if math.isfinite(each) else None)
+            texts.append(f"#{trial.number} step {step}: {number(each)}")
         xs.append(None)
         ys.append(None)
         texts.append("")
@@ -315,7 +326,7 @@ def _ends(trials: list[FrozenTrial], phase: str) -> go.Scatter | None:
         return None
     return go.Scatter(
         x=[step for step, _, _ in ends],
-        y=[found for _, found, _ in ends],
+        y=[each for _, each, _ in ends],
         mode="markers",
         name="pruned here",
         hovertext=[about(trial) for *_, trial in ends],
@@ -324,11 +335,11 @@ def _ends(trials: list[FrozenTrial], phase: str) -> go.Scatter | None:
     )
 
 
-def _add(made: go.Figure, trace: go.Scatter | None, column: int, named: set[str]) -> None:
+def _add(figure: go.Figure, trace: go.Scatter | None, column: int, named: set[str]) -> None:
     """Add a trace to one panel; its name stands in the legend once."""
     if trace is None:
         return
     trace.legendgroup = trace.name
     trace.showlegend = trace.name not in named
     named.add(trace.name)
-    made.add_trace(trace, row=1, col=column)
+    figure.add_trace(trace, row=1, col=column)

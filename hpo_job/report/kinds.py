@@ -19,11 +19,11 @@ def figures_of(
     """The figures of one of `PLOT_KINDS`: none where there is nothing to draw, several of slice."""
     if kind == "slice":
         return parameter_figures.slices(study, 0, params)
-    made = _one(study, kind, params)
-    return {} if made is None else {kind: made}
+    figure = _figure(study, kind, params)
+    return {} if figure is None else {kind: figure}
 
 
-def _one(study: optuna.Study, kind: str, params: Sequence[str] | None) -> go.Figure | None:
+def _figure(study: optuna.Study, kind: str, params: Sequence[str] | None) -> go.Figure | None:
     match kind:
         case "history":
             return figures.history(study)

@@ -1,64 +1,63 @@
-"""What the report says of where a study comes from: its provenance, its spec, its search space."""
+"""The section of a report that says where a study comes from: provenance, spec, search space."""
 
 from __future__ import annotations
 
 import optuna
 
-from hpo_job.report.markup import Page, note, pairs
+from hpo_job.report.blocks import Block, Heading, Note, Pairs
+from hpo_job.report.page import Page
 from hpo_job.results import settings
 from hpo_job.results.trials import spec_of
 from hpo_job.spec.search_space import in_toml
 from hpo_job.trial import attributes
 
 
-def origin(study: optuna.Study, page: Page, prefix: str) -> None:
+def origin_section(study: optuna.Study, page: Page, prefix: str) -> None:
     """Where the study comes from."""
-    spec, stored = spec_of(study), study.user_attrs.get(attributes.PROVENANCE)
-    if not spec and not isinstance(stored, dict):
+    spec, provenance = spec_of(study), study.user_attrs.get(attributes.PROVENANCE)
+    if not spec and not isinstance(provenance, dict):
         names = ", ".join(sorted(study.user_attrs)) or "none"
-        told = f"This study was not made by hpo-job; its user attributes: {names}."
-        page.section("Where it comes from", f"{prefix}origin", note(told))
+        text = f"This study was not created by hpo-job; its user attributes: {names}."
+        page.section("Where it comes from", f"{prefix}origin", Note(text))
         return
     rows = [
-        (name, settings(found) if isinstance(found, dict) else _told(found))
-        for name, found in (stored or {}).items()
+        (name, settings(entry) if isinstance(entry, dict) else _text(entry))
+        for name, entry in (provenance or {}).items()
     ]
     keys = [
-        (key, _told(found)) for key, found in spec.items() if key not in ("search_space", "enqueue")
+        (key, _text(entry)) for key, entry in spec.items() if key not in ("search_space", "enqueue")
     ]
-    space = [(name, _values(found)) for name, found in spec.get("search_space", {}).items()]
-    parts = ["<h3>Provenance</h3>", pairs(rows), "<h3>Spec</h3>", pairs(keys)]
+    space = [(name, _range(each)) for name, each in spec.get("search_space", {}).items()]
+    blocks: list[Block] = [Heading("Provenance"), Pairs(rows), Heading("Spec"), Pairs(keys)]
     if space:
-        parts += ["<h3>Search space</h3>", pairs(space)]
-    page.section("Where it comes from", f"{prefix}origin", *parts)
+        blocks += [Heading("Search space"), Pairs(space)]
+    page.section("Where it comes from", f"{prefix}origin", *blocks)
 
 
-def _values(parameter: object) -> str:
-    """What a parameter of a stored spec can be, as `check` says it."""
+def _range(parameter: object) -> str:
+    """What a parameter of a stored spec can be, in the words of `check`."""
     if not isinstance(parameter, dict):
-        return f"fixed at {_told(parameter)}"
+        return f"fixed at {_text(parameter)}"
     rest = dict(parameter)
     kind, when = rest.pop("type", ""), rest.pop("when", None)
     if "choices" in rest:
-        words = f"one of {_told(rest.pop('choices'))}"
+        text = f"one of {_text(rest.pop('choices'))}"
     else:
-        words = f"{kind} {rest.pop('low', '?')} to {rest.pop('high', '?')}"
+        text = f"{kind} {rest.pop('low', '?')} to {rest.pop('high', '?')}"
     if rest.get("step") == 1:
         del rest["step"]
-    said = {name: found for name, found in rest.items() if found is not None}
-    more = [
-        name if found is True else f"{name} {_told(found)}"
-        for name, found in said.items()
-        if found is not False
-    ]
+    options = {
+        name: entry for name, entry in rest.items() if entry is not None and entry is not False
+    }
+    more = [name if entry is True else f"{name} {_text(entry)}" for name, entry in options.items()]
     if when:
-        more.append("when " + " and ".join(f"{name} = {_told(v)}" for name, v in when.items()))
-    return ", ".join([words, *more])
+        more.append("when " + " and ".join(f"{name} = {_text(v)}" for name, v in when.items()))
+    return ", ".join([text, *more])
 
 
-def _told(found: object) -> str:
-    if isinstance(found, dict):
-        return ", ".join(f"{name} {_told(each)}" for name, each in found.items())
-    if isinstance(found, list):
-        return ", ".join(map(_told, found))
-    return "-" if found is None else in_toml(found)
+def _text(entry: object) -> str:
+    if isinstance(entry, dict):
+        return ", ".join(f"{name} {_text(each)}" for name, each in entry.items())
+    if isinstance(entry, list):
+        return ", ".join(map(_text, entry))
+    return "-" if entry is None else in_toml(entry)

@@ -12,7 +12,17 @@ from optuna.trial import FrozenTrial, TrialState
 from sklearn.neighbors import KNeighborsRegressor
 
 from hpo_job.report.axes import Axis, axis
-from hpo_job.report.style import BEST, COLOURS, MUTED, SCALE, about, figure, in_lines, label, seen
+from hpo_job.report.style import (
+    BEST,
+    COLOURS,
+    MUTED,
+    SCALE,
+    about,
+    in_lines,
+    label,
+    new_figure,
+    point_opacity,
+)
 from hpo_job.results import number
 from hpo_job.results.formatting import plain
 from hpo_job.results.ranking import top
@@ -52,31 +62,36 @@ def parallel(
         key=lambda pair: pair[0],
         reverse=not maximizes(study, objective),
     )
-    made = figure(height=460, showlegend=False)
+    figure = new_figure(height=460, showlegend=False)
     count = len(SCALE)
     for step, colour in enumerate(SCALE):
         part = ranked[step * len(ranked) // count : (step + 1) * len(ranked) // count]
         if part:
-            made.add_trace(_lines(part, axes, low, high, colour, step == count - 1))
+            figure.add_trace(_lines(part, axes, low, high, colour, step == count - 1))
     ends = [(number(high), number(low))] + [_ends(each) for each in axes]
-    for place, (upper, lower) in enumerate(ends):
-        made.add_shape(
+    for position, (upper, lower) in enumerate(ends):
+        figure.add_shape(
             type="line",
-            x0=place,
-            x1=place,
+            x0=position,
+            x1=position,
             y0=0,
             y1=1,
             layer="below",
             line={"color": MUTED, "width": 1},
         )
         for y, text, anchor in ((1.03, upper, "bottom"), (-0.03, lower, "top")):
-            made.add_annotation(
-                x=place, y=y, text=label(text), showarrow=False, yanchor=anchor, font={"size": 11}
+            figure.add_annotation(
+                x=position,
+                y=y,
+                text=label(text),
+                showarrow=False,
+                yanchor=anchor,
+                font={"size": 11},
             )
-        if place and axes[place - 1].words:
-            _name_words(made, place, axes[place - 1])
+        if position and axes[position - 1].choices:
+            _name_choices(figure, position, axes[position - 1])
     titles = [in_lines(name) for name in [metric_names(study)[objective], *names]]
-    made.update_xaxes(
+    figure.update_xaxes(
         tickvals=list(range(len(titles))),
         ticktext=titles,
         showgrid=False,
@@ -84,8 +99,8 @@ def parallel(
         range=[-0.3, len(titles) - 0.6],
         side="bottom",
     )
-    made.update_yaxes(visible=False, range=[-0.12, 1.12], fixedrange=True)
-    return made
+    figure.update_yaxes(visible=False, range=[-0.12, 1.12], fixedrange=True)
+    return figure
 
 
 def slices(
@@ -94,40 +109,44 @@ def slices(
     """For each parameter, the values of the COMPLETE trials along it."""
     trials = finite(study, objective)
     best = top(study, objective)
-    found = {}
+    drawn = {}
     for name in varied(trials):
         if params is not None and name not in params:
             continue
         having = [trial for trial in trials if name in trial.params]
         along = axis(trials, name)
-        made = figure(height=300, showlegend=False)
-        made.add_trace(_spread(having, along, objective))
+        figure = new_figure(height=300, showlegend=False)
+        figure.add_trace(_spread(having, along, objective))
         for trial in having:
             if trial is best:
-                made.add_trace(_star(trial, along, objective))
-        made.update_xaxes(title_text=label(name), **along.settings())
-        made.update_yaxes(title_text=label(metric_names(study)[objective]))
-        made.update_layout(margin={"l": 60, "r": 10, "t": 10, "b": 50})
-        found[name] = made
-    return found
+                figure.add_trace(_star(trial, along, objective))
+        figure.update_xaxes(title_text=label(name), **along.plotly())
+        figure.update_yaxes(title_text=label(metric_names(study)[objective]))
+        figure.update_layout(margin={"l": 60, "r": 10, "t": 10, "b": 50})
+        drawn[name] = figure
+    return drawn
 
 
 def _spread(trials: list[FrozenTrial], along: Axis, objective: int) -> go.Box | go.Scatter:
-    """The trials along a parameter: of words, beside each other over each of them."""
+    """The trials along a parameter: of a categorical one, spread out over each choice."""
     values = [value(trial, objective) for trial in trials]
     shared = {
         "y": values,
         "hovertext": [about(trial) for trial in trials],
         "hoverinfo": "text",
-        "marker": {"color": COLOURS[TrialState.COMPLETE], "size": 5, "opacity": seen(len(trials))},
+        "marker": {
+            "color": COLOURS[TrialState.COMPLETE],
+            "size": 5,
+            "opacity": point_opacity(len(trials)),
+        },
     }
-    if not along.words:
+    if not along.choices:
         return go.Scatter(
             x=[trial.params[along.name] for trial in trials], mode="markers", **shared
         )
-    words = [label(plain(trial.params[along.name])) for trial in trials]
+    choices = [label(plain(trial.params[along.name])) for trial in trials]
     return go.Box(
-        x=words,
+        x=choices,
         boxpoints="all",
         jitter=0.7,
         pointpos=0,
@@ -138,9 +157,9 @@ def _spread(trials: list[FrozenTrial], along: Axis, objective: int) -> go.Box | 
 
 
 def _star(trial: FrozenTrial, along: Axis, objective: int) -> go.Scatter:
-    found = trial.params[along.name]
+    chosen = trial.params[along.name]
     return go.Scatter(
-        x=[label(plain(found)) if along.words else found],
+        x=[label(plain(chosen)) if along.choices else chosen],
         y=[value(trial, objective)],
         mode="markers",
         marker={"color": BEST, "size": 13, "symbol": "star"},
@@ -164,18 +183,18 @@ def contour(study: optuna.Study, names: tuple[str, str], objective: int = 0) -> 
     if across.low == across.high or up.low == up.high:
         return None
     points = np.array(
-        [[each.share(trial.params[each.name]) for each in (across, up)] for trial in trials]
+        [[each.fraction(trial.params[each.name]) for each in (across, up)] for trial in trials]
     )
     values = [value(trial, objective) for trial in trials]
     near = KNeighborsRegressor(min(len(trials), max(NEAR, len(trials) // 40)), weights="distance")
     xs, ys = _cells(across), _cells(up)
     grid = np.array([[x, y] for y in ys for x in xs])
     means = near.fit(points, values).predict(grid).reshape(len(ys), len(xs))
-    made = figure(height=460, showlegend=False)
-    made.add_trace(
+    figure = new_figure(height=460, showlegend=False)
+    figure.add_trace(
         go.Contour(
-            x=_placed(across, xs),
-            y=_placed(up, ys),
+            x=_values(across, xs),
+            y=_values(up, ys),
             z=means.round(6),
             colorscale=list(SCALE),
             reversescale=not maximizes(study, objective),
@@ -185,10 +204,10 @@ def contour(study: optuna.Study, names: tuple[str, str], objective: int = 0) -> 
             colorbar={"title": {"text": label(metric_names(study)[objective])}, "thickness": 12},
         )
     )
-    made.add_trace(
+    figure.add_trace(
         go.Scatter(
-            x=[_placed(across, [p])[0] for p in points[:, 0]],
-            y=[_placed(up, [p])[0] for p in points[:, 1]],
+            x=[_values(across, [p])[0] for p in points[:, 0]],
+            y=[_values(up, [p])[0] for p in points[:, 1]],
             mode="markers",
             marker={"color": "#20262c", "size": 5, "line": {"color": "white", "width": 1}},
             opacity=0.7,
@@ -196,9 +215,9 @@ def contour(study: optuna.Study, names: tuple[str, str], objective: int = 0) -> 
             hoverinfo="text",
         )
     )
-    for each, update in ((across, made.update_xaxes), (up, made.update_yaxes)):
+    for each, update in ((across, figure.update_xaxes), (up, figure.update_yaxes)):
         update(title_text=label(each.name), **_ticks(each))
-    return made
+    return figure
 
 
 def _lines(
@@ -212,16 +231,16 @@ def _lines(
     xs: list[float | None] = []
     ys: list[float | None] = []
     texts: list[str] = []
-    for found, trial in part:
-        shares = [(found - low) / (high - low) if high > low else 0.5]
+    for each, trial in part:
+        shares = [(each - low) / (high - low) if high > low else 0.5]
         # a trial without a conditional parameter has a gap there
-        places = [
-            each.share(trial.params[each.name]) if each.name in trial.params else None
-            for each in axes
+        positions = [
+            along.fraction(trial.params[along.name]) if along.name in trial.params else None
+            for along in axes
         ]
         xs += [*range(len(axes) + 1), None]
-        ys += [*(round(y, 4) if y is not None else None for y in (*shares, *places)), None]
-        texts += [about(trial), *[f"#{trial.number} {number(found)}"] * len(axes), ""]
+        ys += [*(round(y, 4) if y is not None else None for y in (*shares, *positions)), None]
+        texts += [about(trial), *[f"#{trial.number} {number(each)}"] * len(axes), ""]
     return go.Scatter(
         x=xs,
         y=ys,
@@ -235,16 +254,16 @@ def _lines(
 
 
 def _ends(each: Axis) -> tuple[str, str]:
-    return ("", "") if each.words else (each.value(each.high), each.value(each.low))
+    return ("", "") if each.choices else (each.text(each.high), each.text(each.low))
 
 
-def _name_words(made: go.Figure, place: int, each: Axis) -> None:
-    for word in each.words[:12]:
-        share = each.words.index(word) / (each.high or 1.0)
-        made.add_annotation(
-            x=place,
+def _name_choices(figure: go.Figure, position: int, each: Axis) -> None:
+    for choice in each.choices[:12]:
+        share = each.choices.index(choice) / (each.high or 1.0)
+        figure.add_annotation(
+            x=position,
             y=share if each.high else 0.5,
-            text=label(word[:18]),
+            text=label(choice[:18]),
             showarrow=False,
             xanchor="left",
             xshift=4,
@@ -254,22 +273,22 @@ def _name_words(made: go.Figure, place: int, each: Axis) -> None:
 
 def _cells(each: Axis) -> list[float]:
     """Where the cells of an axis are, between 0 and 1."""
-    if each.words:
-        return [place / each.high for place in range(len(each.words))]
+    if each.choices:
+        return [position / each.high for position in range(len(each.choices))]
     return [cell / (GRID - 1) for cell in range(GRID)]
 
 
-def _placed(each: Axis, shares: Sequence[float]) -> list[float]:
-    """Shares as numbers of plotly's axis: a word's place, or the number itself."""
-    places = [each.low + share * (each.high - each.low) for share in shares]
-    return [float(f"{10**place:.6g}") for place in places] if each.log else places
+def _values(each: Axis, shares: Sequence[float]) -> list[float]:
+    """Fractions as plotly's axis takes them: a choice's position, or the number itself."""
+    positions = [each.low + share * (each.high - each.low) for share in shares]
+    return [float(f"{10**position:.6g}") for position in positions] if each.log else positions
 
 
 def _ticks(each: Axis) -> dict[str, object]:
-    if each.words:
+    if each.choices:
         return {
             "type": "linear",
-            "tickvals": list(range(len(each.words))),
-            "ticktext": list(map(label, each.words)),
+            "tickvals": list(range(len(each.choices))),
+            "ticktext": list(map(label, each.choices)),
         }
-    return each.numbers()
+    return each.plotly_numbers()

@@ -41,8 +41,8 @@ def columns_and_rows(study: optuna.Study) -> tuple[list[dict[str, Any]], list[li
         {
             name
             for trial in trials
-            for name, found in trial.user_attrs.items()
-            if name not in _ELSEWHERE and not isinstance(found, dict | list)
+            for name, cell in trial.user_attrs.items()
+            if name not in _ELSEWHERE and not isinstance(cell, dict | list)
         }
     )
     first = [name for name in (attributes.EXECUTE_TIME,) if name in attrs]
@@ -94,20 +94,20 @@ def _param(trial: FrozenTrial, name: str) -> Any:
 def _note(trial: FrozenTrial) -> str | None:
     reason = trial.user_attrs.get(attributes.ERROR) or trial.user_attrs.get(attributes.REASON)
     retry = trial.user_attrs.get(attributes.RETRY_OF)
-    words = [str(reason)] if reason else []
+    parts = [str(reason)] if reason else []
     if retry is not None:
-        words.append(f"retry of #{retry}")
-    return "; ".join(words) or None
+        parts.append(f"retry of #{retry}")
+    return "; ".join(parts) or None
 
 
-def _cell(found: Any) -> Any:
-    if found is None or (isinstance(found, int) and not isinstance(found, bool)):
-        return found
-    if isinstance(found, float):
-        if math.isnan(found):
+def _cell(cell: Any) -> Any:
+    if cell is None or (isinstance(cell, int) and not isinstance(cell, bool)):
+        return cell
+    if isinstance(cell, float):
+        if math.isnan(cell):
             return None
-        return float(f"{found:.6g}") if math.isfinite(found) else str(found)  # "inf", "-inf"
-    return plain(found)
+        return float(f"{cell:.6g}") if math.isfinite(cell) else str(cell)  # "inf", "-inf"
+    return plain(cell)
 
 
 def _numbers(cells: list[Any]) -> bool:

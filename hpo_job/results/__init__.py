@@ -1,4 +1,4 @@
-"""What a study has found, as data frames, text and TOML; nothing here changes a study."""
+"""The results of studies as data frames, text and TOML; nothing here changes a study."""
 
 from hpo_job.results.formatting import clock, number, settings, text_table
 from hpo_job.results.overview import caption, finished, notes, overview, row, running

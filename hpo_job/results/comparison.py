@@ -17,11 +17,11 @@ from hpo_job.results.ranking import NEARLY, fastest_within, top
 from hpo_job.results.trials import (
     baseline,
     complete,
+    is_multi_objective,
     maximizes,
     metric_names,
     numeric,
     parameters,
-    several,
     trials_of,
     value,
 )
@@ -58,10 +58,13 @@ def best_parameters(studies: Sequence[optuna.Study]) -> pd.DataFrame:
 
     NaN where it has no such parameter: None is a choice as any other.
     """
-    found = {study.study_name: _best_parameters(study) for study in studies}
-    names = list(dict.fromkeys(name for values in found.values() for name in values))
+    by_study = {study.study_name: _best_parameters(study) for study in studies}
+    names = list(dict.fromkeys(name for values in by_study.values() for name in values))
     return pd.DataFrame(
-        {study: [values.get(name, math.nan) for name in names] for study, values in found.items()},
+        {
+            study: [values.get(name, math.nan) for name in names]
+            for study, values in by_study.items()
+        },
         index=pd.Index(names, name="parameter"),
         dtype=object,
     )
@@ -75,17 +78,17 @@ def best_importances(
 
 
 def learning_rates(studies: Sequence[optuna.Study]) -> pd.DataFrame:
-    """What the learning-rate finder suggested, beside what the best trial had.
+    """What the learning-rate finder suggested, and what the best trial had.
 
     A row for each parameter that any study has a suggestion for; of each study the columns
     ``suggested`` and ``best`` under its name.
     """
-    found = {study.study_name: lr_curves(study) for study in studies}
-    names = list(dict.fromkeys(name for curves in found.values() for name in curves))
+    curves_by_study = {study.study_name: lr_curves(study) for study in studies}
+    names = list(dict.fromkeys(name for curves in curves_by_study.values() for name in curves))
     columns: dict[tuple[str, str], list[float | None]] = {}
     for study in studies:
         chosen = _best_parameters(study)
-        curves = found[study.study_name]
+        curves = curves_by_study[study.study_name]
         columns[study.study_name, "suggested"] = [
             numeric(curves.get(name, {}).get("suggestion")) for name in names
         ]
@@ -106,8 +109,8 @@ def lr_curves(study: optuna.Study) -> dict[str, dict[str, Any]]:
 def time_to_95(study: optuna.Study) -> TimeTo95 | None:
     """When the study first had 95% of its best; None while no trial is COMPLETE.
 
-    Where the baseline is known, of what the best trial gains over it: always answering the same
-    is nothing reached. Otherwise 95% of the best value itself, or, where that is not above 0,
+    Where the baseline is known, of what the best trial gains over it: always giving the same answer
+    is no success. Otherwise 95% of the best value itself, or, where that is not above 0,
     of the way to it from the first.
     """
     first = top(study, 0)
@@ -151,11 +154,11 @@ def progress(study: optuna.Study) -> pd.DataFrame:
 
 
 def _summary(study: optuna.Study) -> dict[str, Any]:
-    first, beside = top(study, 0), baseline(study)
+    first, start = top(study, 0), baseline(study)
     best = value(first) if first else math.nan
     reached = time_to_95(study)
-    quick = None if several(study) else fastest_within(study, NEARLY)
-    gain = math.nan if beside is None else best - beside if maximizes(study) else beside - best
+    fastest = None if is_multi_objective(study) else fastest_within(study, NEARLY)
+    gain = math.nan if start is None else best - start if maximizes(study) else start - best
     missing = math.nan
     return {
         "study": study.study_name,
@@ -164,15 +167,15 @@ def _summary(study: optuna.Study) -> dict[str, Any]:
         "trials": len(trials_of(study, EVALUATED)),
         "complete": len(complete(study)),
         "best": best,
-        "baseline": missing if beside is None else beside,
+        "baseline": missing if start is None else start,
         "gain": gain,
         "threshold": reached.threshold if reached else missing,
         "trials_to_95": reached.trials if reached else missing,
         "seconds_to_95": reached.seconds if reached else missing,
-        "fastest": value(quick.trial) if quick else missing,
-        "fastest_seconds": quick.seconds if quick else missing,
+        "fastest": value(fastest.trial) if fastest else missing,
+        "fastest_seconds": fastest.seconds if fastest else missing,
         "best_trial": first.number if first else missing,
-        "fastest_trial": quick.trial.number if quick else missing,
+        "fastest_trial": fastest.trial.number if fastest else missing,
     }
 
 

@@ -10,38 +10,38 @@ from typing import Any
 import optuna
 import pandas as pd
 
-from hpo_job.results import comparison as compare
+from hpo_job.results import comparison
 from hpo_job.results.formatting import clock, number, plain, text_table
-from hpo_job.results.frames import lines
+from hpo_job.results.frames import row_tuples
 from hpo_job.results.importance import Importance, importance
 from hpo_job.results.trials import metric_names
 
 BAR = 12  # cells of the longest bar
 
 
-def importances_told(
+def importance_text(
     studies: Sequence[optuna.Study], methods: Sequence[str], form: str, width: int
 ) -> tuple[str, list[str]]:
     """The importances of studies, by methods and objectives, and what to keep in mind."""
-    found: dict[str, Importance] = {}
+    assessed: dict[str, Importance] = {}
     for study in studies:
         for objective, metric in enumerate(metric_names(study)):
             for method in methods:
-                words = (
+                parts = (
                     study.study_name * (len(studies) > 1),
                     metric * (len(study.directions) > 1),
                     method * (len(methods) > 1),
                 )
-                title = " ".join(filter(None, words)) or method
-                found[title] = importance(study, method, objective)
+                title = " ".join(filter(None, parts)) or method
+                assessed[title] = importance(study, method, objective)
     table = pd.DataFrame(
-        {title: pd.Series(each.shares, dtype=float) for title, each in found.items()}
+        {title: pd.Series(each.shares, dtype=float) for title, each in assessed.items()}
     )
     if len(table):
         order = table.max(axis=1).sort_values(ascending=False, kind="stable").index
         table = table.loc[order]
     table.index.name = "parameter"
-    remarks = _remarks(found)
+    remarks = _remarks(assessed)
     if form == "csv":
         return str(table.to_csv()), remarks
     if form == "json":
@@ -49,17 +49,17 @@ def importances_told(
     return _shares(table, width), remarks
 
 
-def told(
+def comparison_text(
     studies: Sequence[optuna.Study], method: str, form: str, width: int
 ) -> tuple[str, list[str]]:
     """The comparison of studies, and what to keep in mind."""
-    summary = compare.summary(studies)
-    parameters = compare.best_parameters(studies)
-    rates = compare.learning_rates(studies)
-    shares, remarks = importances_told(studies, (method,), "table", width)
+    summary = comparison.summary(studies)
+    parameters = comparison.best_parameters(studies)
+    rates = comparison.learning_rates(studies)
+    shares, remarks = importance_text(studies, (method,), "table", width)
     remarks = differences(summary) + remarks
     if form == "json":
-        importances = compare.best_importances(studies, method)
+        importances = comparison.best_importances(studies, method)
         tables = {
             "summary": summary.to_dict("index"),
             "best_parameters": parameters.to_dict(),
@@ -85,8 +85,8 @@ def differences(summary: pd.DataFrame) -> list[str]:
     """Why values of these studies may not be compared with each other."""
     kinds = summary[["metric", "direction"]].drop_duplicates()
     if len(kinds) > 1:
-        told = ", ".join(f"{line.metric} ({line.direction})" for line in kinds.itertuples())
-        return [f"the studies have different metrics, so values do not compare: {told}"]
+        metrics = ", ".join(f"{line.metric} ({line.direction})" for line in kinds.itertuples())
+        return [f"the studies have different metrics, so values do not compare: {metrics}"]
     return []
 
 
@@ -97,23 +97,23 @@ def rates_by_study(rates: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[str
         for study in dict.fromkeys(rates.columns.get_level_values(0)):
             both = [rates.at[name, (study, kind)] for kind in ("suggested", "best")]
             if not all(map(_missing, both)):
-                rows.append((str(name), str(study), *map(shown, both)))
+                rows.append((str(name), str(study), *map(cell_text, both)))
     return ("parameter", "study", "suggested", "of the best trial"), rows
 
 
-def shown(found: Any) -> str:
+def cell_text(cell: Any) -> str:
     """A cell of a comparison; a dash where the study has nothing there."""
-    return "-" if _missing(found) else plain(found)
+    return "-" if _missing(cell) else plain(cell)
 
 
-def _remarks(found: dict[str, Importance]) -> list[str]:
+def _remarks(assessed: dict[str, Importance]) -> list[str]:
     """What to keep in mind, each sentence once, with what it is about unless that is all."""
     about: dict[str, list[str]] = {}
-    for title, each in found.items():
+    for title, each in assessed.items():
         for sentence in each.notes:
             about.setdefault(sentence, []).append(title)
     return [
-        sentence if len(titles) == len(found) else f"{', '.join(titles)}: {sentence}"
+        sentence if len(titles) == len(assessed) else f"{', '.join(titles)}: {sentence}"
         for sentence, titles in about.items()
     ]
 
@@ -123,7 +123,7 @@ def _summary(table: pd.DataFrame, width: int) -> str:
     rows = []
     for name, line in table.iterrows():
         reached = not math.isnan(line["trials_to_95"])
-        quick = not math.isnan(line["fastest"])
+        fast = not math.isnan(line["fastest"])
         rows.append(
             (
                 str(name),
@@ -133,7 +133,7 @@ def _summary(table: pd.DataFrame, width: int) -> str:
                 "-" if math.isnan(line["gain"]) else f"{line['gain']:+.4f}",
                 number(line["threshold"]),
                 f"{line['trials_to_95']:.0f} in {clock(line['seconds_to_95'])}" if reached else "-",
-                f"{number(line['fastest'])} {line['fastest_seconds']:.3g} s" if quick else "-",
+                f"{number(line['fastest'])} {line['fastest_seconds']:.3g} s" if fast else "-",
             )
         )
     text = text_table(header, rows, width, right=(False, *[True] * 6), bold=True)
@@ -144,21 +144,21 @@ def _summary(table: pd.DataFrame, width: int) -> str:
 
 
 def _side_by_side(table: pd.DataFrame, width: int) -> str:
-    return _blocks(table.map(shown), width, right=True)
+    return _blocks(table.map(cell_text), width, right=True)
 
 
 def _shares(table: pd.DataFrame, width: int) -> str:
-    """Shares, with a bar for each where there is room."""
+    """Shares, with a bar for each where it fits."""
     if table.empty:
         return "no parameter can be assessed"
-    room = sum(max(len(str(title)), BAR + 8) for title in table.columns)
-    size = BAR if room + max(len(str(name)) for name in table.index) <= width else 0
+    needed = sum(max(len(str(title)), BAR + 8) for title in table.columns)
+    size = BAR if needed + max(len(str(name)) for name in table.index) <= width else 0
     most = float(table.max().max()) or 1.0
-    return _blocks(table.map(lambda found: _share(found, most, size)), width, right=False)
+    return _blocks(table.map(lambda cell: _share(cell, most, size)), width, right=False)
 
 
 def _blocks(cells: pd.DataFrame, width: int, *, right: bool) -> str:
-    """A table, in as many blocks below each other as its columns need."""
+    """A table, split into blocks one below the other where it is too wide."""
     names = list(map(str, cells.index))
     first = max(map(len, [str(cells.index.name), *names]), default=0)
     blocks: list[list[int]] = []
@@ -174,7 +174,7 @@ def _blocks(cells: pd.DataFrame, width: int, *, right: bool) -> str:
     return "\n\n".join(
         text_table(
             (str(cells.index.name), *map(str, cells.columns[block])),
-            [(name, *line) for name, *line in lines(cells.iloc[:, block])],
+            [(name, *line) for name, *line in row_tuples(cells.iloc[:, block])],
             width,
             right=(False, *[right] * len(block)),
             bold=True,
@@ -183,19 +183,19 @@ def _blocks(cells: pd.DataFrame, width: int, *, right: bool) -> str:
     )
 
 
-def _share(found: float, most: float, size: int) -> str:
-    if math.isnan(found):
+def _share(cell: float, most: float, size: int) -> str:
+    if math.isnan(cell):
         return "-"
-    return f"{found:.3f} {'█' * round(size * found / most)}".rstrip()
+    return f"{cell:.3f} {'█' * round(size * cell / most)}".rstrip()
 
 
-def _missing(found: Any) -> bool:
-    return isinstance(found, float) and math.isnan(found)
+def _missing(cell: Any) -> bool:
+    return isinstance(cell, float) and math.isnan(cell)
 
 
-def _plain(found: Any) -> Any:
+def _plain(cell: Any) -> Any:
     """Nested dicts as JSON has them: NaN as null, numpy's numbers as Python's."""
-    if isinstance(found, dict):
-        return {str(key): _plain(each) for key, each in found.items()}
-    found = found.item() if hasattr(found, "item") else found
-    return None if isinstance(found, float) and not math.isfinite(found) else found
+    if isinstance(cell, dict):
+        return {str(key): _plain(each) for key, each in cell.items()}
+    cell = cell.item() if hasattr(cell, "item") else cell
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell

@@ -1,4 +1,4 @@
-"""How what a study found is written: numbers, times and parameters in few characters."""
+"""How results are written: numbers, times and parameters in few characters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.cells import cell_len, set_cell_size
 from hpo_job.spec.search_space import in_toml
 
 GAP = "  "  # between two columns
-LEAST = 24  # columns that the last, folded one gets where there is hardly room
+LEAST = 24  # width of the last, folded column where the others leave hardly any space
 
 
 def number(value: float | None) -> str:
@@ -101,3 +101,8 @@ def _folded(text: str, size: int) -> list[str]:
         lines.append(text[:cut].rstrip())
         text = text[cut:].lstrip()
     return [*lines, text]
+
+
+def sentence(text: str) -> str:
+    """A remark with a capital letter and a full stop."""
+    return text[:1].upper() + text[1:] + "."

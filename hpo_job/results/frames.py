@@ -65,7 +65,7 @@ def to_text(table: pd.DataFrame, form: str) -> str:
     return str(table.to_json(orient="records", date_format="iso", indent=2)) + "\n"
 
 
-def lines(table: pd.DataFrame) -> list[tuple[Any, ...]]:
+def row_tuples(table: pd.DataFrame) -> list[tuple[Any, ...]]:
     """Each row as a tuple, what it is indexed by in front."""
     return list(table.itertuples(name=None))
 

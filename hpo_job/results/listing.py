@@ -17,14 +17,20 @@ from hpo_job.results.overview import caption
 from hpo_job.results.pareto import directions, pareto
 from hpo_job.results.ranking import as_toml, best, fastest_within, front
 from hpo_job.results.rows import captioned
-from hpo_job.results.trials import baselines, metric_names, parameters, several, trials_of
+from hpo_job.results.trials import (
+    baselines,
+    is_multi_objective,
+    metric_names,
+    parameters,
+    trials_of,
+)
 
 
 @dataclass(frozen=True)
 class Picked:
     """Trials that were asked for as the best.
 
-    columns: what they were picked by, as columns of the frame, beside their values.
+    columns: what they were picked by besides their values, as columns of the frame.
     remarks: a sentence each, of the pick or of the one trial.
     """
 
@@ -33,33 +39,33 @@ class Picked:
     remarks: tuple[str, ...] = ()
 
 
-def chosen_columns(study: optuna.Study, shown: pd.DataFrame, width: int) -> str:
+def chosen_columns(study: optuna.Study, table: pd.DataFrame, width: int) -> str:
     """A frame of trials as a table of at most ``width`` cells."""
     values = value_columns(study)
     rows = [
-        [cell(found, name in values) for name, found in zip(shown.columns, line, strict=True)]
-        for line in shown.itertuples(index=False, name=None)
+        [cell(each, name in values) for name, each in zip(table.columns, line, strict=True)]
+        for line in table.itertuples(index=False, name=None)
     ]
     flush = [
         pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)
-        for kind in shown.dtypes
+        for kind in table.dtypes
     ]
-    text = text_table(list(map(str, shown.columns)), rows, width, right=flush, bold=True)
+    text = text_table(list(map(str, table.columns)), rows, width, right=flush, bold=True)
     return captioned(study, text, len(rows))
 
 
-def cell(found: Any, value: bool = False) -> str:
+def cell(entry: Any, value: bool = False) -> str:
     """One value of a frame, short; nothing where it is missing."""
-    if isinstance(found, list | dict):
-        return json.dumps(found)
-    if found is None or found is pd.NaT or found != found:
+    if isinstance(entry, list | dict):
+        return json.dumps(entry)
+    if entry is None or entry is pd.NaT or entry != entry:
         return "-"
-    if isinstance(found, pd.Timedelta):
-        seconds = found.total_seconds()
+    if isinstance(entry, pd.Timedelta):
+        seconds = entry.total_seconds()
         return f"{seconds:.1f}s" if seconds < 60 else clock(seconds)
-    if isinstance(found, pd.Timestamp):
-        return found.strftime("%Y-%m-%d %H:%M:%S")
-    return number(found) if value else plain(found)
+    if isinstance(entry, pd.Timestamp):
+        return entry.strftime("%Y-%m-%d %H:%M:%S")
+    return number(entry) if value else plain(entry)
 
 
 def pick(study: optuna.Study, within: float | None, targets: str | None) -> Picked:
@@ -70,7 +76,7 @@ def pick(study: optuna.Study, within: float | None, targets: str | None) -> Pick
     if targets is not None:
         table = pareto(study, targets.split(","))
         trials = trials_of(study)
-        chosen = tuple(trials[found] for found in table["number"])
+        chosen = tuple(trials[each] for each in table["number"])
         if not chosen:
             raise StudyError(
                 f"study {study.study_name!r} has no COMPLETE trial with all of {targets}"
@@ -79,13 +85,15 @@ def pick(study: optuna.Study, within: float | None, targets: str | None) -> Pick
         return Picked(chosen, tuple(name for name in columns if name not in value_columns(study)))
     if within is not None:
         return _fastest(study, within)
-    chosen = tuple(front(study)) if several(study) else tuple(filter(None, [best(study)]))
+    chosen = (
+        tuple(front(study)) if is_multi_objective(study) else tuple(filter(None, [best(study)]))
+    )
     if not chosen:
         raise StudyError(f"study {study.study_name!r} has no COMPLETE trial yet")
     return Picked(chosen)
 
 
-def told(study: optuna.Study, picked: Picked, form: str | None, width: int) -> str:
+def picked_text(study: optuna.Study, picked: Picked, form: str | None, width: int) -> str:
     """The picked trials as ``"toml"``, ``"table"`` or ``"json"``."""
     form = form or ("toml" if len(picked.trials) == 1 and not picked.columns else "table")
     if form == "toml":
@@ -99,7 +107,7 @@ def told(study: optuna.Study, picked: Picked, form: str | None, width: int) -> s
     rows = [
         [
             f"#{trial.number}",
-            *(number(found) for found in trial.values or ()),
+            *(number(each) for each in trial.values or ()),
             *(cell(table.at[trial.number, name]) for name in picked.columns),
             settings(parameters(study, trial)),
         ]
@@ -111,18 +119,18 @@ def told(study: optuna.Study, picked: Picked, form: str | None, width: int) -> s
 
 
 def _fastest(study: optuna.Study, within: float) -> Picked:
-    if several(study):
+    if is_multi_objective(study):
         raise StudyError(
             f"study {study.study_name!r} has several objectives: --pareto shows its front"
         )
-    quick, first = fastest_within(study, within), best(study)
-    if quick is None or first is None:
+    fastest, first = fastest_within(study, within), best(study)
+    if fastest is None or first is None:
         raise StudyError(f"study {study.study_name!r} has no COMPLETE trial yet")
     remark = (
-        f"the fastest of {quick.among} within {within:g} of #{first.number}, the best with "
-        f"{number(first.value)}: {quick.measure} {quick.seconds:.3g} s"
+        f"the fastest of {fastest.among} within {within:g} of #{first.number}, the best with "
+        f"{number(first.value)}: {fastest.measure} {fastest.seconds:.3g} s"
     )
-    return Picked((quick.trial,), remarks=(remark,))
+    return Picked((fastest.trial,), remarks=(remark,))
 
 
 def _record(study: optuna.Study, trial: FrozenTrial, picked: Picked) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from hpo_job.results.ranking import NEARLY, best, fastest_within, front, score
 from hpo_job.results.trials import (
     baseline,
     baselines,
+    is_multi_objective,
     metric_name,
     metric_names,
     seconds,
-    several,
     spec_of,
     trials_of,
     value,
@@ -43,13 +43,13 @@ def overview(study: optuna.Study) -> list[str]:
     lines = [f"finished  {done}{f' of {bound}' if bound else ''} trials in {clock(time)}"]
     if states:
         lines.append(f"states    {states}")
-    return lines + (_front(study) if several(study) else _highlights(study))
+    return lines + (_front(study) if is_multi_objective(study) else _highlights(study))
 
 
 def finished(study: optuna.Study) -> bool:
     """Whether the study's budget of trials or of time is used up, and no trial runs.
 
-    Never where no budget is known, as of a study that was not made by hpo-job.
+    Never where no budget is known, as of a study that was not created by hpo-job.
     """
     trials, budget = trials_of(study), spec_of(study).get("budget", {})
     if any(trial.state == TrialState.RUNNING for trial in trials):
@@ -65,9 +65,9 @@ def row(trial: FrozenTrial) -> tuple[str, str, str, str, str]:
     """A trial's number, state, value, duration and parameters, as text."""
     last = measured_value(trial)
     values = trial.values if trial.state == TrialState.COMPLETE else [last]
-    found = ", ".join("-" if each is None else number(each) for each in values)
+    text = ", ".join("-" if each is None else number(each) for each in values)
     time = "-" if trial.datetime_start is None else f"{seconds(trial):.1f}s"
-    return f"#{trial.number}", trial.state.name, found, time, notes(trial)
+    return f"#{trial.number}", trial.state.name, text, time, notes(trial)
 
 
 def notes(trial: FrozenTrial) -> str:
@@ -75,12 +75,12 @@ def notes(trial: FrozenTrial) -> str:
     retry = trial.user_attrs.get(attributes.RETRY_OF)
     reason = trial.user_attrs.get(attributes.ERROR) or trial.user_attrs.get(attributes.REASON)
     waiting = trial.state == TrialState.WAITING
-    words = (
+    parts = (
         settings(fixed_params(trial) if waiting else trial.params),
         f"({reason})" if reason else "",
         f"(retry of #{retry})" if retry is not None else "",
     )
-    return " ".join(filter(None, words))
+    return " ".join(filter(None, parts))
 
 
 def running(study: optuna.Study) -> Table:
@@ -98,36 +98,36 @@ def running(study: optuna.Study) -> Table:
 
 def caption(study: optuna.Study) -> str | None:
     """What the baseline is, under a table of values."""
-    found = {
-        name: f"{name} {number(beside)}" if several(study) else number(beside)
-        for name, beside in zip(metric_names(study), baselines(study), strict=True)
-        if beside is not None
+    known = {
+        name: f"{name} {number(start)}" if is_multi_objective(study) else number(start)
+        for name, start in zip(metric_names(study), baselines(study), strict=True)
+        if start is not None
     }
-    if not found:
+    if not known:
         return None
-    answers = {ANSWERS[METRICS[name].answer]: None for name in found if name in METRICS}
-    return f"baseline {', '.join(found.values())}{': ' * bool(answers)}{', '.join(answers)}"
+    answers = {ANSWERS[METRICS[name].answer]: None for name in known if name in METRICS}
+    return f"baseline {', '.join(known.values())}{': ' * bool(answers)}{', '.join(answers)}"
 
 
 def _front(study: optuna.Study) -> list[str]:
-    found = front(study)
-    if not found:
+    trials = front(study)
+    if not trials:
         return ["best      no trial is COMPLETE yet"]
-    lines = [f"best      the Pareto front of {metric_name(study)}: {len(found)} trials"]
-    lines += [f"          #{trial.number}  {score(study, trial)}" for trial in found[:5]]
-    if len(found) > 5:
-        lines.append(f"          and {len(found) - 5} more: hpo-job best {study.study_name}")
+    lines = [f"best      the Pareto front of {metric_name(study)}: {len(trials)} trials"]
+    lines += [f"          #{trial.number}  {score(study, trial)}" for trial in trials[:5]]
+    if len(trials) > 5:
+        lines.append(f"          and {len(trials) - 5} more: hpo-job best {study.study_name}")
     return lines
 
 
 def _highlights(study: optuna.Study) -> list[str]:
-    first, quick = best(study), fastest_within(study)
-    if first is None or quick is None:
-        beside = baseline(study)
-        told = f"; the baseline is {metric_name(study)} {number(beside)}"
-        return [f"best      no trial is COMPLETE yet{told if beside is not None else ''}"]
+    first, fastest = best(study), fastest_within(study)
+    if first is None or fastest is None:
+        start = baseline(study)
+        known = f"; the baseline is {metric_name(study)} {number(start)}"
+        return [f"best      no trial is COMPLETE yet{'' if start is None else known}"]
     return [
         f"best      #{first.number}  {score(study, first)}",
-        f"fastest   #{quick.trial.number}  {metric_name(study)} {number(value(quick.trial))}, "
-        f"{quick.measure} {quick.seconds:.3g} s, within {NEARLY:g} of the best",
+        f"fastest   #{fastest.trial.number}  {metric_name(study)} {number(value(fastest.trial))}, "
+        f"{fastest.measure} {fastest.seconds:.3g} s, within {NEARLY:g} of the best",
     ]

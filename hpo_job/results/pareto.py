@@ -1,4 +1,4 @@
-"""A Pareto front over any columns, after the fact: the study need not have been made for it."""
+"""A Pareto front over any columns, after the fact: also of a study with one objective."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 from hpo_job.errors import QueryError
 from hpo_job.results.frames import frame, value_columns
 from hpo_job.results.query import column
-from hpo_job.results.trials import attribute, complete, maximizes, metric_names, several
+from hpo_job.results.trials import attribute, complete, is_multi_objective, maximizes, metric_names
 from hpo_job.trial.attributes import EXECUTE_TIME
 
 _WAYS = {"max": False, "maximize": False, "min": True, "minimize": True}
@@ -69,7 +69,7 @@ def pareto_axes(study: optuna.Study) -> ParetoAxes | None:
     if len(done) < 2:
         return None
     values, names = value_columns(study), metric_names(study)
-    if several(study):
+    if is_multi_objective(study):
         x, y, title_x, title_y = values[0], values[1], names[0], names[1]
     else:
         measured = any(attribute(trial, EXECUTE_TIME) is not None for trial in done)

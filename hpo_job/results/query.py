@@ -90,12 +90,12 @@ def column(table: pd.DataFrame, name: str, known: dict[str, str], option: str) -
         return name
     if name in known and known[name] in table.columns:
         return known[name]
-    found = [prefix + name for prefix in _PREFIXES if prefix + name in table.columns]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise QueryError(f"{option}: {name!r} may be {' or '.join(found)}; write which")
-    raise QueryError(f"{option}: {unknown('column', name, _told(table))}")
+    names = [prefix + name for prefix in _PREFIXES if prefix + name in table.columns]
+    if len(names) == 1:
+        return names[0]
+    if names:
+        raise QueryError(f"{option}: {name!r} may be {' or '.join(names)}; write which")
+    raise QueryError(f"{option}: {unknown('column', name, _column_names(table))}")
 
 
 def _where(table: pd.DataFrame, where: str, known: dict[str, str]) -> pd.DataFrame:
@@ -151,16 +151,16 @@ def _sorted(table: pd.DataFrame, sort: str, known: dict[str, str]) -> pd.DataFra
     values = _comparable(table[name])
     try:
         order = values.sort_values(ascending=not down, kind="stable", na_position="last").index
-    except TypeError:  # words and numbers in one column
+    except TypeError:  # strings and numbers in one column
         order = values.astype(str).sort_values(ascending=not down, kind="stable").index
     return table.loc[order]
 
 
-def _told(table: pd.DataFrame) -> list[str]:
+def _column_names(table: pd.DataFrame) -> list[str]:
     """The columns that an error names: those of Optuna's own bookkeeping are seldom meant."""
     return [str(name) for name in table.columns if not str(name).startswith("system_attrs_")]
 
 
 def _refused(table: pd.DataFrame, where: str, problem: str) -> QueryError:
-    columns = ", ".join(_told(table))
+    columns = ", ".join(_column_names(table))
     return QueryError(f"--where {where!r}: {problem}; columns: {columns}")

@@ -13,11 +13,11 @@ from hpo_job.results.formatting import number
 from hpo_job.results.trials import (
     baselines,
     feasible,
+    is_multi_objective,
     maximizes,
     measure,
     metric_names,
     parameters,
-    several,
     value,
 )
 
@@ -43,7 +43,7 @@ def best(study: optuna.Study) -> FrozenTrial | None:
 
     One that breaks a constraint is never the best, as in Optuna.
     """
-    if several(study):
+    if is_multi_objective(study):
         raise StudyError(f"study {study.study_name!r} has several objectives, so no one best trial")
     return top(study, 0)
 
@@ -56,7 +56,7 @@ def top(study: optuna.Study, objective: int) -> FrozenTrial | None:
 
 def leading(study: optuna.Study, count: int) -> list[FrozenTrial]:
     """The ``count`` best COMPLETE trials, best first; of several objectives, those of the front."""
-    if several(study):
+    if is_multi_objective(study):
         return front(study)[:count]
     ranked = sorted(feasible(study), key=value, reverse=maximizes(study))
     return ranked[:count]
@@ -77,20 +77,20 @@ def fastest_within(study: optuna.Study, points: float = NEARLY) -> Fastest | Non
         for trial in feasible(study)
         if value(trial) == value(first) or abs(value(trial) - value(first)) <= points + 1e-12
     ]
-    quick = min(near, key=lambda trial: measure(trial, near)[0])
-    return Fastest(quick, *measure(quick, near), len(near))
+    fastest = min(near, key=lambda trial: measure(trial, near)[0])
+    return Fastest(fastest, *measure(fastest, near), len(near))
 
 
 def score(study: optuna.Study, trial: FrozenTrial) -> str:
-    """The values of ``trial`` beside the baseline: ``accuracy 0.9281 (baseline 0.5301)``."""
-    words = []
-    for name, found, beside in zip(
+    """The values of ``trial`` start the baseline: ``accuracy 0.9281 (baseline 0.5301)``."""
+    scores = []
+    for name, each, start in zip(
         metric_names(study), trial.values or (), baselines(study), strict=False
     ):
-        words.append(
-            f"{name} {number(found)}{f' (baseline {number(beside)})' * (beside is not None)}"
+        scores.append(
+            f"{name} {number(each)}{f' (baseline {number(start)})' * (start is not None)}"
         )
-    return ", ".join(words)
+    return ", ".join(scores)
 
 
 def as_toml(study: optuna.Study, trial: FrozenTrial, *remarks: str) -> str:
@@ -99,9 +99,9 @@ def as_toml(study: optuna.Study, trial: FrozenTrial, *remarks: str) -> str:
     remarks: more lines of comment above it.
     """
     values = parameters(study, trial)
-    entry = tomli_w.dumps({name: found for name, found in values.items() if found is not None})
+    entry = tomli_w.dumps({name: each for name, each in values.items() if each is not None})
     # a function may suggest None, for which TOML has no word
-    nothing = [f"{name} is None" for name, found in values.items() if found is None]
+    nothing = [f"{name} is None" for name, each in values.items() if each is None]
     title = f"{study.study_name} trial {trial.number}: {score(study, trial)}"
     comments = "".join(f"# {line}\n" for line in (title, *remarks, *nothing))
     return f"{comments}[[enqueue]]\n{entry}"

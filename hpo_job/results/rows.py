@@ -29,5 +29,5 @@ def captioned(study: optuna.Study, text: str, count: int) -> str:
     """A table of so many trials, with what should be known of their values below."""
     if not count:
         return f"{text}\n{NOTHING if trials_of(study) else 'no trials yet'}"
-    told = caption(study)
-    return f"{text}\n{told}" if told else text
+    line = caption(study)
+    return f"{text}\n{line}" if line else text

@@ -1,4 +1,4 @@
-"""Where the workers' time went, as far as the trials' attributes tell."""
+"""Where the workers' time went, as far as the trials' attributes say."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hpo_job.trial import attributes
 from hpo_job.trial.clock import elapsed, instant
 from hpo_job.trial.counting import evaluated
 
-# What a trial's time is made of: what people call it, and the attribute it is read from
+# The parts of a trial's time: the name people read, and the attribute that holds its seconds
 PARTS = {
     "data": attributes.DATA_TIME,
     "learning-rate finder": attributes.LR_FIND_TIME,

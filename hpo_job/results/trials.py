@@ -1,4 +1,4 @@
-"""What the trials of any study can be asked, also of one that was not made by hpo-job."""
+"""What the trials of any study can be asked, also of one that was not created by hpo-job."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ COMPLETE = (TrialState.COMPLETE,)
 
 def trials_of(study: optuna.Study, states: Iterable[TrialState] | None = None) -> list[FrozenTrial]:
     """The trials in some states, or all, by their numbers; not copied, so not to be changed."""
-    found: list[FrozenTrial] = study.get_trials(
+    trials: list[FrozenTrial] = study.get_trials(
         deepcopy=False, states=None if states is None else tuple(states)
     )
-    return found
+    return trials
 
 
 def complete(study: optuna.Study) -> list[FrozenTrial]:
@@ -37,9 +37,9 @@ def feasible(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def spec_of(study: optuna.Study) -> dict[str, Any]:
-    """The spec as it is kept with the study; empty where hpo-job did not make it."""
-    found = study.user_attrs.get(attributes.SPEC)
-    return found if isinstance(found, dict) and "objective" in found else {}
+    """The spec as it is kept with the study; empty where hpo-job did not create it."""
+    spec = study.user_attrs.get(attributes.SPEC)
+    return spec if isinstance(spec, dict) and "objective" in spec else {}
 
 
 def metric_names(study: optuna.Study) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ def maximizes(study: optuna.Study, objective: int = 0) -> bool:
     return bool(study.directions[objective] == StudyDirection.MAXIMIZE)
 
 
-def several(study: optuna.Study) -> bool:
+def is_multi_objective(study: optuna.Study) -> bool:
     """Whether the study has several objectives, so that no one trial need be the best."""
     return len(study.directions) > 1
 
@@ -98,11 +98,11 @@ def unmeasured(trial: FrozenTrial) -> bool:
     return pruned and measured_value(trial) is None
 
 
-def numeric(found: Any) -> float | None:
+def numeric(stored: Any) -> float | None:
     """A number as it was stored, or None for anything else: attributes may be of any kind."""
-    if isinstance(found, bool) or not isinstance(found, int | float) or math.isnan(found):
+    if isinstance(stored, bool) or not isinstance(stored, int | float) or math.isnan(stored):
         return None
-    return float(found)
+    return float(stored)
 
 
 def attribute(trial: FrozenTrial, name: str) -> float | None:
@@ -118,7 +118,7 @@ def seconds(trial: FrozenTrial) -> float:
 def parameters(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
     """All parameters of ``trial``: those it was suggested and those the study fixes."""
     space = spec_of(study).get("search_space", {})
-    fixed = {name: found for name, found in space.items() if not isinstance(found, dict)}
+    fixed = {name: entry for name, entry in space.items() if not isinstance(entry, dict)}
     both = {**fixed, **trial.params}
     return {name: both[name] for name in (*space, *trial.params) if name in both}
 
@@ -126,8 +126,8 @@ def parameters(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
 def measure(trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> tuple[float, str]:
     """How fast ``trial`` is, and by what: ``execute_time`` where any of ``trials`` measured it."""
     if any(attribute(each, attributes.EXECUTE_TIME) is not None for each in trials):
-        found = attribute(trial, attributes.EXECUTE_TIME)
-        return (math.inf if found is None else found), attributes.EXECUTE_TIME
+        time = attribute(trial, attributes.EXECUTE_TIME)
+        return (math.inf if time is None else time), attributes.EXECUTE_TIME
     return seconds(trial), "duration"
 
 

@@ -24,29 +24,29 @@ class Start:
 
 
 def starts(
-    study: optuna.Study, other: optuna.Study, top: int, given: Mapping[str, Any] | None = None
+    study: optuna.Study, other: optuna.Study, top: int, overrides: Mapping[str, Any] | None = None
 ) -> list[Start]:
     """The parameters of the ``top`` best trials of ``other`` as ``study`` can try them.
 
-    given: parameters that are set in all of them.
+    overrides: parameters that are set in all of them.
 
     Those that do not fit are left out, and suggested instead. Trials that come to the same
     parameters count once.
     """
     stored = spec_of(study)
     spec = restore(stored) if stored else None
-    found: list[Start] = []
+    chosen: list[Start] = []
     for trial in leading(other, len(trials_of(other))):
-        if len(found) == top:
+        if len(chosen) == top:
             break
-        values = {**parameters(other, trial), **(given or {})}
+        values = {**parameters(other, trial), **(overrides or {})}
         left_out = {
             name: why for name, value in values.items() if (why := _misfit(spec, name, value))
         }
         kept = {name: value for name, value in values.items() if name not in left_out}
-        if kept and kept not in [start.parameters for start in found]:
-            found.append(Start(trial.number, kept, left_out))
-    return found
+        if kept and kept not in [start.parameters for start in chosen]:
+            chosen.append(Start(trial.number, kept, left_out))
+    return chosen
 
 
 def _misfit(spec: StudySpec | None, name: str, value: Any) -> str | None:

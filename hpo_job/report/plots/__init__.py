@@ -1,4 +1,4 @@
-"""Single plots as pictures, drawn by matplotlib: no browser is needed, in a pod neither.
+"""Single plots as picture files, drawn by matplotlib, which needs no browser.
 
 What Optuna draws well is Optuna's; what it does not know, workers, phases and pruned trials, is
 drawn here.
@@ -15,7 +15,7 @@ import optuna
 from hpo_job.errors import QueryError, StudyError, unknown
 from hpo_job.report.palette import BEST, COLOURS
 from hpo_job.report.plots import parameters, time, values
-from hpo_job.report.plots.canvas import DPI, nothing, quiet, style, subplots
+from hpo_job.report.plots.canvas import DPI, nothing_to_draw, style, subplots, without_warnings
 from hpo_job.results.trials import trials_of
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -39,7 +39,7 @@ def draw(study: optuna.Study, kind: str, file: Path, params: Sequence[str] | Non
         return
     require_picture(file, " or .html")
     plot, title = _KINDS[kind]
-    with style(), quiet():
+    with style(), without_warnings():
         figure = plot(study, params)
         figure.suptitle(f"{study.study_name}: {title}", parse_math=False)
         _save(figure, file)
@@ -51,17 +51,17 @@ def require_picture(file: Path, other: str = "") -> None:
         raise QueryError(f"{file}: write a .png, .svg, .pdf{other}")
 
 
-def save_lr_find(found: Mapping[str, Mapping[str, Any]], file: Path) -> None:
+def save_lr_find(curves: Mapping[str, Mapping[str, Any]], file: Path) -> None:
     """Draw what the learning-rate finder found, by parameter: losses, and what is suggested.
 
     Raises StudyError where the file cannot be written.
     """
     with style():
-        figure, axes = subplots(1, len(found), squeeze=False, figsize=(6 * len(found), 4))
-        for axis, (name, told) in zip(axes[0], found.items(), strict=True):
-            axis.plot(told["lrs"], told["losses"], color=COLOURS["COMPLETE"])
-            label = f"suggested: {told['suggestion']:.3g}"
-            axis.axvline(told["suggestion"], color=BEST, linestyle="--", label=label)
+        figure, axes = subplots(1, len(curves), squeeze=False, figsize=(6 * len(curves), 4))
+        for axis, (name, curve) in zip(axes[0], curves.items(), strict=True):
+            axis.plot(curve["lrs"], curve["losses"], color=COLOURS["COMPLETE"])
+            label = f"suggested: {curve['suggestion']:.3g}"
+            axis.axvline(curve["suggestion"], color=BEST, linestyle="--", label=label)
             axis.set(xscale="log", xlabel=name, ylabel="training loss, smoothed")
             axis.legend()
         _save(figure, file)
@@ -78,7 +78,7 @@ def _page(study: optuna.Study, kind: str, file: Path, params: Sequence[str] | No
     from hpo_job.report import write_plot
 
     if not write_plot(study, kind, file, params):
-        raise nothing(study, kind)
+        raise nothing_to_draw(study, kind)
 
 
 # By kind what draws it, and its title

@@ -36,7 +36,7 @@ def style() -> Iterator[None]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Without the warnings that Optuna's plots are experimental."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -47,11 +47,11 @@ def subplots(*arguments: Any, **settings: Any) -> tuple[Any, Any]:
     """A figure and its axes."""
     import matplotlib.pyplot as plt
 
-    made: tuple[Any, Any] = plt.subplots(*arguments, **settings)
-    return made
+    created: tuple[Any, Any] = plt.subplots(*arguments, **settings)
+    return created
 
 
-def nothing(study: optuna.Study, kind: str) -> StudyError:
+def nothing_to_draw(study: optuna.Study, kind: str) -> StudyError:
     """Why there is no such plot of this study."""
     return StudyError(f"study {study.study_name!r} has nothing to draw as {kind} yet")
 

@@ -8,9 +8,9 @@ from typing import Any
 import optuna
 
 from hpo_job.report.palette import COLOURS
-from hpo_job.report.plots.canvas import nothing, quiet, subplots
+from hpo_job.report.plots.canvas import nothing_to_draw, subplots, without_warnings
 from hpo_job.results.importance import importance
-from hpo_job.results.trials import complete, metric_names, several
+from hpo_job.results.trials import complete, is_multi_objective, metric_names
 
 
 def parallel(study: optuna.Study, params: Sequence[str] | None) -> Any:
@@ -27,8 +27,8 @@ def slices(study: optuna.Study, params: Sequence[str] | None) -> Any:
     figure, count = _drawn(study, "plot_slice", params, 1)
     figure.set_size_inches(max(8.0, 2.6 * count), 5.0)
     for axes in figure.axes:
-        words = [tick.get_text() for tick in axes.get_xticklabels()]
-        if sum(map(len, words)) > 16 and not any("$" in word for word in words):
+        ticks = [tick.get_text() for tick in axes.get_xticklabels()]
+        if sum(map(len, ticks)) > 16 and not any("$" in tick for tick in ticks):
             axes.tick_params(axis="x", rotation=30)
     return figure
 
@@ -37,7 +37,7 @@ def contour(study: optuna.Study, params: Sequence[str] | None) -> Any:
     """The value over two parameters, the most important ones unless others are named."""
     names = list(params or list(importance(study).shares)[:2])
     if len(names) < 2:
-        raise nothing(study, "contour")
+        raise nothing_to_draw(study, "contour")
     figure, _ = _drawn(study, "plot_contour", names, 1)
     if len(names) == 2:
         figure.set_size_inches(8, 6)
@@ -48,7 +48,7 @@ def bars(study: optuna.Study, _: object) -> Any:
     """The share of each parameter, the most important on top."""
     shares = importance(study).shares
     if not shares:
-        raise nothing(study, "importance")
+        raise nothing_to_draw(study, "importance")
     figure, axes = subplots(figsize=(8, 1.2 + 0.45 * len(shares)))
     drawn = axes.barh(list(shares), list(shares.values()), color=COLOURS["COMPLETE"])
     axes.bar_label(drawn, fmt="%.2f", padding=3)
@@ -68,9 +68,9 @@ def _drawn(
     done = complete(study)
     names = list(params or dict.fromkeys(name for trial in done for name in trial.params))
     if len(done) < least or not names:
-        raise nothing(study, function.removeprefix("plot_"))
+        raise nothing_to_draw(study, function.removeprefix("plot_"))
     draw: Callable[..., Any] = getattr(drawn, function)
-    with quiet():
+    with without_warnings():
         axes = draw(study, params=names, **_target(study))
     figure: Any = (axes.flat[0] if hasattr(axes, "flat") else axes).figure
     for each in figure.axes:
@@ -81,6 +81,6 @@ def _drawn(
 def _target(study: optuna.Study) -> dict[str, Any]:
     """Of several objectives the first; of one nothing, so that less stays better where it is."""
     name = metric_names(study)[0]
-    if several(study):
+    if is_multi_objective(study):
         return {"target": lambda trial: trial.values[0], "target_name": name}
     return {"target_name": name}

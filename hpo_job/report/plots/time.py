@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 
 from hpo_job.report.palette import COLOURS
-from hpo_job.report.plots.canvas import legend, nothing, subplots
+from hpo_job.report.plots.canvas import legend, nothing_to_draw, subplots
 from hpo_job.results import clock
 from hpo_job.results.timings import timings, workers
 from hpo_job.results.trials import seconds, trials_of
@@ -20,7 +20,7 @@ def timeline(study: optuna.Study, _: object) -> Any:
 
     started = [trial for trial in trials_of(study) if trial.datetime_start]
     if not started:
-        raise nothing(study, "timeline")
+        raise nothing_to_draw(study, "timeline")
     by_worker = workers(started)
     figure, axes = subplots(figsize=(10, 1.8 + 0.4 * len(by_worker)))
     for name, trials in by_worker.items():
@@ -43,14 +43,14 @@ def timeline(study: optuna.Study, _: object) -> Any:
 
 def time(study: optuna.Study, _: object) -> Any:
     """Where the workers' time went."""
-    found = timings(study)
-    spent = {name: time for name, time in found.seconds.items() if time > 0}
+    timed = timings(study)
+    spent = {name: time for name, time in timed.seconds.items() if time > 0}
     if not spent:
-        raise nothing(study, "time")
+        raise nothing_to_draw(study, "time")
     figure, axes = subplots(figsize=(8, 1.2 + 0.45 * len(spent)))
     bars = axes.barh(list(spent), [time / 60 for time in spent.values()], color=COLOURS["COMPLETE"])
-    told = [f"{time / found.total:.1%}  {clock(time)}" for time in spent.values()]
-    axes.bar_label(bars, told, padding=3)
+    texts = [f"{time / timed.total:.1%}  {clock(time)}" for time in spent.values()]
+    axes.bar_label(bars, texts, padding=3)
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     axes.margins(x=0.2)
