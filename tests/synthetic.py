@@ -1,4 +1,4 @@
-"""Studies as a long search would leave them, made through Optuna's public functions in a moment."""
+"""Studies as a long search leaves them, created through Optuna's public functions in a moment."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def trials(
     """
     rng = random.Random(seed)
     free = [START + timedelta(seconds=rng.uniform(0, 5)) for _ in range(workers)]
-    made = []
+    created = []
     for number in range(count):
         worker = min(range(workers), key=lambda each: free[each])
         trial = _trial(rng, number, worker, shift, phases)
@@ -80,8 +80,8 @@ def trials(
         ended = begun + timedelta(seconds=trial.user_attrs.get("total_time", rng.uniform(2, 20)))
         trial.datetime_start, trial.datetime_complete = begun, ended
         free[worker] = ended
-        made.append(trial)
-    return made
+        created.append(trial)
+    return created
 
 
 def _trial(rng: random.Random, number: int, worker: int, shift: float, phases: bool) -> FrozenTrial:
@@ -124,10 +124,10 @@ def _trial(rng: random.Random, number: int, worker: int, shift: float, phases: b
         attrs["fail_reason"] = reason
         if reason == "error":
             attrs["error"] = "RuntimeError: CUDA error: <script>alert(1)</script> & more"
-        return _made(TrialState.FAIL, None, params, attrs, {})
+        return _created(TrialState.FAIL, None, params, attrs, {})
     if value < 0.8 and steps > 2 and rng.random() < 0.8:
         state = TrialState.PRUNED
-        curve = {step: found for step, found in curve.items() if step < 2}
+        curve = {step: each for step, each in curve.items() if step < 2}
     train = 4.0 * len(curve) * SPEEDS[params["model"]]
     attrs |= {
         "phases": [each for each in named if each["start"] <= max(curve)] if phases else None,
@@ -141,11 +141,11 @@ def _trial(rng: random.Random, number: int, worker: int, shift: float, phases: b
         "execute_time": round(SPEEDS[params["model"]] + rng.uniform(0, 0.08), 4),
         "device_name": "cpu",
     }
-    attrs = {name: found for name, found in attrs.items() if found is not None}
-    return _made(state, value if state == TrialState.COMPLETE else None, params, attrs, curve)
+    attrs = {name: each for name, each in attrs.items() if each is not None}
+    return _created(state, value if state == TrialState.COMPLETE else None, params, attrs, curve)
 
 
-def _made(
+def _created(
     state: TrialState,
     value: float | None,
     params: Mapping[str, Any],
@@ -182,7 +182,7 @@ def language_model(perplexity: float = 107.5) -> FrozenTrial:
 
 
 def study(
-    made: Sequence[FrozenTrial] = (),
+    trials: Sequence[FrozenTrial] = (),
     name: str = "synthetic",
     *,
     storage: Any = None,
@@ -191,34 +191,34 @@ def study(
     **spec: Any,
 ) -> optuna.Study:
     """A study with these trials; ``ours``: with the attributes that hpo-job gives it."""
-    found = optuna.create_study(
+    study = optuna.create_study(
         study_name=name, storage=storage, direction=StudyDirection[direction.upper()]
     )
     if ours:
-        found.set_user_attr("provenance", PROVENANCE)
-        found.set_user_attr("baseline", 0.52)
-        found.set_user_attr("lr_find", {"learning_rate": CURVE})
-        found.set_user_attr("spec", {**SPEC, "name": name, "direction": direction, **spec})
-    found.add_trials(made)
-    return found
+        study.set_user_attr("provenance", PROVENANCE)
+        study.set_user_attr("baseline", 0.52)
+        study.set_user_attr("lr_find", {"learning_rate": CURVE})
+        study.set_user_attr("spec", {**SPEC, "name": name, "direction": direction, **spec})
+    study.add_trials(trials)
+    return study
 
 
 def several_objectives(count: int, *, storage: Any = None, name: str = "several") -> optuna.Study:
     """A study of accuracy, more is better, and execute_time, less is better."""
-    found = optuna.create_study(
+    study = optuna.create_study(
         study_name=name, storage=storage, directions=["maximize", "minimize"]
     )
     metrics = ["f1_weighted", "execute_time"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        found.set_metric_names(metrics)
-    found.set_user_attr("baseline", [0.52, None])
-    found.set_user_attr(
+        study.set_metric_names(metrics)
+    study.set_user_attr("baseline", [0.52, None])
+    study.set_user_attr(
         "spec", {**SPEC, "name": name, "metric": metrics, "direction": ["maximize", "minimize"]}
     )
     for trial in trials(count, seed=3):
         if trial.value is not None and trial.state == TrialState.COMPLETE:
-            found.add_trial(
+            study.add_trial(
                 create_trial(
                     state=trial.state,
                     values=[trial.value, trial.user_attrs["execute_time"]],
@@ -227,4 +227,4 @@ def several_objectives(count: int, *, storage: Any = None, name: str = "several"
                     user_attrs=trial.user_attrs,
                 )
             )
-    return found
+    return study

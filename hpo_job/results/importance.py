@@ -1,4 +1,4 @@
-"""Which parameters mattered, by Optuna's evaluators, and whether the trials are enough to say."""
+"""Which parameters mattered, by Optuna's evaluators, and whether there are enough trials to say."""
 
 from __future__ import annotations
 
@@ -22,21 +22,25 @@ from hpo_job.errors import QueryError, unknown
 from hpo_job.results.trials import complete, metric_names, value
 from hpo_job.spec.choices import IMPORTANCE_METHODS
 
-FEW = 20  # COMPLETE trials below which an importance says little, however few parameters
-EACH = 5  # ... and for each parameter
-RARE = 10  # trials with a conditional parameter below which nothing is said of it
-SEED = 0  # of the methods that grow random forests: the same trials give the same answer
+# Importances are unreliable with fewer COMPLETE trials than FEW, or than EACH per parameter
+FEW = 20
+EACH = 5
+RARE = 10  # a conditional parameter is assessed if at least so many trials have it
+SEED = 0  # of the methods that grow random forests, so that the same trials give the same answer
 
 
 @dataclass(frozen=True)
 class Importance:
-    """What one method says.
+    """What one method computed.
 
-    shares: by parameter, the most important first; they add up to 1. Empty where nothing can
-        be said.
-    trials: the COMPLETE trials it was computed on.
-    conditional: parameters that only some of these trials have, with how many.
-    notes: what to keep in mind, a sentence each.
+    Args:
+        method: one of `METHODS`.
+        metric: the name of the objective.
+        shares: by parameter, the most important first; they add up to 1. Empty if no importance
+            can be computed.
+        trials: the number of COMPLETE trials it was computed on.
+        conditional: parameters that only some of these trials have, with the number of trials.
+        notes: what to keep in mind, a sentence each.
     """
 
     method: str
@@ -162,6 +166,6 @@ def _few(trials: int, names: int) -> tuple[str, ...]:
     if trials >= needed:
         return ()
     return (
-        f"{trials} COMPLETE trials say little about {names} parameter{'s' * (names != 1)}: "
-        f"{needed - trials} more may turn the order round",
+        f"unreliable: {trials} COMPLETE trials are few for {names} "
+        f"parameter{'s' * (names != 1)}; run {needed - trials} more",
     )

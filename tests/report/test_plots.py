@@ -10,12 +10,13 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo_job.report import comparison_figures, figures, plots, sections
+from hpo_job.report import comparison_figures, figures, plots
 from hpo_job.report.axes import axis
-from hpo_job.report.markup import Page
-from hpo_job.report.origin import origin
+from hpo_job.report.origin import origin_section
+from hpo_job.report.page import Page
 from hpo_job.report.plots import canvas, parameters, time, values
 from hpo_job.report.tables import columns_and_rows
+from hpo_job.report.time_sections import failures_section
 from hpo_job.results.comparison import best_importances
 from hpo_job.spec.choices import PLOT_KINDS
 from tests import synthetic
@@ -29,7 +30,7 @@ PHASES = [
 
 def texts(count: int = 4) -> list[FrozenTrial]:
     """Trials that were language models and then classifiers, and one that was pruned before."""
-    made = [
+    drawn = [
         create_trial(
             value=0.8,
             user_attrs={"phases": PHASES},
@@ -37,7 +38,7 @@ def texts(count: int = 4) -> list[FrozenTrial]:
         )
         for _ in range(count)
     ]
-    return [*made, synthetic.language_model()]
+    return [*drawn, synthetic.language_model()]
 
 
 def test_each_kind_of_plot_has_one_name_everywhere() -> None:
@@ -46,12 +47,12 @@ def test_each_kind_of_plot_has_one_name_everywhere() -> None:
 
 def test_a_panel_has_the_metric_of_its_phase() -> None:
     study = synthetic.study(texts())
-    told = ["perplexity", "perplexity", "f1_weighted"]
-    made = figures.intermediate(study)
-    assert made is not None
-    assert [each.text.split("<br>")[-1] for each in made.layout.annotations] == told
+    metrics = ["perplexity", "perplexity", "f1_weighted"]
+    drawn = figures.intermediate(study)
+    assert drawn is not None
+    assert [each.text.split("<br>")[-1] for each in drawn.layout.annotations] == metrics
     with canvas.style():
-        assert [each.get_ylabel() for each in values.intermediate(study, None).axes] == told
+        assert [each.get_ylabel() for each in values.intermediate(study, None).axes] == metrics
 
 
 def test_a_perplexity_is_not_drawn_among_the_values() -> None:
@@ -63,8 +64,8 @@ def test_a_perplexity_is_not_drawn_among_the_values() -> None:
 def test_pruned_trials_and_the_baseline_are_in_the_picture_of_the_history() -> None:
     with canvas.style():
         (axes,) = values.history(synthetic.study(synthetic.trials(80)), None).axes
-        told = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert told == ["PRUNED, last value", "COMPLETE", "best so far", "baseline 0.5200"]
+        labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["PRUNED, last value", "COMPLETE", "best so far", "baseline 0.5200"]
 
 
 @pytest.mark.parametrize("draw", [time.timeline, values.history, values.pareto])
@@ -77,7 +78,7 @@ def test_a_legend_hides_nothing(draw: Any) -> None:
         assert legend.y0 >= axes.get_window_extent().y1 - 1
 
 
-def test_the_colour_bar_of_slices_lies_beside_them() -> None:
+def test_the_colour_bar_of_slices_lies_next_to_them() -> None:
     with canvas.style():
         figure = parameters.slices(synthetic.study(synthetic.trials(60)), None)
         figure.canvas.draw()
@@ -86,27 +87,27 @@ def test_the_colour_bar_of_slices_lies_beside_them() -> None:
 
 
 def test_whole_numbers_have_nothing_between_them() -> None:
-    made = synthetic.trials(40)
-    assert axis(made, "epochs").settings()["dtick"] == 1
-    assert "dtick" not in axis(made, "mult").settings()
+    drawn = synthetic.trials(40)
+    assert axis(drawn, "epochs").plotly()["dtick"] == 1
+    assert "dtick" not in axis(drawn, "mult").plotly()
 
 
 def test_many_studies_of_other_parameters_leave_the_bars_readable() -> None:
     studies = [synthetic.study(synthetic.trials(30), "one"), synthetic.study(name="two")]
     table = best_importances(studies)
-    made = comparison_figures.importances(table)
-    assert made is not None
-    assert next(trace.text[0] for trace in made.data) == ""  # nothing is known of the second
+    drawn = comparison_figures.importances(table)
+    assert drawn is not None
+    assert next(trace.text[0] for trace in drawn.data) == ""  # nothing is known of the second
 
 
-def test_the_table_tells_none_and_infinity_from_nothing() -> None:
+def test_the_table_keeps_none_and_infinity_from_nothing() -> None:
     space: dict[str, BaseDistribution] = {"depth": CategoricalDistribution([None, 2])}
-    made = [
+    drawn = [
         create_trial(value=math.inf, params={"depth": None}, distributions=space),
         create_trial(value=0.5, params={"depth": 2}, distributions=space),
         create_trial(value=0.25),
     ]
-    columns, rows = columns_and_rows(synthetic.study(made, ours=False))
+    columns, rows = columns_and_rows(synthetic.study(drawn, ours=False))
     names = [column["name"] for column in columns]
     assert [row[names.index("depth")] for row in rows] == ["None", 2, None]
     assert [row[names.index("value")] for row in rows] == ["inf", 0.5, 0.25]
@@ -114,26 +115,26 @@ def test_the_table_tells_none_and_infinity_from_nothing() -> None:
     assert columns[names.index("note")]["group"] == "attribute"  # no trial has one
 
 
-def told_of(study: optuna.Study, section: Any) -> str:
+def html_of(study: optuna.Study, section: Any) -> str:
     page = Page("x")
     section(study, page, "")
-    return "".join(page.body)
+    return page.html()
 
 
-def test_the_search_space_is_told_as_check_tells_it() -> None:
+def test_the_search_space_reads_as_check_prints_it() -> None:
     space = {
         "model": {"type": "categorical", "choices": ["resnet18", "resnet50"]},
         "rate": {"type": "float", "low": 1e-05, "high": 0.1, "log": True, "when": {"tune": True}},
         "epochs": {"type": "int", "low": 1, "high": 3, "step": 1, "log": True},
         "batch_size": 32,
     }
-    told = told_of(synthetic.study(search_space=space), origin)
-    assert "one of resnet18, resnet50" in told
-    assert "float 1e-05 to 0.1, log, when tune = true" in told
-    assert "int 1 to 3, log<" in told
-    assert "fixed at 32" in told
+    html = html_of(synthetic.study(search_space=space), origin_section)
+    assert "one of resnet18, resnet50" in html
+    assert "float 1e-05 to 0.1, log, when tune = true" in html
+    assert "int 1 to 3, log<" in html
+    assert "fixed at 32" in html
 
 
 def test_failures_of_which_nothing_is_known() -> None:
     study = synthetic.study([create_trial(state=TrialState.FAIL)], ours=False)
-    assert "1 of 1 trials failed; 0s were spent" in told_of(study, sections.failures)
+    assert "1 of 1 trials failed; 0s were spent" in html_of(study, failures_section)

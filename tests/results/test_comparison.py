@@ -1,4 +1,4 @@
-"""Studies beside each other: importance, what was reached and when, and where the time went."""
+"""Studies side by side: importance, what was reached and when, and where the time went."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from hpo_job.errors import QueryError
-from hpo_job.results import comparison as compare
+from hpo_job.results import comparison
 from hpo_job.results.importance import importance, importances
 from hpo_job.results.intermediate import phases_in, segments
 from hpo_job.results.timings import timings
@@ -35,10 +35,10 @@ def study() -> optuna.Study:
 
 @pytest.mark.parametrize("method", IMPORTANCE_METHODS)
 def test_the_learning_rate_mattered(study: optuna.Study, method: str) -> None:
-    found = importance(study, method)
-    assert next(iter(found.shares)) == "learning_rate"
-    assert sum(found.shares.values()) == pytest.approx(1)
-    assert importance(study, method) == found  # the same answer twice
+    assessed = importance(study, method)
+    assert next(iter(assessed.shares)) == "learning_rate"
+    assert sum(assessed.shares.values()) == pytest.approx(1)
+    assert importance(study, method) == assessed  # the same answer twice
 
 
 def test_a_conditional_parameter_is_assessed_or_named(study: optuna.Study) -> None:
@@ -51,15 +51,15 @@ def test_a_conditional_parameter_is_assessed_or_named(study: optuna.Study) -> No
     assert any("too few to say" in note for note in few.notes)
 
 
-def test_too_few_trials_are_told(study: optuna.Study) -> None:
-    assert not [note for note in importance(study).notes if "say little" in note]
+def test_too_few_trials_are_warned_of(study: optuna.Study) -> None:
+    assert not [note for note in importance(study).notes if "unreliable" in note]
     few = importance(synthetic.study(synthetic.trials(15)))
-    assert any("say little about" in note and "more may turn" in note for note in few.notes)
+    assert any("unreliable: " in note and "; run " in note for note in few.notes)
 
 
 @pytest.mark.parametrize("method", IMPORTANCE_METHODS)
 @pytest.mark.parametrize(
-    ("values", "rates", "told"),
+    ("values", "rates", "reason"),
     [
         ((), (), "nothing to compare"),
         ((1.0,), (0.1,), "nothing to compare"),
@@ -69,15 +69,15 @@ def test_too_few_trials_are_told(study: optuna.Study) -> None:
     ],
 )
 def test_nothing_can_be_said(
-    method: str, values: tuple[float, ...], rates: tuple[float, ...], told: str
+    method: str, values: tuple[float, ...], rates: tuple[float, ...], reason: str
 ) -> None:
     bare = optuna.create_study()
     for value, rate in zip(values, rates, strict=True):
         space: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1)}
         bare.add_trial(create_trial(value=value, params={"x": rate}, distributions=space))
-    found = importance(bare, method)
-    assert found.shares == {}
-    assert told in found.notes[0]
+    assessed = importance(bare, method)
+    assert assessed.shares == {}
+    assert reason in assessed.notes[0]
 
 
 def test_an_unknown_method_is_named(study: optuna.Study) -> None:
@@ -98,16 +98,16 @@ def test_importances_of_two_studies_side_by_side(study: optuna.Study) -> None:
 
 def timed(values: list[float], *, baseline: float | None, direction: str) -> optuna.Study:
     """A study whose trials took 10 s each, one after the other, with an hour between them."""
-    made = []
+    trials = []
     for position, value in enumerate(values):
         trial = create_trial(value=value)
         trial.datetime_start = synthetic.START + timedelta(hours=position)
         trial.datetime_complete = trial.datetime_start + timedelta(seconds=10)
-        made.append(trial)
-    found = synthetic.study(made, direction=direction, ours=baseline is not None)
+        trials.append(trial)
+    result = synthetic.study(trials, direction=direction, ours=baseline is not None)
     if baseline is not None:
-        found.set_user_attr("baseline", baseline)
-    return found
+        result.set_user_attr("baseline", baseline)
+    return result
 
 
 @pytest.mark.parametrize(
@@ -125,16 +125,16 @@ def timed(values: list[float], *, baseline: float | None, direction: str) -> opt
 def test_when_95_percent_was_reached(
     values: list[float], baseline: float | None, direction: str, threshold: float, after: int
 ) -> None:
-    found = compare.time_to_95(timed(values, baseline=baseline, direction=direction))
-    assert found is not None
-    assert found.threshold == pytest.approx(threshold)
-    assert found.trials == after
-    assert found.seconds == pytest.approx(10 * after)  # the hours between do not count
+    reached = comparison.time_to_95(timed(values, baseline=baseline, direction=direction))
+    assert reached is not None
+    assert reached.threshold == pytest.approx(threshold)
+    assert reached.trials == after
+    assert reached.seconds == pytest.approx(10 * after)  # the hours between do not count
 
 
 def test_what_studies_reached(study: optuna.Study) -> None:
     empty = synthetic.study(name="empty")
-    table = compare.summary([study, empty])
+    table = comparison.summary([study, empty])
     assert table.loc["synthetic", "best"] == study.best_value
     assert table.loc["synthetic", "gain"] == pytest.approx(study.best_value - 0.52)
     assert table.loc["synthetic", "best_trial"] == study.best_trial.number
@@ -144,11 +144,11 @@ def test_what_studies_reached(study: optuna.Study) -> None:
 
 def test_best_parameters_and_learning_rates_side_by_side(study: optuna.Study) -> None:
     other = synthetic.study(synthetic.trials(30, seed=1), "other", ours=False)
-    table = compare.best_parameters([study, other])
+    table = comparison.best_parameters([study, other])
     assert table.loc["batch_size", "synthetic"] == 32  # a fixed one
     assert table["other"].isna()["batch_size"]
     assert table.loc["model", "other"] == other.best_params["model"]
-    rates = compare.learning_rates([study, other])
+    rates = comparison.learning_rates([study, other])
     assert rates.loc["learning_rate", ("synthetic", "suggested")] == 3e-3
     assert rates.loc["learning_rate", ("other", "best")] == other.best_params["learning_rate"]
 
@@ -158,9 +158,9 @@ def test_what_several_methods_or_studies_say_is_said_once(
 ) -> None:
     for name in ("one", "two"):
         synthetic.study(synthetic.trials(60), name, storage=storage.optuna)
-    told = cli("importance", "one", "--method", "all", "--storage", database).stderr.splitlines()
-    assert sum("only some of" in line for line in told) == 2
-    assert any(": fanova, mean-decrease-impurity: only some of" in line for line in told)
+    remarks = cli("importance", "one", "--method", "all", "--storage", database).stderr.splitlines()
+    assert sum("only some of" in line for line in remarks) == 2
+    assert any(": fanova, mean-decrease-impurity: only some of" in line for line in remarks)
     (line,) = cli("importance", "one", "two", "--storage", database).stderr.splitlines()
     assert line.startswith("hpo-job: only some of")
 
@@ -184,7 +184,7 @@ def test_none_is_a_choice(storage: Storage, cli: Cli, database: str) -> None:
 
 
 def test_progress_never_gets_worse(study: optuna.Study) -> None:
-    table = compare.progress(study)
+    table = comparison.progress(study)
     assert table["best"].is_monotonic_increasing
     assert table["seconds"].is_monotonic_increasing
     assert table["best"].iloc[-1] == study.best_value
@@ -222,17 +222,17 @@ def test_steps_without_phases_are_as_they_are(phases: object) -> None:
 
 
 def test_the_parts_of_the_time_add_up(study: optuna.Study) -> None:
-    found = timings(study)
-    assert found.workers == 4
-    assert found.missing == ()
-    assert sum(found.seconds.values()) == pytest.approx(found.total)
-    assert all(time >= 0 for time in found.seconds.values())
+    result = timings(study)
+    assert result.workers == 4
+    assert result.missing == ()
+    assert sum(result.seconds.values()) == pytest.approx(result.total)
+    assert all(time >= 0 for time in result.seconds.values())
     first = min(t.datetime_start for t in study.trials if t.datetime_start)
     last = max(t.datetime_complete for t in study.trials if t.datetime_complete)
-    assert found.total <= 4 * (last - first).total_seconds() + 1
-    assert found.useful is not None
-    assert 0.5 < found.useful < 1
-    assert found.frame()["share"].sum() == pytest.approx(1)
+    assert result.total <= 4 * (last - first).total_seconds() + 1
+    assert result.useful is not None
+    assert 0.5 < result.useful < 1
+    assert result.frame()["share"].sum() == pytest.approx(1)
 
 
 def one_trial(
@@ -247,41 +247,41 @@ def one_trial(
 
 
 def test_validation_is_part_of_the_fits() -> None:
-    found = timings(one_trial(20, train_time=10.0, validation_time=3.0, data_time=2.0)).seconds
-    assert found["training"] == pytest.approx(7)
-    assert found["validation"] == pytest.approx(3)
-    assert found["other, in a trial"] == pytest.approx(8)
+    result = timings(one_trial(20, train_time=10.0, validation_time=3.0, data_time=2.0)).seconds
+    assert result["training"] == pytest.approx(7)
+    assert result["validation"] == pytest.approx(3)
+    assert result["other, in a trial"] == pytest.approx(8)
 
 
 def test_the_storage_may_be_waited_for_while_training() -> None:
-    found = timings(one_trial(10, train_time=10.0, storage_time=4.0)).seconds
-    assert found["storage"] == pytest.approx(4)
-    assert found["training"] == pytest.approx(6)
+    result = timings(one_trial(10, train_time=10.0, storage_time=4.0)).seconds
+    assert result["storage"] == pytest.approx(4)
+    assert result["training"] == pytest.approx(6)
 
 
 def test_a_failed_trial_is_lost_time() -> None:
-    found = timings(one_trial(10, TrialState.FAIL, train_time=8.0)).seconds
-    assert found["failed trials"] == pytest.approx(10)
-    assert found["training"] == 0
+    result = timings(one_trial(10, TrialState.FAIL, train_time=8.0)).seconds
+    assert result["failed trials"] == pytest.approx(10)
+    assert result["training"] == 0
 
 
 @pytest.mark.parametrize("strange", ["fast", None, [1.0], float("nan"), -3.0, True, 1e9])
 def test_attributes_of_any_kind_do_no_harm(strange: object) -> None:
-    found = timings(one_trial(10, train_time=strange, data_time=strange))
-    assert sum(found.seconds.values()) == pytest.approx(10)
+    result = timings(one_trial(10, train_time=strange, data_time=strange))
+    assert sum(result.seconds.values()) == pytest.approx(10)
 
 
 def test_what_was_not_measured_is_named() -> None:
-    found = timings(one_trial(10))
-    assert "train_time" in found.missing
-    assert found.useful is None
+    result = timings(one_trial(10))
+    assert "train_time" in result.missing
+    assert result.useful is None
 
 
 # the commands
 
 
 @pytest.fixture
-def two(storage: Storage) -> list[optuna.Study]:
+def pair(storage: Storage) -> list[optuna.Study]:
     return [
         synthetic.study(
             synthetic.trials(60, seed=seed, shift=seed / 2), f"study-{seed}", storage=storage.optuna
@@ -291,33 +291,33 @@ def two(storage: Storage) -> list[optuna.Study]:
 
 
 def test_compare_prints_it_all_in_80_columns(
-    two: list[optuna.Study], cli: Cli, database: str
+    pair: list[optuna.Study], cli: Cli, database: str
 ) -> None:
     done = cli("compare", "study-0", "study-1", "--storage", database)
     assert done.exit_code == 0, done.output
     assert max(map(len, done.stdout.splitlines())) <= 80
     for words in ("what they reached", "best parameters", "importances", "learning rates"):
         assert words in done.stdout
-    assert f"{two[1].best_value:.4f}" in done.stdout
+    assert f"{pair[1].best_value:.4f}" in done.stdout
 
 
-def test_compare_as_json(two: list[optuna.Study], cli: Cli, database: str) -> None:
+def test_compare_as_json(pair: list[optuna.Study], cli: Cli, database: str) -> None:
     asked = ["compare", "study-0", "study-1", "--format", "json", "--storage", database]
-    found = json.loads(cli(*asked).stdout)
-    assert found["summary"]["study-0"]["best"] == two[0].best_value
-    assert found["best_parameters"]["study-1"]["model"] == two[1].best_params["model"]
-    assert set(found["importances"]) == {"study-0", "study-1"}
-    assert found["learning_rates"]["study-0"]["suggested"]["learning_rate"] == 3e-3
+    result = json.loads(cli(*asked).stdout)
+    assert result["summary"]["study-0"]["best"] == pair[0].best_value
+    assert result["best_parameters"]["study-1"]["model"] == pair[1].best_params["model"]
+    assert set(result["importances"]) == {"study-0", "study-1"}
+    assert result["learning_rates"]["study-0"]["suggested"]["learning_rate"] == 3e-3
 
 
-def test_compare_wants_two(two: list[optuna.Study], cli: Cli, database: str) -> None:
+def test_compare_wants_two(pair: list[optuna.Study], cli: Cli, database: str) -> None:
     done = cli("compare", "study-0", "study-0", "--storage", database)
     assert done.exit_code == 2
     assert "at least two studies" in done.stderr
 
 
 def test_compare_says_where_values_do_not_compare(
-    two: list[optuna.Study], storage: Storage, cli: Cli, database: str
+    pair: list[optuna.Study], storage: Storage, cli: Cli, database: str
 ) -> None:
     synthetic.study(
         synthetic.trials(5),
@@ -331,7 +331,7 @@ def test_compare_says_where_values_do_not_compare(
 
 
 def test_importance_prints_methods_and_studies_side_by_side(
-    two: list[optuna.Study], cli: Cli, database: str
+    pair: list[optuna.Study], cli: Cli, database: str
 ) -> None:
     done = cli(
         "importance",

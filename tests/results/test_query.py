@@ -42,9 +42,9 @@ def growing(monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
     read = live.get_trials
 
     def and_grow(*arguments: object, **named: object) -> list[optuna.trial.FrozenTrial]:
-        found = read(*arguments, **named)  # type: ignore[arg-type]
+        trials = read(*arguments, **named)  # type: ignore[arg-type]
         live.add_trial(next(more))
-        return found
+        return trials
 
     monkeypatch.setattr(live, "get_trials", and_grow)
     return live
@@ -53,9 +53,9 @@ def growing(monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
 def test_a_study_that_grows_while_it_is_read(growing: optuna.Study) -> None:
     assert len(frame(growing)) >= 40
     assert len(pareto(growing, ["value", "execute_time"])) >= 1
-    found = pareto_axes(growing)
-    assert found is not None
-    assert set(found.front.index) <= set(found.points.index)
+    table = pareto_axes(growing)
+    assert table is not None
+    assert set(table.front.index) <= set(table.points.index)
 
 
 # conditions
@@ -131,10 +131,10 @@ def test_where_on_booleans_conditional_parameters_and_times(study: optuna.Study)
 def test_what_is_no_condition_is_refused_in_one_line(study: optuna.Study, where: str) -> None:
     with pytest.raises(QueryError) as caught:
         numbers(study, where=where)
-    told = str(caught.value)
-    assert told.startswith("--where")
-    assert "\n" not in told
-    assert len(where) > 200 or "params_learning_rate" in told
+    line = str(caught.value)
+    assert line.startswith("--where")
+    assert "\n" not in line
+    assert len(where) > 200 or "params_learning_rate" in line
 
 
 def test_a_column_that_may_be_two_is_asked_back() -> None:
@@ -148,25 +148,25 @@ def test_a_column_that_may_be_two_is_asked_back() -> None:
 
 @pytest.mark.parametrize("sort", ["user_attrs_execute_time", "execute_time"])
 def test_sort_puts_what_is_missing_last(study: optuna.Study, sort: str) -> None:
-    found = select(frame(study), sort=sort)["user_attrs_execute_time"]
-    known = found.dropna()
-    assert 0 < len(known) < len(found)
-    assert list(found[: len(known)]) == sorted(known)
+    table = select(frame(study), sort=sort)["user_attrs_execute_time"]
+    known = table.dropna()
+    assert 0 < len(known) < len(table)
+    assert list(table[: len(known)]) == sorted(known)
     down = select(frame(study), sort=f"-{sort}")["user_attrs_execute_time"]
     assert list(down[: len(known)]) == sorted(known, reverse=True)
 
 
 def test_sort_of_words_and_numbers_in_one_column() -> None:
     mixed = optuna.create_study()
-    for found in ("a", 3, None, 2.5):
-        mixed.add_trial(create_trial(value=1.0, user_attrs={"x": found}))
+    for table in ("a", 3, None, 2.5):
+        mixed.add_trial(create_trial(value=1.0, user_attrs={"x": table}))
     assert len(select(frame(mixed), sort="x")) == 4
 
 
 def test_columns_and_limit(study: optuna.Study) -> None:
-    found = select(frame(study), columns=["state", "model"], limit=3)
-    assert list(found.columns) == ["state", "params_model"]
-    assert len(found) == 3
+    table = select(frame(study), columns=["state", "model"], limit=3)
+    assert list(table.columns) == ["state", "params_model"]
+    assert len(table) == 3
 
 
 def test_an_unknown_column_names_the_nearest(study: optuna.Study) -> None:
@@ -231,16 +231,16 @@ def test_parquet_holds_what_csv_holds(
     file = tmp_path / "trials.parquet"
     done = cli("results", "synthetic", "--format", "parquet", "-o", file, "--storage", database)
     assert done.exit_code == 0, done.output
-    found, expected = pd.read_parquet(file), stored.trials_dataframe()
-    assert list(found.columns) == list(expected.columns)
-    assert list(found["number"]) == list(range(43))
-    assert [json.loads(cell) for cell in found["user_attrs_mixed"][40:]] == [
+    table, expected = pd.read_parquet(file), stored.trials_dataframe()
+    assert list(table.columns) == list(expected.columns)
+    assert list(table["number"]) == list(range(43))
+    assert [json.loads(cell) for cell in table["user_attrs_mixed"][40:]] == [
         "word",
         3,
         [1, "a", {"b": None}],
     ]
-    assert found["value"].equals(expected["value"])
-    assert json.loads(found["user_attrs_worker"][0]) == expected["user_attrs_worker"][0]
+    assert table["value"].equals(expected["value"])
+    assert json.loads(table["user_attrs_worker"][0]) == expected["user_attrs_worker"][0]
 
 
 def test_a_file_that_cannot_be_written_is_one_line(
@@ -272,18 +272,18 @@ def front_by_hand(study: optuna.Study, speed: str) -> set[int]:
 
 @pytest.mark.parametrize("name", ["execute_time", "user_attrs_execute_time", "execute_time:min"])
 def test_a_pareto_front_after_the_fact(study: optuna.Study, name: str) -> None:
-    found = pareto(study, ["value", name])
-    assert set(found["number"]) == front_by_hand(study, "execute_time")
-    assert list(found["value"]) == sorted(found["value"], reverse=True)
+    table = pareto(study, ["value", name])
+    assert set(table["number"]) == front_by_hand(study, "execute_time")
+    assert list(table["value"]) == sorted(table["value"], reverse=True)
 
 
-def test_a_front_may_be_told_which_way(study: optuna.Study) -> None:
+def test_a_front_can_have_its_direction_set(study: optuna.Study) -> None:
     most = pareto(study, ["value", "epochs:max"])
     assert most["params_epochs"].max() == max(t.params["epochs"] for t in complete(study))
 
 
 @pytest.mark.parametrize(
-    ("targets", "told"),
+    ("targets", "reason"),
     [
         (["value"], "two columns"),
         (["value", "value"], "two columns"),
@@ -291,12 +291,12 @@ def test_a_front_may_be_told_which_way(study: optuna.Study) -> None:
         (["value", "epochs:up"], "neither min nor max"),
     ],
 )
-def test_what_is_no_front(study: optuna.Study, targets: Sequence[str], told: str) -> None:
-    with pytest.raises(QueryError, match=told):
+def test_what_is_no_front(study: optuna.Study, targets: Sequence[str], reason: str) -> None:
+    with pytest.raises(QueryError, match=reason):
         pareto(study, targets)
 
 
-def test_best_tells_the_front_as_a_table_and_as_toml(
+def test_best_prints_the_front_as_a_table_and_as_toml(
     stored: optuna.Study, cli: Cli, database: str
 ) -> None:
     asked = ["best", "synthetic", "--pareto", "value,execute_time", "--storage", database]

@@ -1,4 +1,4 @@
-"""What a study has found: the same trials as a table, as Optuna's data frame, and as TOML."""
+"""The results of a study: the same trials as a table, as Optuna's data frame, and as TOML."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from hpo_job.results.ranking import as_toml
 from hpo_job.spec.search_space import searched
 from hpo_job.spec.study_toml import read_spec
 from hpo_job.storage.database import Storage
-from hpo_job.study import joining as studies
+from hpo_job.study import joining
 from hpo_job.study.checking import check
 from tests import synthetic
 
@@ -86,17 +86,17 @@ def ask(study: optuna.Study) -> optuna.Trial:
 
 
 @pytest.fixture
-def made(job: Job, storage: Storage) -> Callable[..., tuple[optuna.Study, Path]]:
+def new_study(job: Job, storage: Storage) -> Callable[..., tuple[optuna.Study, Path]]:
     """A study without trials, and its job folder."""
 
     def make(**keys: Any) -> tuple[optuna.Study, Path]:
         folder = job(**({"search_space": SPACE} | keys))
-        return studies.create(check(read_spec(folder), folder), storage), folder
+        return joining.create(check(read_spec(folder), folder), storage), folder
 
     return make
 
 
-Made = Callable[..., tuple[optuna.Study, Path]]
+NewStudy = Callable[..., tuple[optuna.Study, Path]]
 
 
 def best_number(study: optuna.Study) -> int:
@@ -106,30 +106,30 @@ def best_number(study: optuna.Study) -> int:
 
 
 def fastest(study: optuna.Study) -> tuple[int, float, str]:
-    found = results.fastest_within(study)
-    assert found is not None
-    return found.trial.number, found.seconds, found.measure
+    fastest = results.fastest_within(study)
+    assert fastest is not None
+    return fastest.trial.number, fastest.seconds, fastest.measure
 
 
 # best and fastest
 
 
-def test_best_where_less_is_more(made: Made) -> None:
-    study, folder = made()
+def test_best_where_less_is_more(new_study: NewStudy) -> None:
+    study, folder = new_study()
     for value in (0.5, 0.2, 0.9):
         add(study, folder, value)
     assert best_number(study) == 1
 
 
-def test_best_where_more_is_more(made: Made) -> None:
-    study, folder = made(direction="maximize")
+def test_best_where_more_is_more(new_study: NewStudy) -> None:
+    study, folder = new_study(direction="maximize")
     for value in (0.5, 0.2, 0.9, 0.9):
         add(study, folder, value)
     assert best_number(study) == 2
 
 
-def test_a_trial_that_breaks_a_constraint_is_not_best(made: Made) -> None:
-    study, folder = made()
+def test_a_trial_that_breaks_a_constraint_is_not_best(new_study: NewStudy) -> None:
+    study, folder = new_study()
     for value in (0.5, 0.9):
         add(study, folder, value)
     trial = ask(study)
@@ -139,16 +139,16 @@ def test_a_trial_that_breaks_a_constraint_is_not_best(made: Made) -> None:
     assert fastest(study)[0] == 0
 
 
-def test_only_complete_trials_are_best(made: Made) -> None:
-    study, folder = made(direction="maximize")
+def test_only_complete_trials_are_best(new_study: NewStudy) -> None:
+    study, folder = new_study(direction="maximize")
     add(study, folder, 0.5)
     add(study, folder, 0.9, state=TrialState.PRUNED)
     add(study, folder, None, state=TrialState.FAIL)
     assert best_number(study) == 0
 
 
-def test_no_best_without_a_complete_trial(made: Made) -> None:
-    study, folder = made()
+def test_no_best_without_a_complete_trial(new_study: NewStudy) -> None:
+    study, folder = new_study()
     assert results.best(study) is None
     add(study, folder, 0.9, state=TrialState.PRUNED)
     add(study, folder, None, state=TrialState.FAIL)
@@ -161,23 +161,23 @@ def test_no_best_without_a_complete_trial(made: Made) -> None:
     [("maximize", (0.90, 0.896, 0.89, 0.889)), ("minimize", (0.10, 0.104, 0.11, 0.111))],
 )
 def test_fastest_within_a_point_of_the_best(
-    made: Made, direction: str, values: Sequence[float]
+    new_study: NewStudy, direction: str, values: Sequence[float]
 ) -> None:
-    study, folder = made(direction=direction)
+    study, folder = new_study(direction=direction)
     for value, time in zip(values, (4.0, 3.0, 2.0, 1.0), strict=True):
         add(study, folder, value, seconds=100, execute_time=time)
     assert fastest(study) == (2, 2.0, "execute_time")
 
 
-def test_fastest_by_duration_where_nothing_was_measured(made: Made) -> None:
-    study, folder = made(direction="maximize")
+def test_fastest_by_duration_where_nothing_was_measured(new_study: NewStudy) -> None:
+    study, folder = new_study(direction="maximize")
     for value, time in ((0.9, 4.0), (0.895, 2.5), (0.5, 1.0)):
         add(study, folder, value, seconds=time)
     assert fastest(study) == (1, 2.5, "duration")
 
 
-def test_execute_time_counts_and_not_the_duration(made: Made) -> None:
-    study, folder = made(direction="maximize")
+def test_execute_time_counts_and_not_the_duration(new_study: NewStudy) -> None:
+    study, folder = new_study(direction="maximize")
     add(study, folder, 0.9, seconds=10, execute_time=2.0)
     add(study, folder, 0.9, seconds=20, execute_time=1.0)
     assert fastest(study) == (1, 1.0, "execute_time")
@@ -203,8 +203,8 @@ def mixed(study: optuna.Study, folder: Path) -> None:
     study.enqueue_trial({"n": 5})
 
 
-def test_csv_is_optunas_data_frame(made: Made, cli: Cli, database: str) -> None:
-    study, folder = made()
+def test_csv_is_optunas_data_frame(new_study: NewStudy, cli: Cli, database: str) -> None:
+    study, folder = new_study()
     mixed(study, folder)
     text = cli("results", "quadratic", "--format", "csv", "--storage", database).stdout
     rows = list(csv.reader(io.StringIO(text)))
@@ -218,8 +218,8 @@ def test_csv_is_optunas_data_frame(made: Made, cli: Cli, database: str) -> None:
     assert rows[3][column["user_attrs_error"]] == 'ValueError: no, "no"…, [x]'
 
 
-def test_json_is_optunas_data_frame(made: Made, cli: Cli, database: str) -> None:
-    study, folder = made()
+def test_json_is_optunas_data_frame(new_study: NewStudy, cli: Cli, database: str) -> None:
+    study, folder = new_study()
     mixed(study, folder)
     text = cli("results", "quadratic", "--format", "json", "--storage", database).stdout
     records = json.loads(text)
@@ -232,8 +232,8 @@ def test_json_is_optunas_data_frame(made: Made, cli: Cli, database: str) -> None
     assert records[0]["datetime_start"].startswith("2024-01-01T12:00:00")
 
 
-def test_nothing_to_read_is_still_readable(made: Made, cli: Cli, database: str) -> None:
-    made()
+def test_nothing_to_read_is_still_readable(new_study: NewStudy, cli: Cli, database: str) -> None:
+    new_study()
     assert (
         json.loads(cli("results", "quadratic", "--format", "json", "--storage", database).stdout)
         == []
@@ -247,8 +247,8 @@ def test_nothing_to_read_is_still_readable(made: Made, cli: Cli, database: str) 
     assert "no trial is COMPLETE yet" in status.stdout
 
 
-def test_only_failed_trials(made: Made, cli: Cli, refused: Refused, database: str) -> None:
-    study, folder = made()
+def test_only_failed_trials(new_study: NewStudy, cli: Cli, refused: Refused, database: str) -> None:
+    study, folder = new_study()
     for _ in range(2):
         add(study, folder, None, state=TrialState.FAIL, fail_reason="error", error="ValueError: x")
     status = cli("status", "quadratic", "--storage", database).stdout
@@ -264,10 +264,10 @@ def test_only_failed_trials(made: Made, cli: Cli, refused: Refused, database: st
 
 def test_a_perplexity_is_no_value(storage: Storage, cli: Cli, database: str) -> None:
     """A language model that was pruned would otherwise be far better than any classifier."""
-    made = [trial for trial in synthetic.trials(9) if trial.state == TrialState.COMPLETE]
-    study = synthetic.study([*made, synthetic.language_model()], storage=storage.optuna)
+    trials = [trial for trial in synthetic.trials(9) if trial.state == TrialState.COMPLETE]
+    study = synthetic.study([*trials, synthetic.language_model()], storage=storage.optuna)
     assert study.trials_dataframe()["value"].iloc[-1] == 107.5
-    assert frame(study)["value"].isna().tolist() == [*[False] * len(made), True]
+    assert frame(study)["value"].isna().tolist() == [*[False] * len(trials), True]
     assert list(frame(study).columns) == list(study.trials_dataframe().columns)
     assert "107" not in cli("results", "synthetic", "--storage", database).stdout
     asked = ("--where", "value >= 0", "--columns", "number,state,value")
@@ -285,8 +285,8 @@ def test_a_perplexity_is_no_value(storage: Storage, cli: Cli, database: str) -> 
 # the best parameters as TOML
 
 
-def test_best_is_toml_with_the_fixed_ones_too(made: Made, cli: Cli, database: str) -> None:
-    study, folder = made()
+def test_best_is_toml_with_the_fixed_ones_too(new_study: NewStudy, cli: Cli, database: str) -> None:
+    study, folder = new_study()
     add(study, folder, 0.7, params=PARAMS | {"n": 1})
     add(study, folder, 0.5)
     text = cli("best", "quadratic", "--storage", database).stdout
@@ -303,9 +303,9 @@ def test_best_is_toml_with_the_fixed_ones_too(made: Made, cli: Cli, database: st
 
 @pytest.mark.parametrize("space", [SPACE, {"n": SPACE["n"]}], ids=["long", "short"])
 def test_best_can_be_pasted_at_the_end_of_study_toml(
-    made: Made, cli: Cli, database: str, space: dict[str, Any]
+    new_study: NewStudy, cli: Cli, database: str, space: dict[str, Any]
 ) -> None:
-    study, folder = made(search_space=space)
+    study, folder = new_study(search_space=space)
     add(study, folder, 0.5)
     text = cli("best", "quadratic", "--storage", database).stdout
     with (folder / "study.toml").open("a") as stream:
@@ -316,8 +316,10 @@ def test_best_can_be_pasted_at_the_end_of_study_toml(
     assert cli("check", folder).exit_code == 0
 
 
-def test_best_can_be_pasted_behind_an_entry_and_twice(made: Made, cli: Cli, database: str) -> None:
-    study, folder = made()
+def test_best_can_be_pasted_behind_an_entry_and_twice(
+    new_study: NewStudy, cli: Cli, database: str
+) -> None:
+    study, folder = new_study()
     add(study, folder, 0.5)
     text = cli("best", "quadratic", "--storage", database).stdout
     with (folder / "study.toml").open("a") as stream:
@@ -326,9 +328,9 @@ def test_best_can_be_pasted_behind_an_entry_and_twice(made: Made, cli: Cli, data
 
 
 def test_best_of_a_function_that_suggests_for_itself(
-    made: Made, storage: Storage, cli: Cli, database: str
+    new_study: NewStudy, storage: Storage, cli: Cli, database: str
 ) -> None:
-    study, _ = made(search_space=None)
+    study, _ = new_study(search_space=None)
     trial = ask(study)
     trial.suggest_float("rate", 0.5, 0.5)
     trial.suggest_categorical("depth", [2])
@@ -344,28 +346,28 @@ def test_best_of_a_function_that_suggests_for_itself(
 def cats(image_job: Job, storage: Storage) -> tuple[optuna.Study, Path]:
     """A study with a baseline of 0.6, and one trial at 0.8."""
     folder = image_job()
-    study = studies.create(check(read_spec(folder), folder), storage)
+    study = joining.create(check(read_spec(folder), folder), storage)
     add(study, folder, 0.8, params={"learning_rate": 0.01})
     return study, folder
 
 
-def test_the_baseline_stands_beside_the_best_value(
+def test_the_baseline_stands_next_to_the_best_value(
     cats: tuple[optuna.Study, Path], cli: Cli, database: str
 ) -> None:
-    beside = "accuracy 0.8000 (baseline 0.6000)"
-    assert beside in cli("status", "cats-and-dogs", "--storage", database).stdout
-    assert beside in cli("best", "cats-and-dogs", "--storage", database).stdout
-    assert beside in "\n".join(results.overview(cats[0]))
+    line = "accuracy 0.8000 (baseline 0.6000)"
+    assert line in cli("status", "cats-and-dogs", "--storage", database).stdout
+    assert line in cli("best", "cats-and-dogs", "--storage", database).stdout
+    assert line in "\n".join(results.overview(cats[0]))
 
 
 def test_the_baseline_stands_where_there_is_no_best_value_yet(
     image_job: Job, storage: Storage, cli: Cli, database: str
 ) -> None:
     folder = image_job()
-    studies.create(check(read_spec(folder), folder), storage)
-    told = cli("status", "cats-and-dogs", "--storage", database).stdout
-    assert "baseline" in told
-    assert "0.6000" in told
+    joining.create(check(read_spec(folder), folder), storage)
+    text = cli("status", "cats-and-dogs", "--storage", database).stdout
+    assert "baseline" in text
+    assert "0.6000" in text
 
 
 def test_a_baseline_of_zero_is_a_baseline(
@@ -373,7 +375,7 @@ def test_a_baseline_of_zero_is_a_baseline(
 ) -> None:
     """cohen_kappa of one answer is always 0."""
     folder = image_job(metric="cohen_kappa")
-    study = studies.create(check(read_spec(folder), folder), storage)
+    study = joining.create(check(read_spec(folder), folder), storage)
     assert "0.0000" in cli("status", "cats-and-dogs", "--storage", database).stdout
     add(study, folder, 0.8, params={"learning_rate": 0.01})
     assert study.user_attrs["baseline"] == 0.0
@@ -381,32 +383,32 @@ def test_a_baseline_of_zero_is_a_baseline(
 
 
 def test_check_shows_data_size_and_baseline(image_job: Job, cli: Cli) -> None:
-    told = cli("check", image_job()).stdout
-    assert "20 images in 2 classes" in told
-    assert "12   60%  cats" in told
-    assert "8   40%  dogs" in told
-    assert "accuracy 0.6000" in told
-    assert "infinitely many combinations" in told
-    assert "learning_rate" in told
-    assert "pre_trained" in told
+    text = cli("check", image_job()).stdout
+    assert "20 images in 2 classes" in text
+    assert "12   60%  cats" in text
+    assert "8   40%  dogs" in text
+    assert "accuracy 0.6000" in text
+    assert "infinitely many combinations" in text
+    assert "learning_rate" in text
+    assert "pre_trained" in text
 
 
 def test_check_counts_the_combinations(job: Job, cli: Cli) -> None:
-    told = cli("check", job(search_space={**SPACE, "rate": 0.1})).stdout
-    assert "40 combinations" in told
+    text = cli("check", job(search_space={**SPACE, "rate": 0.1})).stdout
+    assert "40 combinations" in text
 
 
 @pytest.mark.parametrize(
-    ("metric", "told"),
+    ("metric", "text"),
     [
         ("f1_weighted", ": always answering the most frequent class"),
         ("mae", ": always answering the median of training"),
         ("profit", ""),
     ],
 )
-def test_whose_answer_the_baseline_is(metric: str, told: str) -> None:
+def test_whose_answer_the_baseline_is(metric: str, text: str) -> None:
     study = synthetic.study(synthetic.trials(3), metric=metric)
-    assert results.caption(study) == f"baseline 0.5200{told}"
+    assert results.caption(study) == f"baseline 0.5200{text}"
 
 
 @pytest.mark.parametrize(
@@ -427,21 +429,21 @@ def test_a_study_is_finished_by_trials_or_by_time(budget: dict[str, float], over
     assert not results.finished(study)
 
 
-def test_overview(made: Made) -> None:
-    study, folder = made(direction="maximize")
+def test_overview(new_study: NewStudy) -> None:
+    study, folder = new_study(direction="maximize")
     add(study, folder, 0.9, seconds=60, execute_time=2.0)
     add(study, folder, 0.895, seconds=90, execute_time=1.0)
     add(study, folder, 0.2, state=TrialState.PRUNED, seconds=1)
     add(study, folder, None, state=TrialState.FAIL, seconds=1)
-    told = "\n".join(results.overview(study))
-    assert "finished  3 of 10 trials in 1m30s" in told
-    assert "2 COMPLETE, 1 PRUNED, 1 FAIL" in told
-    assert "best      #0  value 0.9000" in told
-    assert "fastest   #1  value 0.8950, execute_time 1 s" in told
+    text = "\n".join(results.overview(study))
+    assert "finished  3 of 10 trials in 1m30s" in text
+    assert "2 COMPLETE, 1 PRUNED, 1 FAIL" in text
+    assert "best      #0  value 0.9000" in text
+    assert "fastest   #1  value 0.8950, execute_time 1 s" in text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "text"),
     [
         (0, "0s"),
         (41.4, "41s"),
@@ -452,17 +454,19 @@ def test_overview(made: Made) -> None:
         (90000, "25h00m"),
     ],
 )
-def test_clock(seconds: float, told: str) -> None:
-    assert clock(seconds) == told
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
 
 
 # the table
 
 
 @pytest.mark.parametrize("command", [("results",), ("status",)])
-def test_80_columns_hold_it_all(made: Made, cli: Cli, database: str, command: tuple[str]) -> None:
+def test_80_columns_hold_it_all(
+    new_study: NewStudy, cli: Cli, database: str, command: tuple[str]
+) -> None:
     wide = {f"a_rather_long_parameter_{n}": {"type": "int", "low": 0, "high": 9} for n in range(9)}
-    study, folder = made(search_space=wide, metric="validation_loss")
+    study, folder = new_study(search_space=wide, metric="validation_loss")
     values = dict.fromkeys(wide, 7)
     add(study, folder, 0.123456789, params=values, seconds=12345)
     add(study, folder, -12345.678, params=values)
@@ -483,25 +487,27 @@ def test_80_columns_hold_it_all(made: Made, cli: Cli, database: str, command: tu
         assert "[/x]" in text  # no markup of ours
 
 
-def test_status_shows_what_runs(made: Made, cli: Cli, database: str) -> None:
-    study, _ = made()
+def test_status_shows_what_runs(new_study: NewStudy, cli: Cli, database: str) -> None:
+    study, _ = new_study()
     trial = ask(study)
     trial.suggest_int("n", 0, 9)
     trial.report(0.25, 0)
-    told = cli("status", "quadratic", "--storage", database).stdout
-    assert "study     quadratic" in told
-    assert "1 RUNNING" in told
-    assert "0.2500" in told
-    assert "baseline" not in told.splitlines()[-1]  # folded at the width of the table
+    text = cli("status", "quadratic", "--storage", database).stdout
+    assert "study     quadratic" in text
+    assert "1 RUNNING" in text
+    assert "0.2500" in text
+    assert "baseline" not in text.splitlines()[-1]  # folded at the width of the table
 
 
-def test_waiting_trials_show_what_they_will_try(made: Made, cli: Cli, database: str) -> None:
-    study, _ = made()
+def test_waiting_trials_show_what_they_will_try(
+    new_study: NewStudy, cli: Cli, database: str
+) -> None:
+    study, _ = new_study()
     study.enqueue_trial({"n": 4, "model": "resnet18"})
-    told = cli("results", "quadratic", "--storage", database).stdout
-    assert "WAITING" in told
-    assert "n=4" in told
-    assert "model=resnet18" in told
+    text = cli("results", "quadratic", "--storage", database).stdout
+    assert "WAITING" in text
+    assert "n=4" in text
+    assert "model=resnet18" in text
 
 
 def test_a_study_of_plain_optuna_can_be_read(storage: Storage, cli: Cli, database: str) -> None:
@@ -517,9 +523,9 @@ def test_a_study_of_plain_optuna_can_be_read(storage: Storage, cli: Cli, databas
 
 @pytest.mark.parametrize("command", ["status", "results", "best"])
 def test_a_study_goes_by_its_name_and_by_its_job_folder(
-    made: Made, cli: Cli, database: str, command: str
+    new_study: NewStudy, cli: Cli, database: str, command: str
 ) -> None:
-    study, folder = made()
+    study, folder = new_study()
     add(study, folder, 0.5)
     by_name = cli(command, "quadratic", "--storage", database)
     by_folder = cli(command, folder, "--storage", database)
@@ -529,10 +535,10 @@ def test_a_study_goes_by_its_name_and_by_its_job_folder(
 
 @pytest.mark.parametrize("command", [("status",), ("results",), ("best",), ("enqueue",)])
 def test_an_unknown_study_is_answered_with_those_there_are(
-    made: Made, refused: Refused, database: str, command: tuple[str, ...]
+    new_study: NewStudy, refused: Refused, database: str, command: tuple[str, ...]
 ) -> None:
-    made()
-    made(folder="other", name="people")
+    new_study()
+    new_study(folder="other", name="people")
     more = ("n=1",) if command == ("enqueue",) else ()
     line = refused(*command, "quadratc", *more, "--storage", database)
     assert "did you mean 'quadratic'?" in line
@@ -545,15 +551,15 @@ def test_a_storage_without_any_study(storage: Storage, refused: Refused, databas
     )
 
 
-def test_infinite_values_are_values(made: Made) -> None:
-    study, folder = made()
+def test_infinite_values_are_values(new_study: NewStudy) -> None:
+    study, folder = new_study()
     for _ in range(2):
         add(study, folder, float("inf"))
     assert results.fastest_within(study) is not None
 
 
-def test_none_is_told_beside_the_toml_that_has_no_word_for_it(made: Made) -> None:
-    study, _ = made(search_space=None)
+def test_none_is_told_beside_the_toml_that_has_no_word_for_it(new_study: NewStudy) -> None:
+    study, _ = new_study(search_space=None)
     trial = ask(study)
     trial.suggest_categorical("depth", [None])
     trial.suggest_categorical("kind", ["a"])

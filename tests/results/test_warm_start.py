@@ -11,7 +11,7 @@ from click.testing import Result
 from hpo_job.results.trials import complete, value
 from hpo_job.spec.study_toml import read_spec
 from hpo_job.storage.database import Storage
-from hpo_job.study import joining as studies
+from hpo_job.study import joining
 from hpo_job.study.checking import check
 from hpo_job.study.ledger import fixed_params
 from tests import synthetic
@@ -27,7 +27,7 @@ SPACE = {
 @pytest.fixture
 def target(job: Callable[..., Path], storage: Storage) -> str:
     folder = job(search_space=SPACE)
-    studies.create(check(read_spec(folder), folder), storage)
+    joining.create(check(read_spec(folder), folder), storage)
     synthetic.study(synthetic.trials(60), "other", storage=storage.optuna)
     return "quadratic"
 
@@ -37,9 +37,9 @@ def test_the_best_are_enqueued_and_what_does_not_fit_is_named(
 ) -> None:
     done = cli("enqueue", target, "--from", "other", "--top", "3", "--storage", database)
     assert done.exit_code == 0, done.output
-    other = studies.load("other", storage)
+    other = joining.load("other", storage)
     best = sorted(complete(other), key=value, reverse=True)[:3]
-    enqueued = [fixed_params(t) for t in studies.load(target, storage).trials]
+    enqueued = [fixed_params(t) for t in joining.load(target, storage).trials]
     assert enqueued == [
         {name: t.params[name] for name in SPACE if t.params.get(name) != "squeezenet1_0"}
         for t in best
@@ -48,16 +48,16 @@ def test_the_best_are_enqueued_and_what_does_not_fit_is_named(
     assert "batch_size does not fit" in done.stderr
 
 
-def test_given_values_go_before_those_of_the_other(
+def test_values_on_the_command_line_go_before_those_of_the_other(
     target: str, storage: Storage, cli: Cli, database: str
 ) -> None:
     cli("enqueue", target, "epochs=17", "--from", "other", "--storage", database)
-    (trial,) = studies.load(target, storage).trials
+    (trial,) = joining.load(target, storage).trials
     assert fixed_params(trial)["epochs"] == 17
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reason"),
     [
         ([], "name parameters"),
         (["--from", "quadratic"], "another study"),
@@ -66,8 +66,8 @@ def test_given_values_go_before_those_of_the_other(
     ],
 )
 def test_what_cannot_be_enqueued(
-    target: str, cli: Cli, database: str, arguments: list[str], told: str
+    target: str, cli: Cli, database: str, arguments: list[str], reason: str
 ) -> None:
     done = cli("enqueue", target, *arguments, "--storage", database)
     assert done.exit_code == 2
-    assert told in done.stderr
+    assert reason in done.stderr
