@@ -16,7 +16,7 @@ LEAST = 24  # width of the last, folded column where the others leave hardly any
 
 
 def number(value: float | None) -> str:
-    """A metric's value in few characters: four decimals, or four digits where decimals would hide them."""
+    """A metric's value in few characters: four decimals, or four significant digits."""
     if value is None or math.isnan(value):
         return "-"
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.4g}"
