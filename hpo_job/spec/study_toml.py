@@ -125,8 +125,8 @@ class StudySpec(_Table):
     """Everything a study is, as read from its job folder.
 
     ``folder`` is the job folder, ``place`` where its data is on this machine if not in there
-    (see `hpo_job.fetch`); the rest are the keys of study.toml. With several metrics and as many
-    directions, trials are compared by all of them: see `metrics` and `directions`.
+    (see `hpo_job.data.fetch`); the rest are the keys of study.toml. With several metrics and as
+    many directions, trials are compared by all of them: see `metrics` and `directions`.
     """
 
     folder: Path = Field(exclude=True)
@@ -193,7 +193,7 @@ def read_spec(job: str | Path) -> StudySpec:
     """Read the study.toml of a job folder; ``job`` is the folder, or its name under jobs/.
 
     Raises SpecError naming the file and the key. Only the file itself is looked at here: that
-    the objective, the data and the names it mentions exist is for `hpo_job.checking.check`.
+    the objective, the data and the names it mentions exist is for `hpo_job.study.checking.check`.
     """
     folder = job_folder(job)
     file = folder / SPEC_FILE

@@ -249,7 +249,7 @@ def test_a_line_of_a_pruned_trial_says_its_metric_and_no_other(
     quick = Quick(
         tmp_path,
         """
-        from hpo_job.phases import Phase
+        from hpo_job.trial.phases import Phase
 
         def train(trial, context):
             mine = trial.number == 0

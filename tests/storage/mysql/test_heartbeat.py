@@ -85,7 +85,7 @@ def test_stock_and_this_storage_agree_on_heartbeats(url: str, storage: MySQLStor
 
 WORKER = """
 import sys, time, datetime
-from hpo_job.mysql import MySQLStorage
+from hpo_job.storage.mysql import MySQLStorage
 storage = MySQLStorage(sys.argv[1], heartbeat_interval=30, grace_period=60)
 study_id = storage.get_study_id_from_name("s")
 print(*storage._get_stale_trial_ids(study_id), "stale")
