@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
+from optuna.trial import TrialState
 
 from hpo_job.cli import main
 from hpo_job.cli.archives import data_commands
+from hpo_job.errors import HpoJobError
 from hpo_job.objectives.parameters import (
     ImageClassification,
     TabularClassification,
@@ -18,6 +23,7 @@ from hpo_job.objectives.parameters import (
 )
 from hpo_job.spec.metrics import METRICS, Metric
 from hpo_job.spec.study_toml import Data, read_spec
+from hpo_job.trial import attributes
 from tests import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -84,6 +90,14 @@ def test_every_metric_is_in_the_readme(name: str) -> None:
     assert name in README
 
 
+def test_make_help_fits_a_terminal() -> None:
+    lines = subprocess.run(
+        ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert len(lines) > 10
+    assert max(map(len, lines)) <= 80
+
+
 def test_no_placeholder_is_left() -> None:
     assert "@@" not in README
 
@@ -112,3 +126,73 @@ def test_the_jobs_of_the_issue_are_there() -> None:
 def test_every_shipped_job_is_valid(file: Path) -> None:
     spec = read_spec(file.parent)
     assert spec.name == file.parent.name
+
+
+# the pages about the code
+
+
+STRUCTURE = (ROOT / "docs" / "structure.md").read_text(encoding="utf-8")
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+def test_every_file_that_the_structure_names_exists() -> None:
+    named = set(re.findall(r"`((?:hpo_job|k8s|images|tests)/[^`]*)`", STRUCTURE))
+    assert len(named) > 50
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+def test_the_structure_lists_the_packages_in_the_order_of_the_contract() -> None:
+    """And so all of them: the contract is exhaustive."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        (contract, *_) = tomllib.load(file)["tool"]["importlinter"]["contracts"]
+    layers = [[each.strip() for each in layer.split(":")] for layer in contract["layers"]]
+    table = STRUCTURE.partition("| package |")[2].partition("\n\n")[0]
+    listed = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", table, re.MULTILINE)
+    assert len(listed) == len({*listed}) == sum(map(len, layers))
+    for layer in layers:
+        assert sorted(listed[: len(layer)]) == sorted(layer)
+        del listed[: len(layer)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_page_can_be_reached_from_the_readme(page: Path) -> None:
+    reached = {f"docs/{page.name}"} & set(re.findall(r"\]\(([^)#]+)", README))
+    from_others = [
+        other.name
+        for other in PAGES
+        if other != page and f"]({page.name})" in other.read_text(encoding="utf-8")
+    ]
+    assert reached or from_others
+
+
+GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+STATES = (ROOT / "docs" / "states.md").read_text(encoding="utf-8")
+
+
+def test_the_glossary_is_sorted() -> None:
+    words = re.findall(r"^\| \*\*([\w_ ]+)", GLOSSARY, re.MULTILINE)
+    assert len(words) > 20
+    assert words == sorted(words, key=str.lower)
+
+
+@pytest.mark.parametrize("reason", sorted(attributes.RETRIED))
+def test_every_reason_of_a_retry_is_explained(reason: str) -> None:
+    assert f"**{reason}**" in GLOSSARY
+    assert reason in STATES
+
+
+def test_every_state_of_a_trial_is_in_the_diagram() -> None:
+    for state in TrialState:
+        assert re.search(rf"(?:-->|^) *{state.name}\b", STATES, re.MULTILINE)
+
+
+def test_exit_codes_are_those_of_the_errors() -> None:
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", STATES.rpartition("\n\n")[2], re.M)}
+    errors = {HpoJobError.exit_code, *(each.exit_code for each in HpoJobError.__subclasses__())}
+    assert codes == {0, *errors, 128 + signal.SIGINT, 128 + signal.SIGTERM}
