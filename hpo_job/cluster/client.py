@@ -23,8 +23,9 @@ from hpo_job.errors import ClusterError
 
 try:
     import urllib3
-    from kubernetes import client
     from kubernetes.client.rest import RESTClientObject
+    from kubernetes.stream.ws_client import create_websocket, get_websocket_url
+    from websocket import WebSocketBadStatusException, WebSocketException
 
     from hpo_job.cluster import kubeconfig
 except ImportError as error:  # an optional extra: tuning on one machine does not need it
@@ -78,10 +79,6 @@ class Cluster:
     @property
     def host(self) -> str:
         return str(self._configuration.host)
-
-    def core(self) -> Any:
-        """A new client of the core API, whose transport `forward` replaces."""
-        return client.CoreV1Api(client.ApiClient(self._configuration))
 
     def get(self, resource: str, name: str) -> Object:
         """Get an object of this namespace.
@@ -211,6 +208,24 @@ class Cluster:
         if rest:
             yield rest.decode(errors="replace")
 
+    def websocket(self, path: str, **query: str) -> Any:
+        """Open a WebSocket to a subresource.
+
+        Args:
+            path: below the namespace, like ``pods/NAME/portforward``.
+            query: the parameters of the request.
+        """
+        url = get_websocket_url(f"{self.host}{self._path(path)}", list(query.items()))
+        # the client's function wants names in lower case
+        headers = {name.lower(): value for name, value in self._credentials().items()}
+        try:
+            return create_websocket(self._configuration, url, headers)
+        except WebSocketBadStatusException as error:
+            body = error.resp_body or b""
+            raise error_of(error.status_code, body, self.namespace, self.host) from error
+        except (WebSocketException, OSError) as error:
+            raise self._no_answer(error) from error
+
     def require_namespace(self) -> None:
         """Check that the namespace exists, unless this account may not ask.
 
@@ -281,26 +296,19 @@ class Cluster:
         timeout: tuple[int, int | None] = TIMEOUT,
         stream: bool = False,
     ) -> Any:
-        auth = self._configuration.auth_settings().get("BearerToken", {})
         headers = {"Content-Type": content, "Accept": "application/json, */*"}
-        if auth.get("value"):
-            headers[auth["key"]] = auth["value"]
         try:
             response = self._pool.request(
                 method,
                 f"{self.host}{path}{'?' if query else ''}{urlencode(query)}",
-                headers=headers,
+                headers=headers | self._credentials(),
                 body=None if body is None else json.dumps(body),
                 timeout=urllib3.Timeout(*timeout),
                 retries=RETRIES if method == "GET" else False,
                 preload_content=not stream,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            cause = getattr(error, "reason", None) or error
-            raise ClusterError(
-                f"the API server {self.host} does not answer: {one_line(cause)}; is "
-                "it the right context? kubectl config current-context"
-            ) from error
+            raise self._no_answer(error) from error
         if response.status >= 400:
             raise error_of(response.status, response.data, self.namespace, self.host)
         for header in response.headers.getlist("Warning"):
@@ -308,6 +316,18 @@ class Cluster:
             if text not in self.warnings:
                 self.warnings.append(text)
         return response
+
+    def _credentials(self) -> dict[str, str]:
+        """The header with the kubeconfig's token, which the client renews when it expires."""
+        auth = self._configuration.auth_settings().get("BearerToken", {})
+        return {auth["key"]: auth["value"]} if auth.get("value") else {}
+
+    def _no_answer(self, error: Exception) -> ClusterError:
+        reason = one_line(getattr(error, "reason", None) or error)
+        return ClusterError(
+            f"the API server {self.host} does not answer: {reason}; is it the right context? "
+            "kubectl config current-context"
+        )
 
 
 _GROUPS = {

@@ -55,7 +55,8 @@ def reachable(
         def pod() -> str:
             return str(ready_pod(home, service)["metadata"]["name"])
 
-        with forwarded(home, pod, _target_port(service, url)) as local:
+        greets = url.get_backend_name() in ("mysql", "mariadb")
+        with forwarded(home, pod, _target_port(service, url), greets=greets) as local:
             yield url.set(host="127.0.0.1", port=local).render_as_string(hide_password=False)
 
 

@@ -1,41 +1,205 @@
-"""A port of a pod as a port of this machine, for as long as it takes."""
+"""A port of a pod as a port of this machine, through the API server as `kubectl port-forward`."""
 
 from __future__ import annotations
 
 import logging
+import selectors
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
-from kubernetes.client import ApiException
-from kubernetes.stream import portforward
+from websocket import ABNF, WebSocketException, WebSocketTimeoutException
 
 from hpo_job.cluster.client import Cluster
 from hpo_job.cluster.refusals import ForbiddenError
+from hpo_job.cluster.wording import one_line
 from hpo_job.errors import ClusterError
+from hpo_job.storage.database import CONNECT_TIMEOUT
 
 BUFFER = 1 << 16  # bytes
-LEAVING = 5  # seconds that a pod has to end a connection
+DATA, ERROR = 0, 1  # channels
+TRIES = 2  # to open a tunnel through which the pod answers
+SPARE = 5.0  # seconds that an unused tunnel is kept; MySQL waits longer for a client's log-in
 log = logging.getLogger(__name__)
 
 
-@contextmanager
-def forwarded(cluster: Cluster, pod: Callable[[], str], port: int) -> Iterator[int]:
-    """Listen on a free port of 127.0.0.1 that leads to ``port`` of a pod; its number.
+class Tunnel:
+    """A connection to a port of a pod, in a WebSocket to the API server.
 
-    pod: names the pod, asked anew for each connection: a pod that was started again in between
-        may have another name.
+    The kubelet sends data and errors on a channel each. The first frame of each channel holds
+    the number of the port, and no data.
 
-    Raises ClusterError where the API server does not let this account, or where ``pod`` does.
+    Args:
+        cluster: the namespace of the pod.
+        pod: its name.
+        port: of the pod.
+
+    Raises:
+        ClusterError: the API server refuses, or does not answer.
     """
-    _try(cluster, pod(), port)  # one line now, rather than a driver's "lost connection" later
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        accept = threading.Thread(
-            target=_accept, args=(listener, cluster, pod, port), name="forward", daemon=True
-        )
-        accept.start()
+
+    def __init__(self, cluster: Cluster, pod: str, port: int) -> None:
+        self.opened = time.monotonic()
+        self._pod = pod
+        self._socket = cluster.websocket(f"pods/{pod}/portforward", ports=str(port))
+        self._started: set[int] = set()  # channels whose first frame has arrived
+        self._early = b""  # data that arrived before `carry`
+
+    def wait_for_data(self, seconds: float) -> None:
+        """Wait until the pod has sent something, which stays to be carried.
+
+        Raises:
+            ClusterError: it has not, and why.
+        """
+        self._socket.settimeout(seconds)
+        try:
+            while not self._early:
+                data = self._receive()
+                if data is None:
+                    raise ClusterError(f"pod {self._pod} ended the connection")
+                self._early = data
+        except WebSocketTimeoutException:
+            raise ClusterError(f"pod {self._pod} sends nothing within {seconds:.0f} s") from None
+        except (WebSocketException, OSError) as error:
+            raise ClusterError(f"pod {self._pod}: {one_line(error)}") from error
+        self._socket.settimeout(None)
+
+    def carry(self, here: socket.socket) -> None:
+        """Copy in both directions until one side has ended.
+
+        One thread does both, because an SSL socket must not be used by two threads at a time.
+        """
+        here.sendall(self._early)
+        with selectors.DefaultSelector() as selector:
+            for side in (here, self._socket.sock):
+                selector.register(side, selectors.EVENT_READ)
+            while True:
+                ready = self._decrypted() or [key.fileobj for key, _ in selector.select()]
+                if self._socket.sock in ready:
+                    data = self._receive()
+                    if data is None:
+                        return
+                    here.sendall(data)
+                if here in ready:
+                    data = here.recv(BUFFER)
+                    if not data:
+                        return
+                    self._socket.send_binary(bytes([DATA]) + data)
+
+    def close(self) -> None:
+        """End the connection, without waiting for the other side."""
+        with suppress(WebSocketException, OSError):
+            self._socket.send_close()
+        self._socket.shutdown()
+
+    def _decrypted(self) -> list[Any]:
+        """The WebSocket, if TLS has decrypted data already.
+
+        A selector looks at the kernel's socket and does not see that data, so it would wait for
+        more: with MySQL, which speaks first, until the server's connect_timeout.
+        """
+        sock = self._socket.sock
+        return [sock] if isinstance(sock, ssl.SSLSocket) and sock.pending() else []
+
+    def _receive(self) -> bytes | None:
+        """The next piece of data, which may be empty; None at the end.
+
+        Raises:
+            ClusterError: the kubelet reports an error, such as a port where nobody listens.
+        """
+        opcode, frame = self._socket.recv_data_frame(control_frame=True)
+        if opcode == ABNF.OPCODE_CLOSE:
+            return None
+        if opcode != ABNF.OPCODE_BINARY or not frame.data:
+            return b""
+        channel, data = frame.data[0], bytes(frame.data[1:])
+        if channel not in self._started:
+            self._started.add(channel)
+            return b""
+        if channel == ERROR:
+            raise ClusterError(f"pod {self._pod}: {one_line(data.decode(errors='replace'))}")
+        return data
+
+
+class _Tunnels:
+    """Opens tunnels to one port, of whichever pod serves it at that time."""
+
+    def __init__(self, cluster: Cluster, pod: Callable[[], str], port: int, greets: bool) -> None:
+        self._cluster, self._pod, self._port, self._greets = cluster, pod, port, greets
+        self._spare: list[Tunnel] = []
+
+    def prepare(self) -> None:
+        """Open a tunnel for the first connection. Raises ClusterError if that is impossible."""
+        self._spare.append(self._new())
+
+    def take(self) -> Tunnel:
+        """The prepared tunnel, or a new one."""
+        with suppress(IndexError):
+            spare = self._spare.pop()
+            if time.monotonic() - spare.opened < SPARE:
+                return spare
+            spare.close()
+        return self._new()
+
+    def close(self) -> None:
+        for tunnel in self._spare:
+            tunnel.close()
+
+    def _new(self) -> Tunnel:
+        for left in reversed(range(TRIES)):
+            tunnel = self._open()
+            try:
+                if self._greets:
+                    tunnel.wait_for_data(CONNECT_TIMEOUT)
+            except ClusterError as error:
+                tunnel.close()
+                if not left:
+                    raise ClusterError(f"no port-forward: {error}") from error
+            else:
+                return tunnel
+        raise AssertionError("not reached")
+
+    def _open(self) -> Tunnel:
+        try:
+            return Tunnel(self._cluster, self._pod(), self._port)
+        except ForbiddenError as error:
+            raise ForbiddenError(
+                "forbidden: this account may not get and create pods/portforward in namespace "
+                f"{self._cluster.namespace}"
+            ) from error
+
+
+@contextmanager
+def forwarded(
+    cluster: Cluster, pod: Callable[[], str], port: int, *, greets: bool = False
+) -> Iterator[int]:
+    """Listen on a free port of 127.0.0.1 that leads to a port of a pod.
+
+    Args:
+        cluster: the namespace of the pod.
+        pod: names the pod. It is called for each connection, because a pod that was started again
+            may have another name.
+        port: of the pod.
+        greets: whether the server there speaks first, as MySQL does. Then a tunnel is used only
+            once something has come through it.
+
+    Yields:
+        The number of the local port.
+
+    Raises:
+        ClusterError: the API server refuses, or ``pod`` raises it.
+    """
+    tunnels = _Tunnels(cluster, pod, port, greets)
+    # now, so that an error is one line rather than a driver's "lost connection" later
+    tunnels.prepare()
+    with closing(tunnels), closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        threading.Thread(
+            target=_accept, args=(listener, tunnels), name="forward", daemon=True
+        ).start()
         try:
             yield int(listener.getsockname()[1])
         finally:
@@ -43,87 +207,20 @@ def forwarded(cluster: Cluster, pod: Callable[[], str], port: int) -> Iterator[i
                 listener.shutdown(socket.SHUT_RDWR)
 
 
-def _try(cluster: Cluster, pod: str, port: int) -> None:
-    """Open a connection and close it again. Raises ClusterError where that is refused."""
-    try:
-        with _tunnel(cluster, pod, port):
-            pass
-    except Exception as error:  # of the websocket, of HTTP, of the API
-        text = " ".join(str(_answer(error)).split())
-        if " 403 " in text:
-            raise ForbiddenError(
-                "forbidden: this account may not get and create pods/portforward in namespace "
-                f"{cluster.namespace}"
-            ) from error
-        reason = text.partition(" -+-+- ")[0]  # headers and body follow
-        raise ClusterError(f"no port-forward to pod {pod}: {reason}") from error
-
-
-def _answer(error: BaseException) -> object:
-    """What the API server answered, over which the client stumbles: it expects a body."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ApiException):
-            return cause.reason
-        cause = cause.__context__
-    return error
-
-
-@contextmanager
-def _tunnel(cluster: Cluster, pod: str, port: int) -> Iterator[Any]:
-    """A connection to a port of a pod, like a socket."""
-    call = cluster.core().connect_get_namespaced_pod_portforward
-    there = portforward(call, pod, cluster.namespace, ports=str(port)).socket(port)
-    there.setblocking(True)
-    try:
-        yield there
-    finally:
-        # read to its end: the client's thread stumbles over a socket that is gone before it
-        with closing(there), suppress(OSError):
-            there.shutdown(socket.SHUT_WR)
-            there.settimeout(LEAVING)
-            while there.recv(BUFFER):
-                pass
-
-
-def _accept(listener: socket.socket, cluster: Cluster, pod: Callable[[], str], port: int) -> None:
+def _accept(listener: socket.socket, tunnels: _Tunnels) -> None:
     while True:
         try:
             here, _ = listener.accept()
         except OSError:
-            return  # closed: nobody needs it any more
-        threading.Thread(target=_serve, args=(here, cluster, pod, port), daemon=True).start()
+            return  # closed
+        here.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # answers are small
+        threading.Thread(target=_serve, args=(here, tunnels), daemon=True).start()
 
 
-def _serve(here: socket.socket, cluster: Cluster, pod: Callable[[], str], port: int) -> None:
-    """Carry one connection; where the pod is not reached, it is closed, and the driver says so."""
-    with closing(here):
-        try:
-            with _tunnel(cluster, pod(), port) as there:
-                back = threading.Thread(target=_back, args=(there, here), daemon=True)
-                back.start()
-                _copy(here, there)
-                with suppress(OSError):
-                    there.shutdown(socket.SHUT_WR)
-                back.join()
-        except Exception as error:  # of the websocket, of HTTP, of the API: all mean "not reached"
-            log.debug("port-forward: %s", " ".join(str(error).split()))
-
-
-def _back(there: Any, here: socket.socket) -> None:
-    """Carry what the pod says; once it says no more, whoever listens here is told at once."""
-    _copy(there, here)
-    with suppress(OSError):
-        here.shutdown(socket.SHUT_RDWR)
-
-
-def _copy(source: Any, target: Any) -> None:
-    """Copy until the source ends; what a target that is gone does not take is read all the same."""
-    taken = True
-    with suppress(OSError):
-        while data := source.recv(BUFFER):
-            if taken:
-                try:
-                    target.sendall(data)
-                except OSError:
-                    taken = False
+def _serve(here: socket.socket, tunnels: _Tunnels) -> None:
+    """Carry one connection. On an error it is closed, which the driver reports and retries."""
+    try:
+        with closing(here), closing(tunnels.take()) as tunnel:
+            tunnel.carry(here)
+    except (ClusterError, WebSocketException, OSError) as error:
+        log.debug("port-forward: %s", one_line(error))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,6 @@ from sqlalchemy.engine import make_url
 
 from hpo_job.cluster.client import Cluster
 from hpo_job.cluster.database import reachable
-from hpo_job.cluster.forward import _tunnel, forwarded
-from hpo_job.cluster.refusals import ForbiddenError
 from hpo_job.cluster.server import wait_ready
 from hpo_job.errors import ClusterError
 from tests.cluster.conftest import Api
@@ -114,87 +110,6 @@ def test_while_it_waits_it_says_for_what(api: Api, monkeypatch: pytest.MonkeyPat
         wait_ready(Cluster(), announced.append)
 
 
-@pytest.fixture
-def echo() -> Iterator[int]:
-    """A port of this machine that gives back what it gets."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    while data := connection.recv(1 << 16):
-                        connection.sendall(data)
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield int(listener.getsockname()[1])
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-def test_a_port_is_carried(api: Api, echo: int) -> None:
-    """More than a frame of it, there and back, over connections one after the other."""
-    api.listen("p", echo)
-    sent = bytes(range(256)) * 2000
-    with forwarded(Cluster(), lambda: "p", 3306) as port:
-        for _ in range(2):
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
-                threading.Thread(target=connection.sendall, args=(sent,), daemon=True).start()
-                got = b""
-                while len(got) < len(sent):
-                    got += connection.recv(1 << 16)
-            assert got == sent
-
-
-@pytest.fixture
-def greeter() -> Iterator[int]:
-    """A port of this machine that speaks first, as MySQL does, and goes on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    connection, _ = listener.accept()
-                    with connection, contextlib.suppress(OSError):
-                        while True:
-                            connection.sendall(b"hello" * 1000)
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield int(listener.getsockname()[1])
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-def test_what_nobody_reads_is_no_error(
-    api: Api, greeter: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The client's own thread would print a traceback."""
-    stumbled: list[object] = []
-    monkeypatch.setattr(threading, "excepthook", stumbled.append)
-    api.listen("p", greeter)
-    with _tunnel(Cluster(), "p", 3306) as there:
-        assert there.recv(5) == b"hello"
-        time.sleep(0.3)  # for more to have come
-    with (
-        forwarded(Cluster(), lambda: "p", 3306) as port,
-        socket.create_connection(("127.0.0.1", port), timeout=20) as connection,
-    ):
-        assert connection.recv(5) == b"hello"
-    time.sleep(0.5)
-    assert stumbled == []
-
-
-def test_a_port_forward_that_is_forbidden(api: Api) -> None:
-    """Not the driver's "lost connection", long after."""
-    api.answer("get /api/v1/namespaces/hpo-job/pods/p/portforward", 403, "forbidden")
-    with (
-        pytest.raises(ForbiddenError, match="may not get and create pods/portforward in namespace"),
-        forwarded(Cluster(), lambda: "p", 3306),
-    ):
-        raise AssertionError("not reached")
-
-
 def service(name: str, **spec: Any) -> Object:
     return {"metadata": {"name": name}, "spec": spec}
 
@@ -216,7 +131,7 @@ def test_a_service_without_pods_of_its_own_leads_out_of_the_cluster(api: Api) ->
         assert make_url(url).host == "db"
 
 
-def test_a_service_in_another_namespace(api: Api, echo: int) -> None:
+def test_a_service_in_another_namespace(api: Api) -> None:
     api.put("v1/services", service("db", selector={"app": "db"}), "databases")
     pod = {
         "metadata": {"name": "db-0", "labels": {"app": "db"}},
@@ -224,7 +139,16 @@ def test_a_service_in_another_namespace(api: Api, echo: int) -> None:
         "status": {"conditions": [{"type": "Ready", "status": "True"}]},
     }
     api.put("v1/pods", pod, "databases")
-    api.listen("db-0", echo, "databases")
     url_secret(api, "db.databases.svc.cluster.local")
-    with reachable(Cluster()) as url:
-        assert make_url(url).host == "127.0.0.1"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=greet, args=(listener,)).start()
+        api.listen("db-0", int(listener.getsockname()[1]), "databases")
+        with reachable(Cluster()) as url:
+            assert make_url(url).host == "127.0.0.1"
+
+
+def greet(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.sendall(b"hello")
+        connection.recv(1)
