@@ -21,7 +21,7 @@ from hpo_job.results.query import select
 from hpo_job.results.timings import timings
 from hpo_job.spec.choices import IMPORTANCE_METHODS, PLOT_KINDS
 from hpo_job.storage.database import Storage
-from hpo_job.storage.defaults import EMBEDDED, PROMPT
+from hpo_job.storage.defaults import EMBEDDED, PROMPT, READER_IDLE
 from hpo_job.study import joining
 
 
@@ -116,6 +116,6 @@ def load(study: str, storage: str | None = None) -> Results:
 
     Raises StudyError or StorageError, in one line, where there is none.
     """
-    opened = Storage(storage or EMBEDDED, patience=PROMPT)
+    opened = Storage(storage or EMBEDDED, patience=PROMPT, idle=READER_IDLE)
     with opened.reaching():
         return Results(joining.load(study, opened))

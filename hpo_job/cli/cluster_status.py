@@ -21,10 +21,10 @@ from hpo_job.cluster.pods import is_over
 from hpo_job.cluster.refusals import DeniedError
 from hpo_job.errors import ClusterError, HpoJobError
 from hpo_job.storage.database import STORAGE_ERRORS, Storage
+from hpo_job.storage.defaults import PROMPT, READER_IDLE
 from hpo_job.study.joining import load
 
 INTERVAL = 3.0  # seconds between two views
-PATIENCE = 5.0  # seconds that a view waits for the database: the next view tries again
 
 Overview = Callable[[optuna.Study], list[str]]
 
@@ -82,7 +82,7 @@ class View:
 
     @cached_property
     def _storage(self) -> Storage:
-        return Storage(self._url, patience=PATIENCE)
+        return Storage(self._url, patience=PROMPT, idle=READER_IDLE)
 
     @cached_property
     def _url(self) -> str:

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from hpo_job.cli.options import F, context_option, namespace_option, storage_options
 from hpo_job.cli.terminal import show_log, warn
 from hpo_job.errors import StorageError
-from hpo_job.storage.defaults import EMBEDDED, PROMPT
+from hpo_job.storage.defaults import EMBEDDED, PROMPT, READER_IDLE
 
 if TYPE_CHECKING:
     import optuna
@@ -41,7 +41,7 @@ def open_studies(names: Sequence[str], url: str) -> Iterator[tuple[list[optuna.S
     from hpo_job.study.joining import load, named
 
     show_log("WARNING")
-    storage = Storage(url, patience=PROMPT)
+    storage = Storage(url, patience=PROMPT, idle=READER_IDLE)
     with storage.reaching():
         unique = dict.fromkeys(named(name, storage) for name in names)
         yield [load(name, storage) for name in unique], storage

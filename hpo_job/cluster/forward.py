@@ -18,7 +18,7 @@ from hpo_job.cluster.client import Cluster
 from hpo_job.cluster.refusals import ForbiddenError
 from hpo_job.cluster.wording import one_line
 from hpo_job.errors import ClusterError
-from hpo_job.storage.database import CONNECT_TIMEOUT
+from hpo_job.storage.defaults import CONNECT_TIMEOUT
 
 BUFFER = 1 << 16  # bytes
 DATA, ERROR = 0, 1  # channels
@@ -125,18 +125,52 @@ class Tunnel:
         return data
 
 
-class _Tunnels:
-    """Opens tunnels to one port, of whichever pod serves it at that time."""
+class _Forward:
+    """Opens tunnels to one port, of whichever pod serves it at that time, and carries connections.
+
+    Args:
+        cluster, pod, port, greets: see `forwarded`.
+    """
 
     def __init__(self, cluster: Cluster, pod: Callable[[], str], port: int, greets: bool) -> None:
         self._cluster, self._pod, self._port, self._greets = cluster, pod, port, greets
         self._spare: list[Tunnel] = []
+        self._carried: dict[socket.socket, threading.Thread] = {}
 
     def prepare(self) -> None:
         """Open a tunnel for the first connection. Raises ClusterError if that is impossible."""
         self._spare.append(self._new())
 
-    def take(self) -> Tunnel:
+    def accept(self, listener: socket.socket) -> None:
+        """Carry every connection to a socket, until the socket is closed."""
+        with suppress(OSError):
+            while True:
+                here, _ = listener.accept()
+                here.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # messages are small
+                thread = threading.Thread(target=self._carry, args=(here,), daemon=True)
+                self._carried[here] = thread
+                thread.start()
+
+    def close(self) -> None:
+        """End all connections."""
+        for tunnel in self._spare:
+            tunnel.close()
+        for here, thread in list(self._carried.items()):
+            with suppress(OSError):
+                here.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+    def _carry(self, here: socket.socket) -> None:
+        """Carry one connection. On an error it is closed, which the driver reports and retries."""
+        try:
+            with closing(here), closing(self._take()) as tunnel:
+                tunnel.carry(here)
+        except (ClusterError, WebSocketException, OSError) as error:
+            log.debug("port-forward: %s", one_line(error))
+        finally:
+            self._carried.pop(here, None)
+
+    def _take(self) -> Tunnel:
         """The prepared tunnel, or a new one."""
         with suppress(IndexError):
             spare = self._spare.pop()
@@ -144,10 +178,6 @@ class _Tunnels:
                 return spare
             spare.close()
         return self._new()
-
-    def close(self) -> None:
-        for tunnel in self._spare:
-            tunnel.close()
 
     def _new(self) -> Tunnel:
         for left in reversed(range(TRIES)):
@@ -193,34 +223,16 @@ def forwarded(
     Raises:
         ClusterError: the API server refuses, or ``pod`` raises it.
     """
-    tunnels = _Tunnels(cluster, pod, port, greets)
-    # now, so that an error is one line rather than a driver's "lost connection" later
-    tunnels.prepare()
-    with closing(tunnels), closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        threading.Thread(
-            target=_accept, args=(listener, tunnels), name="forward", daemon=True
-        ).start()
+    with (
+        closing(_Forward(cluster, pod, port, greets)) as forward,
+        closing(socket.create_server(("127.0.0.1", 0))) as listener,
+    ):
+        # now, so that an error is one line rather than a driver's "lost connection" later
+        forward.prepare()
+        accepting = threading.Thread(target=forward.accept, args=(listener,), daemon=True)
+        accepting.start()
         try:
             yield int(listener.getsockname()[1])
         finally:
-            with suppress(OSError):  # wakes up accept()
-                listener.shutdown(socket.SHUT_RDWR)
-
-
-def _accept(listener: socket.socket, tunnels: _Tunnels) -> None:
-    while True:
-        try:
-            here, _ = listener.accept()
-        except OSError:
-            return  # closed
-        here.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # answers are small
-        threading.Thread(target=_serve, args=(here, tunnels), daemon=True).start()
-
-
-def _serve(here: socket.socket, tunnels: _Tunnels) -> None:
-    """Carry one connection. On an error it is closed, which the driver reports and retries."""
-    try:
-        with closing(here), closing(tunnels.take()) as tunnel:
-            tunnel.carry(here)
-    except (ClusterError, WebSocketException, OSError) as error:
-        log.debug("port-forward: %s", one_line(error))
+            listener.shutdown(socket.SHUT_RDWR)  # wakes up accept()
+            accepting.join()

@@ -21,12 +21,11 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from hpo_job.errors import StorageError
 from hpo_job.storage import urls
-from hpo_job.storage.defaults import EMBEDDED, GRACE, PATIENCE
+from hpo_job.storage.defaults import CONNECT_TIMEOUT, EMBEDDED, GRACE, IDLE, PATIENCE
 from hpo_job.storage.fast_rdb import SwiftRDBStorage
 from hpo_job.storage.mysql import LockLost, MySQLStorage, capacity, plain_text_warning
 from hpo_job.storage.mysql.schema import lock_name
 
-CONNECT_TIMEOUT = 10  # seconds
 BUSY_TIMEOUT = 60  # seconds that one SQLite writer waits for the others
 LOCK_TIMEOUT = 120  # seconds; the lock is held for milliseconds
 LEAVING = 15  # seconds that it still waits when it was asked to stop: Kubernetes kills after 30
@@ -78,6 +77,7 @@ class Storage:
     grace: seconds without a heartbeat after which a running trial counts as lost.
     create: whether a SQLite file, or a MySQL server's tables, are made where there are none.
     patience: seconds to wait for a MySQL server that is away or busy.
+    idle: seconds without a statement after which a connection to MySQL is closed.
 
     Raises StorageError where it cannot be opened.
     """
@@ -91,6 +91,7 @@ class Storage:
         grace: int = GRACE,
         create: bool = False,
         patience: float = PATIENCE,
+        idle: float = IDLE,
     ) -> None:
         self._url = _parse(url)
         self._file = _sqlite_file(self._url)
@@ -103,6 +104,7 @@ class Storage:
                     grace_period=grace,
                     patience=patience,
                     create=create,
+                    idle=idle,
                 )
             else:
                 self._open(grace, create)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hpo_job.storage.defaults import PROMPT
 from hpo_job.storage.mysql.connection import Connection, Cursor
 from hpo_job.storage.mysql.url import read_url
 
@@ -19,7 +20,7 @@ class Capacity:
         return max(0, self.allowed - self.in_use)
 
 
-def capacity(url: str, patience: float = 10.0) -> Capacity:
+def capacity(url: str, patience: float = PROMPT) -> Capacity:
     """Ask the server how many connections it allows, and how many others hold.
 
     Args:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from optuna.exceptions import OptunaError
 
+from hpo_job.storage.defaults import IDLE
 from hpo_job.storage.mysql import faults, waiting
 from hpo_job.storage.mysql.faults import LockLost
 from hpo_job.storage.mysql.url import Server
@@ -23,7 +24,6 @@ T = TypeVar("T")
 Cursor = Any  # DB-API 2.0; neither driver has types
 Work = Callable[[Cursor, int], T]
 
-IDLE = 0.5  # seconds without a statement after which the connection is given back
 TURN = 2.0  # seconds that a busy worker keeps its connection on a crowded server
 QUIET = 2.0  # seconds of waiting before it is worth a line in the log
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 2.0  # seconds between tries, before jitter
@@ -36,13 +36,17 @@ class Connection:
         server: where to connect to.
         patience: seconds for which a statement is retried when the server is away or busy.
         on_idle: called in a thread of its own before the idle connection is given back.
+        idle: seconds without a statement after which the connection is given back.
     """
 
-    def __init__(self, server: Server, patience: float, on_idle: Callable[[], None]) -> None:
+    def __init__(
+        self, server: Server, patience: float, on_idle: Callable[[], None], idle: float = IDLE
+    ) -> None:
         self.server = server
         self.mutex = threading.RLock()
         self.patience = patience
         self._on_idle = on_idle
+        self.idle = idle
         self._raw: Any = None
         self._generation = 0  # counts connections, so that a lock's loss can be told
         self._opened = self._used = 0.0
@@ -228,7 +232,7 @@ class Connection:
 
     def _is_idle(self) -> bool:
         with self.mutex:
-            return self._lock is None and time.monotonic() - self._used >= IDLE
+            return self._lock is None and time.monotonic() - self._used >= self.idle
 
     def _give_others_a_turn(self) -> None:
         """On a server that has no connection left, a busy worker goes without for a moment."""
@@ -337,11 +341,12 @@ class _Lock:
 
 def _watch(reference: "weakref.ref[Connection]") -> None:
     while True:
-        time.sleep(IDLE / 2)
         connection = reference()
         if connection is None or connection.give_back_when_idle():
             return
+        pause = connection.idle / 2
         del connection
+        time.sleep(pause)
 
 
 _connections: "weakref.WeakSet[Connection]" = weakref.WeakSet()

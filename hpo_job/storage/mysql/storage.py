@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job.storage.defaults import PATIENCE
+from hpo_job.storage.defaults import IDLE, PATIENCE
 from hpo_job.storage.mysql import tables
 from hpo_job.storage.mysql.connection import Connection
 from hpo_job.storage.mysql.draft import Draft
@@ -41,6 +41,7 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
         heartbeat_stale_trial_callback: as in Optuna's own storage.
         patience: seconds for which statements are retried when the server is away or busy.
         create: whether tables that are not there are made.
+        idle: seconds without a statement after which the connection is given back.
 
     Raises:
         StorageError: the server refuses, has no tables though they were to be there, or has those
@@ -56,6 +57,7 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
         heartbeat_stale_trial_callback: (Callable[[optuna.Study, FrozenTrial], None] | None) = None,
         patience: float = PATIENCE,
         create: bool = True,
+        idle: float = IDLE,
     ) -> None:
         for name, value in (("interval", heartbeat_interval), ("grace", grace_period)):
             if value is not None and value <= 0:
@@ -65,11 +67,12 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
         self._grace = grace_period or (2 * heartbeat_interval if heartbeat_interval else None)
         self._stale_callback = heartbeat_stale_trial_callback
         self._patience = patience
+        self._idle = idle
         self._start()
         ensure_schema(self._connection, create=create)
 
     def _start(self) -> None:
-        self._connection = Connection(read_url(self._url), self._patience, self.flush)
+        self._connection = Connection(read_url(self._url), self._patience, self.flush, self._idle)
         self._turnstile = threading.Lock()
         self._drafts: dict[int, Draft] = {}
         self._studies = StudyTable(self._connection)
@@ -78,7 +81,7 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
 
     def __getstate__(self) -> dict[str, Any]:
         self.flush()
-        kept = ("_url", "_interval", "_grace", "_stale_callback", "_patience")
+        kept = ("_url", "_interval", "_grace", "_stale_callback", "_patience", "_idle")
         return {name: self.__dict__[name] for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -10,11 +10,11 @@ from sqlalchemy.exc import ArgumentError
 
 from hpo_job.errors import StorageError
 from hpo_job.storage import urls
+from hpo_job.storage.defaults import CONNECT_TIMEOUT
 
 TLS_MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 LOCAL_HOSTS = ("", "localhost", "::1")
 
-CONNECT_TIMEOUT = 10  # seconds
 # A worker gives an idle connection back at once. One that is idle for longer is frozen, or its
 # machine is gone: the server takes from it what it locked.
 FROZEN_TIMEOUT = 30  # seconds
