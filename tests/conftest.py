@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -35,13 +36,33 @@ SPACE: dict[str, Any] = {
     "n": {"type": "int", "low": 0, "high": 9},
 }
 
+ROOM = 4 * 2**30  # bytes
+
 # The image_classification helper in fastai uses it on import
 warnings.filterwarnings("ignore", message=".*torch.jit.script. is deprecated")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what tests write in memory where there is room: SQLite waits for disks at each write."""
+    memory = Path("/dev/shm")
+    if memory.is_dir() and shutil.disk_usage(memory).free > ROOM:
+        os.environ.setdefault("TMPDIR", str(memory))
+        tempfile.tempdir = None  # it may have been looked up
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         needs.mark(item)
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    """The tests that run in one process, because they share what is dear: a server, fastai."""
+    if "objectives" in item.path.parts:
+        return "fastai"
+    shared = [need for need in needs.of_item(item) if need in ("mysql", "postgres")]
+    return shared[0] if shared else item.nodeid.partition("::")[0]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

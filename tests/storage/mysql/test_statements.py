@@ -44,7 +44,11 @@ def one_trial(storage: MySQLStorage, study: optuna.Study) -> None:
 
 @pytest.mark.parametrize("others", [0, 127])
 @pytest.mark.parametrize(
-    "pruner", [optuna.pruners.MedianPruner(), optuna.pruners.SuccessiveHalvingPruner()], ids=str
+    "pruner",
+    [
+        pytest.param(optuna.pruners.MedianPruner(), id="MedianPruner"),
+        pytest.param(optuna.pruners.SuccessiveHalvingPruner(), id="SuccessiveHalvingPruner"),
+    ],
 )
 def test_a_trial_costs_at_most_25_statements_and_6_commits(
     root_url: str, url: str, others: int, pruner: optuna.pruners.BasePruner
