@@ -1,59 +1,62 @@
-"""The errors a user can mend: one line each, and the exit code the command ends with."""
+"""The errors that a user can fix: one line each, and the exit code that the command ends with."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class HpoJobError(Exception):
-    """Something the user can mend; its text is one line: where, what was found, what would do."""
+    """Something the user can fix; its text is one line: where, what is wrong, how to fix it."""
 
     exit_code = 1
 
 
 class SpecError(HpoJobError):
-    """The job folder or its study.toml is wrong; no retry can mend it."""
+    """The job folder or its study.toml is wrong; a retry cannot succeed."""
 
     exit_code = 2
 
 
 class DataError(HpoJobError):
-    """The data a study names is missing, unreadable or unfit; no retry can mend it."""
+    """The data of a study is missing, unreadable or unsuitable; a retry cannot succeed."""
 
     exit_code = 2
 
 
 class FetchError(HpoJobError):
-    """Data could not be fetched now; a later try may get it."""
+    """Data could not be downloaded; a retry may succeed."""
 
     exit_code = 1
 
 
 class ClusterError(HpoJobError):
-    """The cluster refused, or has not what it takes; its text says what would do."""
+    """The cluster rejected the request or lacks something it needs; the message says how to fix it.
+
+    A retry cannot succeed.
+    """
 
     exit_code = 2
 
 
 class StorageError(HpoJobError):
-    """The storage cannot be reached, read or written; its text never holds a password."""
+    """The storage cannot be reached, read or written; the message never contains a password."""
 
     exit_code = 2
 
 
 class UnreachableError(StorageError):
-    """The storage did not answer for as long as was waited; a later try may reach it."""
+    """The storage did not answer for as long as the patience; a retry may reach it."""
 
     exit_code = 1
 
 
 class StudyError(HpoJobError):
-    """The study asked for does not exist, or is not the one that study.toml describes."""
+    """The study does not exist, was deleted, or is not the one that study.toml describes."""
 
     exit_code = 2
 
 
 class QueryError(HpoJobError):
-    """What was asked of a study's results names something there is not."""
+    """A question about a study's results names something that does not exist."""
 
     exit_code = 2
 
@@ -65,14 +68,14 @@ class FailuresError(HpoJobError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """The problem of a name that does not exist: the nearest one, and all there are."""
+    """The message for a name that does not exist: the most similar one, and all that do."""
     names = sorted(known)
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    meant = f"did you mean {nearest[0]!r}? " if nearest else ""
-    return f"unknown {kind} {name!r}; {meant}known: {', '.join(names)}"
+    suggestion = f"did you mean {nearest[0]!r}? " if nearest else ""
+    return f"unknown {kind} {name!r}; {suggestion}known: {', '.join(names)}"
 
 
 def problem(error: BaseException) -> str:
-    """One line on what is wrong with a file, of what opening or reading it raised."""
+    """One line that says what is wrong with a file, from what opening or reading it raised."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return " ".join(text.split()) or type(error).__name__

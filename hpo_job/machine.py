@@ -18,25 +18,26 @@ BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # AVX-512 BF16, AMX, or Arm's
 
 def cpu_name() -> str:
     """The processor's name, which Python does not know on Linux."""
-    known = next(_told("model name"), None)  # Arm's kernels tell none
-    return known or platform.processor() or platform.machine()
+    name = next(_cpuinfo("model name"), None)  # Arm's kernels have none
+    return name or platform.processor() or platform.machine()
 
 
 def has_bf16() -> bool:
-    """Whether it has instructions for bf16; not known, so False, where the system is not Linux."""
-    flags = {flag for key in ("flags", "Features") for line in _told(key) for flag in line.split()}
+    """Whether it has instructions for bf16; False where that is not known: outside of Linux."""
+    lines = (line for key in ("flags", "Features") for line in _cpuinfo(key))
+    flags = {flag for line in lines for flag in line.split()}
     return not flags.isdisjoint(BF16)
 
 
-def _told(key: str) -> Iterator[str]:
-    """What stands beside ``key``, once for each core."""
+def _cpuinfo(key: str) -> Iterator[str]:
+    """The values of ``key`` that the system has, one for each core."""
     try:
         lines = CPUINFO.read_text().splitlines()
     except OSError:  # not Linux
         return
     for line in lines:
-        found, _, value = line.partition(":")
-        if found.strip() == key:
+        name, _, value = line.partition(":")
+        if name.strip() == key:
             yield value.strip()
 
 
@@ -53,9 +54,9 @@ def cpus() -> int:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Without the collector: it would go through all that a long study makes, again and again.
+    """Pause Python's garbage collector, which would visit every object of a long study repeatedly.
 
-    Half of the time of reading ten thousand trials is that.
+    That takes half of the time of reading ten thousand trials.
     """
     enabled = gc.isenabled()
     gc.disable()

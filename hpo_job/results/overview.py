@@ -24,7 +24,8 @@ from hpo_job.results.trials import (
     value,
 )
 from hpo_job.spec.metrics import ANSWERS, METRICS
-from hpo_job.study.ledger import fixed_params, working_time
+from hpo_job.study.ledger import working_time
+from hpo_job.study.optuna_private import fixed_params
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import evaluated
 from hpo_job.trial.phases import measured_value

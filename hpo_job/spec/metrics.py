@@ -1,4 +1,4 @@
-"""The metrics a study can be scored by, and what always giving the same answer would score."""
+"""The metrics that a study can be scored by, and what always giving the same answer scores."""
 
 from __future__ import annotations
 
@@ -24,17 +24,22 @@ ANSWERS = {
     "mean": "always answering the mean of training",
     "median": "always answering the median of training",
 }
-ROOM = 0.25  # of the metric's range: with less, the metric says little about the rarer classes
+LITTLE_HEADROOM = 0.25  # below it, a metric says little about the rarer classes
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of predictions: its name, which way is better, and how it is computed.
+    """A score of predictions.
 
-    ``score`` takes, for classification, the true classes, shape (items,), and the predicted
-    probabilities, shape (items, classes); for regression the true and the predicted numbers,
-    (items,) or (items, 1). Classes that are not among the true ones do no harm.
-    ``answer`` is the key of `ANSWERS` whose score is the baseline.
+    Attributes:
+        name: as study.toml names it.
+        direction: which way is better.
+        score: computes it. For classification from the true classes, shape (items,), and the
+            predicted probabilities, shape (items, classes), of which some may have no item; for
+            regression from the true numbers, (items,), and the predicted ones, (items,) or
+            (items, 1).
+        task: what it is for.
+        answer: the key of `ANSWERS` whose score is the baseline.
     """
 
     name: str
@@ -61,7 +66,10 @@ def _of_classes(name: str, **options: object) -> Score:
 
 
 def _balanced_accuracy(targets: Targets, probabilities: Probabilities) -> float:
-    """The mean recall of the classes there are; scikit-learn's own warns of others answered."""
+    """The mean recall of the classes that items have.
+
+    scikit-learn's own function warns if other classes were predicted.
+    """
     from sklearn.metrics import recall_score
 
     return float(
@@ -72,10 +80,10 @@ def _balanced_accuracy(targets: Targets, probabilities: Probabilities) -> float:
 
 
 def _of_each_class(name: str) -> Score:
-    """A scikit-learn metric of (whether it is the class, its probability).
+    """A scikit-learn metric of (whether an item is of a class, the predicted probability of it).
 
-    Of two classes, that of the second; of more, the mean over each against the rest, leaving out
-    those that no target has. A probability that is no number is taken for 0.
+    With two classes it is computed for the second one; with more, for each class against the
+    rest, and averaged over the classes that items have. A probability that is NaN is taken for 0.
     """
 
     def score(targets: Targets, probabilities: Probabilities) -> float:
@@ -93,19 +101,20 @@ def _of_each_class(name: str) -> Score:
 
 
 def _log_loss(targets: Targets, probabilities: Probabilities) -> float:
-    """As scikit-learn's, which would warn of single precision: never more than 36 an item."""
-    given = np.nan_to_num(probabilities[np.arange(len(targets)), targets.astype(np.int64)])
-    return float(-np.log(np.clip(given, np.finfo(np.float64).eps, 1)).mean())
+    """Like scikit-learn's, which warns of single precision; at most 36 for an item."""
+    of_true_class = probabilities[np.arange(len(targets)), targets.astype(np.int64)]
+    clipped = np.clip(np.nan_to_num(of_true_class), np.finfo(np.float64).eps, 1)
+    return float(-np.log(clipped).mean())
 
 
 def _rmse(targets: Targets, predictions: Predictions) -> float:
-    """The root of the mean squared error; infinite where a prediction is no number."""
+    """The root of the mean squared error; infinite if a prediction is not finite."""
     error = float(np.square(targets - predictions.reshape(len(targets))).mean())
     return math.sqrt(error) if math.isfinite(error) else math.inf
 
 
 def _mae(targets: Targets, predictions: Predictions) -> float:
-    """The mean absolute error; infinite where a prediction is no number."""
+    """The mean absolute error; infinite if a prediction is not finite."""
     error = float(np.abs(targets - predictions.reshape(len(targets))).mean())
     return error if math.isfinite(error) else math.inf
 
@@ -134,10 +143,11 @@ def names(task: Task) -> list[str]:
 
 
 def baseline(metric: Metric, train: Targets, valid: Targets) -> float:
-    """The metric of always giving the same answer, learnt from ``train`` (see `ANSWERS`).
+    """The score of always giving the same answer: see `ANSWERS`.
 
-    Scored on ``valid``, as every trial is: a study whose best value is no better has learnt
-    nothing, however good the number looks on unbalanced data.
+    The answer is determined from ``train`` and scored on ``valid``, as every trial is. A study
+    whose best value is no better has learnt nothing, however good the number looks on unbalanced
+    data.
     """
     if metric.task == "regression":
         answer = np.mean(train) if metric.answer == "mean" else np.median(train)
@@ -151,20 +161,20 @@ def baseline(metric: Metric, train: Targets, valid: Targets) -> float:
 
 
 def headroom(metric: Metric, train: Targets, valid: Targets) -> float:
-    """How far the metric is from the best score to that of always answering the majority."""
+    """Distance between a perfect score and the majority-class baseline."""
     return abs((metric.direction == "maximize") - baseline(metric, train, valid))
 
 
 def caution(metric: Metric, train: Targets, valid: Targets, classes: Sequence[str]) -> str | None:
-    """One line where the metric barely moves between the majority's answer and all right.
+    """A warning if the headroom is less than `LITTLE_HEADROOM`; None if it is more.
 
-    That is where getting every rarer class right as well adds less than `ROOM` to what always
-    answering the most frequent class scores; None where it adds more.
+    Then even a perfect score is hardly better than that of always answering the most frequent
+    class.
     """
     if metric.task == "regression" or not metric.bounded:
         return None
-    left = headroom(metric, train, valid)
-    if left >= ROOM:
+    distance = headroom(metric, train, valid)
+    if distance >= LITTLE_HEADROOM:
         return None
     best = 1 if metric.direction == "maximize" else 0
     majority = int(np.bincount(train.astype(np.int64)).argmax())
@@ -172,29 +182,29 @@ def caution(metric: Metric, train: Targets, valid: Targets, classes: Sequence[st
     other = baseline(METRICS["f1_macro"], train, valid)
     return (
         f"{metric.name} says little about the rarer classes: always answering "
-        f"{classes[majority]!r} ({share:.0%}) scores {abs(best - left):.2f}, all right {best}; "
-        f"f1_macro goes from {other:.2f} to 1"
+        f"{classes[majority]!r} ({share:.0%}) scores {abs(best - distance):.2f}, a perfect answer "
+        f"{best}; with f1_macro it is {other:.2f} and 1"
     )
 
 
 def undefined(valid: Targets, classes: Sequence[str]) -> str | None:
-    """One line where no metric of classes says anything: all validation items are of one."""
+    """An error if all validation items are of one class; None if not."""
     present = np.unique(valid).astype(np.int64)
     if not classes or len(present) > 1:
         return None
     return (
-        f"all {len(valid)} validation items are of class {classes[present[0]]!r}, which no metric "
-        "can be computed on; a larger valid_pct, or more items of the others, would do"
+        f"all {len(valid)} validation items are of class {classes[present[0]]!r}, so no metric can "
+        "be computed; set a larger valid_pct, or add items of the other classes"
     )
 
 
 def left_out(valid: Targets, classes: Sequence[str]) -> str | None:
-    """One line where classes have no validation item, so that no metric sees them; else None."""
+    """A warning if classes have no validation item, so that no trial is scored on them."""
     lacking = [name for number, name in enumerate(classes) if not (valid == number).any()]
     if not lacking:
         return None
     named = ", ".join(repr(name) for name in lacking[:5]) + (", ..." if len(lacking) > 5 else "")
     return (
-        f"no validation item is of class {named}: no trial is scored on it; a larger valid_pct, "
-        "or more items of it, would do"
+        f"no validation item is of class {named}, so no trial is scored on it; set a larger "
+        "valid_pct, or add items of it"
     )

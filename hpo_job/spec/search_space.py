@@ -1,4 +1,4 @@
-"""The parameters a study searches: Optuna's kinds as they stand in study.toml."""
+"""The parameters that a study searches, as study.toml describes them with Optuna's words."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ from hpo_job.errors import unknown
 
 def _scalar(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is no value a parameter can have")
+        raise ValueError(f"a parameter cannot be {value}; it must be finite")
     if isinstance(value, bool | int | float | str):
         return value
-    raise ValueError(f"{value!r} is no true, false, number or string")
+    raise ValueError(f"should be true, false, a number or a string, found {value!r}")
 
 
 Scalar = Annotated[bool | int | float | str, PlainValidator(_scalar)]
 
 
 class _Parameter(BaseModel):
-    """What trials differ in.
+    """A parameter in which trials differ.
 
-    when: the values that other parameters must have for this one to be suggested; where they
-    have others, the objective's default stands.
+    Attributes:
+        when: the values that other parameters must have for this one to be suggested. If they
+            have others, the objective's default is used.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -56,7 +57,7 @@ class Categorical(_Parameter):
 
     @model_validator(mode="after")
     def _no_choice_twice(self) -> Categorical:
-        # Optuna, as Python, holds 1, 1.0 and true equal, and would give one for the other
+        # To Optuna, as to Python, 1, 1.0 and true are equal, so one would be taken for the other
         if len(set(self.choices)) < len(self.choices):
             raise ValueError("choices has a value twice (1, 1.0 and true count as the same)")
         return self
@@ -72,7 +73,7 @@ class Categorical(_Parameter):
 
 
 class Int(_Parameter):
-    """A whole number from ``low`` to ``high``, both included."""
+    """An integer from ``low`` to ``high``, both included."""
 
     type: Literal["int"]
     low: int
@@ -96,7 +97,7 @@ class Int(_Parameter):
 
 
 class Float(_Parameter):
-    """A number from ``low`` to ``high``, both included; evenly spaced where ``step`` is given."""
+    """A number from ``low`` to ``high``, both included; with ``step`` evenly spaced."""
 
     type: Literal["float"]
     low: float = Field(allow_inf_nan=False)
@@ -152,7 +153,7 @@ def _check_range(low: float, high: float, log: bool, step: float | None) -> None
     if log and low <= 0:
         raise ValueError(f"log needs low > 0, found low = {low:g}")
     if log and step is not None:
-        raise ValueError("log and step exclude each other")
+        raise ValueError("log and step cannot be combined; remove one of them")
     if step is not None:
         last = low + math.floor((high - low) / step + 1e-9) * step
         if not math.isclose(last, high, rel_tol=1e-9, abs_tol=1e-9 * step):
@@ -160,19 +161,19 @@ def _check_range(low: float, high: float, log: bool, step: float | None) -> None
 
 
 def searched(space: Mapping[str, Parameter]) -> dict[str, Searched]:
-    """The parameters of ``space`` that trials differ in."""
+    """The parameters of ``space`` in which trials differ."""
     return {name: p for name, p in space.items() if isinstance(p, _Parameter)}
 
 
 def fixed(space: Mapping[str, Parameter]) -> dict[str, Scalar]:
-    """The parameters of ``space`` that are one plain value in every trial."""
+    """The parameters of ``space`` that have the same value in every trial."""
     return {name: p for name, p in space.items() if not isinstance(p, _Parameter)}
 
 
 def suggest(trial: optuna.Trial, space: Mapping[str, Parameter]) -> dict[str, Any]:
-    """The value of every parameter of ``space`` for ``trial``, in the order they are written.
+    """The value of every parameter of ``space`` for ``trial``, in the order of study.toml.
 
-    Those whose condition is not met are left out.
+    Those whose condition is not met are missing.
     """
     values: dict[str, Any] = {}
     for name, parameter in space.items():
@@ -182,17 +183,17 @@ def suggest(trial: optuna.Trial, space: Mapping[str, Parameter]) -> dict[str, An
 
 
 def _met(parameter: _Parameter, values: Mapping[str, Any]) -> bool:
-    """Whether ``values``, those suggested so far, are what ``parameter`` is conditional on."""
+    """Whether ``values``, those suggested so far, meet the condition of ``parameter``."""
     return all(name in values and _same(values[name], to) for name, to in parameter.when.items())
 
 
 def _same(value: object, other: object) -> bool:
-    # Python holds 1, 1.0 and true equal
+    # to Python 1, 1.0 and true are equal
     return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 
 def conditions_problem(space: Mapping[str, Parameter]) -> str | None:
-    """What is wrong with the first ``when`` of ``space`` that no trial could meet; or None."""
+    """What is wrong with the first condition that no trial could meet; None if all are met."""
     above: list[str] = []
     for name, parameter in space.items():
         for other, value in parameter.when.items() if isinstance(parameter, _Parameter) else ():
@@ -218,12 +219,12 @@ def _suggest(trial: optuna.Trial, name: str, parameter: Parameter) -> Any:
 
 
 def size(space: Mapping[str, Parameter]) -> float:
-    """How many different trials ``space`` allows; infinite with a float that has no step."""
+    """How many combinations ``space`` allows; infinite with a float that has no step."""
     return _size(list(searched(space).items()), fixed(space))
 
 
 def _size(parameters: list[tuple[str, Searched]], values: Mapping[str, Any]) -> float:
-    """Likewise, of the ``parameters`` still to be suggested, the others having these values."""
+    """The combinations of ``parameters``, if the others have these ``values``."""
     if not parameters:
         return 1
     (name, parameter), *rest = parameters
@@ -231,7 +232,7 @@ def _size(parameters: list[tuple[str, Searched]], values: Mapping[str, Any]) -> 
         return _size(rest, values)
     asked = {
         value for _, other in rest for key, value in other.when.items() if key == name
-    }  # all other values of this parameter lead to the same choices
+    }  # all other values of this parameter allow the same combinations
     sizes = [_size(rest, {**values, name: value}) for value in asked]
     return sum(sizes) + (parameter.size() - len(asked)) * _size(rest, values)
 
@@ -241,7 +242,10 @@ def misfit(
 ) -> tuple[str, str] | None:
     """The first of ``values`` that no trial of ``space`` could have, and why; None if all fit.
 
-    ``space`` is None where nobody knows it before a trial runs: then any scalar may fit.
+    Args:
+        space: the search space; None if it is not known before a trial runs, so that any scalar
+            may fit.
+        values: parameters by name.
     """
     for name, value in values.items():
         try:
@@ -254,10 +258,10 @@ def misfit(
             return name, unknown("parameter", name, space)
         parameter = space[name]
         if not _allows(parameter, value):
-            return name, f"{value!r} is not in it: {describe(parameter)}"
+            return name, f"{value!r} is not in the search space: {describe(parameter)}"
         for other, to in parameter.when.items() if isinstance(parameter, _Parameter) else ():
             if other in values and not _same(values[other], to):
-                return name, f"would do nothing with {other} = {in_toml(values[other])}"
+                return name, f"has no effect with {other} = {in_toml(values[other])}"
     return None
 
 
@@ -278,7 +282,7 @@ def _allows(parameter: Parameter, value: object) -> bool:
 
 
 def describe(parameter: Parameter) -> str:
-    """One line that says which values ``parameter`` can have, and when."""
+    """One line: which values ``parameter`` can have, and under which condition."""
     conditions = parameter.when.items() if isinstance(parameter, _Parameter) else ()
     when = " and ".join(f"{name} = {in_toml(value)}" for name, value in conditions)
     return _described(parameter) + (f", when {when}" if when else "")
@@ -299,5 +303,5 @@ def _described(parameter: Parameter) -> str:
 
 
 def in_toml(value: object) -> str:
-    """A value as it is typed: TOML's true and false, and words without quotes."""
+    """A value as a person types it: TOML's true and false, and words without quotes."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -23,10 +23,10 @@ from hpo_job.spec.search_space import KINDS, Parameter, Scalar, conditions_probl
 from hpo_job.trial.phases import Direction
 
 SPEC_FILE = "study.toml"
-UNWRITTEN = {"folder", "place"}  # fields of a spec that are no keys of study.toml
+UNWRITTEN = {"folder", "place"}  # fields of a spec that are not keys of study.toml
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-# pydantic's messages that speak of Python's types, in TOML's words
+# pydantic's messages that name Python's types, in TOML's words
 _PLAIN = {
     "model_type": "should be a table",
     "dict_type": "should be a table",
@@ -40,13 +40,14 @@ class _Table(BaseModel):
 
 
 class Budget(_Table):
-    """When a study is finished; the one part of a spec that may change while it runs.
+    """When a study is over. It may change while the study runs, except for ``repeats``.
 
-    trials: how many end COMPLETE or PRUNED; None for no bound.
-    timeout: seconds of the study's own working time after which no trial starts; None for none.
-    failures: how many trials in a row may raise before a worker stops.
-    retries: how often one parameter set is run again after a trial was lost or preempted.
-    repeats: on how many seeds each parameter set is trained; its value is their mean.
+    Attributes:
+        trials: how many end COMPLETE or PRUNED; None for no limit.
+        timeout: seconds of working time after which no trial starts; None for no limit.
+        failures: how many trials in a row may raise before a worker gives up.
+        retries: how often parameters are run again after a trial was lost or preempted.
+        repeats: on how many seeds parameters are trained; the value is the mean.
     """
 
     trials: int | None = Field(default=None, ge=1)
@@ -62,14 +63,22 @@ class Budget(_Table):
 
 
 class Data(_Table):
-    """Where the data lies, relative to the job folder, and how its validation set is drawn.
+    """Where the data is, and how its validation set is drawn.
 
-    ``path`` may be a URL of fsspec's (s3://, gs://, https://) of a file or an archive; then
-    ``sha256`` is what it must be. Of tables also the columns: ``label`` is to be predicted, from
-    ``features`` (of which those that are ``categorical`` are, though they look like numbers) or
-    from ``text``; rows with the same ``group`` are in the same part. ``sample``: so many rows,
-    drawn once. ``made_by``: the command that makes data which is not shipped, told where it is
-    missing.
+    Attributes:
+        path: relative to the job folder; or a URL (s3://, gs://, https://) of a file or an
+            archive.
+        valid_pct: the share of the items in the validation set.
+        seed: with which it is drawn; None for the study's.
+        sha256: the checksum of what is behind a URL.
+        label: the column to predict.
+        text: the column to predict it from, or
+        features: the columns to predict it from; None for all others.
+        categorical: those of them that are categories though they look like numbers.
+        group: a column; rows with the same value are in the same part.
+        sample: how many rows are used, drawn once; None for all.
+        made_by: the command that creates data which is not shipped; the error for missing data
+            names it.
     """
 
     path: str = Field(min_length=1)
@@ -87,16 +96,18 @@ class Data(_Table):
     @model_validator(mode="after")
     def _checksum_of_url(self) -> Self:
         if is_url(self.path) and self.sha256 is None:
-            raise ValueError("path is a URL, so sha256 has to be given: what sha256sum prints")
+            raise ValueError("path is a URL, so sha256 is needed too: what sha256sum prints")
         if self.sha256 is not None and not is_url(self.path):
-            raise ValueError(f"sha256 is for data behind a URL, and {self.path!r} is none")
+            raise ValueError(f"sha256 is for a URL, and {self.path!r} is not one; remove sha256")
         return self
 
 
 class Artifacts(_Table):
     """How many of the best trials' models are kept, and where.
 
-    store: a folder, or ``s3://bucket`` or ``gs://bucket``; the worker's --artifacts where None.
+    Attributes:
+        keep: how many.
+        store: a folder, ``s3://bucket`` or ``gs://bucket``; None for the worker's --artifacts.
     """
 
     keep: int = Field(default=3, ge=0)
@@ -122,11 +133,15 @@ class Component(BaseModel):
 
 
 class StudySpec(_Table):
-    """Everything a study is, as read from its job folder.
+    """Everything that defines a study, as read from its job folder.
 
-    ``folder`` is the job folder, ``place`` where its data is on this machine if not in there
-    (see `hpo_job.data.fetch`); the rest are the keys of study.toml. With several metrics and as
-    many directions, trials are compared by all of them: see `metrics` and `directions`.
+    Most attributes are the keys of study.toml. With several metrics and as many directions,
+    trials are compared by all of them: see `metrics` and `directions`.
+
+    Attributes:
+        folder: the job folder.
+        place: where the data is on this machine, if not in the job folder: see
+            `hpo_job.data.fetch`.
     """
 
     folder: Path = Field(exclude=True)
@@ -147,8 +162,10 @@ class StudySpec(_Table):
     @field_validator("name")
     @classmethod
     def _dns_label(cls, name: str) -> str:
-        if not _NAME.fullmatch(name):  # Kubernetes names a study's objects after it
-            raise ValueError(f"{name!r} is not lower-case letters, digits and dashes, at most 63")
+        if not _NAME.fullmatch(name):  # the study's objects on Kubernetes have this name
+            raise ValueError(
+                f"should be at most 63 lower-case letters, digits and dashes, found {name!r}"
+            )
         return name
 
     @field_validator("search_space")
@@ -160,7 +177,7 @@ class StudySpec(_Table):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """What trials are scored by; empty for a function that does not name it."""
+        """The metrics that trials are scored by; empty for a function that names none."""
         if self.metric is None:
             return ()
         return (self.metric,) if isinstance(self.metric, str) else self.metric
@@ -181,7 +198,7 @@ class StudySpec(_Table):
         return self.place or self.folder / self.data.path
 
     def stored(self) -> dict[str, Any]:
-        """The spec as it is kept with the study: plain JSON values."""
+        """The spec as it is stored with the study: plain JSON values."""
         return self.model_dump(mode="json", exclude_none=True)
 
     def error(self, key: str, problem: str) -> SpecError:
@@ -190,10 +207,16 @@ class StudySpec(_Table):
 
 
 def read_spec(job: str | Path) -> StudySpec:
-    """Read the study.toml of a job folder; ``job`` is the folder, or its name under jobs/.
+    """Read the study.toml of a job folder.
 
-    Raises SpecError naming the file and the key. Only the file itself is looked at here: that
-    the objective, the data and the names it mentions exist is for `hpo_job.study.checking.check`.
+    Only the file itself is checked: whether the objective, the data and the names in it exist is
+    checked by `hpo_job.study.checking.check`.
+
+    Args:
+        job: the folder, or its name under jobs/.
+
+    Raises:
+        SpecError: it names the file and the key.
     """
     folder = job_folder(job)
     file = folder / SPEC_FILE
@@ -215,17 +238,21 @@ def read_spec(job: str | Path) -> StudySpec:
             f"{len(spec.directions)} for {len(spec.metrics)} metrics; give one for each",
         )
     if spec.budget.trials is None and spec.budget.timeout is None:
-        raise spec.error("budget", "neither trials nor timeout given; the study would never end")
+        raise spec.error("budget", "set trials or timeout; without them the study never ends")
     return spec
 
 
 def restore(stored: Mapping[str, Any]) -> StudySpec:
-    """The spec as `StudySpec.stored` kept it with a study; its job folder is not known."""
+    """The spec from what `StudySpec.stored` returned; its job folder is not known."""
     return StudySpec.model_validate({**stored, "folder": Path()})
 
 
 def job_folder(job: str | Path) -> Path:
-    """The folder of ``job``: as given, or under jobs/. Raises SpecError where there is none."""
+    """The folder of ``job``: itself, or under jobs/.
+
+    Raises:
+        SpecError: there is none with a study.toml.
+    """
     if folder := find_job(job):
         return folder
     also = "" if Path(job).is_absolute() else f", nor in jobs/{job}"
@@ -233,27 +260,31 @@ def job_folder(job: str | Path) -> Path:
 
 
 def find_job(job: str | Path) -> Path | None:
-    """As `job_folder`, but None where there is none."""
+    """Like `job_folder`, but None if there is none."""
     folders = (Path(job), Path("jobs") / job)
     return next((folder for folder in folders if (folder / SPEC_FILE).is_file()), None)
 
 
 def is_url(path: str) -> bool:
-    """Whether a data path is a URL, to be fetched, rather than a file or folder."""
+    """Whether a data path is a URL rather than a file or folder."""
     return "://" in path
 
 
 def duration(text: str) -> float:
-    """Seconds of a duration such as ``"30m"``, ``"1h30m"`` or ``"90s"``; raises ValueError."""
+    """The seconds of a duration such as ``"30m"``, ``"1h30m"`` or ``"90s"``.
+
+    Raises:
+        ValueError: it is anything else.
+    """
     match = _DURATION.fullmatch(text)
     if not text or match is None:
-        raise ValueError(f"{text!r} is no duration; write it like '30m', '1h30m' or '90s'")
+        raise ValueError(f"should be a duration like '30m', '1h30m' or '90s', found {text!r}")
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return float(hours * 3600 + minutes * 60 + seconds)
 
 
 def _one_line(error: ValidationError, table: Mapping[str, Any]) -> str:
-    """The first problem pydantic found, as ``key: problem``."""
+    """The most telling of pydantic's problems, as ``key: problem``."""
     # an unknown key explains why another is missing, and both explain the rest
     order = {"extra_forbidden": 0, "missing": 1}
     first = min(error.errors(), key=lambda problem: order.get(problem["type"], 2))
@@ -271,7 +302,7 @@ def _one_line(error: ValidationError, table: Mapping[str, Any]) -> str:
 
 
 def _path(location: tuple[int | str, ...], table: Any) -> tuple[str, ...]:
-    """``location`` as keys of study.toml: without the union members pydantic puts in between."""
+    """``location`` as keys of study.toml: without the members of unions that pydantic inserts."""
     keys: list[str] = []
     for step in location:
         if isinstance(table, Mapping | list) and (step in table or isinstance(step, int)):
@@ -302,12 +333,12 @@ def _keys(model: type[BaseModel]) -> list[str]:
 
 
 def store_problem(place: str) -> str | None:
-    """Why models cannot be kept at ``place``; None where it is a folder or a bucket."""
+    """Why models cannot be kept at ``place``; None if it is a folder or a bucket."""
     parsed = urlparse(place)
     if "://" not in place or parsed.scheme == "file":
         return None
     if parsed.scheme not in ("s3", "gs"):
         return f"{place}: should be a folder, s3://bucket or gs://bucket"
     if parsed.path.strip("/") or not parsed.netloc:
-        return f"{place}: name a bucket alone, {parsed.scheme}://bucket"
+        return f"{place}: should be a bucket only, {parsed.scheme}://bucket"
     return None

@@ -22,7 +22,16 @@ NAMED = 10  # unreadable images that an error names
 
 @dataclass(frozen=True)
 class Checked:
-    """A spec that was found to be right, with what it names: all a worker needs for its trials."""
+    """A valid spec with what it names: all that a worker needs for its trials.
+
+    Attributes:
+        spec: what study.toml says; its data is on this machine.
+        weights: the local folder of pre-trained weights.
+        metrics: what trials are scored by; none if a function returns values of its own.
+        data: the items, labels and split; None for a function.
+        baselines: for each metric the score of always giving the same answer, if known.
+        cautions: what the user should know before the study begins, a line each.
+    """
 
     spec: StudySpec
     weights: Path
@@ -33,7 +42,7 @@ class Checked:
 
     @property
     def baseline(self) -> float | list[float | None] | None:
-        """As it is stored: of several metrics a list, in their order."""
+        """The baselines as they are stored: a list if there are several metrics."""
         if not any(baseline is not None for baseline in self.baselines):
             return None
         return self.baselines[0] if len(self.baselines) == 1 else list(self.baselines)
@@ -42,11 +51,16 @@ class Checked:
 def check(spec: StudySpec, weights: Path, cache: Path = CACHE) -> Checked:
     """Look up everything that ``spec`` names.
 
-    weights: the local folder of pre-trained weights.
-    cache: where data that is behind a URL is kept.
+    Writes nothing, except weights and data that have to be downloaded.
 
-    Raises SpecError or DataError for what no trial could mend. Writes nothing, except weights
-    and data that have to be downloaded.
+    Args:
+        spec: what study.toml says.
+        weights: the local folder of pre-trained weights.
+        cache: where data that is behind a URL is kept.
+
+    Raises:
+        SpecError: study.toml names something that does not exist or does not fit.
+        DataError: the data cannot be used.
     """
     scored = check_spec(spec)
     spec = with_data(spec, cache)
@@ -58,14 +72,18 @@ def check(spec: StudySpec, weights: Path, cache: Path = CACHE) -> Checked:
     cautions = [line for metric in scored for line in _cautions(metric, data)]
     cautions += data.cautions if data else ()
     if len(spec.directions) > 1 and spec.pruner.name != "NopPruner":
-        cautions.append(f"{spec.pruner.name} is off: with several metrics nothing is pruned")
+        cautions.append(f"{spec.pruner.name} has no effect: with several metrics nothing is pruned")
     return Checked(spec, weights, scored, data, baselines, tuple(dict.fromkeys(cautions)))
 
 
 def check_spec(spec: StudySpec) -> tuple[Metric, ...]:
-    """Look up what can be looked up without data and weights: the metrics that are known.
+    """Look up what needs neither data nor weights.
 
-    Raises SpecError.
+    Returns:
+        The metrics that trials are scored by.
+
+    Raises:
+        SpecError: one of the names does not exist.
     """
     objectives.require_known(spec)
     make_sampler(spec)
@@ -74,12 +92,16 @@ def check_spec(spec: StudySpec) -> tuple[Metric, ...]:
 
 
 def require_readable(checked: Checked) -> None:
-    """Raise DataError that names the images that do not decode."""
+    """Refuse images that cannot be decoded.
+
+    Raises:
+        DataError: it names them.
+    """
     if checked.data and (unreadable := checked.data.unreadable):
         named = ", ".join(unreadable[:NAMED]) + (", ..." if len(unreadable) > NAMED else "")
         raise DataError(
             f"{checked.spec.file}: data.path: {checked.data.root}: {len(unreadable)} unreadable "
-            f"image{'s' if len(unreadable) > 1 else ''}: {named}; mend or remove"
+            f"image{'s' if len(unreadable) > 1 else ''}: {named}; repair or remove them"
         )
 
 
@@ -90,14 +112,14 @@ def _metrics(spec: StudySpec) -> tuple[Metric, ...]:
         raise spec.error("metric", f"missing; known: {', '.join(_known(spec))}")
     if len(set(names)) < len(names):
         raise spec.error("metric", "one is named twice")
-    found = tuple(
+    known = tuple(
         _metric(spec, name, way)
         for name, way in zip(names, spec.directions, strict=False)
         if name in METRICS or not function
     )
-    if not function and all(metric is TIMED for metric in found):
-        raise spec.error("metric", "execute_time says nothing of the predictions; add another")
-    return found if len(found) == len(names) else ()
+    if not function and all(metric is TIMED for metric in known):
+        raise spec.error("metric", "execute_time does not score predictions; add another metric")
+    return known if len(known) == len(names) else ()
 
 
 def _known(spec: StudySpec) -> list[str]:
@@ -135,15 +157,15 @@ _WAY = {"maximize": "higher: maximize", "minimize": "lower: minimize"}
 
 
 def _cautions(metric: Metric, data: Labelled | None) -> tuple[str, ...]:
-    """What the user should know of the metric on this data before the study begins."""
+    """What the user should know about the metric on this data before the study begins."""
     if data is None or metric is TIMED:
         return ()
     train, valid = data.targets[data.train], data.targets[data.valid]
-    found = (
+    cautions = (
         metrics.left_out(valid, data.classes),
         metrics.caution(metric, train, valid, data.classes),
     )
-    return tuple(caution for caution in found if caution)
+    return tuple(caution for caution in cautions if caution)
 
 
 def _data(spec: StudySpec) -> Labelled | None:

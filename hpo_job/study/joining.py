@@ -1,4 +1,4 @@
-"""A study: created once by whichever worker comes first, and joined by the others."""
+"""A study: created once, by whichever worker comes first, and joined by the others."""
 
 from __future__ import annotations
 
@@ -37,28 +37,35 @@ def join(
     grace: int = GRACE,
     patience: float = PATIENCE,
 ) -> tuple[optuna.Study, Storage]:
-    """Open the storage at ``url``, made where it does not exist, and `create` the study in it.
+    """Open the storage at ``url``, creating it if necessary, and `create` the study in it.
 
-    grace: seconds without a sign of life after which a running trial is lost.
-    patience: seconds to wait for a server that is away or busy.
+    Args:
+        checked: the spec and what it names.
+        url: of the database.
+        grace: seconds without a heartbeat after which a running trial is lost.
+        patience: seconds to wait for a server that is away or busy.
     """
     if storages.is_new(url):
-        require_readable(checked)  # before there is a file that would have to be removed
+        require_readable(checked)  # before a file is created that would have to be removed
     storage = Storage(url, grace=grace, create=True, patience=patience)
     with storage.reaching():
         return create(checked, storage), storage
 
 
 def create(checked: Checked, storage: Storage) -> optuna.Study:
-    """The study of this spec: created where it does not exist, joined where it does.
+    """The study of this spec: created if it does not exist, joined if it does.
 
-    Raises StudyError where it exists with another spec or with other data; another budget is
-    taken over. DataError names the images that cannot be read, before anything is written.
+    What may differ from the stored spec, such as the budget, is stored anew and holds for all
+    workers from then on.
+
+    Raises:
+        StudyError: it exists with another spec or with other data.
+        DataError: images cannot be read; nothing has been written then.
     """
     spec = checked.spec
     if _needs_creating(checked, storage):
         require_readable(checked)
-        origin = _provenance(checked)  # reads all data, so it is not done within the lock
+        origin = _provenance(checked)  # reads all data, so not within the lock
         storage.run_exclusively(spec.name, lambda: _store(checked, origin, storage))
         for caution in checked.cautions:
             log.warning("%s", caution)
@@ -70,39 +77,44 @@ def create(checked: Checked, storage: Storage) -> optuna.Study:
     return study
 
 
-def named(word: str, storage: Storage) -> str:
-    """The name of the study that ``word`` means: a job folder's, or itself.
+def named(argument: str, storage: Storage) -> str:
+    """The name of the study that a command's argument means: a job folder's, or itself.
 
-    A folder that is under jobs/ only counts where no study is called so.
+    A folder under jobs/ is meant only if no study has that name.
     """
-    folder = find_job(word)
-    if folder is None or (folder != Path(word) and _find(word, storage) is not None):
-        return word
+    folder = find_job(argument)
+    if folder is None or (folder != Path(argument) and _find(argument, storage) is not None):
+        return argument
     return read_spec(folder).name
 
 
 def load(name: str, storage: Storage) -> optuna.Study:
-    """The study called ``name``. Raises StudyError, naming those there are."""
+    """The study called ``name``.
+
+    Raises:
+        StudyError: there is none; the message lists those that exist.
+    """
     study = _find(name, storage)
     if study is None:
         names = optuna.get_all_study_names(storage.optuna)
         raise StudyError(
             f"{storage}: {unknown('study', name, names)}"
             if names
-            else f"{storage}: no study {name!r}, nor any other; make one with hpo-job run JOB"
+            else f"{storage}: it has no studies yet; start one with hpo-job run JOB"
         )
     return study
 
 
 def budget(study: optuna.Study) -> Budget:
-    """The study's budget as it is now: the last `create` may have changed it."""
+    """The study's budget as it is now; the last `create` may have changed it."""
     return Budget.model_validate(study.user_attrs[attributes.SPEC]["budget"])
 
 
 def enqueue(study: optuna.Study, storage: Storage, parameters: Mapping[str, Scalar]) -> None:
-    """Let the next free worker try ``parameters``; those left out are suggested.
+    """Let the next free worker try ``parameters``; the sampler suggests those that are missing.
 
-    Raises SpecError where no trial of this study could have them.
+    Raises:
+        SpecError: no trial of this study could have them.
     """
     if problem := misfit(study, parameters):
         raise SpecError(f"study {study.study_name!r}: {problem[0]}: {problem[1]}")
@@ -114,30 +126,30 @@ def enqueue(study: optuna.Study, storage: Storage, parameters: Mapping[str, Scal
             study.enqueue_trial(dict(parameters))
             enqueued = True
 
-    storage.run_exclusively(study.study_name, add)  # numbers of new trials are drawn one at a time
+    storage.run_exclusively(study.study_name, add)  # trials are numbered one at a time
 
 
 def misfit(study: optuna.Study, parameters: Mapping[str, Scalar]) -> tuple[str, str] | None:
     """The first of ``parameters`` that no trial of ``study`` could have, and why."""
     stored = study.user_attrs.get(attributes.SPEC)
     if not isinstance(stored, Mapping) or "objective" not in stored:
-        return None  # not made by hpo-job, so nobody knows its search space
+        return None  # hpo-job did not create it, so its search space is not known
     return objectives.misfit(restore(stored), parameters)
 
 
 def difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The keys in which two stored specs differ, but for what may: ``key: stored, now``."""
+    """The keys in which two stored specs differ, except those that may: ``key: stored, now``."""
     before, after = dict(_flat(stored)), dict(_flat(now))
     return [
         f"{key}: {before.get(key, 'nothing')!r} in the study, {after.get(key, 'nothing')!r} now"
         for key in sorted({*before, *after})
-        # as JSON: Python holds 1 and true equal
+        # as JSON, since to Python 1 and true are equal
         if not _may_change(key) and dumps(before.get(key)) != dumps(after.get(key))
     ]
 
 
 def _may_change(key: str) -> bool:
-    """Whether a running study may be given another value; repeats are part of what a value is."""
+    """Whether another value continues the same study. Not so ``repeats``: they define a value."""
     return key.startswith(("budget.", "artifacts.")) and key != "budget.repeats"
 
 
@@ -149,7 +161,7 @@ def _find(name: str, storage: Storage) -> optuna.Study | None:
 
 
 def _needs_creating(checked: Checked, storage: Storage) -> bool:
-    """Whether there is no such study, or whoever created it died before its spec was stored."""
+    """Whether there is no such study, or its creator died before it had stored the spec."""
     study = _find(checked.spec.name, storage)
     if study is None:
         return True
@@ -161,7 +173,11 @@ def _needs_creating(checked: Checked, storage: Storage) -> bool:
 
 
 def _store(checked: Checked, origin: dict[str, Any], storage: Storage) -> None:
-    """Write what the study is, if nobody was first; the spec last, as the sign that all is."""
+    """Write what the study is, unless another worker did; call within the study's lock.
+
+    The spec is written last: where it is missing, the creator died, and the next one completes
+    the study.
+    """
     if not _needs_creating(checked, storage):
         return
     study = optuna.create_study(
@@ -175,10 +191,10 @@ def _store(checked: Checked, origin: dict[str, Any], storage: Storage) -> None:
         study.set_user_attr(attributes.BASELINE, checked.baseline)
     if len(checked.spec.metrics) > 1:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # it has been since 3.2
+            warnings.simplefilter("ignore", ExperimentalWarning)  # as it has been since Optuna 3.2
             study.set_metric_names(list(checked.spec.metrics))
     for parameters in checked.spec.enqueue:
-        if not objectives.asks_lr_find(parameters):  # the others wait for what it finds
+        if not objectives.asks_lr_find(parameters):  # those wait for the learning-rate finder
             study.enqueue_trial(parameters, skip_if_exists=True)
     study.set_user_attr(attributes.SPEC, checked.spec.stored())
 
@@ -186,25 +202,28 @@ def _store(checked: Checked, origin: dict[str, Any], storage: Storage) -> None:
 def _require_same(study: optuna.Study, checked: Checked) -> None:
     name, spec = study.study_name, checked.spec
     if attributes.SPEC not in study.user_attrs:
-        raise StudyError(f"study {name!r} was not made by hpo-job; give {spec.file} another name")
+        raise StudyError(
+            f"study {name!r} was not created by hpo-job; change name in {spec.file} to start "
+            "another one"
+        )
     changed = difference(study.user_attrs[attributes.SPEC], spec.stored())
     if changed:
         raise StudyError(
-            f"study {name!r} exists with another spec than {spec.file}; give the new one another "
-            "name, or undo:\n  " + "\n  ".join(changed)
+            f"study {name!r} exists with another spec than {spec.file}; change its name there, or "
+            "undo:\n  " + "\n  ".join(changed)
         )
     stored = study.user_attrs[attributes.PROVENANCE]
     same_data = stored["data_listing"] == _listing(checked)
     if not same_data and not checked.data:
-        # a function may keep what it makes beside its data
-        log.warning("%s is not as it was when study %r began", spec.data_path, name)
+        # a function may write its own files next to its data
+        log.warning("%s has changed since study %r began", spec.data_path, name)
     elif not same_data:
         raise StudyError(
-            f"study {name!r} was made with other data than {spec.data_path} holds now; trials "
-            "would be scored on different items: give the study another name"
+            f"study {name!r} was created with other data than {spec.data_path} has now, so its "
+            f"trials could not be compared; restore the data, or change name in {spec.file}"
         )
     if stored["objective_sha256"] != _objective_sha256(spec):
-        log.warning("%s is not what study %r began with", objectives.source(spec), name)
+        log.warning("%s has changed since study %r began", objectives.source(spec), name)
 
 
 def _provenance(checked: Checked) -> dict[str, Any]:
@@ -226,7 +245,7 @@ def _listing(checked: Checked) -> str | None:
 
 
 def _objective_sha256(spec: StudySpec) -> str | None:
-    """A digest of the user's own function's file, or None for a shipped objective."""
+    """A digest of the file of the user's function; None for a shipped objective."""
     source = objectives.source(spec)
     return hashlib.sha256(source.read_bytes()).hexdigest() if source else None
 

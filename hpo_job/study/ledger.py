@@ -108,11 +108,6 @@ class Times:
         return total
 
 
-def fixed_params(trial: FrozenTrial) -> dict[str, object]:
-    """The parameters a trial was enqueued with, which Optuna keeps as a system attribute."""
-    return dict(trial.system_attrs.get("fixed_params", {}))
-
-
 def working_time(trials: Sequence[FrozenTrial], now: datetime) -> float:
     """The seconds a study has been worked on; see `Ledger.working_time`."""
     ledger = Ledger()

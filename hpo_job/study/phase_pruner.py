@@ -18,15 +18,16 @@ from hpo_job.trial import attributes
 class PhasePruner(BasePruner):
     """Any of Optuna's pruners, one for each phase.
 
-    make: gives a new pruner; some of them keep what they estimated of the study.
-    storage: where the study is; pruners that keep notes with a trial do so in here.
+    A trial that names no phases is compared as a whole, by another pruner.
 
-    A trial that names no phases is compared as a whole, by a pruner of its own.
+    Args:
+        make: makes a new pruner; some of them keep what they estimated of the study.
+        storage: where the study is; pruners that keep notes with a trial keep them there.
     """
 
     def __init__(self, make: Callable[[], BasePruner], storage: BaseStorage) -> None:
         self._make, self._storage = make, storage
-        self._views: dict[str, _View] = {}
+        self._by_phase: dict[str, _PhaseView] = {}
         self._whole = make()
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
@@ -36,30 +37,30 @@ class PhasePruner(BasePruner):
         phases = trial.user_attrs.get(attributes.PHASES)
         if not phases:
             return bool(self._whole.prune(study, trial))
-        now = phases[-1]
-        if now["name"] not in self._views:
-            self._views[now["name"]] = _View(now, self._make(), self._storage)
-        return self._views[now["name"]].prune(study, trial)
+        phase = phases[-1]
+        if phase["name"] not in self._by_phase:
+            self._by_phase[phase["name"]] = _PhaseView(phase, self._make(), self._storage)
+        return self._by_phase[phase["name"]].prune(study, trial)
 
 
-class _View(InMemoryStorage):
-    """A study as one phase sees it; what Optuna's pruners ask of a storage, and no more.
+class _PhaseView(InMemoryStorage):
+    """A study reduced to one phase, with the methods of a storage that Optuna's pruners use.
 
-    A finished trial is cut to the phase once.
+    A finished trial is reduced once.
     """
 
     def __init__(self, phase: dict[str, Any], pruner: BasePruner, storage: BaseStorage) -> None:
         super().__init__()
-        self._phase, self._pruner, self._behind = phase, pruner, storage
+        self._phase, self._pruner, self._real = phase, pruner, storage
         self._study: optuna.Study
         self._finished: dict[int, FrozenTrial | None] = {}
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         self._study = study
-        seen = self._cut(trial)
-        assert seen is not None
+        reduced = self._reduced(trial)
+        assert reduced is not None
         phase = optuna.Study(study.study_name, self, study.sampler, self._pruner)
-        return bool(self._pruner.prune(phase, seen))
+        return bool(self._pruner.prune(phase, reduced))
 
     def get_study_id_from_name(self, study_name: str) -> int:
         return 0
@@ -73,53 +74,52 @@ class _View(InMemoryStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """The trials that came to this phase."""
-        trials = self._study.get_trials(deepcopy=False)
-        cut = (self._seen(trial) for trial in trials)
-        return [trial for trial in cut if trial and (states is None or trial.state in states)]
+        """The trials that reached this phase."""
+        trials = map(self._reduced_once, self._study.get_trials(deepcopy=False))
+        return [trial for trial in trials if trial and (states is None or trial.state in states)]
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         complete = self.get_all_trials(study_id, states=(TrialState.COMPLETE,))
         if not complete:
-            raise ValueError("No trials are completed yet.")  # as every storage says it
+            raise ValueError("No trials are completed yet.")  # what every storage raises
         best = max if self._phase["direction"] == "maximize" else min
         return best(complete, key=lambda trial: trial.values[0])
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Note something of this phase's pruner with the real trial, under the phase's name."""
-        self._behind.set_trial_system_attr(trial_id, self._prefix + key, value)
+        """Store what this phase's pruner notes with the real trial, under the phase's name."""
+        self._real.set_trial_system_attr(trial_id, self._prefix + key, value)
 
     @property
     def _prefix(self) -> str:
         return f"{self._phase['name']}:"
 
-    def _seen(self, trial: FrozenTrial) -> FrozenTrial | None:
+    def _reduced_once(self, trial: FrozenTrial) -> FrozenTrial | None:
         if not trial.state.is_finished():
-            return self._cut(trial)
+            return self._reduced(trial)
         if trial.number not in self._finished:
-            self._finished[trial.number] = self._cut(trial)
+            self._finished[trial.number] = self._reduced(trial)
         return self._finished[trial.number]
 
-    def _cut(self, trial: FrozenTrial) -> FrozenTrial | None:
+    def _reduced(self, trial: FrozenTrial) -> FrozenTrial | None:
         """``trial`` with the steps of this phase only, counted from 0; None if it has none."""
         steps = _steps(trial, self._phase)
         if not steps:
             return None
-        cut = copy.copy(trial)
-        cut.intermediate_values = {
+        reduced = copy.copy(trial)
+        reduced.intermediate_values = {
             step - steps.start: value
             for step, value in sorted(trial.intermediate_values.items())
             if step in steps
         }
         notes = trial.system_attrs.items()
-        cut.system_attrs = {
+        reduced.system_attrs = {
             key.removeprefix(self._prefix): value
             for key, value in notes
             if key.startswith(self._prefix)
         }
-        if trial.state == TrialState.COMPLETE and cut.intermediate_values:
-            cut.values = [list(cut.intermediate_values.values())[-1]]
-        return cut
+        if trial.state == TrialState.COMPLETE and reduced.intermediate_values:
+            reduced.values = [list(reduced.intermediate_values.values())[-1]]
+        return reduced
 
 
 def _steps(trial: FrozenTrial, phase: dict[str, Any]) -> range:

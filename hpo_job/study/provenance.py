@@ -1,4 +1,4 @@
-"""Where a study comes from: what would be needed to run it again."""
+"""Where a study comes from: what is needed to run it again."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ PACKAGES = ("hpo-job", "optuna", "fastai", "torch", "torchvision", "timm", "scik
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that trials depend on, where installed."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def git_revision(folder: Path) -> str | None:
-    """The commit that ``folder`` is at, with ``-dirty`` where it was changed; None outside git."""
+    """The commit of ``folder``, with ``-dirty`` if files were changed; None outside of git."""
     try:
         revision = subprocess.run(
             ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"],

@@ -43,28 +43,36 @@ PRUNERS = (
 def make_sampler(spec: StudySpec, draw: int = 0) -> BaseSampler:
     """The study's sampler, seeded for the ``draw``-th trial that was started.
 
-    Every trial of a study has a draw of its own, so no two workers ever share a seed, and one
-    worker alone repeats the same trials. Raises SpecError for what Optuna does not know.
+    Each draw has another seed, so no two workers ever suggest the same by accident, and one
+    worker alone repeats the same trials.
+
+    Raises:
+        SpecError: Optuna has no such sampler, or not with these options.
     """
     seed = int(np.random.SeedSequence([spec.seed, draw]).generate_state(1)[0])
-    given: dict[str, Any] = {"seed": seed}
+    seeds: dict[str, Any] = {"seed": seed}
     if spec.sampler.name == "QMCSampler":
-        # all workers go along one sequence, counted in the storage; what is not in it is random
-        given = {"seed": spec.seed, "independent_sampler": optuna.samplers.RandomSampler(seed)}
-    sampler: BaseSampler = _make(spec, "sampler", spec.sampler, SAMPLERS, given)
+        # All workers share one sequence, and count in the storage where they are in it. It has no
+        # categorical parameters: those are drawn at random
+        seeds = {"seed": spec.seed, "independent_sampler": optuna.samplers.RandomSampler(seed)}
+    sampler: BaseSampler = _make(spec, "sampler", spec.sampler, SAMPLERS, seeds)
     return sampler
 
 
 def make_pruner(spec: StudySpec) -> BasePruner:
-    """The study's pruner. Raises SpecError for what Optuna does not know."""
+    """The study's pruner.
+
+    Raises:
+        SpecError: Optuna has no such pruner, or not with these options.
+    """
     pruner: BasePruner = _make(spec, "pruner", spec.pruner, PRUNERS, {})
     return pruner
 
 
 def _make(
-    spec: StudySpec, key: str, component: Component, known: Iterable[str], given: dict[str, Any]
+    spec: StudySpec, key: str, component: Component, known: Iterable[str], seeds: dict[str, Any]
 ) -> Any:
-    """Build Optuna's class of that name; ``given`` are arguments that are not the user's."""
+    """An instance of Optuna's class of that name; ``seeds`` are arguments beyond the user's."""
     if component.name not in known:
         raise spec.error(f"{key}.name", unknown(key.partition(".")[0], component.name, known))
     kind = getattr(getattr(optuna, "samplers" if key == "sampler" else "pruners"), component.name)
@@ -84,9 +92,9 @@ def _make(
             raise spec.error(where, problem)
     try:
         with warnings.catch_warnings():
-            # whoever names an experimental sampler in a study has chosen it
+            # who names an experimental sampler has chosen it
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return kind(**options, **{k: v for k, v in given.items() if k in accepted})
+            return kind(**options, **{k: v for k, v in seeds.items() if k in accepted})
     except (TypeError, ValueError, ImportError) as error:
         raise spec.error(key, f"{component.name}: {' '.join(str(error).split())}") from error
 
@@ -98,12 +106,12 @@ def _component(spec: StudySpec, where: str, value: object) -> Component:
 
 
 def _misfit(annotation: str | type, value: object) -> str | None:
-    """Why ``value`` is not what an argument of Optuna's is annotated with; None if it is."""
+    """Why ``value`` does not fit an argument's annotation; None if it does."""
     written = annotation if isinstance(annotation, str) else annotation.__name__
     members = set(written.split(" | ")) - {"None"}
     if not members <= _TYPES.keys():
         return "cannot be written in a study.toml"
-    # to Python a bool is an int, and an int does for a float
+    # to Python a bool is an int; an int is accepted for a float
     if type(value).__name__ in members or (type(value) is int and "float" in members):
         return None
     return f"should be {' or '.join(_TYPES[member] for member in sorted(members))}, found {value!r}"

@@ -8,7 +8,7 @@ Seconds unless the name says otherwise.
 SPEC = "spec"
 BASELINE = "baseline"  # a number; a list of them, one for each metric, with several objectives
 PROVENANCE = "provenance"
-LR_FIND = "lr_find"  # what the learning-rate finder found, by parameter
+LR_FIND = "lr_find"  # what the learning-rate finder suggests, by parameter
 
 # Of a trial, written by the worker
 WORKER = "worker"
@@ -16,15 +16,15 @@ DRAW = "draw"
 REASON = "fail_reason"  # one of those below, "error" or "out_of_memory"
 ERROR = "error"
 RETRY_OF = "retry_of"
-PHASES = "phases"  # those it went through: name, first step, metric, direction, and so on
+PHASES = "phases"  # those it went through: see `trial.phases.Phase.stored`
 REPEAT_VALUES = "repeat_values"  # the value with each seed
 REPEAT_STD = "repeat_std"  # their standard deviation
 ARTIFACT = "artifact_id"  # the kept model, in the study's artifact store
 
 OUTCOME = (REASON, ERROR, PHASES, REPEAT_VALUES, REPEAT_STD, ARTIFACT)
 
-# Where a trial's time went: all of it measured anew by each trial, written however it ends
-DATA_TIME = "data_time"  # making the loaders
+# Where a trial's time went: measured by each trial itself, and written however it ends
+DATA_TIME = "data_time"  # creating the data loaders
 LR_FIND_TIME = "lr_find_time"  # the learning-rate finder, in the trial that runs its suggestion
 TRAIN_TIME = "train_time"  # all fits, their validation passes included
 EPOCH_TIMES = "epoch_times"  # a list: each epoch, its validation pass included
@@ -32,7 +32,7 @@ VALIDATION_TIME = "validation_time"  # the validation passes after the epochs
 EXECUTE_TIME = "execute_time"  # one pass over the validation set, warmed up, device synchronised
 ITEM_TIME_MS = "item_time_ms"  # milliseconds of that pass for each item
 STORAGE_TIME = "storage_time"  # waiting for the study's storage, until the result is recorded
-TOTAL_TIME = "total_time"  # from the question for a trial to its result
+TOTAL_TIME = "total_time"  # from asking for the trial to recording its result
 PEAK_GPU_MEMORY_MIB = "peak_gpu_memory_mib"
 TIMES = (
     DATA_TIME,
@@ -54,7 +54,7 @@ POD = "pod"
 IMAGE = "image"
 PLACE = (DEVICE_NAME, HOST, POD, IMAGE)
 
-# Why a trial failed though its objective is not to blame: its parameters are run again
+# Why a trial failed through no fault of its objective: its parameters are run again
 INTERRUPTED, PREEMPTED, LOST = "interrupted", "preempted", "lost"
 RETRIED = frozenset({INTERRUPTED, PREEMPTED, LOST})
 
@@ -65,9 +65,9 @@ def train_time(phase: str) -> str:
 
 
 def is_measured(name: str) -> bool:
-    """Whether a trial says this of itself, so that what was copied in means nothing.
+    """Whether a trial measures this attribute itself, so that a copied value means nothing.
 
-    Not so the finder's time: it ran before the trial did.
+    The learning-rate finder's time is none of these: it ran before the trial did.
     """
     if name == LR_FIND_TIME:
         return False

@@ -1,9 +1,8 @@
-"""Phases of a trial, and the pruner that compares trials only within one and the same phase.
+"""Phases of a trial: stretches of its steps, each with one metric.
 
-A trial that is fine-tuned goes through phases of different length, some with a metric of their
-own. Optuna's pruners compare values at the same step, so over phases they would hold a language
-model's accuracy against a classifier's F1. Here each phase is shown to a pruner of its own as a
-whole study: its steps counted from 0, its values, its direction.
+A trial that is fine-tuned goes through phases of different length, and some have another metric
+than the study. Optuna's pruners compare values at the same step, so over phases they would
+compare a language model's accuracy with a classifier's F1; `study.phase_pruner` keeps them apart.
 """
 
 from __future__ import annotations
@@ -22,8 +21,13 @@ Direction = Literal["maximize", "minimize"]
 class Phase:
     """A stretch of a trial's steps with one metric.
 
-    final: the trial ends with it, so that nobody asks whether to prune after its last epoch.
-    of_study: its metric is the study's, so that what it reports is a value of the trial.
+    Attributes:
+        name: the phase; a pruner compares trials in phases of the same name.
+        epochs: how many steps it has.
+        metric: what its steps report.
+        direction: which way that is better.
+        final: whether the trial ends with it, so that its last epoch need not be pruned.
+        of_study: whether its metric is the study's, so that its reports are values of the trial.
     """
 
     name: str
@@ -34,7 +38,7 @@ class Phase:
     of_study: bool = True
 
     def stored(self, start: int) -> dict[str, Any]:
-        """How the phase is noted with its trial; ``start`` is its first step."""
+        """The phase as it is stored with its trial; ``start`` is its first step."""
         return {
             "name": self.name,
             "start": start,
@@ -45,18 +49,18 @@ class Phase:
 
 
 def measured_value(trial: FrozenTrial) -> float | None:
-    """The study's first metric as ``trial`` last had it; None where it never was measured.
+    """The last value that ``trial`` had of the study's first metric; None if it never had one.
 
-    That is the value of a COMPLETE trial, and the last report of any other: but not where it came
-    to no phase that has the study's metric. Optuna keeps a PRUNED trial's last report as its
-    value, whatever it measured: a language model's perplexity, say, in a study of F1.
+    That is the value of a COMPLETE trial, and the last report of any other. A trial that was
+    pruned in a phase with another metric has none: Optuna takes its last report for its value,
+    say a language model's perplexity in a study of F1.
     """
     if trial.state == TrialState.COMPLETE:
         return float(trial.values[0])
     if not trial.intermediate_values:
         return None
     last = max(trial.intermediate_values)
-    phases = trial.user_attrs.get(attributes.PHASES)  # of a study not made here, anything
+    phases = trial.user_attrs.get(attributes.PHASES)  # anything, in a study of another tool
     begun = [
         phase
         for phase in (phases if isinstance(phases, list) else ())

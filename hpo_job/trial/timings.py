@@ -1,4 +1,4 @@
-"""What a trial measures of itself: seconds by attribute, kept apart from what it learns."""
+"""What a trial measures of itself: seconds by attribute."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hpo_job.trial import attributes
 
 
 class Timings:
-    """The measurements of one trial, from the question for it until its result is written.
+    """The measurements of one trial, from asking for it until its result is written.
 
-    They are collected here and written together, so that a trial that is pruned, fails or is
-    broken off leaves those it got to.
+    They are collected here and written together at the end, so that a trial that is pruned, fails
+    or is broken off still leaves those it made.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Timings:
 
     @contextmanager
     def measure(self, *names: str) -> Iterator[None]:
-        """Add the seconds spent in here to each of these attributes, also where it raises."""
+        """Add the seconds spent in here to each of these attributes, even if it raises."""
         started = perf_counter()
         try:
             yield
@@ -39,11 +39,11 @@ class Timings:
         self._seconds[name] = self._seconds.get(name, 0.0) + amount
 
     def put(self, name: str, amount: float) -> None:
-        """Set an attribute to ``amount``: of what was measured several times, the last counts."""
+        """Set an attribute to ``amount``; of several measurements the last one counts."""
         self._seconds[name] = amount
 
     def epoch(self, seconds: float) -> None:
-        """Note how long the next epoch took."""
+        """Append the seconds of the next epoch."""
         self._epochs.append(seconds)
 
     def gauge(self, name: str, read: Callable[[], float | None]) -> None:
@@ -62,9 +62,9 @@ class Timings:
 
 
 def surroundings() -> dict[str, str]:
-    """Where this worker runs, by attribute; the pod and its image are told by its manifest."""
-    told = {attributes.POD: "HPO_JOB_POD", attributes.IMAGE: "HPO_JOB_IMAGE"}
-    named = {
-        name: os.environ[variable] for name, variable in told.items() if variable in os.environ
+    """Where this worker runs, by attribute; in a pod its manifest sets the two variables."""
+    variables = {attributes.POD: "HPO_JOB_POD", attributes.IMAGE: "HPO_JOB_IMAGE"}
+    present = {
+        name: os.environ[variable] for name, variable in variables.items() if variable in os.environ
     }
-    return {attributes.HOST: socket.gethostname(), **named}
+    return {attributes.HOST: socket.gethostname(), **present}

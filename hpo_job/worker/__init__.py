@@ -1,1 +1,1 @@
-"""A worker: it asks for trials, runs them and tells how they ended."""
+"""A worker: it asks for trials, runs them and records how they ended."""

@@ -21,7 +21,7 @@ class Failure:
 
 
 def in_a_row(failures: list[Failure], trial: optuna.Trial, outcome: Outcome) -> list[Failure]:
-    """The failures since the last trial that went well; a broken-off trial is neither."""
+    """The failures since the last trial that succeeded; a broken-off trial changes nothing."""
     if outcome.error:
         return [*failures, Failure(trial.number, outcome.error, trial.params)]
     return failures if outcome.state == TrialState.FAIL else []

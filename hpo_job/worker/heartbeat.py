@@ -1,4 +1,4 @@
-"""A sign of life, given from a thread for as long as something takes."""
+"""Heartbeats, sent from a thread for as long as something takes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from contextlib import contextmanager
 
 @contextmanager
 def heartbeat(name: str, seconds: float, beat: Callable[[], None]) -> Iterator[None]:
-    """Call ``beat`` every so many seconds while in here; what it raises ends the beats."""
-    done = threading.Event()
+    """Call ``beat`` every so many seconds from a thread of this name, while in here.
 
-    def go_on() -> None:
-        while not done.wait(seconds):
+    What ``beat`` raises ends the heartbeats.
+    """
+    ended = threading.Event()
+
+    def send() -> None:
+        while not ended.wait(seconds):
             beat()
 
-    thread = threading.Thread(target=go_on, name=name, daemon=True)
+    thread = threading.Thread(target=send, name=name, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        done.set()
+        ended.set()
         thread.join()

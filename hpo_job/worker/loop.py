@@ -7,10 +7,9 @@ import logging
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import optuna
@@ -18,17 +17,17 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from hpo_job import objectives
-from hpo_job.artifacts import models as artifacts
+from hpo_job.artifacts.models import Models, writable_store
 from hpo_job.errors import FailuresError, StorageError
 from hpo_job.machine import ARTIFACTS, CACHE
-from hpo_job.objectives import Train
 from hpo_job.objectives.context import Context
 from hpo_job.spec import search_space
 from hpo_job.storage.database import STORAGE_ERRORS, Storage
-from hpo_job.study.admission import Refusal, admit, recover, requeue, trial_id
+from hpo_job.study.admission import Refusal, admit
 from hpo_job.study.checking import Checked
 from hpo_job.study.joining import budget
 from hpo_job.study.ledger import Ledger
+from hpo_job.study.recovery import recover, requeue, trial_id
 from hpo_job.trial import attributes
 from hpo_job.trial.timings import Timings
 from hpo_job.worker import repeats
@@ -37,19 +36,21 @@ from hpo_job.worker.heartbeat import heartbeat
 from hpo_job.worker.outcomes import Outcome, described, of_error, of_trained, record
 from hpo_job.worker.signals import Stop, Stopped
 
-POLL = 1.0  # seconds between two looks at a budget that other workers may still give back
-LOOKS = 20  # a second at most, of all workers together, for trials that were lost
+POLL = 1.0  # seconds until a worker asks again, when running trials may still use up the budget
+RECOVERIES = 20  # a second at most, of all workers together, look for lost trials
 MAX_TRACE = 8000  # characters of its traceback that are logged, from the end
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What this machine gives its workers.
+    """The part of this machine that a worker may use.
 
-    threads: CPU threads that a trial may use.
-    cache: folder of what trials and workers can share.
-    artifacts: where kept models go, unless the study names a place: a folder or a bucket's URL.
+    Attributes:
+        threads: CPU threads of a trial.
+        cache: folder of what trials and workers share.
+        artifacts: where kept models go, unless the study names a place: a folder or a bucket's
+            URL.
     """
 
     threads: int
@@ -65,124 +66,167 @@ def work(
     machine: Machine,
     patience: float = math.inf,
 ) -> Refusal | None:
-    """Run trials until there are none to start, and say why; None where ``stop`` ended it.
+    """Run trials until there are none to start.
 
-    patience: seconds to wait while other workers run all that is left. It must be longer than
-        the grace: then each of them has shown that it lives.
+    Args:
+        checked: the spec and what it names.
+        study: the study to work on.
+        storage: its storage.
+        stop: asks for the end; the trial that runs then is broken off.
+        machine: what this worker may use.
+        patience: seconds to wait while other workers run all that is left. It must be longer
+            than the grace: by then each of them has sent a heartbeat, or is lost.
 
-    Raises FailuresError after as many failed trials in a row as the budget tolerates.
+    Returns:
+        Why there is no trial to start, or None if ``stop`` ended it.
+
+    Raises:
+        FailuresError: as many trials failed in a row as the budget tolerates.
     """
-    train = objectives.load(checked.spec)
+    worker = Worker(checked, study, storage, stop, machine)
     failures: list[Failure] = []
-    ledger = Ledger()
-    models = kept_models(checked, study, machine)
-    full_since: float | None = None
-    while not stop.requested:
-        timings = Timings()
-        with timings.measure(attributes.STORAGE_TIME):
-            trial = admit(study, checked.spec, storage, ledger)
-        if trial is Refusal.FULL:
-            full_since = full_since or time.monotonic()
-            if time.monotonic() - full_since > patience:
+    while True:
+        context = worker.start_trial(patience)
+        if not isinstance(context, Context):
+            return context
+        outcome = worker.run_trial(context)
+        failures = in_a_row(failures, context.trial, outcome)
+        if failures and len(failures) >= budget(study).failures:
+            raise FailuresError(in_common(failures))
+
+
+class Worker:
+    """What the trials of one worker share."""
+
+    def __init__(
+        self, checked: Checked, study: optuna.Study, storage: Storage, stop: Stop, machine: Machine
+    ) -> None:
+        self._checked, self._study, self._storage = checked, study, storage
+        self._stop, self._machine = stop, machine
+        self._objective = objectives.load(checked.spec)
+        self._models = kept_models(checked, study, machine)
+        self._ledger = Ledger()
+
+    def start_trial(self, patience: float) -> Context | Refusal | None:
+        """The next trial, started; or why there is none; or None if asked to stop.
+
+        It waits, up to ``patience`` seconds, while running trials hold all places in the budget.
+        """
+        begin = time.monotonic()
+        while not self._stop.requested:
+            timings = Timings()
+            with timings.measure(attributes.STORAGE_TIME):
+                trial = admit(self._study, self._checked.spec, self._storage, self._ledger)
+            if isinstance(trial, optuna.Trial):
+                return context_of(trial, self._checked, self._machine, timings)
+            if trial is not Refusal.FULL or time.monotonic() - begin > patience:
                 return trial
-            stop.wait(POLL)
-        elif isinstance(trial, Refusal):
-            return trial
-        else:
-            full_since = None
-            outcome = run_one_trial(
-                train,
-                context_of(trial, checked, machine, timings),
-                checked,
-                study,
-                storage,
-                stop,
-                models,
-                ledger,
-            )
-            failures = in_a_row(failures, trial, outcome)
-            if failures and len(failures) >= budget(study).failures:
-                raise FailuresError(in_common(failures))
-    return None
-
-
-def run_one_trial(
-    train: Train,
-    context: Context,
-    checked: Checked,
-    study: optuna.Study,
-    storage: Storage,
-    stop: Stop,
-    models: artifacts.Models | None,
-    ledger: Ledger,
-) -> Outcome:
-    """Run one trial and record it; nothing of its model stays behind."""
-    trial = context.trial
-    number = trial_id(study, trial.number, storage)
-    look = partial(recover, study, storage, ledger, trial.number)
-    with _heartbeat(storage, number, ledger.running / LOOKS, look):
-        outcome = _run(train, context, checked, stop)
-        if stop.broke_off:  # whatever the objective made of it
-            outcome = Outcome(TrialState.FAIL, reason=stop.reason)
-        artifact = _offer(models, trial, outcome)
-        recorded = record(study, trial, described(outcome, context, artifact))
-    if models and artifact:
-        models.sweep() if recorded else models.remove(artifact)
-    if recorded:
-        react_to_end(study, trial, outcome, storage, ledger)
-    return replace(outcome, keep=None)
-
-
-def kept_models(checked: Checked, study: optuna.Study, machine: Machine) -> artifacts.Models | None:
-    """Where the best trials' models go; None where the study keeps none."""
-    told = checked.spec.artifacts
-    if not told.keep or objectives.is_function(checked.spec):
+            self._stop.wait(POLL)
         return None
-    store = artifacts.writable_store(told.store or machine.artifacts)
-    return artifacts.Models(study, store, told.keep)
+
+    def run_trial(self, context: Context) -> Outcome:
+        """Run one trial and record how it ended; its model is kept, or nothing stays of it.
+
+        Raises:
+            HpoJobError: its objective's, where no other trial of this worker would fare better.
+        """
+        trial = context.trial
+        with self._heartbeat(trial):
+            outcome = self._train(context)
+            artifact = self._keep_model(trial, outcome)
+            recorded = record(self._study, trial, described(outcome, context, artifact))
+        if self._models and artifact:
+            self._models.sweep() if recorded else self._models.remove(artifact)
+        if recorded:
+            self._react_to_end(outcome)
+        return replace(outcome, keep=None)
+
+    def _train(self, context: Context) -> Outcome:
+        """Suggest the parameters, call the objective, and say how it ended."""
+        number = context.trial.number
+        try:
+            with self._stop.breaking():
+                outcome = self._call_objective(context)
+        except optuna.TrialPruned:
+            outcome = Outcome(TrialState.PRUNED)
+        except Stopped:
+            outcome = Outcome(TrialState.FAIL, reason=self._stop.reason)
+        except UpdateFinishedTrialError:
+            outcome = Outcome(TrialState.FAIL, reason=attributes.LOST)
+        except (StorageInternalError, StorageError):
+            raise  # the storage is at fault, and could not record the trial either
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            if isinstance(error, KeyboardInterrupt) and self._stop.requested:
+                raise  # the second Ctrl-C; without a first one it is the objective's own
+            log.error("trial %d failed:\n%s", number, traceback.format_exc().rstrip()[-MAX_TRACE:])
+            outcome = of_error(error)
+        finally:
+            gc.collect()  # a model in a reference cycle would hold its memory into the next trial
+        if self._stop.broke_off:  # whatever the objective made of Stopped: a result, an error
+            return Outcome(TrialState.FAIL, reason=self._stop.reason)
+        return outcome
+
+    def _call_objective(self, context: Context) -> Outcome:
+        spec, trial = self._checked.spec, context.trial
+        with context.timings.measure(attributes.STORAGE_TIME):
+            _forget_measurements(trial)
+            suggested = search_space.suggest(trial, spec.search_space)
+        context.params = {**objectives.defaults(spec), **suggested}
+        compared = spec.pruner.name == "WilcoxonPruner"
+        trained = repeats.run(self._objective, context, spec.budget.repeats, compared)
+        return of_trained(trained, len(self._study.directions))
+
+    def _keep_model(self, trial: optuna.Trial, outcome: Outcome) -> str | None:
+        """Keep the model of a COMPLETE trial, if it is among the study's best; its id."""
+        if self._models is None or outcome.keep is None or outcome.values is None:
+            return None
+        return self._models.offer(trial, outcome.values, outcome.kept, outcome.keep)
+
+    def _react_to_end(self, outcome: Outcome) -> None:
+        """End this worker with an error that no trial is spared; run again what was broken off."""
+        if outcome.fatal:
+            raise outcome.fatal
+        if outcome.reason in attributes.RETRIED:
+            bound = budget(self._study)
+            self._storage.run_exclusively(
+                self._study.study_name, lambda: requeue(self._study, bound, self._ledger)
+            )
+
+    @contextmanager
+    def _heartbeat(self, trial: optuna.Trial) -> Iterator[None]:
+        """Send heartbeats for ``trial``, and now and then look for trials that are lost."""
+        study, storage, ledger = self._study, self._storage, self._ledger
+        number = trial_id(study, trial.number, storage)
+        every = ledger.running / RECOVERIES
+        recovered = time.monotonic()
+
+        def beat() -> None:
+            nonlocal recovered
+            try:
+                storage.optuna.record_heartbeat(number)
+                if time.monotonic() - recovered >= every:
+                    recovered = time.monotonic()
+                    recover(study, storage, ledger, trial.number)
+            except STORAGE_ERRORS as error:
+                # one heartbeat that is missing loses no trial: the next one may get through
+                log.warning("no heartbeat: %s", storage.error(error))
+
+        with heartbeat("heartbeat", storage.optuna.get_heartbeat_interval() or 1, beat):
+            yield
 
 
-def _run(train: Train, context: Context, checked: Checked, stop: Stop) -> Outcome:
-    """Suggest the parameters, call the objective, and say how it ended."""
-    trial, spec = context.trial, checked.spec
-    try:
-        with stop.breaking():
-            with context.timings.measure(attributes.STORAGE_TIME):
-                _reset(trial)
-                suggested = search_space.suggest(trial, spec.search_space)
-            context.params = {**objectives.defaults(spec), **suggested}
-            compared = spec.pruner.name == "WilcoxonPruner"
-            trained = repeats.run(train, context, spec.budget.repeats, compared)
-        return of_trained(trained, len(trial.study.directions))
-    except optuna.TrialPruned:
-        return Outcome(TrialState.PRUNED)
-    except Stopped:
-        return Outcome(TrialState.FAIL, reason=stop.reason)
-    except UpdateFinishedTrialError:
-        return Outcome(TrialState.FAIL, reason=attributes.LOST)
-    except (StorageInternalError, StorageError):
-        raise  # the storage is at fault, and could not record the trial either
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
-        if isinstance(error, KeyboardInterrupt) and stop.requested:
-            raise  # the second Ctrl-C; without a first one it is the objective's own
-        trace = traceback.format_exc().rstrip()
-        log.error("trial %d failed:\n%s", trial.number, trace[-MAX_TRACE:])
-        return of_error(error)
-    finally:
-        gc.collect()  # a model in a reference cycle would hold its memory into the next trial
-
-
-def _reset(trial: optuna.Trial) -> None:
-    """Forget measurements that were copied into a trial: Optuna's own retries copy them."""
-    for name in trial.user_attrs:
-        if attributes.is_measured(name):
-            trial.set_user_attr(name, None)
+def kept_models(checked: Checked, study: optuna.Study, machine: Machine) -> Models | None:
+    """Where the best trials' models are kept; None if the study keeps none."""
+    settings = checked.spec.artifacts
+    if not settings.keep or objectives.is_function(checked.spec):
+        return None
+    return Models(study, writable_store(settings.store or machine.artifacts), settings.keep)
 
 
 def context_of(
     trial: optuna.Trial, checked: Checked, machine: Machine, timings: Timings
 ) -> Context:
-    """The surroundings of a trial on this machine, its parameters still to be filled in."""
+    """What an objective is called with for ``trial``, its parameters still to be filled in."""
     spec = checked.spec
     return Context(
         trial=trial,
@@ -198,44 +242,8 @@ def context_of(
     )
 
 
-def _offer(models: artifacts.Models | None, trial: optuna.Trial, outcome: Outcome) -> str | None:
-    """Keep the model of a COMPLETE trial, if the study keeps it; its id."""
-    if models is None or outcome.keep is None or outcome.values is None:
-        return None
-    return models.offer(trial, outcome.values, outcome.kept, outcome.keep)
-
-
-def react_to_end(
-    study: optuna.Study, trial: optuna.Trial, outcome: Outcome, storage: Storage, ledger: Ledger
-) -> None:
-    """What the end of a trial asks of its worker."""
-    if outcome.fatal:
-        raise outcome.fatal
-    if outcome.reason in attributes.RETRIED:
-        bound = budget(study)
-        storage.run_exclusively(study.study_name, lambda: requeue(study, bound, ledger))
-
-
-@contextmanager
-def _heartbeat(
-    storage: Storage, number: int, every: float, look: Callable[[], None]
-) -> Iterator[None]:
-    """Tell the storage, now and then, that the trial with this id is alive.
-
-    look: called as well, at most ``every`` so many seconds.
-    """
-    looked = time.monotonic()
-
-    def beat() -> None:
-        nonlocal looked
-        try:
-            storage.optuna.record_heartbeat(number)
-            if time.monotonic() - looked >= every:
-                looked = time.monotonic()
-                look()
-        except STORAGE_ERRORS as error:
-            # one lost beat is no lost trial: the next one may get through
-            log.warning("no heartbeat: %s", storage.error(error))
-
-    with heartbeat("heartbeat", storage.optuna.get_heartbeat_interval() or 1, beat):
-        yield
+def _forget_measurements(trial: optuna.Trial) -> None:
+    """Clear measurements that were copied into a trial: Optuna's own retries copy them."""
+    for name in trial.user_attrs:
+        if attributes.is_measured(name):
+            trial.set_user_attr(name, None)

@@ -1,4 +1,9 @@
-"""The learning-rate finder: run once for a study, by one worker, while the others wait for it."""
+"""The learning-rate finder: run once for a study, by one worker, while the others wait for it.
+
+A worker claims it within the study's lock, and keeps the claim with heartbeats. If it dies or is
+stopped, another worker takes the claim over and runs the finder from the start; what it finds is
+stored, and the entries that waited for it are enqueued, in one step within the lock.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +24,15 @@ from hpo_job.errors import SpecError
 from hpo_job.spec.search_space import Float, fixed, misfit, searched
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.storage.database import STORAGE_ERRORS, Storage
-from hpo_job.study.admission import identity, is_gone
 from hpo_job.study.checking import Checked
+from hpo_job.study.workers import identity, is_gone
 from hpo_job.trial import attributes
 from hpo_job.trial.timings import Timings
 from hpo_job.worker.heartbeat import heartbeat
-from hpo_job.worker.loop import Machine, context_of
+from hpo_job.worker.loop import POLL, Machine, context_of
 from hpo_job.worker.signals import Stop, Stopped
 
-CLAIM = "lr_find_claim"  # study attribute: who runs the finder, and a count of its signs of life
-POLL = 1.0  # seconds between two looks at what another worker finds
+CLAIM = "lr_find_claim"  # study attribute: who runs the finder, and a count of its heartbeats
 log = logging.getLogger(__name__)
 
 
@@ -42,10 +46,18 @@ def ensure(
     *,
     always: bool = False,
 ) -> None:
-    """Have the finder run, where an enqueued entry asks for it and nobody ran it before.
+    """Run the finder if an enqueued entry asks for it and it has not run in this study.
 
-    grace: seconds without a sign of life after which another worker takes over.
-    always: run it for all learning rates of the objective where no entry asks for one.
+    Returns when its result is stored, whichever worker ran it, or when ``stop`` is requested.
+
+    Args:
+        checked: the spec and what it names.
+        study: the study.
+        storage: its storage.
+        stop: breaks the finder off.
+        machine: what this worker may use.
+        grace: seconds without a heartbeat after which another worker takes over.
+        always: if no entry asks for a learning rate, run it for all of the objective.
     """
     entries = [entry for entry in checked.spec.enqueue if objectives.asks_lr_find(entry)]
     names = _asked(entries) or (objectives.learning_rates(checked.spec) if always else ())
@@ -55,16 +67,20 @@ def ensure(
     while not stop.requested and attributes.LR_FIND not in study.user_attrs:
         if storage.run_exclusively(study.study_name, claim.take):
             with claim.kept(), _stoppable(stop):
-                told = _find(checked, names, entries[0] if entries else {}, machine)
+                rates = _find(checked, names, entries[0] if entries else {}, machine)
                 storage.run_exclusively(
-                    study.study_name, partial(_store, study, checked.spec, told)
+                    study.study_name, partial(_store, study, checked.spec, rates)
                 )
         else:
             claim.wait(stop)
 
 
 def require_learning_rates(spec: StudySpec) -> None:
-    """Raise SpecError where the finder cannot know what it should look for."""
+    """Refuse a study whose learning rates the finder cannot know.
+
+    Raises:
+        SpecError: its objective is a function.
+    """
     objectives.require_known(spec)
     if not objectives.learning_rates(spec):
         raise spec.error(
@@ -75,7 +91,7 @@ def require_learning_rates(spec: StudySpec) -> None:
 
 
 def _asked(entries: list[dict[str, Any]]) -> tuple[str, ...]:
-    """The learning rates that enqueued entries leave to the finder, each once."""
+    """The learning rates for which enqueued entries ask the finder, each once."""
     asked = (
         name for entry in entries for name, value in entry.items() if value == objectives.LR_FIND
     )
@@ -84,7 +100,7 @@ def _asked(entries: list[dict[str, Any]]) -> tuple[str, ...]:
 
 @contextmanager
 def _stoppable(stop: Stop) -> Iterator[None]:
-    """Let a signal break the finder off; whoever comes next runs it."""
+    """Let a signal break the finder off; the next worker to come runs it."""
     try:
         with stop.breaking():
             yield
@@ -95,13 +111,13 @@ def _stoppable(stop: Stop) -> Iterator[None]:
 class _Claim:
     """One worker's hold on the finder.
 
-    It is lost where its holder is gone, or has given no sign of life for the grace by this
-    worker's own clock: clocks of two machines are never compared.
+    Another worker may take it if the holder is gone, or if its heartbeat has not changed for the
+    grace by the other worker's own clock: the clocks of two machines are never compared.
     """
 
     def __init__(self, study: optuna.Study, grace: float) -> None:
         self._study, self._grace = study, grace
-        self._seen: tuple[Any, float] = (None, monotonic())
+        self._last: tuple[Any, float] = (None, monotonic())
         self._waiting = False
 
     def take(self) -> bool:
@@ -109,37 +125,37 @@ class _Claim:
         attrs = self._study.user_attrs
         if attributes.LR_FIND in attrs:
             return False
-        held = attrs.get(CLAIM)
-        if held != self._seen[0]:
-            self._seen = (held, monotonic())
-        silent = monotonic() - self._seen[1] >= self._grace
-        if held is not None and not is_gone(held.get("worker")) and not silent:
+        claim = attrs.get(CLAIM)
+        if claim != self._last[0]:
+            self._last = (claim, monotonic())
+        silent = monotonic() - self._last[1] >= self._grace
+        if claim is not None and not is_gone(claim.get("worker")) and not silent:
             return False
-        self._say(0)
+        self._write(0)
         return True
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Give signs of life from a thread."""
+        """Keep the claim with heartbeats."""
         counts = itertools.count(1)
 
         def beat() -> None:
             try:
-                self._say(next(counts))
+                self._write(next(counts))
             except STORAGE_ERRORS as error:
-                log.warning("no sign of life: %s", type(error).__name__)
+                log.warning("no heartbeat: %s", type(error).__name__)
 
         with heartbeat("lr-find", max(0.5, self._grace / 6), beat):
             yield
 
     def wait(self, stop: Stop) -> None:
-        """Look again a moment later; say so once."""
+        """Sleep until the next try; log once why."""
         if not self._waiting:
             self._waiting = True
             log.info("another worker runs the learning-rate finder; waiting for it")
         stop.wait(POLL)
 
-    def _say(self, count: int) -> None:
+    def _write(self, count: int) -> None:
         self._study.set_user_attr(CLAIM, {"worker": identity(), "count": count})
 
 
@@ -149,10 +165,15 @@ def _find(
     entry: Mapping[str, Any],
     machine: Machine,
 ) -> dict[str, dict[str, Any]]:
-    """What the finder says of each learning rate: plain values, as they are stored."""
+    """What the finder says of each learning rate: plain values, as they are stored.
+
+    Returns:
+        By learning rate: ``suggestion``, and the curve it was read from; or the ``error`` if there
+        is none. Also ``used``, what is tried, and ``seconds``, its share of the finder's time.
+    """
     spec = checked.spec
     started = perf_counter()
-    study = optuna.create_study(directions=list(spec.directions))  # nothing is reported from here
+    study = optuna.create_study(directions=list(spec.directions))  # in memory: no trial of ours
     context = replace(
         context_of(study.ask(), checked, machine, Timings()),
         params=parameters(spec, entry),
@@ -160,82 +181,86 @@ def _find(
     )
     try:
         curves = objectives.shipped(spec.objective).lr_find(context, names)
-        found = {name: curve.stored() for name, curve in curves.items()}
-    except (ValueError, RuntimeError, MemoryError) as error:  # no rate, but no reason to stop
+        rates = {name: curve.stored() for name, curve in curves.items()}
+    except (ValueError, RuntimeError, MemoryError) as error:  # the study goes on without a rate
         reason = " ".join(str(error).split())[:300]
         log.warning(
-            "the learning-rate finder failed, so its rates are left to the sampler: %s", reason
+            "the learning-rate finder failed, so the sampler suggests its rates: %s", reason
         )
-        found = {name: {"error": f"{type(error).__name__}: {reason}"} for name in names}
+        rates = {name: {"error": f"{type(error).__name__}: {reason}"} for name in names}
     finally:
         gc.collect()
-    for name, told in found.items():
-        told["used"] = _within(spec, name, told.get("suggestion"))
-        told["seconds"] = (perf_counter() - started) / len(found)
-    return found
+    for name, rate in rates.items():
+        rate["used"] = _within(spec, name, rate.get("suggestion"))
+        rate["seconds"] = (perf_counter() - started) / len(rates)
+    return rates
 
 
 def parameters(spec: StudySpec, entry: Mapping[str, Any]) -> dict[str, Any]:
     """What the finder trains with: the entry's values, the study's fixed ones, the defaults.
 
-    A default that the study does not search gives way to the first value that it does.
+    Where the study's search space lacks the default, the first value of the space is taken.
     """
-    given = {name: value for name, value in entry.items() if value != objectives.LR_FIND}
     chosen = {**objectives.defaults(spec), **fixed(spec.search_space)}
     for name, parameter in searched(spec.search_space).items():
         if name not in chosen or misfit({name: parameter}, {name: chosen[name]}):
             chosen[name] = parameter.extremes()[0]
-    return {**chosen, **given}
+    enqueued = {name: value for name, value in entry.items() if value != objectives.LR_FIND}
+    return {**chosen, **enqueued}
 
 
 def _within(spec: StudySpec, name: str, suggestion: float | None) -> float | None:
-    """The suggestion, brought into the range that the study searches."""
+    """The suggestion, or the end of the range that the study searches if it is outside."""
     parameter = spec.search_space.get(name)
     if suggestion is None or not isinstance(parameter, Float):
         return suggestion
     return min(max(suggestion, parameter.low), parameter.high)
 
 
-def _store(study: optuna.Study, spec: StudySpec, found: dict[str, dict[str, Any]]) -> None:
-    """Enqueue the entries that waited, and say that it is done; call within the study's lock."""
+def _store(study: optuna.Study, spec: StudySpec, rates: dict[str, dict[str, Any]]) -> None:
+    """Enqueue the entries that waited, and store the rates; call within the study's lock."""
     if attributes.LR_FIND in study.user_attrs:
         return
     for entry in filter(objectives.asks_lr_find, spec.enqueue):
         values = {
-            name: found[name]["used"] if value == objectives.LR_FIND else value
+            name: rates[name]["used"] if value == objectives.LR_FIND else value
             for name, value in entry.items()
         }
         seconds = sum(
-            found[name]["seconds"] for name, value in entry.items() if value == objectives.LR_FIND
+            rates[name]["seconds"] for name, value in entry.items() if value == objectives.LR_FIND
         )
         study.enqueue_trial(
             {name: value for name, value in values.items() if value is not None},
             user_attrs={attributes.LR_FIND_TIME: seconds},
             skip_if_exists=True,
         )
-    for name, told in found.items():
-        if told["used"] != told.get("suggestion"):
+    for name, rate in rates.items():
+        if rate["used"] != rate.get("suggestion"):
             log.warning(
                 "lr_find suggests %s = %.3g, outside of what the study searches; %.3g is tried",
                 name,
-                told["suggestion"],
-                told["used"],
+                rate["suggestion"],
+                rate["used"],
             )
-    study.set_user_attr(attributes.LR_FIND, found)
+    study.set_user_attr(attributes.LR_FIND, rates)
 
 
 def stored(study: optuna.Study) -> dict[str, dict[str, Any]]:
-    """What the finder said, by parameter. Raises SpecError where it has not run."""
-    told: dict[str, dict[str, Any]] | None = study.user_attrs.get(attributes.LR_FIND)
-    if told is None:
+    """What the finder said, by parameter.
+
+    Raises:
+        SpecError: it has not run.
+    """
+    rates: dict[str, dict[str, Any]] | None = study.user_attrs.get(attributes.LR_FIND)
+    if rates is None:
         raise SpecError(f"study {study.study_name!r}: the learning-rate finder has not run")
-    return told
+    return rates
 
 
-def described(told: Mapping[str, Any]) -> str:
+def described(rate: Mapping[str, Any]) -> str:
     """What the finder said of one learning rate, in a line."""
-    if "error" in told:
-        return f"nothing: {told['error']}"
-    used, suggestion = told["used"], told["suggestion"]
+    if "error" in rate:
+        return f"nothing: {rate['error']}"
+    used, suggestion = rate["used"], rate["suggestion"]
     tried = "" if used == suggestion else f"; {used:.3g} is tried, the end of what is searched"
-    return f"{suggestion:.3g}{tried} ({told['seconds']:.1f} s)"
+    return f"{suggestion:.3g}{tried} ({rate['seconds']:.1f} s)"

@@ -1,4 +1,4 @@
-"""How a trial ended: made of what its objective returned or raised, and recorded once."""
+"""How a trial ended: what its objective returned or raised, and its one record of it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,15 @@ log = logging.getLogger(__name__)
 class Outcome:
     """How a trial ended, before it is recorded.
 
-    ``attrs`` are stored with it, ``keep`` writes its model, which scored ``kept``.
-    ``fatal`` is an error that no other trial of this worker would be spared.
+    Attributes:
+        state: COMPLETE, PRUNED or FAIL.
+        values: one for each objective, if COMPLETE.
+        attrs: the user attributes that are stored with it.
+        keep: writes its model into a folder.
+        kept: the values of that model; with repeats they differ from ``values``, the means.
+        reason: why it failed, in one word: see `attributes.REASON`.
+        error: what its objective raised, in one line.
+        fatal: an error that every other trial of this worker would meet too.
     """
 
     state: TrialState
@@ -53,7 +60,7 @@ def of_trained(trained: repeats.Trained, objectives: int) -> Outcome:
 
 
 def _floats(value: Any, count: int) -> tuple[float, ...] | None:
-    """``value`` as so many numbers; None where it is anything else, or one is NaN."""
+    """``value`` as ``count`` numbers; None if it is anything else, or one is NaN."""
     try:
         numbers = tuple(map(float, value if count > 1 else [value]))
     except (TypeError, ValueError):
@@ -62,7 +69,7 @@ def _floats(value: Any, count: int) -> tuple[float, ...] | None:
 
 
 def of_error(error: BaseException) -> Outcome:
-    """FAIL with what an objective raised, in one line."""
+    """FAIL, with what an objective raised as one line."""
     return Outcome(
         TrialState.FAIL,
         reason="out_of_memory" if _is_out_of_memory(error) else "error",
@@ -72,7 +79,7 @@ def of_error(error: BaseException) -> Outcome:
 
 
 def described(outcome: Outcome, context: Context, artifact: str | None) -> Outcome:
-    """``outcome`` with all that is stored with its trial."""
+    """``outcome`` with all attributes that are stored with its trial."""
     attrs: dict[str, Any] = {
         attributes.REASON: outcome.reason,
         attributes.ERROR: outcome.error,
@@ -87,31 +94,37 @@ def described(outcome: Outcome, context: Context, artifact: str | None) -> Outco
 
 
 def record(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> bool:
-    """Write how ``trial`` ended, unless it was given away meanwhile: then its end is not ours."""
+    """Write how ``trial`` ended, and log it.
+
+    Returns:
+        Whether it was written. It is not if the trial was taken for lost meanwhile: then it has
+        ended as FAIL, and its parameters are run again.
+    """
     try:
         for name, value in outcome.attrs.items():
             trial.set_user_attr(name, value)
         values: Sequence[float] | None = outcome.values
-        told = study.tell(trial, values, outcome.state, skip_if_finished=True)
+        ended = study.tell(trial, values, outcome.state, skip_if_finished=True)
     except UpdateFinishedTrialError:
-        told = None
-    if told is None or told.state != outcome.state or outcome.reason == attributes.LOST:
+        ended = None
+    if ended is None or ended.state != outcome.state or outcome.reason == attributes.LOST:
         log.warning(
-            "trial %d: result refused: no heartbeat for too long, so it was given away",
+            "trial %d: its result is not recorded: it had no heartbeat for longer than the grace, "
+            "so it counts as lost and is run again",
             trial.number,
         )
         return False
-    log.info("trial %d %s %s", trial.number, told.state.name, _shown(told, outcome))
+    log.info("trial %d %s %s", trial.number, ended.state.name, _result(ended, outcome))
     return True
 
 
-def _shown(told: FrozenTrial, outcome: Outcome) -> str:
-    """What a line says of a trial that ended: its values, or why it has none."""
-    if told.state == TrialState.COMPLETE:
-        return " ".join(f"{value:.6g}" for value in told.values)
-    if told.state == TrialState.FAIL:
+def _result(trial: FrozenTrial, outcome: Outcome) -> str:
+    """What the log says of a trial that ended: its values, or why it has none."""
+    if trial.state == TrialState.COMPLETE:
+        return " ".join(f"{value:.6g}" for value in trial.values)
+    if trial.state == TrialState.FAIL:
         return outcome.error or outcome.reason or ""
-    value, steps = measured_value(told), len(told.intermediate_values)
+    value, steps = measured_value(trial), len(trial.intermediate_values)
     after = f"after step {steps}" if steps else ""
     return after if value is None else f"{value:.6g} {after}"
 

@@ -1,4 +1,8 @@
-"""Several workers on this machine: started, watched, started again when killed, and stopped."""
+"""Several workers on this machine: started, watched, replaced when killed, and stopped.
+
+Guaranteed: a signal to the parent is passed on to every worker; if the parent dies, its workers
+end as after a SIGTERM; a worker that was killed is started again, a few times in all.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +25,30 @@ from threadpoolctl import threadpool_limits
 
 from hpo_job.errors import HpoJobError, StorageError
 from hpo_job.spec.study_toml import StudySpec
-from hpo_job.study.admission import OWNER
 from hpo_job.study.checking import check
 from hpo_job.study.joining import join
+from hpo_job.study.workers import OWNER
 from hpo_job.worker import lr_find
 from hpo_job.worker.loop import Machine, work
 from hpo_job.worker.signals import REASONS, Stop, Stopped
 
-LOOK = 0.5  # seconds between two looks at the workers
-SLACK = 5  # seconds beyond the grace, in which whoever lives has beaten its heartbeat
+WATCH = 0.5  # seconds between two looks at the workers
+SLACK = 5  # seconds beyond the grace, within which every live worker has sent a heartbeat
 RESTARTS = 3  # how often one worker is started again after it was killed
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker process is told: all of it crosses the process boundary.
+    """All that a worker process needs; it is pickled, to cross the process boundary.
 
-    ``wait``: whether it stays while others run all that is left, in case one of them is lost.
+    Attributes:
+        spec: what study.toml says.
+        storage: the URL of the study's database.
+        weights: folder of pre-trained weights.
+        grace: seconds without a heartbeat after which a running trial counts as lost.
+        machine: what the worker may use.
+        wait: whether it stays while others run all that is left, in case one of them is lost.
     """
 
     spec: StudySpec
@@ -50,8 +60,15 @@ class Job:
 
 
 def run_worker(job: Job, stop: Stop) -> int:
-    """Join the study in this process and work until there is nothing to do; the exit code."""
-    os.environ.setdefault("OMP_NUM_THREADS", str(job.machine.threads))  # for what is imported later
+    """Join the study in this process and work until there is nothing to do.
+
+    Returns:
+        The exit code: 0, or 128 + the signal that ``stop`` received.
+
+    Raises:
+        HpoJobError: what the user can fix; it says how in one line.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(job.machine.threads))  # for later imports
     with stop.listening(), threadpool_limits(job.machine.threads):
         try:
             with stop.breaking():
@@ -68,46 +85,52 @@ def run_worker(job: Job, stop: Stop) -> int:
         except StorageError as error:
             if not stop.requested:
                 raise
-            # Asked to stop while the server is away: whoever comes next finds the trial lost.
+            # Asked to stop while the server is away: the trial is lost, and another repairs it.
             log.warning("%s", error)
             return stop.exit_code
         log.info("%s", f"done: {refusal.value}" if refusal else f"stopped: {stop.reason}")
     return stop.exit_code
 
 
-def run_workers(job: Job, count: int, stop: Stop, look: Callable[[], None]) -> int:
-    """Run ``count`` worker processes until they end, calling ``look`` every now and then.
+def run_workers(job: Job, count: int, stop: Stop, on_watch: Callable[[], None]) -> int:
+    """Run ``count`` worker processes until they end.
 
-    A worker that was killed is started again, a few times. Returns the worst exit code of the
-    workers, or 128 + the signal where ``stop`` ended them.
+    Args:
+        job: what each of them works on.
+        count: how many.
+        stop: is passed on to them.
+        on_watch: is called every now and then, and once more at the end.
+
+    Returns:
+        The worst exit code of the workers, or 128 + the signal where ``stop`` ended them.
     """
     # A fresh interpreter each: torch must not be forked once it has started its threads.
     context = multiprocessing.get_context("spawn")
-    resource_tracker.ensure_running()  # its own start would lift the block of signals below
+    resource_tracker.ensure_running()  # its own start would unblock the signals below
 
     def start() -> SpawnProcess:
-        process = context.Process(target=_child, args=(job,))
-        # Until the child listens, signals wait for it: its imports would end in a traceback.
-        held = signal.pthread_sigmask(signal.SIG_BLOCK, REASONS)
+        process = context.Process(target=_work_in_child, args=(job,))
+        # Signals to the child wait until it listens; else they would end its imports in a traceback
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, REASONS)
         try:
             process.start()
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         return process
 
     with stop.listening():
         workers: list[SpawnProcess] = []
         try:
             workers.extend(start() for _ in range(count))
-            _watch(workers, start, stop, look)
+            _watch(workers, start, stop, on_watch)
         except KeyboardInterrupt:  # the second Ctrl-C
             for worker in workers:
                 worker.kill()
-        except BaseException:  # nobody watches any more: the terminal is gone, or the storage
+        except BaseException:  # nobody watches them any more: the terminal is gone, or the storage
             for worker in workers:
                 worker.terminate()
             raise
-    look()
+    on_watch()
     return stop.exit_code or max(_exit_code(worker) for worker in workers)
 
 
@@ -115,17 +138,17 @@ def _watch(
     workers: list[SpawnProcess],
     start: Callable[[], SpawnProcess],
     stop: Stop,
-    look: Callable[[], None],
+    on_watch: Callable[[], None],
 ) -> None:
     """Wait for the workers; pass a signal on to them, and replace those that were killed."""
     restarts = RESTARTS * len(workers)
-    told = False
+    passed_on = False
     while True:
-        look()
-        time.sleep(LOOK)
-        if stop.requested and not told:
-            told = True
-            log.warning("stopping the workers; a second Ctrl-C kills them")
+        on_watch()
+        time.sleep(WATCH)
+        if stop.requested and not passed_on:
+            passed_on = True
+            log.warning("stopping the workers; press Ctrl-C again to kill them")
             for worker in workers:
                 if worker.is_alive() and worker.pid:
                     os.kill(worker.pid, stop.requested)
@@ -144,10 +167,10 @@ def _exit_code(worker: SpawnProcess) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _child(job: Job) -> None:
-    """A worker process: out of the terminal's reach, since its parent passes Ctrl-C on."""
+def _work_in_child(job: Job) -> None:
+    """Run a worker process, in a session of its own: Ctrl-C reaches it through its parent only."""
     os.setsid()
-    os.environ.pop(OWNER, None)  # several workers in one pod are not one another's successors
+    os.environ.pop(OWNER, None)  # several workers in one pod do not succeed each other
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="hpo-job: worker %(process)d: %(message)s")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -160,7 +183,7 @@ def _child(job: Job) -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent died would run on unseen: end it as a preemption would."""
+    """Stop this worker as a SIGTERM would when its parent dies: nobody would watch it."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -19,9 +19,13 @@ from hpo_job.trial import attributes
 
 @dataclass(frozen=True)
 class Trained:
-    """What the objective returned; with repeats their mean, and ``attrs`` of their spread.
+    """What the objective returned.
 
-    keep: writes the model into a folder: that of the best repeat, which scored ``kept``.
+    Attributes:
+        value: a number, or one for each objective; with repeats the mean.
+        attrs: with repeats the values and their spread, as user attributes.
+        keep: writes the model of the best repeat into a folder.
+        kept: the value of that repeat.
     """
 
     value: Any
@@ -33,8 +37,12 @@ class Trained:
 def run(train: Train, context: Context, repeats: int, compared: bool) -> Trained:
     """Call the objective once for each seed: the study's own, and those that follow it.
 
-    compared: whether the pruner is shown the value of each repeat, rather than its epochs. If
-    not, the first repeat's epochs are reported as ever, and nothing prunes the further ones.
+    Args:
+        train: the objective.
+        context: what it is called with.
+        repeats: how often.
+        compared: whether the value of each repeat is reported to the pruner, instead of its
+            epochs. If not, the first repeat reports its epochs, and the others are not pruned.
     """
     if repeats == 1:
         value = _once(train, context)
@@ -63,19 +71,24 @@ def run(train: Train, context: Context, repeats: int, compared: bool) -> Trained
 
 
 def _once(train: Train, context: Context) -> Any:
-    """What the objective returns. Raises TrialPruned where it went on though it was pruned."""
+    """Call the objective.
+
+    Raises:
+        optuna.TrialPruned: it was pruned, even if it hid that: it went on and returned a value,
+            or raised something else.
+    """
     try:
         value = train(context.trial, context)
     except Exception as error:
         if context.pruned and not isinstance(error, optuna.TrialPruned):
             raise optuna.TrialPruned from error  # a library may wrap what a callback raises
         raise
-    if context.pruned:  # a function of the user's own may catch whatever is raised
+    if context.pruned:  # a user's function may catch every exception
         raise optuna.TrialPruned
     return value
 
 
 def _numbers(value: Any) -> list[float]:
-    """The one value, or several, as a list. Raises what `float` does where it is no number."""
+    """The one value, or several, as a list; raises what ``float`` does for anything else."""
     many = isinstance(value, Sequence) and not isinstance(value, str)
     return [float(each) for each in (value if many else [value])]

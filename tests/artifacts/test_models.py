@@ -167,7 +167,7 @@ def test_a_model_that_cannot_be_written_costs_no_trial(
 
 
 def test_a_bucket_with_a_path_is_refused() -> None:
-    with pytest.raises(SpecError, match=r"^artifacts: s3://models/mine: name a bucket alone"):
+    with pytest.raises(SpecError, match=r"^artifacts: s3://models/mine: should be a bucket only"):
         open_store("s3://models/mine")
 
 

@@ -546,7 +546,7 @@ def test_an_unknown_study_is_answered_with_those_there_are(
 
 
 def test_a_storage_without_any_study(storage: Storage, refused: Refused, database: str) -> None:
-    assert "nor any other; make one with hpo-job run JOB" in refused(
+    assert "it has no studies yet; start one with hpo-job run JOB" in refused(
         "status", "quadratic", "--storage", database
     )
 

@@ -13,7 +13,7 @@ from hpo_job.spec.study_toml import read_spec
 from hpo_job.storage.database import Storage
 from hpo_job.study import joining
 from hpo_job.study.checking import check
-from hpo_job.study.ledger import fixed_params
+from hpo_job.study.optuna_private import fixed_params
 from tests import synthetic
 
 Cli = Callable[..., Result]

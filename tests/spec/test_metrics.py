@@ -216,10 +216,10 @@ def test_caution_where_one_class_is_84_percent(name: str) -> None:
 def test_caution_names_what_would_do() -> None:
     assert caution(METRICS["f1_weighted"], TARGETS, TARGETS, CLASSES) == (
         "f1_weighted says little about the rarer classes: always answering 'theft' (84%) scores "
-        "0.77, all right 1; f1_macro goes from 0.46 to 1"
+        "0.77, a perfect answer 1; with f1_macro it is 0.46 and 1"
     )
     errors = caution(METRICS["error_rate"], TARGETS, TARGETS, CLASSES)
-    assert errors and "scores 0.16, all right 0;" in errors
+    assert errors and "scores 0.16, a perfect answer 0;" in errors
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))
@@ -240,15 +240,15 @@ def test_caution_on_the_old_baileys_1730s() -> None:
     data = read_table(OLD_BAILEY, "broad", 0.3, 42, text="text")
     train, valid = data.targets[data.train], data.targets[data.valid]
     found = caution(METRICS["f1_weighted"], train, valid, data.classes)
-    assert found and "always answering 'theft' (84%) scores 0.77, all right 1" in found
+    assert found and "always answering 'theft' (84%) scores 0.77, a perfect answer 1" in found
     for name in ("f1_macro", "balanced_accuracy", "cohen_kappa", "roc_auc"):
         assert caution(METRICS[name], train, valid, data.classes) is None
 
 
 def test_a_validation_set_of_one_class_is_no_measure() -> None:
     assert undefined(np.array([1, 1]), CLASSES) == (
-        "all 2 validation items are of class 'other', which no metric can be computed on; a larger "
-        "valid_pct, or more items of the others, would do"
+        "all 2 validation items are of class 'other', so no metric can be computed; set a larger "
+        "valid_pct, or add items of the other classes"
     )
     assert undefined(np.array([1, 0]), CLASSES) is None
     assert undefined(np.array([1.0, 1.0]), ()) is None
@@ -272,7 +272,7 @@ def test_check_and_create_warn_of_it(
     assert all(len(line) <= 80 for line in lines if "caution" in line)
     told = " ".join(" ".join(lines).split())
     assert "caution f1_weighted says little about the rarer classes: " in told
-    assert "always answering 'theft' (84%) scores 0.77, all right 1" in told
+    assert "always answering 'theft' (84%) scores 0.77, a perfect answer 1" in told
     assert cli("create", job).exit_code == 0
     assert "says little about the rarer classes" in caplog.text
     assert "caution" not in cli("check", image_job(metric="f1_macro")).stdout

@@ -16,9 +16,12 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job.study.admission import Refusal, admit, identity, requeue, trial_id
+from hpo_job.study.admission import Refusal, admit
 from hpo_job.study.joining import budget
-from hpo_job.study.ledger import Ledger, Times, fixed_params, working_time
+from hpo_job.study.ledger import Ledger, Times, working_time
+from hpo_job.study.optuna_private import fixed_params
+from hpo_job.study.recovery import requeue, trial_id
+from hpo_job.study.workers import identity
 from hpo_job.trial import attributes
 from tests.quick import SPACE, Quick
 
@@ -54,7 +57,7 @@ def test_running_trials_hold_their_places(tmp_path: Path) -> None:
     quick.study.tell(first, 1.0)
     assert refused(quick) is Refusal.FULL
     quick.study.tell(second, state=TrialState.PRUNED)
-    assert refused(quick) is Refusal.FINISHED
+    assert refused(quick) is Refusal.USED_UP
     assert quick.states() == {"COMPLETE": 1, "PRUNED": 1}
 
 
@@ -62,7 +65,7 @@ def test_a_failed_trial_gives_its_place_back(tmp_path: Path) -> None:
     quick = Quick(tmp_path, budget="trials = 1")
     quick.study.tell(start(quick), state=TrialState.FAIL)
     quick.study.tell(start(quick), 1.0)
-    assert refused(quick) is Refusal.FINISHED
+    assert refused(quick) is Refusal.USED_UP
     assert quick.states() == {"COMPLETE": 1, "FAIL": 1}
 
 
@@ -72,7 +75,7 @@ def test_a_larger_budget_goes_on_where_the_smaller_ended(tmp_path: Path) -> None
     larger = Quick(tmp_path, budget="trials = 2")
     larger.study.tell(start(larger), 1.0)
     # the worker that was told the smaller budget sees the larger one: it is the study's
-    assert refused(quick) is Refusal.FINISHED
+    assert refused(quick) is Refusal.USED_UP
     assert larger.states() == {"COMPLETE": 2}
 
 

@@ -27,7 +27,7 @@ from hpo_job.storage.database import Storage
 from hpo_job.study import joining as studies
 from hpo_job.study.admission import admit
 from hpo_job.study.checking import Checked, check
-from hpo_job.study.ledger import fixed_params
+from hpo_job.study.optuna_private import fixed_params
 
 Job = Callable[..., Path]
 Refused = Callable[..., str]
@@ -235,7 +235,7 @@ def test_a_study_of_plain_optuna_is_refused(
 ) -> None:
     study = optuna.create_study(study_name="quadratic", storage=storage.optuna, direction=direction)
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
-    with pytest.raises(StudyError, match="not made by hpo-job"):
+    with pytest.raises(StudyError, match="not created by hpo-job"):
         studies.create(checked(job()), storage)
     assert studies.load("quadratic", storage).user_attrs == {}
 
@@ -244,7 +244,7 @@ def test_an_empty_study_of_plain_optuna_never_turns_the_direction(
     job: Job, storage: Storage
 ) -> None:
     optuna.create_study(study_name="quadratic", storage=storage.optuna, direction="maximize")
-    with pytest.raises(StudyError, match="not made by hpo-job"):
+    with pytest.raises(StudyError, match="not created by hpo-job"):
         studies.create(checked(job()), storage)
 
 
@@ -290,7 +290,7 @@ def test_two_studies_share_a_storage(job: Job, storage: Storage) -> None:
 
 
 def test_load_names_the_nearest_of_those_there_are(job: Job, storage: Storage) -> None:
-    with pytest.raises(StudyError, match="no study 'quadratic', nor any other"):
+    with pytest.raises(StudyError, match="it has no studies yet"):
         studies.load("quadratic", storage)
     studies.create(checked(job()), storage)
     studies.create(checked(job(folder="other", name="people")), storage)
@@ -356,16 +356,16 @@ def test_enqueue_types_its_values_as_toml(
 
 MISFITS = [
     ("modell=resnet18", "did you mean 'model'?"),
-    ("model=resnet50", "'resnet50' is not in it: one of resnet18"),
-    ("model=true", "True is not in it"),
-    ("flag=1", "1 is not in it"),
-    ("n=10", "10 is not in it: int 0 to 9"),
-    ("n=3.0", "3.0 is not in it"),
-    ("n=three", "'three' is not in it"),
-    ("rate=0", "0 is not in it"),
-    ("rate=nan", "nan is no value"),
-    ("rate=2", "2 is not in it"),
-    ("fixed=other", "'other' is not in it"),
+    ("model=resnet50", "'resnet50' is not in the search space: one of resnet18"),
+    ("model=true", "True is not in the search space"),
+    ("flag=1", "1 is not in the search space"),
+    ("n=10", "10 is not in the search space: int 0 to 9"),
+    ("n=3.0", "3.0 is not in the search space"),
+    ("n=three", "'three' is not in the search space"),
+    ("rate=0", "0 is not in the search space"),
+    ("rate=nan", "cannot be nan; it must be finite"),
+    ("rate=2", "2 is not in the search space"),
+    ("fixed=other", "'other' is not in the search space"),
     ("n=[1]", "[1]"),
     ("n", "name=value"),
     ("=3", "name=value"),
@@ -433,7 +433,7 @@ def test_changed_data_of_a_function_is_warned_of(
     assert not caplog.records
     table.write_text("a,b\n1,2\n")
     studies.create(checked(folder), storage)
-    assert "table.csv is not as it was when study 'quadratic' began" in caplog.text
+    assert "table.csv has changed since study 'quadratic' began" in caplog.text
 
 
 def test_a_changed_function_is_warned_of(
@@ -444,7 +444,7 @@ def test_a_changed_function_is_warned_of(
     code = "def train(trial, context):\n    return 1\n"
     sys.modules.pop("objective", None)
     studies.create(checked(job(code=code)), storage)
-    assert "objective.py is not what study 'quadratic' began with" in caplog.text
+    assert "objective.py has changed since study 'quadratic' began" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -472,7 +472,9 @@ def test_enqueue_refuses_nan_and_a_name_twice(
 
 def test_enqueued_twice_is_refused(job: Job, refused: Refused) -> None:
     twice = [{"x": 0.5}, {"x": 0.25}, {"x": 0.5}]
-    assert "enqueue.2: the same parameters stand above" in refused("check", job(enqueue=twice))
+    assert "enqueue.2: an earlier entry has the same parameters" in refused(
+        "check", job(enqueue=twice)
+    )
 
 
 def test_a_function_is_imported_once_also_from_a_relative_folder(

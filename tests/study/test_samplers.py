@@ -197,9 +197,21 @@ SHIPPED: list[tuple[dict[str, Any], str, str]] = [
         "greater than 0",
     ),
     ({"enqueue": [{"learning_rat": 0.01}]}, "enqueue.0.learning_rat", "'learning_rate'?"),
-    ({"enqueue": [{}, {"learning_rate": 2}]}, "enqueue.1.learning_rate", "2 is not in it"),
-    ({"enqueue": [{"pre_trained": True}]}, "enqueue.0.pre_trained", "True is not in it"),
-    ({"enqueue": [{"learning_rate": 0.0}]}, "enqueue.0.learning_rate", "0.0 is not in it"),
+    (
+        {"enqueue": [{}, {"learning_rate": 2}]},
+        "enqueue.1.learning_rate",
+        "2 is not in the search",
+    ),
+    (
+        {"enqueue": [{"pre_trained": True}]},
+        "enqueue.0.pre_trained",
+        "True is not in the search",
+    ),
+    (
+        {"enqueue": [{"learning_rate": 0.0}]},
+        "enqueue.0.learning_rate",
+        "0.0 is not in the search",
+    ),
     ({"enqueue": [{"learning_rate": 0.01}], "search_space": None}, "enqueue.0.learning_rate", ""),
 ]
 
@@ -243,7 +255,7 @@ def test_bad_function(job: Job, refused: Refused, objective: str, code: str, pro
 
 def test_enqueue_outside_a_functions_search_space(job: Job, refused: Refused) -> None:
     line = refused("check", job(enqueue=[{"n": 10}]))
-    assert "enqueue.0.n: 10 is not in it: int 0 to 9" in line
+    assert "enqueue.0.n: 10 is not in the search space: int 0 to 9" in line
 
 
 def test_before_a_quasi_random_sequence_begins_trials_differ(job: Job) -> None:

@@ -14,9 +14,10 @@ from optuna.trial import TrialState
 
 from hpo_job.spec.study_toml import read_spec
 from hpo_job.storage.database import Storage
-from hpo_job.study.admission import admit, identity, is_gone
+from hpo_job.study.admission import admit
 from hpo_job.study.checking import check
 from hpo_job.study.joining import create
+from hpo_job.study.workers import identity, is_gone
 from hpo_job.trial import attributes
 
 ELSEWHERE = {"host": "another", "pid": 7}
@@ -104,7 +105,7 @@ def test_a_worker_leaves_when_others_run_the_rest(job: Callable[..., Path], tmp_
         left = subprocess.run([*command, "--no-wait"], cwd=tmp_path, capture_output=True, text=True)
         assert left.returncode == 0, left.stderr
         assert time.monotonic() - begun > 2
-        assert "may use the budget up" in left.stderr
+        assert "may use up the budget" in left.stderr
         assert busy.poll() is None
     finally:
         busy.terminate()

@@ -24,8 +24,8 @@ def run(quick: Quick) -> Refusal | None:
 
 def test_a_worker_runs_exactly_the_budget_and_a_rerun_none(tmp_path: Path) -> None:
     quick = Quick(tmp_path, budget="trials = 6")
-    assert run(quick) is Refusal.FINISHED
-    assert run(Quick(tmp_path, budget="trials = 6")) is Refusal.FINISHED
+    assert run(quick) is Refusal.USED_UP
+    assert run(Quick(tmp_path, budget="trials = 6")) is Refusal.USED_UP
     assert quick.states() == {"COMPLETE": 6}
     assert [t.value for t in quick.study.trials] == [
         (t.params["x"] - 1) ** 2 for t in quick.study.trials
@@ -66,7 +66,7 @@ def test_an_objective_cannot_end_its_worker(tmp_path: Path, end: str) -> None:
         """,
         budget="trials = 3",
     )
-    assert run(quick) is Refusal.FINISHED
+    assert run(quick) is Refusal.USED_UP
     assert quick.states() == {"COMPLETE": 3, "FAIL": 1}
 
 
@@ -111,7 +111,7 @@ def test_failures_that_are_not_in_a_row_do_not_stop_it(tmp_path: Path) -> None:
         """,
         budget="trials = 3\nfailures = 3",
     )
-    assert run(quick) is Refusal.FINISHED
+    assert run(quick) is Refusal.USED_UP
     assert quick.states() == {"FAIL": 6, "PRUNED": 3}
 
 
@@ -281,10 +281,10 @@ def test_the_late_result_of_a_trial_that_was_given_away_is_refused(
         """,
         budget="trials = 2",
     )
-    assert run(quick) is Refusal.FINISHED
+    assert run(quick) is Refusal.USED_UP
     assert [trial.state.name for trial in quick.study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
     assert quick.study.trials[0].value is None
-    assert "trial 0: result refused" in caplog.text
+    assert "trial 0: its result is not recorded" in caplog.text
 
 
 def test_the_heartbeat_outlives_a_database_error(
@@ -336,7 +336,7 @@ def test_a_worker_waits_while_others_may_give_places_back(tmp_path: Path) -> Non
                 quick.study.tell(other, state=TrialState.FAIL)
 
     stop = Waiting()
-    assert work(quick.checked, quick.study, quick.storage, stop, Machine(1)) is Refusal.FINISHED
+    assert work(quick.checked, quick.study, quick.storage, stop, Machine(1)) is Refusal.USED_UP
     assert stop.waits == 3
     assert quick.states() == {"COMPLETE": 1, "FAIL": 1}
 

@@ -115,8 +115,10 @@ def test_several_metrics_are_values_in_their_order_and_nothing_is_pruned(
         space='[pruner]\nname = "ThresholdPruner"\nupper = 1.0\n' + SPACE,
         **MANY,
     )
-    assert "ThresholdPruner is off: with several metrics nothing is pruned" in caplog.messages
-    assert run(quick) is Refusal.FINISHED
+    assert (
+        "ThresholdPruner has no effect: with several metrics nothing is pruned" in caplog.messages
+    )
+    assert run(quick) is Refusal.USED_UP
     assert quick.states() == {"COMPLETE": 6}
     assert [trial.values[1] for trial in quick.study.trials] == list(range(6))
     assert quick.study.metric_names == ["loss", "size"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo_job.cli import main
-from hpo_job.study import admission
+from hpo_job.study import workers
 from hpo_job.trial import attributes
 from tests.quick import wait_until, write_job
 from tests.storage.mysql.fleet import FORK, exit_codes
@@ -61,7 +61,7 @@ class Pods:
     Args:
         folder: where the job is written, and what the workers say.
         url: of the storage.
-        grace: seconds without a sign of life after which a trial is lost.
+        grace: seconds without a heartbeat after which a trial is lost.
     """
 
     def __init__(
@@ -187,5 +187,5 @@ def redirected(arguments: list[str], log: Path, env: Mapping[str, str]) -> None:
 
 def _pod(arguments: list[str], log: Path, url: str) -> None:
     host = f"pod-{log.name}"
-    admission._host = lambda: host
+    workers._host = lambda: host
     redirected(arguments, log, {"HPO_JOB_STORAGE": url})

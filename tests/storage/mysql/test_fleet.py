@@ -134,7 +134,7 @@ def test_a_worker_that_is_woken_after_its_trial_was_given_away_takes_a_new_one(
         assert pods.states() == {"FAIL": 1, "COMPLETE": 2}
         assert pods.reasons() == {0: "lost"}
         assert_same_parameters(url, pods.retries())
-        assert "trial 0: result refused" in pods.said_by(frozen)
+        assert "trial 0: its result is not recorded" in pods.said_by(frozen)
         lost = optuna.load_study(study_name="quick", storage=url).trials[0]
         assert lost.values is None
         assert lost.intermediate_values == {}

@@ -99,7 +99,7 @@ def test_the_workers_whole_loop_costs_no_more(
 
     def counted(*arguments: Any) -> optuna.Trial | Refusal:
         marks.append(counters(cursor))
-        return Refusal.FINISHED if len(marks) > 16 else admit(*arguments)
+        return Refusal.USED_UP if len(marks) > 16 else admit(*arguments)
 
     monkeypatch.setattr(worker, "admit", counted)
     worker.work(quick.checked, quick.study, quick.storage, Stop(), Machine(threads=1))

@@ -1,0 +1,108 @@
+"""Trials whose workers died or were stopped: failed, and their parameters enqueued again.
+
+There is no queue of what is to be repaired: it is read off the trials each time. So a worker may
+die in here at any point; the next one to start a trial completes what it left. All of this is
+called within the study's lock.
+
+- RUNNING, and its worker is gone or sends no heartbeat: failed as ``lost`` by `fail_lost`.
+- FAIL as ``lost``, ``preempted`` or ``interrupted``, and no trial names it as its ``retry_of``:
+  enqueued again by `requeue`, until its parameters have used up the budget's ``retries``.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_job.spec.study_toml import Budget
+from hpo_job.storage.database import Storage
+from hpo_job.study.joining import budget
+from hpo_job.study.ledger import Ledger
+from hpo_job.study.optuna_private import fixed_params
+from hpo_job.study.workers import is_gone
+from hpo_job.trial import attributes
+
+log = logging.getLogger(__name__)
+
+
+def recover(study: optuna.Study, storage: Storage, ledger: Ledger, running: int) -> None:
+    """Repair what other workers left while this one is in the middle of a trial.
+
+    It takes the study's lock itself, and only where some trial has no heartbeat.
+
+    Args:
+        study: the study.
+        storage: its storage.
+        ledger: what this worker knows of the study already.
+        running: the number of the trial that this process runs.
+    """
+    if not storage.stale_trial_ids(storage.study_id(study.study_name)):
+        return
+
+    def repair() -> None:
+        fail_lost(study, storage, running)
+        requeue(study, budget(study), ledger)
+
+    storage.run_exclusively(study.study_name, repair)
+
+
+def fail_lost(study: optuna.Study, storage: Storage, running: int | None = None) -> None:
+    """Record as FAIL the trials that no worker runs any more.
+
+    They are those without a heartbeat for the grace, by the database's clock, and those whose
+    worker is known to be gone. A trial that ends in the same moment keeps its result.
+
+    Args:
+        study: the study.
+        storage: its storage.
+        running: the number of the trial that this process runs, if it does.
+    """
+    stale = set(storage.stale_trial_ids(storage.study_id(study.study_name)))
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        number = trial_id(study, trial.number, storage)
+        worker = trial.user_attrs.get(attributes.WORKER)
+        if trial.number == running or not (number in stale or is_gone(worker)):
+            continue
+        try:
+            storage.optuna.set_trial_user_attr(number, attributes.REASON, attributes.LOST)
+            storage.optuna.set_trial_state_values(number, TrialState.FAIL)
+        except UpdateFinishedTrialError:
+            continue
+        log.info("trial %d is lost: its worker sends no heartbeat", trial.number)
+
+
+def requeue(study: optuna.Study, bound: Budget, ledger: Ledger) -> None:
+    """Enqueue again the parameters of broken-off trials, each once, up to the budget's retries."""
+    trials = study.get_trials(deepcopy=False)
+    ledger.update(trials)
+    for trial in ledger.broken_off.values():
+        parameters = {**fixed_params(trial), **trial.params}
+        if _attempts(trial, trials) <= bound.retries:
+            study.enqueue_trial(parameters, user_attrs={attributes.RETRY_OF: trial.number})
+
+
+def retried(trial: FrozenTrial, trials: list[FrozenTrial]) -> FrozenTrial | None:
+    """The trial that ``trial`` runs again, if any.
+
+    One that was copied in from another study may name a trial that is not in this one.
+    """
+    number = trial.user_attrs.get(attributes.RETRY_OF)
+    return trials[number] if isinstance(number, int) and 0 <= number < trial.number else None
+
+
+def trial_id(study: optuna.Study, number: int, storage: Storage) -> int:
+    """The storage's own number of a trial, by which it knows heartbeats."""
+    study_id = storage.study_id(study.study_name)
+    return storage.optuna.get_trial_id_from_study_id_trial_number(study_id, number)
+
+
+def _attempts(trial: FrozenTrial | None, trials: list[FrozenTrial]) -> int:
+    """How often the parameters of ``trial`` were lost or preempted; interruptions are free."""
+    count, attempt = 0, trial
+    while attempt is not None:
+        count += attempt.user_attrs.get(attributes.REASON) != attributes.INTERRUPTED
+        attempt = retried(attempt, trials)
+    return count
