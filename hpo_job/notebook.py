@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from hpo_job.errors import StudyError, unknown
 from hpo_job.report.kinds import figures_of
 from hpo_job.results import comparison
 from hpo_job.results.frames import frame
+from hpo_job.results.gain import shortfalls
 from hpo_job.results.importance import importance
 from hpo_job.results.pareto import names_of_values, pareto
 from hpo_job.results.query import select
+from hpo_job.results.ranking import leaders
 from hpo_job.results.timings import timings
 from hpo_job.spec.choices import IMPORTANCE_METHODS, PLOT_KINDS
 from hpo_job.storage.database import Storage
@@ -45,12 +48,21 @@ class Results:
         return select(frame(self.study), where=where, sort=sort, limit=limit, known=known)
 
     def best(self, count: int = 1) -> pd.DataFrame:
-        """The best trials, best first; of several objectives those of the Pareto front."""
+        """The best trials, best first; of several objectives those of the Pareto front.
+
+        Warns where the best is no better than the baseline.
+        """
+        self._warn_of_shortfalls()
         numbers = [trial.number for trial in results.leading(self.study, count)]
         return self._rows(numbers)
 
     def fastest(self, within: float = results.NEARLY) -> pd.DataFrame:
-        """The fastest trial that is at most ``within`` worse than the best; a row, or none."""
+        """The fastest trial that is nearly as good as the best; a row, or none.
+
+        Args:
+            within: how much of the best trial's gain over the baseline it may cost, such as 0.05.
+        """
+        self._warn_of_shortfalls()
         fastest = results.fastest_within(self.study, within)
         return self._rows([fastest.trial.number] if fastest else [])
 
@@ -60,6 +72,7 @@ class Results:
 
     def parameters(self) -> dict[str, Any]:
         """The parameters of the best trial, fixed ones too; empty while there is none."""
+        self._warn_of_shortfalls()
         first = results.leading(self.study, 1)
         return results.parameters(self.study, first[0]) if first else {}
 
@@ -78,9 +91,14 @@ class Results:
         return comparison.progress(self.study)
 
     def plot(self, kind: str = "history", params: Sequence[str] | None = None) -> go.Figure:
-        """One of the report's figures, by its kind; of ``slice``, name one parameter.
+        """One of the report's figures.
 
-        Raises StudyError where there is nothing to draw.
+        Args:
+            kind: such as ``history``; an unknown kind is answered with all of them.
+            params: the parameters of parallel, slice and contour; of slice name one.
+
+        Raises:
+            StudyError: there is no such kind, or nothing to draw yet.
         """
         if kind not in PLOT_KINDS:
             raise StudyError(unknown("kind of plot", kind, PLOT_KINDS))
@@ -104,6 +122,10 @@ class Results:
         """Importances side by side, a column for each study."""
         return comparison.best_importances([self.study, *(each.study for each in others)], method)
 
+    def _warn_of_shortfalls(self) -> None:
+        for sentence in shortfalls(self.study, leaders(self.study)):
+            warnings.warn(sentence, UserWarning, stacklevel=3)
+
     def _rows(self, numbers: list[int]) -> pd.DataFrame:
         table = frame(self.study)
         return table.set_index("number", drop=False).loc[numbers].reset_index(drop=True)
@@ -112,9 +134,13 @@ class Results:
 def load(study: str, storage: str | None = None) -> Results:
     """The study called ``study``.
 
-    storage: the URL of its database; .hpo/studies.db below the working folder where None.
+    Args:
+        study: its name.
+        storage: the URL of its database; .hpo/studies.db below the working folder where None.
 
-    Raises StudyError or StorageError, in one line, where there is none.
+    Raises:
+        StudyError: there is no such study.
+        StorageError: there is no such database, or it cannot be reached.
     """
     opened = Storage(storage or EMBEDDED, patience=PROMPT, idle=READER_IDLE)
     with opened.reaching():

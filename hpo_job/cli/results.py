@@ -99,9 +99,10 @@ def results_command(
 @study_argument
 @option(
     "--fastest-within",
-    type=click.FloatRange(min=0),
-    metavar="POINTS",
-    help="The fastest trial that is at most POINTS worse than the best.",
+    type=click.FloatRange(0, 1, max_open=True),
+    metavar="SHARE",
+    help="The fastest trial that keeps all but this share of the best one's gain over the "
+    "baseline, such as 0.05.",
 )
 @option(
     "--pareto",

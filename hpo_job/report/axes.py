@@ -10,7 +10,7 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
-from hpo_job.report.style import label
+from hpo_job.report.labels import label
 from hpo_job.results.formatting import plain
 
 FEW = 12  # integers that each get a tick

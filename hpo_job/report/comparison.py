@@ -21,7 +21,9 @@ from hpo_job.results.comparison import (
 from hpo_job.results.comparison_text import cell_text, differences, rates_by_study
 from hpo_job.results.formatting import sentence
 from hpo_job.results.frames import row_tuples
+from hpo_job.results.gain import shortfalls
 from hpo_job.results.importance import importance
+from hpo_job.results.ranking import leaders
 from hpo_job.results.trials import is_multi_objective
 
 SUMMARY = (
@@ -46,20 +48,25 @@ def comparison_section(studies: Sequence[optuna.Study], page: Page, method: str)
         "Comparison",
         "comparison",
         *(Note(sentence(difference)) for difference in differences(table)),
+        *(
+            Note(f"{study.study_name}: {shortfall}.")
+            for study in studies
+            for shortfall in shortfalls(study, leaders(study))
+        ),
         Note("Of studies with several objectives, the first is compared.") if several else None,
         *_reached(table),
         page.figure(
             "compare-gains",
             comparison_figures.gains(table),
             "What each gained over its baseline.",
-            empty="No study has a COMPLETE trial yet.",
+            empty="No study has a trial that counts yet.",
         ),
         *_how_soon(studies, page),
         Heading("All values"),
         page.figure(
             "compare-edf",
             comparison_figures.distributions(studies),
-            "The share of COMPLETE trials with at most that value.",
+            "The share of the trials that count with at most that value.",
         ),
         Heading("Best parameters"),
         _side_by_side(best_parameters(studies)),

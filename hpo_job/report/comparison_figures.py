@@ -11,11 +11,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hpo_job.report.axes import axis
-from hpo_job.report.style import COLORWAY, MUTED, label, new_figure
+from hpo_job.report.labels import label
+from hpo_job.report.style import COLORWAY, MUTED, new_figure
 from hpo_job.results import comparison
 from hpo_job.results.formatting import plain
 from hpo_job.results.ranking import top
-from hpo_job.results.trials import complete, metric_names
+from hpo_job.results.trials import finite, metric_names
+from hpo_job.trial.counting import counted
 
 
 def gains(summary: pd.DataFrame) -> go.Figure | None:
@@ -136,7 +138,7 @@ def importances(table: pd.DataFrame) -> go.Figure | None:
 
 def parameters(studies: Sequence[optuna.Study]) -> go.Figure | None:
     """Where each study's best values lie in the range that any of them tried."""
-    trials = [trial for study in studies for trial in complete(study)]
+    trials = [trial for study in studies for trial in counted(study)]
     firsts = {study.study_name: top(study, 0) for study in studies}
     names = list(dict.fromkeys(name for trial in firsts.values() if trial for name in trial.params))
     if not names:
@@ -209,14 +211,10 @@ def learning_rates(studies: Sequence[optuna.Study]) -> dict[str, go.Figure]:
 
 
 def distributions(studies: Sequence[optuna.Study]) -> go.Figure | None:
-    """What share of each study's COMPLETE trials is at most as high as a value."""
+    """What share of each study's trials that count is at most as high as a value."""
     figure = new_figure()
     for study, colour in zip(studies, _colours(studies), strict=True):
-        values = sorted(
-            trial.values[0]
-            for trial in complete(study)
-            if trial.values and math.isfinite(trial.values[0])
-        )
+        values = sorted(trial.values[0] for trial in finite(study))
         if values:
             figure.add_trace(
                 go.Scatter(

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from itertools import accumulate
 
 import optuna
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 from plotly.subplots import make_subplots
 
+from hpo_job.report import series
+from hpo_job.report.labels import in_lines, label
+from hpo_job.report.series import Points
 from hpo_job.report.style import (
     BEST,
     COLOURS,
+    COUNTED,
+    FAIL,
     MUTED,
+    PRUNED,
     about,
-    in_lines,
-    label,
     new_figure,
     point_opacity,
 )
@@ -27,58 +30,51 @@ from hpo_job.results.pareto import pareto_axes
 from hpo_job.results.ranking import top
 from hpo_job.results.timings import Timings, workers
 from hpo_job.results.trials import (
-    baselines,
-    complete,
     is_multi_objective,
-    maximizes,
     metric_names,
     seconds,
     trials_of,
-    value,
 )
-from hpo_job.trial.phases import measured_value
 
 LINES = 300  # trials whose intermediate values are drawn: more lines cannot be distinguished
 
 
 def history(study: optuna.Study, objective: int = 0) -> go.Figure | None:
     """Every trial's value by its number, the best so far, and the baseline."""
-    metric, baseline = label(metric_names(study)[objective]), baselines(study)[objective]
-    done = [trial for trial in complete(study) if math.isfinite(value(trial, objective))]
-    pruned = [] if is_multi_objective(study) else _last_reported(study)
-    if not done and not pruned:
+    points = series.history(study, objective)
+    if points is None:
         return None
     figure = new_figure()
-    if pruned:
-        figure.add_trace(
-            _points(pruned, [last for _, last in pruned], TrialState.PRUNED, "circle-open")
-        )
-    if done:
-        values = [value(trial, objective) for trial in done]
-        figure.add_trace(_points([(t, 0.0) for t in done], values, TrialState.COMPLETE, "circle"))
-        best = list(accumulate(values, max if maximizes(study, objective) else min))
+    for part, name, colour, symbol in (
+        (points.pruned, "PRUNED", PRUNED, "circle-open"),
+        (points.infeasible, "infeasible", MUTED, "x-thin-open"),
+        (points.counted, "COMPLETE", COUNTED, "circle"),
+    ):
+        if part:
+            figure.add_trace(_points(part, name, colour, symbol))
+    if points.counted:
         figure.add_trace(
             go.Scatter(
-                x=[trial.number for trial in done],
-                y=best,
+                x=[trial.number for trial, _ in points.counted],
+                y=points.best,
                 mode="lines",
                 name="best so far",
                 line={"color": BEST, "shape": "hv", "width": 2},
                 hoverinfo="skip",
             )
         )
-    if baseline is not None:
-        last = max(trial.number for trial in trials_of(study))
+    if points.baseline is not None:
         figure.add_trace(
             go.Scatter(
-                x=[0, last],
-                y=[baseline, baseline],
+                x=[0, points.last],
+                y=[points.baseline] * 2,
                 mode="lines",
-                name=f"baseline {number(baseline)}",
+                name=f"baseline {number(points.baseline)}",
                 line={"color": MUTED, "dash": "dash"},
                 hoverinfo="name",
             )
         )
+    metric = label(metric_names(study)[objective])
     figure.update_layout(xaxis_title="trial", yaxis_title=metric)
     return figure
 
@@ -110,7 +106,7 @@ def intermediate(study: optuna.Study) -> go.Figure | None:
         figure.update_layout(margin_t=100, legend_y=1.2)
     named: set[str] = set()
     for position, phase in enumerate(phases, start=1):
-        for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING):
+        for state in TrialState:
             these = [t for t in drawn if t.state == state and t is not best]
             trace = _lines(these, phase, state.name, COLOURS[state], 1.2, 0.45)
             _add(figure, trace, position, named)
@@ -144,7 +140,7 @@ def importance_bars(assessed: Importance) -> go.Figure | None:
             text=[f"{share:.2f}" for share in shares],
             textposition="outside",
             cliponaxis=False,
-            marker_color=COLOURS[TrialState.COMPLETE],
+            marker_color=COUNTED,
             hoverinfo="skip",
         )
     )
@@ -201,9 +197,9 @@ def time_bars(timings: Timings) -> go.Figure | None:
     names = list(reversed(spent))
     colours = {
         "idle, between trials": MUTED,
-        "failed trials": COLOURS[TrialState.FAIL],
+        "failed trials": FAIL,
         "other, in a trial": "#b0a58c",
-        "storage": COLOURS[TrialState.PRUNED],
+        "storage": PRUNED,
     }
     figure = new_figure(height=90 + 34 * len(names))
     figure.add_trace(
@@ -215,7 +211,7 @@ def time_bars(timings: Timings) -> go.Figure | None:
             textposition="outside",
             cliponaxis=False,
             hoverinfo="skip",
-            marker_color=[colours.get(name, COLOURS[TrialState.COMPLETE]) for name in names],
+            marker_color=[colours.get(name, COUNTED) for name in names],
         )
     )
     figure.update_layout(xaxis_title="minutes of all workers", margin_l=10)
@@ -232,9 +228,12 @@ def pareto(study: optuna.Study) -> go.Figure | None:
     trials = trials_of(study)
     figure = new_figure()
     for table, name, colour, mode in (
-        (axes.points, "COMPLETE", COLOURS[TrialState.COMPLETE], "markers"),
+        (axes.infeasible, "infeasible", MUTED, "markers"),
+        (axes.points, "COMPLETE", COUNTED, "markers"),
         (axes.front.sort_values("x"), "Pareto front", BEST, "lines+markers"),
     ):
+        if table.empty:
+            continue
         figure.add_trace(
             go.Scatter(
                 x=table["x"],
@@ -242,7 +241,11 @@ def pareto(study: optuna.Study) -> go.Figure | None:
                 mode=mode,
                 name=name,
                 line={"color": colour, "dash": "dot"},
-                marker={"color": colour, "size": 6 if mode == "markers" else 9},
+                marker={
+                    "color": colour,
+                    "size": 6 if mode == "markers" else 9,
+                    "symbol": "x-thin-open" if name == "infeasible" else "circle",
+                },
                 opacity=point_opacity(len(table)) if mode == "markers" else 1,
                 hoverinfo="text",
                 hovertext=[about(trials[each]) for each in table.index],
@@ -252,26 +255,17 @@ def pareto(study: optuna.Study) -> go.Figure | None:
     return figure
 
 
-def _points(
-    trials: list[tuple[FrozenTrial, float]], values: list[float], state: TrialState, symbol: str
-) -> go.Scatter:
+def _points(points: Points, name: str, colour: str, symbol: str) -> go.Scatter:
     return go.Scatter(
-        x=[trial.number for trial, _ in trials],
-        y=values,
+        x=[trial.number for trial, _ in points],
+        y=[each for _, each in points],
         mode="markers",
-        name=state.name,
-        marker={"color": COLOURS[state], "symbol": symbol, "size": 6},
+        name=name,
+        marker={"color": colour, "symbol": symbol, "size": 6},
         opacity=0.8,
-        hovertext=[about(trial) for trial, _ in trials],
+        hovertext=[about(trial) for trial, _ in points],
         hoverinfo="text",
     )
-
-
-def _last_reported(study: optuna.Study) -> list[tuple[FrozenTrial, float]]:
-    """Pruned trials with the last value of the study's metric, of those that came to it."""
-    pruned = trials_of(study, (TrialState.PRUNED,))
-    last = [(trial, measured_value(trial)) for trial in pruned]
-    return [(trial, each) for trial, each in last if each is not None and math.isfinite(each)]
 
 
 def _thinned(trials: list[FrozenTrial], best: FrozenTrial | None) -> list[FrozenTrial]:
@@ -331,7 +325,7 @@ def _ends(trials: list[FrozenTrial], phase: str) -> go.Scatter | None:
         name="pruned here",
         hovertext=[about(trial) for *_, trial in ends],
         hoverinfo="text",
-        marker={"symbol": "x", "size": 7, "color": COLOURS[TrialState.PRUNED]},
+        marker={"symbol": "x", "size": 7, "color": PRUNED},
     )
 
 

@@ -9,3 +9,5 @@ COLOURS = {
     "WAITING": "#8a949e",
 }
 BEST, MUTED = "#16a36a", "#8a949e"
+# Worst to best: from what recedes to what stands out
+SCALE = ("#9fb3c8", "#7fa6d0", "#5c97d3", "#3b82c4", "#2f6db5", "#5a4fb8", "#a13f9c", "#e0484f")

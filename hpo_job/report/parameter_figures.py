@@ -2,73 +2,50 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
 import optuna
 import plotly.graph_objects as go
-from optuna.trial import FrozenTrial, TrialState
-from sklearn.neighbors import KNeighborsRegressor
+from optuna.trial import FrozenTrial
 
+from hpo_job.report import series
 from hpo_job.report.axes import Axis, axis
+from hpo_job.report.labels import in_lines, label
+from hpo_job.report.series import Parallel, Points, broken_points, varied
 from hpo_job.report.style import (
     BEST,
-    COLOURS,
+    COUNTED,
     MUTED,
     SCALE,
     about,
-    in_lines,
-    label,
     new_figure,
     point_opacity,
 )
 from hpo_job.results import number
 from hpo_job.results.formatting import plain
 from hpo_job.results.ranking import top
-from hpo_job.results.trials import complete, maximizes, metric_names, value
-
-GRID = 40  # cells of a contour each way
-NEAR = 5  # trials whose mean a cell shows, at least
-
-
-def finite(study: optuna.Study, objective: int) -> list[FrozenTrial]:
-    """The COMPLETE trials whose value can be drawn."""
-    return [trial for trial in complete(study) if math.isfinite(value(trial, objective))]
-
-
-def varied(trials: Sequence[FrozenTrial]) -> list[str]:
-    """The parameters that at least one trial has, in the order they are suggested."""
-    return list(dict.fromkeys(name for trial in trials for name in trial.params))
+from hpo_job.results.trials import finite, maximizes, metric_names, value
 
 
 def parallel(
     study: optuna.Study, objective: int = 0, params: Sequence[str] | None = None
 ) -> go.Figure | None:
-    """Each COMPLETE trial as a line through its parameters, coloured by its value.
+    """Each trial that counts as a line through its parameters, coloured by its value.
 
     Trials are drawn in as many traces as there are colours, the best last: a trace for each
     would keep a browser busy for seconds at a thousand trials.
     """
-    trials = finite(study, objective)
-    names = [name for name in varied(trials) if params is None or name in params]
-    if len(trials) < 2 or not names:
+    lines = series.parallel(study, objective, params)
+    if lines is None:
         return None
-    axes = [axis(trials, name) for name in names]
-    values = [value(trial, objective) for trial in trials]
-    low, high = min(values), max(values)
-    ranked = sorted(
-        zip(values, trials, strict=True),
-        key=lambda pair: pair[0],
-        reverse=not maximizes(study, objective),
-    )
     figure = new_figure(height=460, showlegend=False)
     count = len(SCALE)
     for step, colour in enumerate(SCALE):
+        ranked = lines.ranked
         part = ranked[step * len(ranked) // count : (step + 1) * len(ranked) // count]
         if part:
-            figure.add_trace(_lines(part, axes, low, high, colour, step == count - 1))
-    ends = [(number(high), number(low))] + [_ends(each) for each in axes]
+            figure.add_trace(_lines(lines, part, colour, step == count - 1))
+    ends = [(number(lines.high), number(lines.low)), *map(_ends, lines.axes)]
     for position, (upper, lower) in enumerate(ends):
         figure.add_shape(
             type="line",
@@ -88,15 +65,15 @@ def parallel(
                 yanchor=anchor,
                 font={"size": 11},
             )
-        if position and axes[position - 1].choices:
-            _name_choices(figure, position, axes[position - 1])
-    titles = [in_lines(name) for name in [metric_names(study)[objective], *names]]
+        if position and lines.axes[position - 1].choices:
+            _name_choices(figure, position, lines.axes[position - 1])
+    names = [metric_names(study)[objective], *(each.name for each in lines.axes)]
     figure.update_xaxes(
-        tickvals=list(range(len(titles))),
-        ticktext=titles,
+        tickvals=list(range(len(names))),
+        ticktext=list(map(in_lines, names)),
         showgrid=False,
         zeroline=False,
-        range=[-0.3, len(titles) - 0.6],
+        range=[-0.3, len(names) - 0.6],
         side="bottom",
     )
     figure.update_yaxes(visible=False, range=[-0.12, 1.12], fixedrange=True)
@@ -106,20 +83,21 @@ def parallel(
 def slices(
     study: optuna.Study, objective: int = 0, params: Sequence[str] | None = None
 ) -> dict[str, go.Figure]:
-    """For each parameter, the values of the COMPLETE trials along it."""
+    """For each parameter, the values of the trials along it; infeasible ones are muted."""
     trials = finite(study, objective)
     best = top(study, objective)
+    broken = broken_points(study, objective)
     drawn = {}
-    for name in varied(trials):
-        if params is not None and name not in params:
-            continue
-        having = [trial for trial in trials if name in trial.params]
-        along = axis(trials, name)
+    for name in varied(trials, params):
+        having = [(trial, value(trial, objective)) for trial in trials if name in trial.params]
+        others = [(trial, each) for trial, each in broken if name in trial.params]
+        along = axis([trial for trial, _ in (*having, *others)], name)
         figure = new_figure(height=300, showlegend=False)
-        figure.add_trace(_spread(having, along, objective))
-        for trial in having:
-            if trial is best:
-                figure.add_trace(_star(trial, along, objective))
+        figure.add_trace(_spread(having, along))
+        if others:
+            figure.add_trace(_muted(others, along))
+        if best is not None and name in best.params:
+            figure.add_trace(_star(best, along, objective))
         figure.update_xaxes(title_text=label(name), **along.plotly())
         figure.update_yaxes(title_text=label(metric_names(study)[objective]))
         figure.update_layout(margin={"l": 60, "r": 10, "t": 10, "b": 50})
@@ -127,75 +105,18 @@ def slices(
     return drawn
 
 
-def _spread(trials: list[FrozenTrial], along: Axis, objective: int) -> go.Box | go.Scatter:
-    """The trials along a parameter: of a categorical one, spread out over each choice."""
-    values = [value(trial, objective) for trial in trials]
-    shared = {
-        "y": values,
-        "hovertext": [about(trial) for trial in trials],
-        "hoverinfo": "text",
-        "marker": {
-            "color": COLOURS[TrialState.COMPLETE],
-            "size": 5,
-            "opacity": point_opacity(len(trials)),
-        },
-    }
-    if not along.choices:
-        return go.Scatter(
-            x=[trial.params[along.name] for trial in trials], mode="markers", **shared
-        )
-    choices = [label(plain(trial.params[along.name])) for trial in trials]
-    return go.Box(
-        x=choices,
-        boxpoints="all",
-        jitter=0.7,
-        pointpos=0,
-        line={"width": 1},
-        fillcolor="rgba(128,128,128,0.12)",
-        **shared,
-    )
-
-
-def _star(trial: FrozenTrial, along: Axis, objective: int) -> go.Scatter:
-    chosen = trial.params[along.name]
-    return go.Scatter(
-        x=[label(plain(chosen)) if along.choices else chosen],
-        y=[value(trial, objective)],
-        mode="markers",
-        marker={"color": BEST, "size": 13, "symbol": "star"},
-        hovertext=about(trial),
-        hoverinfo="text",
-    )
-
-
-def contour(study: optuna.Study, names: tuple[str, str], objective: int = 0) -> go.Figure | None:
-    """The value over two parameters: each cell the mean of the trials near it.
-
-    Optuna's own contour has a cell for each pair of values, which is a million cells at a
-    thousand trials, and goes through every trial, however noisy.
-    """
-    trials = [
-        trial for trial in finite(study, objective) if all(name in trial.params for name in names)
-    ]
-    if len(trials) < 2 * NEAR:
+def contour(study: optuna.Study, names: Sequence[str], objective: int = 0) -> go.Figure | None:
+    """The value over two parameters; see `series.surface`."""
+    surface = series.surface(study, names, objective)
+    if surface is None:
         return None
-    across, up = (axis(trials, name) for name in names)
-    if across.low == across.high or up.low == up.high:
-        return None
-    points = np.array(
-        [[each.fraction(trial.params[each.name]) for each in (across, up)] for trial in trials]
-    )
-    values = [value(trial, objective) for trial in trials]
-    near = KNeighborsRegressor(min(len(trials), max(NEAR, len(trials) // 40)), weights="distance")
-    xs, ys = _cells(across), _cells(up)
-    grid = np.array([[x, y] for y in ys for x in xs])
-    means = near.fit(points, values).predict(grid).reshape(len(ys), len(xs))
+    across, up = surface.across, surface.up
     figure = new_figure(height=460, showlegend=False)
     figure.add_trace(
         go.Contour(
-            x=_values(across, xs),
-            y=_values(up, ys),
-            z=means.round(6),
+            x=[_plotly_value(across, x) for x in surface.xs],
+            y=[_plotly_value(up, y) for y in surface.ys],
+            z=surface.means,
             colorscale=list(SCALE),
             reversescale=not maximizes(study, objective),
             contours={"coloring": "heatmap"},
@@ -206,12 +127,15 @@ def contour(study: optuna.Study, names: tuple[str, str], objective: int = 0) -> 
     )
     figure.add_trace(
         go.Scatter(
-            x=[_values(across, [p])[0] for p in points[:, 0]],
-            y=[_values(up, [p])[0] for p in points[:, 1]],
+            x=[
+                _plotly_value(across, across.position(t.params[across.name]))
+                for t in surface.trials
+            ],
+            y=[_plotly_value(up, up.position(t.params[up.name])) for t in surface.trials],
             mode="markers",
             marker={"color": "#20262c", "size": 5, "line": {"color": "white", "width": 1}},
             opacity=0.7,
-            hovertext=[about(trial) for trial in trials],
+            hovertext=[about(trial) for trial in surface.trials],
             hoverinfo="text",
         )
     )
@@ -220,27 +144,69 @@ def contour(study: optuna.Study, names: tuple[str, str], objective: int = 0) -> 
     return figure
 
 
-def _lines(
-    part: list[tuple[float, FrozenTrial]],
-    axes: Sequence[Axis],
-    low: float,
-    high: float,
-    colour: str,
-    best: bool,
-) -> go.Scatter:
+def _spread(points: Points, along: Axis) -> go.Box | go.Scatter:
+    """The trials along a parameter: of a categorical one, spread out over each choice."""
+    shared = {
+        "y": [each for _, each in points],
+        "hovertext": [about(trial) for trial, _ in points],
+        "hoverinfo": "text",
+        "marker": {
+            "color": COUNTED,
+            "size": 5,
+            "opacity": point_opacity(len(points)),
+        },
+    }
+    xs = [_along(along, trial) for trial, _ in points]
+    if not along.choices:
+        return go.Scatter(x=xs, mode="markers", **shared)
+    return go.Box(
+        x=xs,
+        boxpoints="all",
+        jitter=0.7,
+        pointpos=0,
+        line={"width": 1},
+        fillcolor="rgba(128,128,128,0.12)",
+        **shared,
+    )
+
+
+def _muted(points: Points, along: Axis) -> go.Scatter:
+    return go.Scatter(
+        x=[_along(along, trial) for trial, _ in points],
+        y=[each for _, each in points],
+        mode="markers",
+        marker={"color": MUTED, "size": 6, "symbol": "x-thin-open"},
+        hovertext=[about(trial) for trial, _ in points],
+        hoverinfo="text",
+    )
+
+
+def _star(trial: FrozenTrial, along: Axis, objective: int) -> go.Scatter:
+    return go.Scatter(
+        x=[_along(along, trial)],
+        y=[value(trial, objective)],
+        mode="markers",
+        marker={"color": BEST, "size": 13, "symbol": "star"},
+        hovertext=about(trial),
+        hoverinfo="text",
+    )
+
+
+def _along(along: Axis, trial: FrozenTrial) -> object:
+    """A trial's value of a parameter, as the axis of `Axis.plotly` takes it."""
+    chosen = trial.params[along.name]
+    return label(plain(chosen)) if along.choices else chosen
+
+
+def _lines(lines: Parallel, part: Points, colour: str, best: bool) -> go.Scatter:
     xs: list[float | None] = []
     ys: list[float | None] = []
     texts: list[str] = []
-    for each, trial in part:
-        shares = [(each - low) / (high - low) if high > low else 0.5]
-        # a trial without a conditional parameter has a gap there
-        positions = [
-            along.fraction(trial.params[along.name]) if along.name in trial.params else None
-            for along in axes
-        ]
-        xs += [*range(len(axes) + 1), None]
-        ys += [*(round(y, 4) if y is not None else None for y in (*shares, *positions)), None]
-        texts += [about(trial), *[f"#{trial.number} {number(each)}"] * len(axes), ""]
+    for trial, achieved in part:
+        heights = lines.heights(trial, achieved)
+        xs += [*range(len(heights)), None]
+        ys += [*(None if y is None else round(y, 4) for y in heights), None]
+        texts += [about(trial), *[f"#{trial.number} {number(achieved)}"] * len(lines.axes), ""]
     return go.Scatter(
         x=xs,
         y=ys,
@@ -271,17 +237,9 @@ def _name_choices(figure: go.Figure, position: int, each: Axis) -> None:
         )
 
 
-def _cells(each: Axis) -> list[float]:
-    """Where the cells of an axis are, between 0 and 1."""
-    if each.choices:
-        return [position / each.high for position in range(len(each.choices))]
-    return [cell / (GRID - 1) for cell in range(GRID)]
-
-
-def _values(each: Axis, shares: Sequence[float]) -> list[float]:
-    """Fractions as plotly's axis takes them: a choice's position, or the number itself."""
-    positions = [each.low + share * (each.high - each.low) for share in shares]
-    return [float(f"{10**position:.6g}") for position in positions] if each.log else positions
+def _plotly_value(each: Axis, position: float) -> float:
+    """What plotly takes for a position: of a logarithmic axis the number itself."""
+    return float(f"{10**position:.6g}") if each.log else position
 
 
 def _ticks(each: Axis) -> dict[str, object]:

@@ -25,29 +25,33 @@ from hpo_job.results import (
 )
 from hpo_job.results.formatting import sentence
 from hpo_job.results.frames import row_tuples
+from hpo_job.results.gain import gain, shortfalls, within
 from hpo_job.results.importance import Importance, importance
 from hpo_job.results.pareto import pareto_axes
+from hpo_job.results.ranking import leaders
 from hpo_job.results.trials import (
     baselines,
     is_multi_objective,
-    maximizes,
+    none_counts,
     parameters,
     spec_of,
     trials_of,
     value,
 )
 from hpo_job.study.ledger import working_time
+from hpo_job.trial.counting import evaluated, infeasible
 
-NONE_YET = "No trial is COMPLETE yet."
 FRONT = 12  # trials of a Pareto front that are listed
 
 
 def summary_section(study: optuna.Study, page: Page, prefix: str) -> None:
     """The best, the baseline, the fastest that is nearly as good, and the Pareto front."""
-    blocks: list[Block | None] = [Cards([*_best_cards(study), *_state_cards(study)])]
-    leaders = front(study)[:3] if is_multi_objective(study) else [t for t in [best(study)] if t]
-    if leaders:
-        text = "\n".join(as_toml(study, trial) for trial in leaders)
+    blocks: list[Block | None] = [
+        Cards([*_best_cards(study), *_state_cards(study)]),
+        *(Note(sentence(each)) for each in shortfalls(study, leaders(study))),
+    ]
+    if trials := leaders(study)[:3]:
+        text = "\n".join(as_toml(study, trial) for trial in trials)
         blocks.append(Details("the best parameters, to paste into a study.toml", text))
     page.section("In short", f"{prefix}short", *blocks, *_pareto(study, page, prefix))
 
@@ -97,9 +101,9 @@ def importance_section(study: optuna.Study, page: Page, prefix: str, method: str
             page.figure(
                 f"{prefix}parallel-{objective}",
                 parameter_figures.parallel(study, objective),
-                "Each line is a COMPLETE trial; the redder, the better. A gap: the trial did not "
-                "have that parameter.",
-                empty="Fewer than two COMPLETE trials: nothing to compare.",
+                "Each line is a trial that counts; the redder, the better. A gap: the trial does "
+                "not have that parameter.",
+                empty="Fewer than two trials that count: nothing to compare.",
             ),
             *_slices(study, page, prefix, objective),
         ]
@@ -109,27 +113,27 @@ def importance_section(study: optuna.Study, page: Page, prefix: str, method: str
 def _best_cards(study: optuna.Study) -> list[Card]:
     if is_multi_objective(study):
         trials = front(study)
-        text = f"one end: {score(study, trials[0])}" if trials else NONE_YET
+        text = f"one end: {score(study, trials[0])}" if trials else sentence(none_counts(study))
         return [Card("Pareto front", f"{len(trials)} trials", text)]
     metric, baseline, first = metric_names(study)[0], baselines(study)[0], best(study)
     if first is None:
         known = [] if baseline is None else [Card("Baseline", number(baseline), metric)]
-        return [Card("Best", "none yet", NONE_YET), *known]
+        return [Card("Best", "none yet", sentence(none_counts(study))), *known]
     cards = [Card("Best", number(value(first)), f"{metric}, trial #{first.number}")]
-    if baseline is not None:
-        gain = value(first) - baseline if maximizes(study) else baseline - value(first)
-        verdict = "better" if gain >= 0 else "WORSE"
-        cards.append(
-            Card("Baseline", number(baseline), f"the best is {number(abs(gain))} {verdict}")
+    more = gain(study, value(first))
+    if baseline is not None and more is not None:
+        verdict = (
+            "no better" if more == 0 else f"{number(abs(more))} {'better' if more > 0 else 'WORSE'}"
         )
+        cards.append(Card("Baseline", number(baseline), f"the best is {verdict}"))
     fastest = fastest_within(study)
     if fastest is not None:
         cards.append(
             Card(
-                f"Fastest within {NEARLY:g}",
+                "Fastest nearly as good",
                 f"{fastest.seconds:.3g} s",
                 f"{fastest.measure} of #{fastest.trial.number}, {metric} "
-                f"{number(value(fastest.trial))}; one of {fastest.among} that good",
+                f"{number(value(fastest.trial))}; one of {fastest.among} {within(study, NEARLY)}",
             )
         )
     return cards
@@ -139,8 +143,10 @@ def _state_cards(study: optuna.Study) -> list[Card]:
     trials = trials_of(study)
     counts = Counter(trial.state.name for trial in trials)
     bound = spec_of(study).get("budget", {}).get("trials")
-    done = counts["COMPLETE"] + counts["PRUNED"]
+    done = sum(map(evaluated, trials))
     states = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no trials yet"
+    broken = sum(map(infeasible, trials))
+    states += f"; {broken} of the COMPLETE infeasible" if broken else ""
     time = working_time(trials, datetime.now())
     return [
         Card("Trials", f"{done} of {bound}" if bound else str(done), states),

@@ -6,13 +6,19 @@ import math
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hpo_job.results import metric_names, seconds
 from hpo_job.results.formatting import plain
-from hpo_job.results.trials import trials_of, worker_name
+from hpo_job.results.trials import (
+    broken_constraints,
+    is_multi_objective,
+    trials_of,
+    worker_name,
+)
 from hpo_job.trial import attributes
-from hpo_job.trial.phases import measured_value
+from hpo_job.trial.counting import infeasible
+from hpo_job.trial.phases import measured_values
 
 # Attributes that a column of their own says already, or that are no cell
 _ELSEWHERE = {
@@ -31,9 +37,11 @@ _INFINITE = ("inf", "-inf")  # JSON has no number for them
 def columns_and_rows(study: optuna.Study) -> tuple[list[dict[str, Any]], list[list[Any]]]:
     """The columns, and the cells of each trial.
 
-    A column has a ``name``, is a ``number`` or not, the study's ``value`` or not, and belongs to
-    a ``group``: what is always shown, or ``attribute``, shown when asked for. The value of a trial
-    that failed is null, and an infinite number a word.
+    Returns:
+        Columns with a ``name``, whether each is a ``number`` and one of the study's ``value``s,
+        and its ``group``: empty for those that are always visible, ``attribute`` for those that
+        a click shows. And rows: the value of a trial that failed is null, an infinite number is a
+        string.
     """
     trials = trials_of(study)
     params = list(dict.fromkeys(name for trial in trials for name in trial.params))
@@ -68,9 +76,9 @@ def columns_and_rows(study: optuna.Study) -> tuple[list[dict[str, Any]], list[li
 def _row(
     study: optuna.Study, trial: FrozenTrial, params: list[str], first: list[str], attrs: list[str]
 ) -> list[Any]:
-    values: list[Any] = list(trial.values or [None] * len(study.directions))
-    if trial.state != TrialState.COMPLETE and len(values) == 1:
-        values = [measured_value(trial)]
+    values: list[Any] = measured_values(trial)
+    if is_multi_objective(study):  # of a trial that is not COMPLETE, Optuna keeps none
+        values = list(trial.values or [None] * len(study.directions))
     took = round(seconds(trial), 3) if trial.datetime_start else None
     cells = [
         trial.number,
@@ -95,6 +103,8 @@ def _note(trial: FrozenTrial) -> str | None:
     reason = trial.user_attrs.get(attributes.ERROR) or trial.user_attrs.get(attributes.REASON)
     retry = trial.user_attrs.get(attributes.RETRY_OF)
     parts = [str(reason)] if reason else []
+    if infeasible(trial):
+        parts.append(broken_constraints(trial))
     if retry is not None:
         parts.append(f"retry of #{retry}")
     return "; ".join(parts) or None

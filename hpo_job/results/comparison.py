@@ -10,13 +10,13 @@ from typing import Any
 
 import optuna
 import pandas as pd
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
+from hpo_job.results.gain import gain, nearly
 from hpo_job.results.importance import importances
 from hpo_job.results.ranking import NEARLY, fastest_within, top
 from hpo_job.results.trials import (
     baseline,
-    complete,
     is_multi_objective,
     maximizes,
     metric_names,
@@ -29,7 +29,7 @@ from hpo_job.spec.choices import IMPORTANCE_METHODS
 from hpo_job.study.ledger import Times
 from hpo_job.trial import attributes
 from hpo_job.trial.clock import instant
-from hpo_job.trial.counting import EVALUATED, evaluated
+from hpo_job.trial.counting import EVALUATED, counted, counts, evaluated
 
 SHARE = 0.95  # "95% of the best"
 
@@ -38,8 +38,10 @@ SHARE = 0.95  # "95% of the best"
 class TimeTo95:
     """When a study first had a value that is nearly its best.
 
-    threshold: that value. trials: how many trials had ended by then. seconds: of the study's
-    working time, in which at least one trial ran.
+    Args:
+        threshold: that value.
+        trials: how many trials had ended COMPLETE or PRUNED by then.
+        seconds: of the study's working time, in which at least one trial ran.
     """
 
     threshold: float
@@ -107,33 +109,32 @@ def lr_curves(study: optuna.Study) -> dict[str, dict[str, Any]]:
 
 
 def time_to_95(study: optuna.Study) -> TimeTo95 | None:
-    """When the study first had 95% of its best; None while no trial is COMPLETE.
+    """When the study first had 95% of what its best trial gains; see `gain.nearly`.
 
-    Where the baseline is known, of what the best trial gains over it: always giving the same answer
-    is no success. Otherwise 95% of the best value itself, or, where that is not above 0,
-    of the way to it from the first.
+    Returns:
+        None while no trial counts, or where times were not stored.
     """
     first = top(study, 0)
     if first is None:
         return None
-    threshold = _threshold(study, value(first))
+    threshold = nearly(study, value(first), 1 - SHARE)
     better = maximizes(study)
     ended = sorted(
         (trial for trial in trials_of(study, EVALUATED) if trial.datetime_complete),
         key=lambda trial: instant(trial.datetime_complete),
     )
     for count, trial in enumerate(ended, start=1):
-        if trial.state == TrialState.COMPLETE and (
-            value(trial) >= threshold if better else value(trial) <= threshold
-        ):
+        if counts(trial) and (value(trial) >= threshold if better else value(trial) <= threshold):
             return TimeTo95(threshold, count, _worked_until(ended, trial))
-    return None  # times were not stored
+    return None
 
 
 def progress(study: optuna.Study) -> pd.DataFrame:
-    """The best value so far at the end of each COMPLETE trial.
+    """The best value so far at the end of each trial that counts.
 
-    Columns: ``trials`` that had ended, ``seconds`` of working time, ``value`` and ``best``.
+    Returns:
+        A frame with the columns ``trials``, how many had ended COMPLETE or PRUNED, ``seconds`` of
+        working time, ``value`` and ``best``.
     """
     better = max if maximizes(study) else min
     ended = sorted(
@@ -146,7 +147,7 @@ def progress(study: optuna.Study) -> pd.DataFrame:
         if trial.datetime_start and trial.datetime_complete:
             times.add(trial.datetime_start, trial.datetime_complete)
         count += evaluated(trial)
-        if trial.state == TrialState.COMPLETE:
+        if counts(trial):
             best = value(trial) if best is None else better(best, value(trial))
             now = trial.datetime_complete or datetime.now()
             rows.append((count, times.total(now, now), value(trial), best))
@@ -158,17 +159,17 @@ def _summary(study: optuna.Study) -> dict[str, Any]:
     best = value(first) if first else math.nan
     reached = time_to_95(study)
     fastest = None if is_multi_objective(study) else fastest_within(study, NEARLY)
-    gain = math.nan if start is None else best - start if maximizes(study) else start - best
     missing = math.nan
+    more = gain(study, best) if first else None
     return {
         "study": study.study_name,
         "metric": metric_names(study)[0],
         "direction": "maximize" if maximizes(study) else "minimize",
         "trials": len(trials_of(study, EVALUATED)),
-        "complete": len(complete(study)),
+        "counted": len(counted(study)),
         "best": best,
         "baseline": missing if start is None else start,
-        "gain": gain,
+        "gain": missing if more is None else more,
         "threshold": reached.threshold if reached else missing,
         "trials_to_95": reached.trials if reached else missing,
         "seconds_to_95": reached.seconds if reached else missing,
@@ -182,19 +183,6 @@ def _summary(study: optuna.Study) -> dict[str, Any]:
 def _best_parameters(study: optuna.Study) -> dict[str, Any]:
     first = top(study, 0)
     return parameters(study, first) if first else {}
-
-
-def _threshold(study: optuna.Study, best: float) -> float:
-    start = baseline(study)
-    if start is not None and (best - start if maximizes(study) else start - best) <= 0:
-        start = None  # nothing was gained
-    if start is None and best > 0:
-        return SHARE * best if maximizes(study) else best / SHARE
-    if start is None:
-        start = value(complete(study)[0])
-    if not math.isfinite(best - start):
-        return best
-    return start + SHARE * (best - start)
 
 
 def _worked_until(trials: Sequence[FrozenTrial], last: FrozenTrial) -> float:

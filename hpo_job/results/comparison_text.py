@@ -13,7 +13,9 @@ import pandas as pd
 from hpo_job.results import comparison
 from hpo_job.results.formatting import clock, number, plain, text_table
 from hpo_job.results.frames import row_tuples
+from hpo_job.results.gain import shortfalls
 from hpo_job.results.importance import Importance, importance
+from hpo_job.results.ranking import leaders
 from hpo_job.results.trials import metric_names
 
 BAR = 12  # cells of the longest bar
@@ -57,7 +59,7 @@ def comparison_text(
     parameters = comparison.best_parameters(studies)
     rates = comparison.learning_rates(studies)
     shares, remarks = importance_text(studies, (method,), "table", width)
-    remarks = differences(summary) + remarks
+    remarks = [*differences(summary), *_shortfalls(studies), *remarks]
     if form == "json":
         importances = comparison.best_importances(studies, method)
         tables = {
@@ -88,6 +90,15 @@ def differences(summary: pd.DataFrame) -> list[str]:
         metrics = ", ".join(f"{line.metric} ({line.direction})" for line in kinds.itertuples())
         return [f"the studies have different metrics, so values do not compare: {metrics}"]
     return []
+
+
+def _shortfalls(studies: Sequence[optuna.Study]) -> list[str]:
+    """Which studies have a best value that is no better than always giving the same answer."""
+    return [
+        f"{study.study_name}: {sentence}"
+        for study in studies
+        for sentence in shortfalls(study, leaders(study))
+    ]
 
 
 def rates_by_study(rates: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

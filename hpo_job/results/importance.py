@@ -19,8 +19,9 @@ from optuna.importance import (
 from optuna.trial import FrozenTrial
 
 from hpo_job.errors import QueryError, unknown
-from hpo_job.results.trials import complete, metric_names, value
+from hpo_job.results.trials import finite, metric_names, trials_of, value
 from hpo_job.spec.choices import IMPORTANCE_METHODS
+from hpo_job.trial.counting import infeasible
 
 # Importances are unreliable with fewer COMPLETE trials than FEW, or than EACH per parameter
 FEW = 20
@@ -64,7 +65,7 @@ def importance(
     if method not in IMPORTANCE_METHODS:
         raise QueryError(f"--method: {unknown('method', method, IMPORTANCE_METHODS)}")
     metric, forest = metric_names(study)[objective], method != IMPORTANCE_METHODS[0]
-    trials = [trial for trial in complete(study) if abs(value(trial, objective)) != float("inf")]
+    trials = finite(study, objective)
     counts = _counts(trials)
     conditional = {name: count for name, count in counts.items() if count < len(trials)}
     rare = {name for name, count in conditional.items() if count < RARE}
@@ -144,7 +145,7 @@ def _evaluated(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             shares = get_param_importances(
-                study,
+                _only(study, trials),
                 evaluator=evaluator(method),
                 # Optuna 5.0 gives a forest's shares to the wrong names in any other order
                 params=sorted(names),
@@ -154,6 +155,20 @@ def _evaluated(
         return {}, f"{method} cannot say: {' '.join(str(error).split())}"
     ranked = sorted(shares.items(), key=lambda item: -item[1])
     return {name: float(share) for name, share in ranked}, None
+
+
+def _only(study: optuna.Study, trials: list[FrozenTrial]) -> optuna.Study:
+    """A study of these trials alone: Optuna's evaluators take every COMPLETE trial of a study."""
+    if not any(map(infeasible, trials_of(study))):
+        return study
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # a new study is logged
+    try:
+        copy = optuna.create_study(directions=study.directions)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    copy.add_trials(trials)
+    return copy
 
 
 def _some(counts: dict[str, int], trials: list[FrozenTrial]) -> str:

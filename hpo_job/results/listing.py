@@ -13,16 +13,19 @@ from optuna.trial import FrozenTrial
 from hpo_job.errors import StudyError
 from hpo_job.results.formatting import clock, number, plain, settings, text_table
 from hpo_job.results.frames import frame, value_columns
+from hpo_job.results.gain import gain, within
 from hpo_job.results.overview import caption
 from hpo_job.results.pareto import directions, pareto
-from hpo_job.results.ranking import as_toml, best, fastest_within, front
+from hpo_job.results.ranking import as_toml, best, fastest_within, leaders
 from hpo_job.results.rows import captioned
 from hpo_job.results.trials import (
     baselines,
     is_multi_objective,
     metric_names,
+    none_counts,
     parameters,
     trials_of,
+    value,
 )
 
 
@@ -68,10 +71,16 @@ def cell(entry: Any, value: bool = False) -> str:
     return number(entry) if value else plain(entry)
 
 
-def pick(study: optuna.Study, within: float | None, targets: str | None) -> Picked:
+def pick(study: optuna.Study, share: float | None, targets: str | None) -> Picked:
     """The best trial, the fastest that is nearly as good, or a Pareto front.
 
-    Raises StudyError while no trial is COMPLETE.
+    Args:
+        study: any study.
+        share: how much of the gain the fastest may cost; None if not asked for.
+        targets: the columns of a Pareto front; None if not asked for.
+
+    Raises:
+        StudyError: no trial counts yet.
     """
     if targets is not None:
         table = pareto(study, targets.split(","))
@@ -79,17 +88,15 @@ def pick(study: optuna.Study, within: float | None, targets: str | None) -> Pick
         chosen = tuple(trials[each] for each in table["number"])
         if not chosen:
             raise StudyError(
-                f"study {study.study_name!r} has no COMPLETE trial with all of {targets}"
+                f"study {study.study_name!r} has no trial that counts with all of {targets}"
             )
         columns = tuple(directions(study, frame(study), targets.split(",")))
         return Picked(chosen, tuple(name for name in columns if name not in value_columns(study)))
-    if within is not None:
-        return _fastest(study, within)
-    chosen = (
-        tuple(front(study)) if is_multi_objective(study) else tuple(filter(None, [best(study)]))
-    )
+    if share is not None:
+        return _fastest(study, share)
+    chosen = tuple(leaders(study))
     if not chosen:
-        raise StudyError(f"study {study.study_name!r} has no COMPLETE trial yet")
+        raise StudyError(f"study {study.study_name!r} has no best trial: {none_counts(study)}")
     return Picked(chosen)
 
 
@@ -118,16 +125,16 @@ def picked_text(study: optuna.Study, picked: Picked, form: str | None, width: in
     return "\n".join(filter(None, [text, *picked.remarks, caption(study)]))
 
 
-def _fastest(study: optuna.Study, within: float) -> Picked:
+def _fastest(study: optuna.Study, share: float) -> Picked:
     if is_multi_objective(study):
         raise StudyError(
             f"study {study.study_name!r} has several objectives: --pareto shows its front"
         )
-    fastest, first = fastest_within(study, within), best(study)
+    fastest, first = fastest_within(study, share), best(study)
     if fastest is None or first is None:
-        raise StudyError(f"study {study.study_name!r} has no COMPLETE trial yet")
+        raise StudyError(f"study {study.study_name!r} has no best trial: {none_counts(study)}")
     remark = (
-        f"the fastest of {fastest.among} within {within:g} of #{first.number}, the best with "
+        f"the fastest of {fastest.among} {within(study, share)} of #{first.number}, the best with "
         f"{number(first.value)}: {fastest.measure} {fastest.seconds:.3g} s"
     )
     return Picked((fastest.trial,), remarks=(remark,))
@@ -139,6 +146,10 @@ def _record(study: optuna.Study, trial: FrozenTrial, picked: Picked) -> dict[str
         "number": trial.number,
         "values": dict(zip(metric_names(study), trial.values or (), strict=False)),
         "baselines": dict(zip(metric_names(study), baselines(study), strict=True)),
+        "better_than_baseline": {
+            name: None if (more := gain(study, value(trial, i), i)) is None else more > 0
+            for i, name in enumerate(metric_names(study))
+        },
         "parameters": parameters(study, trial),
         "user_attrs": trial.user_attrs,
     }

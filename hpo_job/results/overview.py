@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from datetime import datetime
 
@@ -10,14 +11,17 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 from rich.text import Text
 
-from hpo_job.results.formatting import clock, number, settings
-from hpo_job.results.ranking import NEARLY, best, fastest_within, front, score
+from hpo_job.results.formatting import clock, number, sentence, settings
+from hpo_job.results.gain import shortfalls, within
+from hpo_job.results.ranking import NEARLY, best, fastest_within, front, leaders, score
 from hpo_job.results.trials import (
     baseline,
     baselines,
+    broken_constraints,
     is_multi_objective,
     metric_name,
     metric_names,
+    none_counts,
     seconds,
     spec_of,
     trials_of,
@@ -27,14 +31,15 @@ from hpo_job.spec.metrics import ANSWERS, METRICS
 from hpo_job.study.ledger import working_time
 from hpo_job.study.optuna_private import fixed_params
 from hpo_job.trial import attributes
-from hpo_job.trial.counting import evaluated
-from hpo_job.trial.phases import measured_value
+from hpo_job.trial.counting import evaluated, infeasible
+from hpo_job.trial.phases import measured_values
 
 
 def overview(study: optuna.Study) -> list[str]:
     """Where a study stands, in a few lines."""
     trials = trials_of(study)
     counts = Counter(trial.state.name for trial in trials)
+    broken = sum(map(infeasible, trials))
     done = sum(evaluated(trial) for trial in trials)
     bound = spec_of(study).get("budget", {}).get("trials")
     states = ", ".join(
@@ -43,7 +48,8 @@ def overview(study: optuna.Study) -> list[str]:
     time = working_time(trials, datetime.now())
     lines = [f"finished  {done}{f' of {bound}' if bound else ''} trials in {clock(time)}"]
     if states:
-        lines.append(f"states    {states}")
+        more = f" ({broken} COMPLETE but infeasible: their values do not count)" if broken else ""
+        lines += folded("states", f"{states}{more}")
     return lines + (_front(study) if is_multi_objective(study) else _highlights(study))
 
 
@@ -64,21 +70,20 @@ def finished(study: optuna.Study) -> bool:
 
 def row(trial: FrozenTrial) -> tuple[str, str, str, str, str]:
     """A trial's number, state, value, duration and parameters, as text."""
-    last = measured_value(trial)
-    values = trial.values if trial.state == TrialState.COMPLETE else [last]
-    text = ", ".join("-" if each is None else number(each) for each in values)
+    text = ", ".join(map(number, measured_values(trial)))
     time = "-" if trial.datetime_start is None else f"{seconds(trial):.1f}s"
     return f"#{trial.number}", trial.state.name, text, time, notes(trial)
 
 
 def notes(trial: FrozenTrial) -> str:
-    """A trial's parameters, and why it failed or what it tries again."""
+    """A trial's parameters, why it failed or does not count, and which trial it runs again."""
     retry = trial.user_attrs.get(attributes.RETRY_OF)
     reason = trial.user_attrs.get(attributes.ERROR) or trial.user_attrs.get(attributes.REASON)
     waiting = trial.state == TrialState.WAITING
     parts = (
         settings(fixed_params(trial) if waiting else trial.params),
         f"({reason})" if reason else "",
+        f"({broken_constraints(trial)})" if infeasible(trial) else "",
         f"(retry of #{retry})" if retry is not None else "",
     )
     return " ".join(filter(None, parts))
@@ -98,7 +103,7 @@ def running(study: optuna.Study) -> Table:
 
 
 def caption(study: optuna.Study) -> str | None:
-    """What the baseline is, under a table of values."""
+    """The line under a table of values: the baseline, and whether the best value is above it."""
     known = {
         name: f"{name} {number(start)}" if is_multi_objective(study) else number(start)
         for name, start in zip(metric_names(study), baselines(study), strict=True)
@@ -107,13 +112,14 @@ def caption(study: optuna.Study) -> str | None:
     if not known:
         return None
     answers = {ANSWERS[METRICS[name].answer]: None for name in known if name in METRICS}
-    return f"baseline {', '.join(known.values())}{': ' * bool(answers)}{', '.join(answers)}"
+    line = f"baseline {', '.join(known.values())}{': ' * bool(answers)}{', '.join(answers)}"
+    return "\n".join([line, *map(sentence, shortfalls(study, leaders(study)))])
 
 
 def _front(study: optuna.Study) -> list[str]:
     trials = front(study)
     if not trials:
-        return ["best      no trial is COMPLETE yet"]
+        return [f"best      {none_counts(study)}"]
     lines = [f"best      the Pareto front of {metric_name(study)}: {len(trials)} trials"]
     lines += [f"          #{trial.number}  {score(study, trial)}" for trial in trials[:5]]
     if len(trials) > 5:
@@ -126,9 +132,24 @@ def _highlights(study: optuna.Study) -> list[str]:
     if first is None or fastest is None:
         start = baseline(study)
         known = f"; the baseline is {metric_name(study)} {number(start)}"
-        return [f"best      no trial is COMPLETE yet{'' if start is None else known}"]
+        return [f"best      {none_counts(study)}{'' if start is None else known}"]
     return [
-        f"best      #{first.number}  {score(study, first)}",
-        f"fastest   #{fastest.trial.number}  {metric_name(study)} {number(value(fastest.trial))}, "
-        f"{fastest.measure} {fastest.seconds:.3g} s, within {NEARLY:g} of the best",
+        *folded("best", f"#{first.number}  {score(study, first)}"),
+        *folded(
+            "fastest",
+            f"#{fastest.trial.number}  {metric_name(study)} {number(value(fastest.trial))}, "
+            f"{fastest.measure} {fastest.seconds:.3g} s ({within(study, NEARLY)})",
+        ),
     ]
+
+
+def folded(heading: str, text: str) -> list[str]:
+    """A heading and its text, in lines of at most 80 columns."""
+    return textwrap.wrap(
+        text,
+        80,
+        initial_indent=f"{heading:<10}",
+        subsequent_indent=" " * 10,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -13,8 +13,15 @@ import pandas as pd
 from hpo_job.errors import QueryError
 from hpo_job.results.frames import frame, value_columns
 from hpo_job.results.query import column
-from hpo_job.results.trials import attribute, complete, is_multi_objective, maximizes, metric_names
+from hpo_job.results.trials import (
+    attribute,
+    is_multi_objective,
+    maximizes,
+    metric_names,
+    trials_of,
+)
 from hpo_job.trial.attributes import EXECUTE_TIME
+from hpo_job.trial.counting import counted, infeasible
 
 _WAYS = {"max": False, "maximize": False, "min": True, "minimize": True}
 
@@ -26,20 +33,26 @@ def names_of_values(study: optuna.Study) -> dict[str, str]:
 
 
 def pareto(study: optuna.Study, targets: Sequence[str]) -> pd.DataFrame:
-    """The COMPLETE trials that no other beats in all ``targets``, best first by the first target.
+    """The trials that no other beats in all ``targets``, best first by the first target.
 
-    targets: columns such as ``value`` or ``user_attrs_execute_time``, or these without their
-    prefix. Values have the study's direction; of anything else less is better, unless it is
-    written ``name:max``. Trials that lack one of them are left out.
+    Args:
+        study: any study; only its trials that count are compared.
+        targets: columns such as ``value`` or ``user_attrs_execute_time``, or these without their
+            prefix. Values have the study's direction; of anything else less is better, unless it
+            is written ``name:max``. Trials that lack one of them are left out.
 
-    Returns the rows of `frame`. Raises QueryError for a column there is not.
+    Returns:
+        Rows of `frame`.
+
+    Raises:
+        QueryError: there is no such column.
     """
     return _front(study, frame(study), targets)
 
 
 def _front(study: optuna.Study, table: pd.DataFrame, targets: Sequence[str]) -> pd.DataFrame:
     chosen = directions(study, table, targets)
-    numbers = numeric(table[table["state"] == "COMPLETE"], chosen)
+    numbers = numeric(_counted(study, table), chosen)
     signed = numbers * [1 if least else -1 for least in chosen.values()]
     on_front = [not _beaten(signed, each) for each in signed.to_numpy()]
     kept = signed[np.array(on_front, dtype=bool)].sort_values(list(signed.columns), kind="stable")
@@ -50,12 +63,18 @@ def _front(study: optuna.Study, table: pd.DataFrame, targets: Sequence[str]) -> 
 class ParetoAxes:
     """Two columns against each other: value and speed, or the first two objectives.
 
-    points, front: indexed by trial number, with the columns ``x`` and ``y``; all trials that
-    have both, and those that no other beats. x, y: what these are called.
+    Args:
+        points: all trials that count and have both, indexed by number, with the columns ``x`` and
+            ``y``.
+        front: those of them that no other beats.
+        infeasible: the trials that do not count because they break a constraint.
+        x: the name of the horizontal axis.
+        y: the name of the vertical axis.
     """
 
     points: pd.DataFrame
     front: pd.DataFrame
+    infeasible: pd.DataFrame
     x: str
     y: str
 
@@ -65,7 +84,7 @@ def pareto_axes(study: optuna.Study) -> ParetoAxes | None:
 
     Speed is ``execute_time``, or where no trial measured that, the duration.
     """
-    done = complete(study)
+    done = counted(study)
     if len(done) < 2:
         return None
     values, names = value_columns(study), metric_names(study)
@@ -76,10 +95,17 @@ def pareto_axes(study: optuna.Study) -> ParetoAxes | None:
         x = f"user_attrs_{EXECUTE_TIME}" if measured else "duration"
         y, title_x, title_y = values[0], f"{EXECUTE_TIME if measured else x} (s)", names[0]
     table = frame(study)  # read once: meanwhile trials end
-    ended = table[table["state"] == "COMPLETE"].set_index("number")
+    ended = _counted(study, table).set_index("number")
     points = numeric(ended, [x, y]).set_axis(["x", "y"], axis=1)
     front = points.loc[_front(study, table, [y, x])["number"]]
-    return ParetoAxes(points, front, title_x, title_y)
+    broken = [trial.number for trial in trials_of(study)[: len(table)] if infeasible(trial)]
+    others = numeric(table[table["number"].isin(broken)].set_index("number"), [x, y])
+    return ParetoAxes(points, front, others.set_axis(["x", "y"], axis=1), title_x, title_y)
+
+
+def _counted(study: optuna.Study, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the trials that count."""
+    return table[table["number"].isin([trial.number for trial in counted(study)])]
 
 
 def directions(study: optuna.Study, table: pd.DataFrame, targets: Sequence[str]) -> dict[str, bool]:

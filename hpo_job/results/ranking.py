@@ -10,9 +10,8 @@ from optuna.trial import FrozenTrial
 
 from hpo_job.errors import StudyError
 from hpo_job.results.formatting import number
+from hpo_job.results.gain import comparison_with_baseline, nearly
 from hpo_job.results.trials import (
-    baselines,
-    feasible,
     is_multi_objective,
     maximizes,
     measure,
@@ -20,8 +19,9 @@ from hpo_job.results.trials import (
     parameters,
     value,
 )
+from hpo_job.trial.counting import counted, counts
 
-NEARLY = 0.01  # "within one point": how much of the metric a faster trial may cost
+NEARLY = 0.01  # the share of the best trial's gain that a faster trial may cost
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,10 @@ class Fastest:
 
 
 def best(study: optuna.Study) -> FrozenTrial | None:
-    """The COMPLETE trial with the best value, or None while there is none.
+    """The trial with the best value of those that count; None while there is none.
 
-    One that breaks a constraint is never the best, as in Optuna.
+    Raises:
+        StudyError: the study has several objectives.
     """
     if is_multi_objective(study):
         raise StudyError(f"study {study.study_name!r} has several objectives, so no one best trial")
@@ -49,54 +50,69 @@ def best(study: optuna.Study) -> FrozenTrial | None:
 
 
 def top(study: optuna.Study, objective: int) -> FrozenTrial | None:
-    """The COMPLETE trial with the best value of one objective; the earliest of several."""
+    """The best trial for one objective, of those that count; the earliest of several."""
     pick = max if maximizes(study, objective) else min
-    return pick(feasible(study), key=lambda trial: value(trial, objective), default=None)
+    return pick(counted(study), key=lambda trial: value(trial, objective), default=None)
+
+
+def leaders(study: optuna.Study) -> list[FrozenTrial]:
+    """The best trial, or of several objectives the Pareto front; empty while there is none."""
+    return front(study) if is_multi_objective(study) else leading(study, 1)
 
 
 def leading(study: optuna.Study, count: int) -> list[FrozenTrial]:
-    """The ``count`` best COMPLETE trials, best first; of several objectives, those of the front."""
+    """The ``count`` best trials, best first; of several objectives, those of the front."""
     if is_multi_objective(study):
         return front(study)[:count]
-    ranked = sorted(feasible(study), key=value, reverse=maximizes(study))
+    ranked = sorted(counted(study), key=value, reverse=maximizes(study))
     return ranked[:count]
 
 
 def front(study: optuna.Study) -> list[FrozenTrial]:
     """The Pareto front of a study of several objectives, by its first one."""
-    return sorted(study.best_trials, key=value, reverse=maximizes(study))
+    trials = [trial for trial in study.best_trials if counts(trial)]
+    return sorted(trials, key=value, reverse=maximizes(study))
 
 
-def fastest_within(study: optuna.Study, points: float = NEARLY) -> Fastest | None:
-    """The fastest COMPLETE trial whose value is at most ``points`` worse than the best."""
+def fastest_within(study: optuna.Study, share: float = NEARLY) -> Fastest | None:
+    """The fastest trial that is nearly as good as the best.
+
+    Args:
+        study: a study with one objective.
+        share: how much of the best trial's gain over the baseline a faster one may cost; see
+            `gain.nearly`.
+    """
     first = best(study)
     if first is None:
         return None
+    least = nearly(study, value(first), share)
     near = [
         trial
-        for trial in feasible(study)
-        if value(trial) == value(first) or abs(value(trial) - value(first)) <= points + 1e-12
+        for trial in counted(study)
+        if value(trial) == value(first)
+        or (value(trial) >= least if maximizes(study) else value(trial) <= least)
     ]
     fastest = min(near, key=lambda trial: measure(trial, near)[0])
     return Fastest(fastest, *measure(fastest, near), len(near))
 
 
 def score(study: optuna.Study, trial: FrozenTrial) -> str:
-    """The values of ``trial`` start the baseline: ``accuracy 0.9281 (baseline 0.5301)``."""
+    """The values of ``trial``, each with the baseline: ``accuracy 0.9281 (baseline 0.5301)``."""
     scores = []
-    for name, each, start in zip(
-        metric_names(study), trial.values or (), baselines(study), strict=False
-    ):
-        scores.append(
-            f"{name} {number(each)}{f' (baseline {number(start)})' * (start is not None)}"
-        )
+    for objective, name in enumerate(metric_names(study)):
+        achieved = value(trial, objective)
+        text = comparison_with_baseline(study, achieved, objective)
+        scores.append(f"{name} {number(achieved)}{f' ({text})' if text else ''}")
     return ", ".join(scores)
 
 
 def as_toml(study: optuna.Study, trial: FrozenTrial, *remarks: str) -> str:
     """The parameters of ``trial`` as an ``[[enqueue]]`` entry, ready to paste into a study.toml.
 
-    remarks: more lines of comment above it.
+    Args:
+        study: the study of ``trial``.
+        trial: a trial that counts.
+        remarks: more lines of comment above the entry.
     """
     values = parameters(study, trial)
     entry = tomli_w.dumps({name: each for name, each in values.items() if each is not None})

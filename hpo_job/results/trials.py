@@ -12,10 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.trial import attributes
 from hpo_job.trial.clock import running_time
-from hpo_job.trial.counting import counted
+from hpo_job.trial.counting import counted, infeasible
 from hpo_job.trial.phases import measured_value
-
-COMPLETE = (TrialState.COMPLETE,)
 
 
 def trials_of(study: optuna.Study, states: Iterable[TrialState] | None = None) -> list[FrozenTrial]:
@@ -26,14 +24,23 @@ def trials_of(study: optuna.Study, states: Iterable[TrialState] | None = None) -
     return trials
 
 
-def complete(study: optuna.Study) -> list[FrozenTrial]:
-    """The COMPLETE trials, whose values may be infinite but are never missing."""
-    return trials_of(study, COMPLETE)
+def finite(study: optuna.Study, objective: int = 0) -> list[FrozenTrial]:
+    """The trials that count and whose value can be drawn or averaged."""
+    return [trial for trial in counted(study) if math.isfinite(value(trial, objective))]
 
 
-def feasible(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that count as results."""
-    return counted(study)
+def broken_constraints(trial: FrozenTrial) -> str:
+    """Which constraints an infeasible trial breaks, and by how much: ``infeasible: size 0.25``."""
+    broken = (f"{name} {each:.3g}" for name, each in trial.constraints.items() if not each <= 0)
+    return f"infeasible: {', '.join(broken)}"
+
+
+def none_counts(study: optuna.Study) -> str:
+    """Why there is no best trial yet, for a sentence."""
+    broken = sum(map(infeasible, trials_of(study)))
+    if broken:
+        return f"no trial counts yet: {broken} COMPLETE but infeasible"
+    return "no trial is COMPLETE yet"
 
 
 def spec_of(study: optuna.Study) -> dict[str, Any]:
@@ -84,7 +91,7 @@ def is_multi_objective(study: optuna.Study) -> bool:
 
 
 def value(trial: FrozenTrial, objective: int = 0) -> float:
-    """The value of a COMPLETE trial, which has one."""
+    """The value of a trial that counts, which has one; see `counting.counts`."""
     assert trial.values is not None
     return float(trial.values[objective])
 

@@ -50,6 +50,11 @@ def keeps_constraints(trial: FrozenTrial) -> bool:
     return all(value <= 0 for value in trial.constraints.values())
 
 
+def infeasible(trial: FrozenTrial) -> bool:
+    """Whether ``trial`` ended COMPLETE, but breaks a constraint, so that it does not count."""
+    return trial.state == TrialState.COMPLETE and not keeps_constraints(trial)
+
+
 def evaluated(trial: FrozenTrial) -> bool:
     """Whether ``trial`` used up a place in the budget: it ended COMPLETE or PRUNED."""
     return trial.state in EVALUATED

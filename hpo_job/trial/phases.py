@@ -48,6 +48,13 @@ class Phase:
         }
 
 
+def measured_values(trial: FrozenTrial) -> list[float | None]:
+    """The values of a COMPLETE trial; of any other what `measured_value` says of the first."""
+    if trial.state == TrialState.COMPLETE:
+        return list(trial.values or ())
+    return [measured_value(trial)]
+
+
 def measured_value(trial: FrozenTrial) -> float | None:
     """The last value that ``trial`` had of the study's first metric; None if it never had one.
 

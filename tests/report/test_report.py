@@ -30,9 +30,10 @@ from hpo_job import report
 from hpo_job.errors import QueryError, StudyError
 from hpo_job.report.dashboard import serve
 from hpo_job.report.page import _environment
-from hpo_job.results.trials import complete, value
+from hpo_job.results.trials import value
 from hpo_job.spec.choices import PLOT_KINDS
 from hpo_job.storage.database import Storage
+from hpo_job.trial.counting import counted
 from tests import browser, synthetic
 from tests.report.test_plots import texts
 
@@ -81,13 +82,13 @@ def test_it_opens_draws_and_asks_for_nothing(chrome: Chrome, tmp_path: Path, cou
     assert wide
     # the table: sorted by a click on the value, filtered by words and comparisons
     chrome.find_element(By.XPATH, "//div[@class='explorer']//th[starts-with(., 'f1_w')]").click()
-    values = sorted((value(t) for t in complete(study)), reverse=True)
+    values = sorted((value(t) for t in counted(study)), reverse=True)
     assert cells(chrome, 3)[0] == f"{values[0]:.4f}"  # the exact number appears on hovering
     cell = chrome.find_element(By.CSS_SELECTOR, ".explorer tbody td:nth-child(3)")
     assert float(cell.get_attribute("title") or "") == pytest.approx(values[0], rel=1e-5)
     search = chrome.find_element(By.CSS_SELECTOR, ".explorer input[type=search]")
     search.send_keys("COMPLETE resnet18 f1_weighted>=0.8")
-    expected = [t for t in complete(study) if t.params["model"] == "resnet18" and value(t) >= 0.8]
+    expected = [t for t in counted(study) if t.params["model"] == "resnet18" and value(t) >= 0.8]
     assert len(cells(chrome, 1)) == min(len(expected), 100)
     count_text = chrome.find_element(By.CSS_SELECTOR, ".explorer .count").text
     assert f"{len(expected)} of {count} trials" in count_text

@@ -16,8 +16,9 @@ from hpo_job.errors import QueryError
 from hpo_job.results.frames import frame, value_columns
 from hpo_job.results.pareto import names_of_values, pareto, pareto_axes
 from hpo_job.results.query import select
-from hpo_job.results.trials import complete, value
+from hpo_job.results.trials import value
 from hpo_job.storage.database import Storage
+from hpo_job.trial.counting import counted
 from tests import synthetic
 
 Cli = Callable[..., Result]
@@ -62,7 +63,7 @@ def test_a_study_that_grows_while_it_is_read(growing: optuna.Study) -> None:
 
 
 def test_where_on_values(study: optuna.Study) -> None:
-    expected = [trial.number for trial in complete(study) if value(trial) >= 0.85]
+    expected = [trial.number for trial in counted(study) if value(trial) >= 0.85]
     assert expected
     assert numbers(study, where="value >= 0.85 and state == 'COMPLETE'") == expected
     assert numbers(study, where="f1_weighted >= 0.85 and state == 'COMPLETE'") == expected
@@ -186,7 +187,7 @@ def test_results_prints_what_was_asked_for(
     stored: optuna.Study, cli: Cli, database: str, subtests: pytest.Subtests
 ) -> None:
     asked = ["--where", "value >= 0.8 and state == 'COMPLETE'", "--sort", "-value", "--limit", "4"]
-    expected = sorted((value(t) for t in complete(stored)), reverse=True)[:4]
+    expected = sorted((value(t) for t in counted(stored)), reverse=True)[:4]
     with subtests.test("json"):
         text = cli("results", "synthetic", *asked, "--format", "json", "--storage", database).stdout
         assert [record["value"] for record in json.loads(text)] == pytest.approx(expected)
@@ -262,7 +263,7 @@ def test_a_file_that_cannot_be_written_is_one_line(
 
 
 def front_by_hand(study: optuna.Study, speed: str) -> set[int]:
-    points = {t.number: (-value(t), float(t.user_attrs[speed])) for t in complete(study)}
+    points = {t.number: (-value(t), float(t.user_attrs[speed])) for t in counted(study)}
     return {
         one
         for one, (a, b) in points.items()
@@ -279,7 +280,7 @@ def test_a_pareto_front_after_the_fact(study: optuna.Study, name: str) -> None:
 
 def test_a_front_can_have_its_direction_set(study: optuna.Study) -> None:
     most = pareto(study, ["value", "epochs:max"])
-    assert most["params_epochs"].max() == max(t.params["epochs"] for t in complete(study))
+    assert most["params_epochs"].max() == max(t.params["epochs"] for t in counted(study))
 
 
 @pytest.mark.parametrize(

@@ -157,13 +157,20 @@ def test_no_best_without_a_complete_trial(new_study: NewStudy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("direction", "values"),
-    [("maximize", (0.90, 0.896, 0.89, 0.889)), ("minimize", (0.10, 0.104, 0.11, 0.111))],
+    ("direction", "baseline", "values"),
+    [
+        ("maximize", 0.5, (0.90, 0.898, 0.896, 0.895)),  # 1% of a gain of 0.4
+        ("minimize", 500.0, (100.0, 103.0, 104.0, 105.0)),  # an error in grams
+        ("maximize", None, (100.0, 99.5, 99.0, 98.0)),  # 1% of the best value
+        ("minimize", 50.0, (99.0, 99.5, 100.0, 101.0)),  # no gain: of the best value
+    ],
 )
-def test_fastest_within_a_point_of_the_best(
-    new_study: NewStudy, direction: str, values: Sequence[float]
+def test_nearly_as_good_is_a_share_of_the_gain_over_the_baseline(
+    new_study: NewStudy, direction: str, baseline: float | None, values: Sequence[float]
 ) -> None:
     study, folder = new_study(direction=direction)
+    if baseline is not None:
+        study.set_user_attr("baseline", baseline)
     for value, time in zip(values, (4.0, 3.0, 2.0, 1.0), strict=True):
         add(study, folder, value, seconds=100, execute_time=time)
     assert fastest(study) == (2, 2.0, "execute_time")
@@ -259,7 +266,7 @@ def test_only_failed_trials(new_study: NewStudy, cli: Cli, refused: Refused, dat
     rows = cli("results", "quadratic", "--format", "csv", "--storage", database).stdout
     assert rows.splitlines()[0] == ",".join(study.trials_dataframe().columns)
     line = refused("best", "quadratic", "--storage", database)
-    assert "no COMPLETE trial yet" in line
+    assert "no trial is COMPLETE yet" in line
 
 
 def test_a_perplexity_is_no_value(storage: Storage, cli: Cli, database: str) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from hpo_job.results.trials import complete, value
+from hpo_job.results.trials import value
 from hpo_job.spec.study_toml import read_spec
 from hpo_job.storage.database import Storage
 from hpo_job.study import joining
 from hpo_job.study.checking import check
 from hpo_job.study.optuna_private import fixed_params
+from hpo_job.trial.counting import counted
 from tests import synthetic
 
 Cli = Callable[..., Result]
@@ -38,7 +39,7 @@ def test_the_best_are_enqueued_and_what_does_not_fit_is_named(
     done = cli("enqueue", target, "--from", "other", "--top", "3", "--storage", database)
     assert done.exit_code == 0, done.output
     other = joining.load("other", storage)
-    best = sorted(complete(other), key=value, reverse=True)[:3]
+    best = sorted(counted(other), key=value, reverse=True)[:3]
     enqueued = [fixed_params(t) for t in joining.load(target, storage).trials]
     assert enqueued == [
         {name: t.params[name] for name in SPACE if t.params.get(name) != "squeezenet1_0"}

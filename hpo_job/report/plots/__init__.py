@@ -1,7 +1,6 @@
 """Single plots as picture files, drawn by matplotlib, which needs no browser.
 
-What Optuna draws well is Optuna's; what it does not know, workers, phases and pruned trials, is
-drawn here.
+They show what the figures of pages and notebooks show: see `series`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import optuna
 from hpo_job.errors import QueryError, StudyError, unknown
 from hpo_job.report.palette import BEST, COLOURS
 from hpo_job.report.plots import parameters, time, values
-from hpo_job.report.plots.canvas import DPI, nothing_to_draw, style, subplots, without_warnings
+from hpo_job.report.plots.canvas import DPI, nothing_to_draw, style, subplots
 from hpo_job.results.trials import trials_of
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -39,7 +38,7 @@ def draw(study: optuna.Study, kind: str, file: Path, params: Sequence[str] | Non
         return
     require_picture(file, " or .html")
     plot, title = _KINDS[kind]
-    with style(), without_warnings():
+    with style():
         figure = plot(study, params)
         figure.suptitle(f"{study.study_name}: {title}", parse_math=False)
         _save(figure, file)
@@ -85,7 +84,7 @@ def _page(study: optuna.Study, kind: str, file: Path, params: Sequence[str] | No
 _KINDS: dict[str, tuple[Callable[[optuna.Study, Any], Any], str]] = {
     "history": (values.history, "values by trial"),
     "intermediate": (values.intermediate, "intermediate values"),
-    "parallel": (parameters.parallel, "parameters of the COMPLETE trials"),
+    "parallel": (parameters.parallel, "parameters of the trials that count"),
     "slice": (parameters.slices, "values along each parameter"),
     "contour": (parameters.contour, "value over two parameters"),
     "importance": (parameters.bars, "importance"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,14 +32,6 @@ def style() -> Iterator[None]:
             yield
     finally:
         plt.close("all")
-
-
-@contextmanager
-def without_warnings() -> Iterator[None]:
-    """Without the warnings that Optuna's plots are experimental."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def subplots(*arguments: Any, **settings: Any) -> tuple[Any, Any]:

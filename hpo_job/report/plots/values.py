@@ -2,62 +2,44 @@
 
 from __future__ import annotations
 
-import math
-from itertools import accumulate
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
+from hpo_job.report import series
 from hpo_job.report.palette import BEST, COLOURS, MUTED
 from hpo_job.report.plots.canvas import legend, nothing_to_draw, subplots
 from hpo_job.results import number
 from hpo_job.results.intermediate import phases_in, segments
 from hpo_job.results.pareto import pareto_axes
-from hpo_job.results.trials import (
-    baselines,
-    complete,
-    is_multi_objective,
-    maximizes,
-    metric_names,
-    trials_of,
-    value,
-)
-from hpo_job.trial.phases import measured_value
+from hpo_job.results.trials import finite, metric_names, trials_of, value
+
+PRUNED = COLOURS["PRUNED"]
 
 
 def history(study: optuna.Study, _: object) -> Any:
     """Every trial's value, pruned ones at their last, the best so far, and the baseline."""
-    done = [trial for trial in complete(study) if math.isfinite(value(trial))]
-    pruned = (
-        []
-        if is_multi_objective(study)
-        else [
-            (trial.number, last)
-            for trial in trials_of(study, (TrialState.PRUNED,))
-            if (last := measured_value(trial)) is not None and math.isfinite(last)
-        ]
-    )
-    if not done and not pruned:
+    points = series.history(study)
+    if points is None:
         raise nothing_to_draw(study, "history")
     figure, axes = subplots(figsize=(8, 5))
-    if pruned:
-        axes.scatter(
-            *zip(*pruned, strict=True),
-            s=16,
-            facecolors="none",
-            edgecolors=COLOURS["PRUNED"],
-            label="PRUNED, last value",
-        )
-    if done:
-        numbers, values = [t.number for t in done], [value(t) for t in done]
-        axes.scatter(numbers, values, s=16, alpha=0.7, color=COLOURS["COMPLETE"], label="COMPLETE")
-        best = list(accumulate(values, max if maximizes(study) else min))
-        axes.step(numbers, best, where="post", color=BEST, label="best so far")
-    baseline = baselines(study)[0]
-    if baseline is not None:
-        axes.axhline(baseline, color=MUTED, linestyle="--", label=f"baseline {number(baseline)}")
-    axes.set(xlabel="trial", ylabel=metric_names(study)[0])
+    for part, name, style in (
+        (points.pruned, "PRUNED, last value", {"facecolors": "none", "edgecolors": PRUNED}),
+        (points.infeasible, "infeasible", {"color": MUTED, "marker": "x"}),
+        (points.counted, "COMPLETE", {"color": COLOURS["COMPLETE"], "alpha": 0.7}),
+    ):
+        if part:
+            numbers = [trial.number for trial, _ in part]
+            axes.scatter(numbers, [each for _, each in part], s=16, label=name, **style)
+    if points.counted:
+        numbers = [trial.number for trial, _ in points.counted]
+        axes.step(numbers, points.best, where="post", color=BEST, label="best so far")
+    if points.baseline is not None:
+        name = f"baseline {number(points.baseline)}"
+        axes.axhline(points.baseline, color=MUTED, linestyle="--", label=name)
+    axes.set_xlabel("trial")
+    axes.set_ylabel(metric_names(study)[0], parse_math=False)
     axes.xaxis.get_major_locator().set_params(integer=True)
     legend(axes)
     return figure
@@ -85,7 +67,7 @@ def intermediate(study: optuna.Study, _: object) -> Any:
                     color=COLOURS[trial.state.name],
                 )
                 if trial.state == TrialState.PRUNED and list(parts)[-1] == phase.name:
-                    panel.plot(steps[-1:], values[-1:], "x", color=COLOURS["PRUNED"])
+                    panel.plot(steps[-1:], values[-1:], "x", color=PRUNED)
         panel.set(
             xlabel=f"step of {phase.name}" if phase.name else "step",
             ylabel=phase.metric or metric_names(study)[0],
@@ -96,8 +78,8 @@ def intermediate(study: optuna.Study, _: object) -> Any:
 
 
 def edf(study: optuna.Study, _: object) -> Any:
-    """The share of the COMPLETE trials that have at most a value."""
-    values = [value(trial) for trial in complete(study) if math.isfinite(value(trial))]
+    """The share of the trials that count with at most a value."""
+    values = list(map(value, finite(study)))
     if not values:
         raise nothing_to_draw(study, "edf")
     figure, axes = subplots(figsize=(8, 5))
@@ -112,11 +94,16 @@ def pareto(study: optuna.Study, _: object) -> Any:
     if front_axes is None:
         raise nothing_to_draw(study, "pareto")
     figure, axes = subplots(figsize=(8, 5))
-    front = front_axes.front.sort_values("x")
+    front, infeasible = front_axes.front.sort_values("x"), front_axes.infeasible
+    if not infeasible.empty:
+        axes.scatter(
+            infeasible["x"], infeasible["y"], s=16, color=MUTED, marker="x", label="infeasible"
+        )
     axes.scatter(
         front_axes.points["x"], front_axes.points["y"], s=14, alpha=0.5, color=COLOURS["COMPLETE"]
     )
     axes.plot(front["x"], front["y"], "o:", color=BEST, label="Pareto front")
-    axes.set(xlabel=front_axes.x, ylabel=front_axes.y)
+    axes.set_xlabel(front_axes.x, parse_math=False)
+    axes.set_ylabel(front_axes.y, parse_math=False)
     legend(axes)
     return figure
