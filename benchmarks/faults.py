@@ -23,8 +23,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.storage.mysql.pods import FIVE, Pods, short  # noqa: E402
 from tests.storage.mysql.server import PrivateServer, new_database, sql  # noqa: E402
+from tests.storage.pods import FIVE, Pods, short  # noqa: E402
 
 N_PARAMS = N_REPORTS = 5
 # What is stored of a finished trial, in one text for each

@@ -24,7 +24,7 @@ from hpo_job.results.ranking import leaders
 from hpo_job.results.timings import timings
 from hpo_job.spec.choices import IMPORTANCE_METHODS, PLOT_KINDS
 from hpo_job.storage.database import Storage
-from hpo_job.storage.defaults import EMBEDDED, PROMPT, READER_IDLE
+from hpo_job.storage.defaults import EMBEDDED, PROMPT
 from hpo_job.study import joining
 
 
@@ -142,6 +142,6 @@ def load(study: str, storage: str | None = None) -> Results:
         StudyError: there is no such study.
         StorageError: there is no such database, or it cannot be reached.
     """
-    opened = Storage(storage or EMBEDDED, patience=PROMPT, idle=READER_IDLE)
+    opened = Storage(storage or EMBEDDED, patience=PROMPT, read_only=True)
     with opened.reaching():
         return Results(joining.load(study, opened))

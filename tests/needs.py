@@ -31,6 +31,8 @@ FIXTURES = {
     "root_url": ("mysql",),
     "start_server": ("mariadb",),
     "tls": ("mariadb", "openssl"),
+    "postgres": ("postgres",),
+    "own_postgres": ("postgres",),
     "chrome": ("chromium",),
 }
 

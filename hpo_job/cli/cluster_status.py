@@ -21,7 +21,7 @@ from hpo_job.cluster.pods import is_over
 from hpo_job.cluster.refusals import DeniedError
 from hpo_job.errors import ClusterError, HpoJobError
 from hpo_job.storage.database import STORAGE_ERRORS, Storage
-from hpo_job.storage.defaults import PROMPT, READER_IDLE
+from hpo_job.storage.defaults import PROMPT
 from hpo_job.study.joining import load
 
 INTERVAL = 3.0  # seconds between two views
@@ -82,7 +82,7 @@ class View:
 
     @cached_property
     def _storage(self) -> Storage:
-        return Storage(self._url, patience=PROMPT, idle=READER_IDLE)
+        return Storage(self._url, patience=PROMPT, read_only=True)
 
     @cached_property
     def _url(self) -> str:

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from hpo_job.cli.options import F, context_option, namespace_option, storage_options
 from hpo_job.cli.terminal import show_log, warn
 from hpo_job.errors import StorageError
-from hpo_job.storage.defaults import EMBEDDED, PROMPT, READER_IDLE
+from hpo_job.storage.defaults import EMBEDDED, PROMPT
 
 if TYPE_CHECKING:
     import optuna
@@ -24,24 +24,34 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_study(name: str, url: str) -> Iterator[tuple[optuna.Study, Storage]]:
-    """An existing study and its storage.
+def open_study(
+    name: str, url: str, *, read_only: bool = True
+) -> Iterator[tuple[optuna.Study, Storage]]:
+    """An existing study and its storage; no right to write is needed if ``read_only``.
 
     Raises:
         StudyError: There is no such study; also, in one line, what the database raises inside.
     """
-    with open_studies([name], url) as ((study,), storage):
+    with open_studies([name], url, read_only=read_only) as ((study,), storage):
         yield study, storage
 
 
 @contextmanager
-def open_studies(names: Sequence[str], url: str) -> Iterator[tuple[list[optuna.Study], Storage]]:
-    """Several studies of one storage; one that is named twice is opened once."""
+def open_studies(
+    names: Sequence[str], url: str, *, read_only: bool = True
+) -> Iterator[tuple[list[optuna.Study], Storage]]:
+    """Several studies of one storage; one that is named twice is opened once.
+
+    Args:
+        names: Names of studies, or job folders.
+        url: Of their database.
+        read_only: Whether nothing is written; no right to write is needed then.
+    """
     from hpo_job.storage.database import Storage
     from hpo_job.study.joining import load, named
 
     show_log("WARNING")
-    storage = Storage(url, patience=PROMPT, idle=READER_IDLE)
+    storage = Storage(url, patience=PROMPT, read_only=read_only)
     with storage.reaching():
         unique = dict.fromkeys(named(name, storage) for name in names)
         yield [load(name, storage) for name in unique], storage

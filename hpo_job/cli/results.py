@@ -226,12 +226,12 @@ def enqueue_command(
     if len(values) < len(parameters):
         raise SpecError("enqueue: a parameter is set twice; set each once")
     if source is not None:
-        with open_studies([study, source], storage) as (opened, database):
+        with open_studies([study, source], storage, read_only=False) as (opened, database):
             _enqueue_best(opened, database, top, values)
         return
     if not values:
         raise click.UsageError("name parameters, such as epochs=3, or another study with --from")
-    with open_study(study, storage) as (target, database):
+    with open_study(study, storage, read_only=False) as (target, database):
         enqueue(target, database, values)
     click.echo(f"enqueued in {study}: {' '.join(parameters)}")
 

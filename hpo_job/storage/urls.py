@@ -1,38 +1,87 @@
-"""The URL of a database: where it is given, and how it may be shown; and that of kept models."""
+"""The URL of a storage: where it comes from, how it is read, and how it may be shown."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from hpo_job.errors import StorageError
+from hpo_job.spec.urls import ambiguity
 
-# What a query may say without giving a secret away
-_SAFE_QUERY_KEYS = frozenset({"charset", "ssl_ca", "ssl_mode", "unix_socket"})
+BACKENDS = ("sqlite", "mysql", "mariadb", "postgresql")
+# Keys of a query whose values are no secrets
+_SAFE_QUERY_KEYS = frozenset({"charset", "sslmode", "ssl_ca", "ssl_mode", "unix_socket"})
+_EXPECTED = "write it like sqlite:///file.db or mysql://user:password@host/database"
 
 
 def storage_url(url: str | None, file: Path | None) -> str | None:
-    """The URL of ``--storage``, or the one in ``--storage-file``."""
+    """The URL of ``--storage``, or the one in ``--storage-file``.
+
+    Raises:
+        StorageError: both are set, the file cannot be read, or it holds something else.
+    """
     if url and file:
         raise StorageError(
-            "storage: given twice, as --storage (HPO_JOB_STORAGE) and as --storage-file "
-            "(HPO_JOB_STORAGE_FILE); give one of them"
+            "storage: set twice, by --storage (HPO_JOB_STORAGE) and by --storage-file "
+            "(HPO_JOB_STORAGE_FILE); use one of them"
         )
     if file is None:
         return url
     try:
-        written = file.read_text().strip()
+        text = file.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise StorageError(f"--storage-file {file}: {reason}") from error
-    if len(written.split()) != 1:
+    if len(text.split()) != 1:
         raise StorageError(f"--storage-file {file}: should hold one database URL, and nothing else")
-    return written
+    return text
+
+
+def parse(url: str) -> URL:
+    """Read a URL of one of the databases that a study can be in.
+
+    Raises:
+        StorageError: it cannot be read, or not for certain; the message shows nothing of it that
+            could be part of a password.
+    """
+    if problem := ambiguity(url):
+        raise StorageError(f"storage: {problem}")
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError):
+        # SQLAlchemy's own text repeats the URL, with the password.
+        raise StorageError(f"storage: not a database URL; {_EXPECTED}") from None
+    backend = parsed.get_backend_name()
+    if backend not in BACKENDS:
+        raise StorageError(f"storage: {backend} is none of sqlite, mysql and postgresql")
+    if backend == "sqlite":
+        _require_file(parsed)
+    return parsed
+
+
+def _require_file(url: URL) -> None:
+    if url.database in (None, "", ":memory:"):
+        raise StorageError("storage: an in-memory database serves one process only; name a file")
+    if str(url.database).startswith("file:"):
+        raise StorageError("storage: name the file itself: sqlite:///folder/studies.db")
+
+
+def is_mysql(url: URL) -> bool:
+    """Whether the storage is a MySQL or MariaDB server."""
+    return url.get_backend_name() in ("mysql", "mariadb")
+
+
+def sqlite_path(url: URL) -> Path | None:
+    """The file of a SQLite storage, None for a server."""
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
 def redacted_url(url: URL) -> str:
-    """The URL without its password, which may stand in the query as well."""
+    """The URL as it may be shown: what may be secret, also in the query, is replaced by `***`."""
     query = {key: value if key in _SAFE_QUERY_KEYS else "***" for key, value in url.query.items()}
     return url.set(query=query).render_as_string()
 
@@ -42,5 +91,6 @@ def redact(text: str, url: URL) -> str:
     query = [value for key, value in url.query.items() if key not in _SAFE_QUERY_KEYS]
     for secret in (url.password, *query):
         if isinstance(secret, str) and len(secret) > 3:
-            text = text.replace(secret, "***")
+            for form in (secret, quote(secret, safe=""), quote(secret)):
+                text = text.replace(form, "***")
     return " ".join(text.split())

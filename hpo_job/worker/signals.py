@@ -6,7 +6,7 @@ Guaranteed, inside `Stop.breaking`:
   needs no code of its own: it ends within one operation.
 - Stopped is never raised while a module of `PROTECTED` is on the stack. A statement, a transaction
   or a connection is therefore never left half done: the signal is tried again every `RETRY`
-  seconds until the storage's code has returned. The exception is the pause in which the MySQL
+  seconds until the storage's code has returned. The exception is the pause in which a
   storage waits for a server that is away: nothing is half done there, and it may take minutes.
 - Where Stopped was swallowed, it is raised again after `CLEANUP` seconds, and so on until the
   objective ends. A bare ``except`` swallows it; so does Python, where it was raised in a
@@ -35,7 +35,7 @@ from types import FrameType
 import optuna.storages
 
 import hpo_job.storage
-from hpo_job.storage.mysql import waiting
+from hpo_job.storage import waiting
 from hpo_job.trial import attributes
 
 # Why a trial was broken off. Neither is its objective's fault, so its parameters are run again.

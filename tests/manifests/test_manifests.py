@@ -120,9 +120,9 @@ def test_what_ends_a_pod_is_told_apart(job: Object) -> None:
 
 
 def test_a_preempted_trial_has_time_to_be_saved(pod: Object) -> None:
-    from hpo_job.storage.database import LEAVING
+    from hpo_job.storage.timeouts import STOPPING_PATIENCE
 
-    assert pod["terminationGracePeriodSeconds"] >= LEAVING + 60
+    assert pod["terminationGracePeriodSeconds"] >= STOPPING_PATIENCE + 60
 
 
 def test_pods_are_restricted(objects: list[Object]) -> None:

@@ -14,8 +14,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo_job.results.frames import frame
 from hpo_job.results.trials import seconds
+from hpo_job.storage import trial_rows
 from hpo_job.storage.database import Storage
-from hpo_job.storage.mysql import rows
 from hpo_job.study.admission import Refusal, admit
 from hpo_job.study.ledger import working_time
 from hpo_job.trial.clock import elapsed, instant, later, local_time, running_time
@@ -53,13 +53,11 @@ def test_what_has_not_ended_is_sorted_last() -> None:
 def test_a_storage_that_reads_mysql_rows_tells_the_two_hours_apart(
     zone: str, night: tuple[datetime, datetime]
 ) -> None:
-    rows.local_time.cache_clear()  # this process is never in two time zones but in tests
-    start, end = map(rows.local_time, night)
+    start, end = map(trial_rows.local_time, night)
     assert start is not None
     assert end is not None
     assert elapsed(start, end) == 1200
-    assert rows.stored_time(end) == f"{night[1]}"
-    rows.local_time.cache_clear()
+    assert trial_rows.stored_time(end) == f"{night[1]}"
 
 
 def at_night(file: Path, night: tuple[datetime, datetime]) -> None:

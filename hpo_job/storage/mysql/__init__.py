@@ -1,7 +1,7 @@
-"""The shared study on a MySQL or MariaDB server."""
+"""A study that many workers share on a MySQL or MariaDB server."""
 
+from hpo_job.storage.locks import LockLost
 from hpo_job.storage.mysql.capacity import Capacity, capacity
-from hpo_job.storage.mysql.faults import LockLost
 from hpo_job.storage.mysql.storage import MySQLStorage
 from hpo_job.storage.mysql.url import plain_text_warning, redacted_url
 

@@ -1,4 +1,4 @@
-"""How many workers a server carries, as `check` shows and `run` warns."""
+"""How many workers a server has connections for, as `check` shows and `run` warns."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,12 @@ from hpo_job.storage.mysql.url import read_url
 
 @dataclass(frozen=True)
 class Capacity:
-    """Connections of a server: each worker uses one at most, and gives it back when idle."""
+    """Connections of a server; a worker uses one at most, and gives it back when idle.
+
+    Args:
+        allowed: how many the server allows to this account.
+        in_use: how many are open now, without the one that asked.
+    """
 
     allowed: int
     in_use: int
@@ -21,7 +26,7 @@ class Capacity:
 
 
 def capacity(url: str, patience: float = PROMPT) -> Capacity:
-    """Ask the server how many connections it allows, and how many others hold.
+    """Ask the server how many connections it allows, and how many are open.
 
     Args:
         url: the storage's URL.
@@ -39,9 +44,9 @@ def capacity(url: str, patience: float = PROMPT) -> Capacity:
 
 def _read(cursor: Cursor, _: int) -> Capacity:
     cursor.execute("SELECT @@max_connections, @@max_user_connections")
-    allowed, of_user = cursor.fetchone()
+    allowed, for_this_user = cursor.fetchone()
     cursor.execute("SHOW GLOBAL STATUS LIKE 'Threads_connected'")
     connected = int(cursor.fetchone()[1]) - 1  # this one
-    if of_user:
-        allowed = min(allowed, of_user)
+    if for_this_user:
+        allowed = min(allowed, for_this_user)
     return Capacity(allowed=int(allowed), in_use=connected)

@@ -1,7 +1,19 @@
-"""One connection per worker: opened when needed, given back when idle, retried to a deadline."""
+"""A process' one connection: opened when needed, given back when idle, retried to a deadline.
+
+Guaranteed:
+- A process has one connection at most, however many threads it has; they take turns.
+- A statement is sent until it is answered, or for the patience. Whoever sends one must therefore
+  make it safe to send twice: the server may have executed it although its answer was lost.
+- A transaction is executed whole or not at all; it is begun again from the start.
+- The lock belongs to the connection. While `locked` is entered, either the lock is held, or the
+  next statement of that thread raises `LockLost`.
+
+Not guaranteed:
+- Two statements outside of a transaction may travel on two connections, with others in between.
+- Temporary tables and session variables do not survive a pause: the connection may be another.
+"""
 
 import logging
-import math
 import os
 import random
 import threading
@@ -13,10 +25,12 @@ from typing import Any, TypeVar
 
 from optuna.exceptions import OptunaError
 
+from hpo_job.storage import waiting
 from hpo_job.storage.defaults import IDLE
-from hpo_job.storage.mysql import faults, waiting
-from hpo_job.storage.mysql.faults import LockLost
+from hpo_job.storage.locks import LockLost
+from hpo_job.storage.mysql import faults
 from hpo_job.storage.mysql.url import Server
+from hpo_job.storage.outage import Outage
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +39,6 @@ Cursor = Any  # DB-API 2.0; neither driver has types
 Work = Callable[[Cursor, int], T]
 
 TURN = 2.0  # seconds that a busy worker keeps its connection on a crowded server
-QUIET = 2.0  # seconds of waiting before it is worth a line in the log
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 2.0  # seconds between tries, before jitter
 
 
 class Connection:
@@ -40,7 +52,11 @@ class Connection:
     """
 
     def __init__(
-        self, server: Server, patience: float, on_idle: Callable[[], None], idle: float = IDLE
+        self,
+        server: Server,
+        patience: float,
+        on_idle: Callable[[], None],
+        idle: float = IDLE,
     ) -> None:
         self.server = server
         self.mutex = threading.RLock()
@@ -48,13 +64,12 @@ class Connection:
         self._on_idle = on_idle
         self.idle = idle
         self._raw: Any = None
-        self._generation = 0  # counts connections, so that a lock's loss can be told
+        self._generation = 0  # counts connections: a lock of an earlier one is lost
         self._opened = self._used = 0.0
         self._in_transaction = False
         self._watched = False
         self._ever_connected = False
-        self._told = False  # that the server is waited for
-        self._restored = -math.inf  # when it answered again
+        self._outage = Outage(server.label)
         self._max_connections = 0
         self._lock: _Lock | None = None
         _connections.add(self)
@@ -66,17 +81,19 @@ class Connection:
         work: Work[T],
         *,
         transaction: bool = False,
-        adopts: bool = False,
+        checks_lock: bool = False,
     ) -> T:
-        """Call `work(cursor, attempt)` until it gets through; it must be safe to repeat.
+        """Call ``work(cursor, attempt)`` until it gets through; it must be safe to repeat.
 
         Args:
-            work: sends statements; `attempt` counts from 0, above it the last answer was lost.
+            work: sends statements. ``attempt`` counts from 0; above 0, what an earlier call sent
+                may have been executed.
             transaction: put BEGIN and COMMIT around the work.
-            adopts: the work itself finds out what a lost lock means for it.
+            checks_lock: the work finds out itself what a lost lock means for it.
 
         Raises:
-            StorageError: waiting would not help; UnreachableError: it did not, for all patience.
+            StorageError: waiting does not help.
+            UnreachableError: the server was away or busy for all of the patience.
             LockLost: the calling thread holds a lock, and its connection was lost.
         """
         started = time.monotonic()
@@ -84,28 +101,24 @@ class Connection:
         while True:
             try:
                 with self.mutex:
-                    if not (adopts and attempt):
+                    if not (checks_lock and attempt):
                         self.check_lock()
                     result = self._try(work, attempt, transaction)
-                self._tell_resumed()
-                if attempt and time.monotonic() - started >= QUIET:
-                    self._restored = time.monotonic()
+                self._outage.answered(time.monotonic() - started if attempt else 0.0)
                 self._give_others_a_turn()
                 return result
             except self.server.driver.Error as error:
                 if not self._passes_by_itself(error):
                     if isinstance(error, self.server.driver.IntegrityError):
                         raise
-                    raise faults.storage_error(error, self.server.shown) from error
-                now = time.monotonic()
-                left = started + self.patience - now  # which may have become shorter meanwhile
+                    raise faults.storage_error(error, self.server.label) from error
+                waited = time.monotonic() - started
+                left = self.patience - waited  # the patience may have become shorter meanwhile
                 if left <= 0:
-                    raise faults.unreachable(error, self.server.shown) from error
-                if now - started >= QUIET:
-                    self._tell_waiting(error, left)
+                    raise faults.unreachable(error, self.server.label) from error
+                self._outage.waiting(f"MySQL error {faults.code_of(error)}", waited, left)
             attempt += 1
-            pause = min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)
-            waiting.pause(random.uniform(0.3, 1.0) * pause)
+            waiting.pause(attempt)
 
     def _try(self, work: Work[T], attempt: int, transaction: bool) -> T:
         try:
@@ -152,31 +165,12 @@ class Connection:
             return self._ever_connected
         return code in faults.LOST or code in faults.BUSY
 
-    def _tell_waiting(self, error: Exception, left: float) -> None:
-        """One line, however many threads wait, and whatever becomes of their statements."""
-        with self.mutex:
-            told, self._told = self._told, True
-        if told:
-            return
-        logger.warning(
-            "%s: waiting for the server, %.0f s at most: MySQL error %s",
-            self.server.shown,
-            left,
-            faults.code_of(error),
-        )
-
-    def _tell_resumed(self) -> None:
-        with self.mutex:
-            told, self._told = self._told, False
-        if told:
-            logger.warning("%s: answers again, resumed", self.server.shown)
-
     def was_away(self, seconds: float) -> bool:
-        """Whether nobody, or not this worker, reached the server at some time in the last seconds.
+        """Whether the server, or the way to it, was away at some time in the last ``seconds``.
 
-        Then missing heartbeats say nothing.
+        Missing heartbeats say nothing then: their workers could not write them.
         """
-        if time.monotonic() - self._restored < seconds:
+        if self._outage.was_within(seconds):
             return True
 
         def uptime(cursor: Cursor, _: int) -> int:
@@ -206,7 +200,7 @@ class Connection:
                     raw.close()
 
     def touch(self) -> None:
-        """Something is in use or buffered: see to it when no statement follows for a while."""
+        """Note that something is in use or buffered: it is seen to when it has been idle."""
         with self.mutex:
             self._used = time.monotonic()
             if not self._watched:
@@ -216,13 +210,17 @@ class Connection:
                 ).start()
 
     def give_back_when_idle(self) -> bool:
-        """Have the owner write what it buffered and close the connection, if it is idle."""
+        """Have the owner write what it buffered and close the connection, if it is idle.
+
+        Returns:
+            whether the connection was closed, so that nobody has to look after it any more.
+        """
         if not self._is_idle():
             return False
         try:
             self._on_idle()
         except Exception as error:  # the owner's next write meets it again
-            logger.debug("%s: buffered writes are kept: %s", self.server.shown, error)
+            logger.debug("%s: buffered writes are kept: %s", self.server.label, error)
         with self.mutex:
             if not self._is_idle():
                 return False
@@ -235,7 +233,11 @@ class Connection:
             return self._lock is None and time.monotonic() - self._used >= self.idle
 
     def _give_others_a_turn(self) -> None:
-        """On a server that has no connection left, a busy worker goes without for a moment."""
+        """Close the connection for a moment where the server has none left for others.
+
+        Without this, as many workers as the server has connections would keep all of them while
+        they are busy, and the rest would never get one.
+        """
         with self.mutex:
             if self._lock is not None or self._raw is None or self._in_transaction:
                 return
@@ -265,6 +267,8 @@ class Connection:
         Raises:
             LockLost: the connection, and with it the lock, was lost inside the block, and
                 the block had not yet done what it needed the lock for (`lock_is_spent`).
+                Others may have been inside meanwhile: what was read under the lock is void.
+            UnreachableError: another worker held it for all of the patience.
         """
         self._acquire(name)
         try:
@@ -274,7 +278,10 @@ class Connection:
             self._release()
 
     def lock_is_spent(self) -> None:
-        """The calling block has done what it needs the lock for: a loss is harmless from here."""
+        """Note that the calling block has done what it needs the lock for.
+
+        From here on, losing the lock does no harm, and is not reported.
+        """
         if self._lock is not None and self._lock.thread == threading.get_ident():
             self._lock.spent = True
 
@@ -284,7 +291,7 @@ class Connection:
         if lock is None or lock.spent or lock.thread != threading.get_ident():
             return
         if self._raw is None or lock.generation != self._generation:
-            raise LockLost(f"{self.server.shown}: the connection that held {lock.name} was lost")
+            raise LockLost(f"{self.server.label}: the connection that held {lock.name} was lost")
 
     def holds_lock(self) -> bool:
         """Whether the calling thread is inside `locked`."""
@@ -294,7 +301,8 @@ class Connection:
         started = time.monotonic()
 
         def get_lock(cursor: Cursor, _: int) -> bool:
-            # Short waits: a signal's handler runs between them, and other threads get through.
+            # Waits of one second: signal handlers run between them, and other threads get
+            # their statements through.
             cursor.execute("SELECT GET_LOCK(%s, 1)", (name,))
             held = bool(cursor.fetchone()[0])
             if held:
@@ -304,7 +312,7 @@ class Connection:
         while not self.run(get_lock):
             if time.monotonic() - started > self.patience:
                 raise faults.unreachable(
-                    TimeoutError(1205, f"{name} is held by another worker"), self.server.shown
+                    TimeoutError(1205, f"{name} is held by another worker"), self.server.label
                 )
 
     def _release(self) -> None:
@@ -321,7 +329,10 @@ class Connection:
     # -- fork -----------------------------------------------------------------------------------
 
     def after_fork(self) -> None:
-        """In a forked child (a data loader's worker): leave the parent's connection alone."""
+        """Forget the connection in a forked child, such as a data loader's worker.
+
+        It is the parent's: two processes on one connection read each other's answers.
+        """
         self._parents = self._raw  # kept, because closing it would end the parent's session
         self._raw = self._lock = None
         self._in_transaction = self._watched = False

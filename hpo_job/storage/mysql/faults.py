@@ -1,10 +1,10 @@
-"""Which errors of a MySQL or MariaDB server pass by themselves, and which need a person."""
+"""The errors of MySQL and MariaDB: which are retried, and what the others mean for the user."""
 
 from typing import Any
 
 from hpo_job.errors import StorageError, UnreachableError
 
-# The connection is gone; the statement may or may not have been executed.
+# Retried: the connection is gone, and nobody knows whether the statement was executed.
 LOST = frozenset(
     {
         0,  # pymysql and mysqlclient, on a connection that was closed: (0, "")
@@ -26,7 +26,7 @@ LOST = frozenset(
     }
 )
 
-# The server is there and says: not now.
+# Retried: the server has refused the statement for now, and did not execute it.
 BUSY = frozenset(
     {
         1020,  # record has changed since last read (MariaDB's snapshot isolation)
@@ -38,13 +38,13 @@ BUSY = frozenset(
     }
 )
 
-# Retried once a connection has worked; before that, they are a mistake in the URL.
+# Retried once a connection has worked; before that they are a mistake in the URL.
 SETTLED = frozenset({2026})  # TLS error
 
-TOO_MANY = frozenset({1040, 1203, 1226})
 DUPLICATE = 1062
 NO_SUCH_TABLE = 1146
-READ_ONLY_OR_FULL = {
+# Not retried: somebody has to do something about it.
+EXPLANATIONS = {
     1021: "the server's disk is full",
     1114: "the server's disk is full",
     1044: "this account may not use the database",
@@ -52,12 +52,9 @@ READ_ONLY_OR_FULL = {
     1142: "this account may not write",
     1290: "the server is read-only",
     1836: "the server is read-only",
-    1049: "there is no such database: create it first",
+    1049: "there is no such database, or it was dropped",
+    1146: "its tables are missing, or were dropped",
 }
-
-
-class LockLost(Exception):
-    """The connection that held the study's lock is gone: what was read under it is void."""
 
 
 def code_of(error: BaseException) -> int:
@@ -66,22 +63,27 @@ def code_of(error: BaseException) -> int:
     return first if isinstance(first, int) else -1
 
 
-def storage_error(error: BaseException, shown_url: str) -> StorageError:
-    """One line for an error that does not pass by itself; never holds the password."""
-    return StorageError(_said(error, shown_url))
+def storage_error(error: BaseException, label: str) -> StorageError:
+    """One line for an error that is not retried.
+
+    Args:
+        error: what the driver raised; the server's text never holds the password.
+        label: the storage's name, without the password.
+    """
+    return StorageError(_line(error, label))
 
 
-def unreachable(error: BaseException, shown_url: str) -> UnreachableError:
-    """One line for an error that passes by itself, but did not while we waited."""
-    return UnreachableError(_said(error, shown_url))
+def unreachable(error: BaseException, label: str) -> UnreachableError:
+    """One line for an error that was retried in vain; see `storage_error`."""
+    return UnreachableError(_line(error, label))
 
 
-def _said(error: BaseException, shown_url: str) -> str:
+def _line(error: BaseException, label: str) -> str:
     code = code_of(error)
     detail: Any = error.args[1] if len(error.args) > 1 else error
     if code == 2013 or not detail:
         detail = "no answer"
-    hint = READ_ONLY_OR_FULL.get(code)
-    said = " ".join(str(detail).split())
-    text = f"{shown_url}: {hint + ': ' if hint else ''}{said}"
+    explanation = EXPLANATIONS.get(code)
+    reason = " ".join(str(detail).split())
+    text = f"{label}: {explanation + ': ' if explanation else ''}{reason}"
     return f"{text} (MySQL error {code})" if code >= 0 else text

@@ -1,8 +1,8 @@
-"""The SQL that looks at a study: one statement for all that is new in it, or of some trials."""
+"""The SQL that reads a study: one statement for all that is new in it, or for some trials."""
 
 from collections.abc import Iterable, Mapping
 
-from hpo_job.storage.mysql.tables import FINISHED, HIGHEST, STALE, STUDY, TABLES, TAIL, TRIAL
+from hpo_job.storage.tables import FINISHED, HIGHEST, STALE, STUDY, TABLES, TAIL, TRIAL, Table
 
 
 def id_ranges(column: str, ids: Iterable[int]) -> str:
@@ -29,14 +29,20 @@ def view_query(
     tails: Mapping[int, int],
     grace: int | None = None,
 ) -> str:
-    """One statement for all that changed in a study since the last look.
+    """One statement for all that changed in a study since it was last read.
 
     Args:
         study_id: the study.
-        last_id: the highest trial id that is known.
-        running, waiting: ids of the trials that are known to be in that state.
-        tails: kinds of contents that are also wanted of running trials, and after which key.
-        grace: seconds; where given, trials without a heartbeat for longer are named.
+        last_id: the highest trial id that is known; -1 reads the whole study.
+        running: ids of the trials that are known to be RUNNING.
+        waiting: ids of the trials that are known to be WAITING.
+        tails: kinds of contents that are also read of running trials, with the key after which.
+        grace: seconds; if set, the answer also has a row for each trial without a heartbeat
+            for longer.
+
+    Returns:
+        a UNION, so that all rows are of one moment: at READ COMMITTED and above, a statement sees
+        what was committed when it began.
     """
     running_ids = id_ranges("t.trial_id", running)
     source, changed = _TRIALS, f"t.study_id = {study_id}"
@@ -80,8 +86,9 @@ def running_query(trial_ids: Iterable[int], kinds: Iterable[int]) -> str:
     return " UNION ALL ".join(parts)
 
 
-# Changes when an attribute of the study does.
-ATTRS_SUM = (
+# Changes when an attribute of the study does, but for collisions of a 32-bit checksum: attributes
+# are read once more than needed, or in one case of four thousand million not.
+ATTRS_CHECKSUM = (
     "(SELECT 0e0 + COALESCE(SUM(CRC32(CONCAT(a.`key`, ':', a.value_json))), 0)"
     " FROM study_user_attributes a WHERE a.study_id = s.study_id)"
 )
@@ -90,9 +97,9 @@ ATTRS_SUM = (
 def _study_rows(study_id: int) -> str:
     # First in the UNION, so that its types are those of the answer's columns.
     return (
-        f"SELECT {STUDY} AS kind, study_id AS id, 0 AS place, study_name AS name,"
-        f" {ATTRS_SUM} AS value, study_name AS text, UTC_TIMESTAMP(6) AS begun,"
-        f" UTC_TIMESTAMP(6) AS ended FROM studies s WHERE study_id = {study_id}"
+        f"SELECT {STUDY} AS kind, study_id AS id, 0 AS idx, study_name AS label,"
+        f" {ATTRS_CHECKSUM} AS value, study_name AS text, UTC_TIMESTAMP(6) AS start,"
+        f" UTC_TIMESTAMP(6) AS complete FROM studies s WHERE study_id = {study_id}"
     )
 
 
@@ -102,9 +109,9 @@ _TRIALS_BY_ID = "trials t FORCE INDEX (PRIMARY)"
 
 def _trial_rows(source: str, condition: str) -> str:
     return (
-        f"SELECT {TRIAL} AS kind, t.trial_id AS id, t.number AS place, t.state AS name,"
-        " t.study_id + 0e0 AS value, NULL AS text, t.datetime_start AS begun,"
-        " t.datetime_complete AS ended"
+        f"SELECT {TRIAL} AS kind, t.trial_id AS id, t.number AS idx, t.state AS label,"
+        " t.study_id + 0e0 AS value, NULL AS text, t.datetime_start AS start,"
+        " t.datetime_complete AS complete"
         f" FROM {source} WHERE {condition}"
     )
 
@@ -112,7 +119,7 @@ def _trial_rows(source: str, condition: str) -> str:
 def _content_rows(kind: int, source: str, condition: str) -> str:
     table = TABLES[kind]
     return (
-        f"SELECT {kind}, c.trial_id, {table.columns}, NULL, NULL"
+        f"SELECT {kind}, c.trial_id, {_columns(table)}, NULL, NULL"
         f" FROM {source} STRAIGHT_JOIN {table.name} c"
         f" ON c.trial_id = t.trial_id WHERE {condition}"
     )
@@ -121,18 +128,28 @@ def _content_rows(kind: int, source: str, condition: str) -> str:
 def _tail_rows(kind: int, after: int) -> str:
     table = TABLES[kind]
     return (
-        f"SELECT {TAIL + kind}, c.trial_id, {table.columns}, NULL, NULL"
+        f"SELECT {TAIL + kind}, c.trial_id, {_columns(table)}, NULL, NULL"
         f" FROM {table.name} c WHERE c.{table.key} > {after}"
     )
 
 
+def _columns(table: Table) -> str:
+    """Index, label, value and text; a table without a text has its key there."""
+    value = f"c.{table.value}" if table.value else "NULL"
+    text = f"c.{table.text}" if table.text else f"CONCAT('', c.{table.key})"
+    return f"c.{table.index}, c.`{table.label}`, {value}, {text}"
+
+
 def _stale_rows(study_id: int, condition: str, grace: int) -> str:
-    # Optuna stores heartbeats in the server's time zone and a trial's start in UTC.
+    # Optuna stores heartbeats in the server's time zone and a trial's start in UTC. Where that zone
+    # has summer time, local times an hour apart may be a moment apart: a trial is stale only where
+    # both the difference of the local times and that of the points in time exceed the grace.
     return (
         f"SELECT {STALE}, t.trial_id, 0, NULL, NULL, NULL, NULL, NULL"
         " FROM trials t FORCE INDEX (PRIMARY)"
         " LEFT JOIN trial_heartbeats h ON h.trial_id = t.trial_id"
         f" WHERE t.study_id = {study_id} AND t.state = 'RUNNING' AND {condition}"
-        f" AND (h.heartbeat < NOW() - INTERVAL {grace} SECOND OR (h.trial_id IS NULL"
+        f" AND ((h.heartbeat < NOW() - INTERVAL {grace} SECOND"
+        f" AND UNIX_TIMESTAMP(h.heartbeat) < UNIX_TIMESTAMP() - {grace}) OR (h.trial_id IS NULL"
         f" AND t.datetime_start < UTC_TIMESTAMP() - INTERVAL {grace} SECOND))"
     )

@@ -1,28 +1,56 @@
-"""What this process knows of the studies, and how it is brought up to date."""
+"""Reads studies and trials, and keeps what this process has read of them.
+
+Guaranteed:
+- A view (`StudyView`) is brought up to date by one statement, so all of it is as of one moment.
+  Isolation level REPEATABLE READ or READ COMMITTED gives the same: there is no transaction around
+  several reads.
+- A finished trial is read once and kept. It is never read again: every write in this package,
+  and Optuna's own, is refused for a trial that has finished.
+- All contents of a trial are in the tables before its state says that it has finished: whoever
+  sees it finished sees it whole.
+- A trial that this process runs is known without reading (`Draft`); its own writes are seen at
+  once, whether they are stored already or still buffered.
+- Between `enter` and `leave`, that is under the study's lock, the first read of a study counts
+  until this process itself changes something: nobody who uses the lock can have changed it.
+- A lost connection loses nothing that is kept here. A read is repeated on a new connection; a
+  read under a lock that went with the connection raises `LockLost` instead.
+
+Not guaranteed:
+- Outside of the lock, what is returned may be out of date when it arrives: another worker may
+  start, report to or end a trial at any time.
+- Contents of another worker's running trial lag. They are read when somebody first looks at them
+  and followed from there; a value that is overwritten is seen after `view.RENEW` seconds, or
+  when the trial finishes. What the worker has buffered is not seen at all (see `writer`).
+- Attributes that another process sets on a trial of this one are seen here when it has finished.
+- Workers that do not use the lock, such as Optuna's own, may start trials in between.
+- Deleted trials are not noticed, since Optuna deletes whole studies only. A deleted study is:
+  the next read of it raises KeyError.
+"""
 
 import time
 from collections.abc import Container
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job.storage.mysql import queries, rows, tables
-from hpo_job.storage.mysql import statements as sql
+from hpo_job.storage import tables, trial_rows
+from hpo_job.storage.mysql import queries, statements
 from hpo_job.storage.mysql.connection import Connection, Cursor
 from hpo_job.storage.mysql.draft import Draft, copy_of
 from hpo_job.storage.mysql.view import StudyView
-from hpo_job.trial.clock import later, local_time
+from hpo_job.trial import clock
 
-JUST_READ = 1.0  # seconds for which the look under the lock serves a trial that was started there
+# Seconds for which what was read under the lock also serves the trial that was started there.
+JUST_READ = 1.0
 
 
 class Reader:
     """The views of the studies, and the statements that refresh them.
 
-    Whoever calls it holds the connection's mutex.
+    Not safe for threads: every caller holds the connection's mutex.
 
     Args:
         connection: the process' one connection.
@@ -31,23 +59,30 @@ class Reader:
 
     def __init__(self, connection: Connection, drafts: dict[int, Draft]) -> None:
         # By trial id, start and end as this process knows them: the tables keep whole seconds.
-        self.times: dict[int, tuple[rows.Time, rows.Time]] = {}
-        self.fresh: set[int] = set()  # studies that were read since the lock was taken
+        self.times: dict[int, tuple[trial_rows.Time, trial_rows.Time]] = {}
+        # Ids of the studies whose view was read under the lock that is held, and is still true.
+        # Whoever changes a study in another way than by a new trial takes it out.
+        self.fresh: set[int] = set()
         self.started: int | None = None  # the study of a trial that was started under the lock
         self._connection = connection
         self._drafts = drafts
         self._views: dict[int, StudyView] = {}
-        self._clock: tuple[datetime, float] | None = None  # the server's, and this process' ticks
-        self._sums: dict[int, int] = {}  # of the attributes of studies, at the last look
-        self._just_read: tuple[int, float] | None = None  # a study, and until when that counts
+        # The server's time in UTC, and this process' monotonic clock at that moment.
+        self._clock: tuple[datetime, float] | None = None
+        self._checksums: dict[int, int] = {}  # of the studies' attributes, when last read
+        # A study whose view is good for one more read, and until when.
+        self._just_read: tuple[int, float] | None = None
 
     # -- whole studies ------------------------------------------------------------------------
 
     def refreshed(self, study_id: int) -> StudyView:
-        """The view after one statement that brings it up to date.
+        """The view of a study, brought up to date by one statement.
+
+        There is no statement where the view was read under the lock that is held, nor for the
+        first read after a trial was started under it.
 
         Raises:
-            KeyError: there is no such study.
+            KeyError: there is no such study (any more).
         """
         view = self.view(study_id)
         if not self.is_fresh(study_id) and not self._was_just_read(study_id):
@@ -55,32 +90,46 @@ class Reader:
         return view
 
     def is_fresh(self, study_id: int) -> bool:
-        """Whether the study was read under the lock that the calling thread holds."""
+        """Whether the view was read under the lock that the calling thread holds."""
         return study_id in self.fresh and self._connection.holds_lock()
 
     def enter(self) -> None:
-        """The lock was taken: what was read before it does not count."""
+        """Call when the lock was taken: what was read before it does not count."""
         self.fresh.clear()
         self.started = self._just_read = None
 
     def leave(self) -> None:
-        """The lock goes. A trial that was started under it sees the study as it was then."""
+        """Call before the lock is released.
+
+        A trial that was started under it gets by without another read: its sampler sees the study
+        as it was under the lock.
+        """
         if self.started in self.fresh and self.started is not None:
             self._just_read = self.started, time.monotonic() + JUST_READ
         self.fresh.clear()
 
     def _was_just_read(self, study_id: int) -> bool:
-        just, self._just_read = self._just_read, None
-        return just is not None and just[0] == study_id and time.monotonic() < just[1]
+        if self._just_read is None:
+            return False
+        (read, until), self._just_read = self._just_read, None
+        return read == study_id and time.monotonic() < until
 
-    def sum_of(self, study_id: int) -> int | None:
-        """Changes with the study's attributes; None unless it was read under the lock."""
-        return self._sums.get(study_id) if self.is_fresh(study_id) else None
+    def attrs_checksum(self, study_id: int) -> int | None:
+        """A number that changes with the study's attributes.
+
+        Returns:
+            None unless the study was read under the lock: attributes may have changed since.
+        """
+        return self._checksums.get(study_id) if self.is_fresh(study_id) else None
 
     def stale(self, study_id: int, grace: int) -> list[int]:
-        """The ids of running trials without a heartbeat for `grace` seconds.
+        """The ids of running trials without a heartbeat for ``grace`` seconds.
 
-        None while those may be missing because the server was: workers have the grace anew.
+        A trial that never had a heartbeat counts from its start. All times are the server's.
+
+        Returns:
+            an empty list for ``grace`` seconds after the server, or the way to it, was away:
+            heartbeats may be missing for that reason.
         """
         stale = self._refresh(self.view(study_id), grace)
         return [] if stale and self._connection.was_away(grace) else stale
@@ -88,7 +137,11 @@ class Reader:
     def all_trials(
         self, study_id: int, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """The trials in some states, or all, with this process' own as they are now."""
+        """The trials in some states, or all; this process' own with what is still buffered.
+
+        Raises:
+            KeyError: there is no such study (any more).
+        """
         view = self.refreshed(study_id)
         for draft in self._drafts.values():
             if draft.study_id == study_id:
@@ -103,45 +156,53 @@ class Reader:
             )
         return self._views[study_id]
 
-    def told(self, study_id: int, trial: FrozenTrial) -> None:
-        """Take in how this process ended a trial, until it is read as it is stored."""
+    def replace(self, study_id: int, trial: FrozenTrial) -> None:
+        """Take in a trial that this process has started or ended, until it is read again."""
         if study_id in self._views:
             self._views[study_id].place(trial)
 
     def stored_new(self, study_id: int, trial: FrozenTrial) -> None:
-        """Take in a trial that this process has stored, without a look if no other came between."""
+        """Take in a trial that this process has created.
+
+        The view stays fresh if the trial's number follows those in it. Otherwise a worker that
+        does not use the lock has created one in between, and the study is read again.
+        """
         if not (self.is_fresh(study_id) and self.view(study_id).add(trial)):
             self.fresh.discard(study_id)
 
     def forget(self, study_id: int) -> None:
-        """The study is gone."""
+        """Drop the view of a study that was deleted."""
         self._views.pop(study_id, None)
 
     def now(self) -> datetime:
-        """The server's time as naive local time; told with every look at a study."""
+        """The server's time as naive local time, as those of trials are.
+
+        Every read of a study brings it; from there it is advanced by this process' monotonic
+        clock. This machine's own time is never used.
+        """
         if self._clock is None:
-            self._told_time(self.query(sql.NOW)[0][0])
+            self._set_clock(self.query(statements.NOW)[0][0])
         assert self._clock is not None
         then, ticks = self._clock
-        return later(then, time.monotonic() - ticks)
+        return clock.local_time(then + timedelta(seconds=time.monotonic() - ticks))
 
     def check_distribution(self, study_id: int, name: str, distribution: BaseDistribution) -> None:
-        """Refuse a parameter that the study knows with another distribution.
+        """Refuse a parameter that the study has with another distribution.
 
         Raises:
-            ValueError: the two cannot stand in one study.
+            ValueError: the two distributions are not compatible.
         """
         view = self.view(study_id)
         if view.last_id < 0:
             self.refreshed(study_id)
-        known = view.distributions.setdefault(name, distribution)
-        if known is not distribution:
-            check_distribution_compatibility(known, distribution)
+        stored = view.distributions.setdefault(name, distribution)
+        if stored is not distribution:
+            check_distribution_compatibility(stored, distribution)
 
     # -- one trial ------------------------------------------------------------------------------
 
     def known(self, trial_id: int) -> FrozenTrial | None:
-        """A trial as some view has it, None where none does."""
+        """A trial as it was last read, without a statement; None if it was never read."""
         for view in self._views.values():
             trial = view.known(trial_id)
             if trial is not None:
@@ -149,13 +210,20 @@ class Reader:
         return None
 
     def refuse_finished(self, trial_id: int) -> None:
-        """Raise UpdateFinishedTrialError where the trial is known to have finished."""
+        """Raise UpdateFinishedTrialError if the trial was read as finished.
+
+        If it was not, it may have finished since: the write's own statement finds out.
+        """
         trial = self.known(trial_id)
         if trial is not None and trial.state.is_finished():
             raise already_finished(trial_id)
 
     def trial(self, trial_id: int) -> FrozenTrial:
-        """A trial as it is now. KeyError where there is none."""
+        """A trial as it is now; a finished one, or one of this process, without a statement.
+
+        Raises:
+            KeyError: there is no such trial.
+        """
         draft = self._drafts.get(trial_id)
         if draft is not None:
             return copy_of(draft.snapshot())
@@ -165,52 +233,68 @@ class Reader:
         return self.stored(trial_id)[0]
 
     def stored(self, trial_id: int) -> tuple[FrozenTrial, int]:
-        """A trial as it is stored now, and the id of its study. KeyError where there is none."""
-        found = self.query(queries.trial_query(trial_id))
-        row = next((row for row in found if row[0] == tables.TRIAL), None)
+        """A trial as it is stored now, and the id of its study.
+
+        Raises:
+            KeyError: there is no such trial.
+        """
+        rows = self.query(queries.trial_query(trial_id))
+        row = next((row for row in rows if row[0] == tables.TRIAL), None)
         if row is None:
             raise KeyError(f"there is no trial with the id {trial_id}")
-        contents = rows.collect(found).get(trial_id) or rows.Contents()
-        return rows.freeze(row, contents, self.times.get(trial_id)), int(row[4])
+        contents = trial_rows.collect(rows).get(trial_id) or trial_rows.Contents()
+        return trial_rows.freeze(row, contents, self.times.get(trial_id)), int(row[4])
 
     def study_of(self, trial_id: int) -> int:
-        """The id of the study of an unfinished trial."""
+        """The id of the study of an unfinished trial.
+
+        Raises:
+            KeyError: there is no such trial.
+            UpdateFinishedTrialError: it has finished.
+        """
         trial, study_id = self.stored(trial_id)
         if trial.state.is_finished():
             raise already_finished(trial_id)
         return study_id
 
     def id_of_number(self, study_id: int, number: int) -> int:
-        """The id of a trial. KeyError where the study has none of that number."""
+        """The id of a trial; without a statement if it was read before.
+
+        Raises:
+            KeyError: the study has no trial of that number.
+        """
         known = self.view(study_id).id_of_number(number)
         if known is not None:
             return known
-        found = self.query(sql.TRIAL_ID, (study_id, number))
-        if not found:
+        rows = self.query(statements.TRIAL_ID, (study_id, number))
+        if not rows:
             raise KeyError(f"study {study_id} has no trial with the number {number}")
-        return int(found[0][0])
+        return int(rows[0][0])
 
     # -- statements -----------------------------------------------------------------------------
 
-    def query(self, statement: str, parameters: tuple[Any, ...] | None = None) -> list[rows.Row]:
-        """All rows that the server answers."""
+    def query(
+        self, statement: str, parameters: tuple[Any, ...] | None = None
+    ) -> list[trial_rows.Row]:
+        """All rows of an answer; the statement is repeated if the connection is lost."""
 
-        def read(cursor: Cursor, _: int) -> list[rows.Row]:
+        def read(cursor: Cursor, _: int) -> list[trial_rows.Row]:
             cursor.execute(statement, parameters)
             return list(cursor.fetchall())
 
         return self._connection.run(read)
 
     def _refresh(self, view: StudyView, grace: int | None = None) -> list[int]:
-        found = self.query(view.query(grace))
+        """Bring a view up to date; the ids of stale trials, if a grace is given."""
+        rows = self.query(view.query(grace))
         try:
-            finished, stale = view.apply(found)
+            finished, stale = view.apply(rows)
         except KeyError:
             self.forget(view.study_id)
             raise
-        told = next(row for row in found if row[0] == tables.STUDY)
-        self._sums[view.study_id] = int(told[4])
-        self._told_time(told[6])
+        study = next(row for row in rows if row[0] == tables.STUDY)
+        self._checksums[view.study_id] = int(study[4])
+        self._set_clock(study[6])
         for trial_id in finished:
             self._drafts.pop(trial_id, None)
         renewal = view.renewal()
@@ -220,23 +304,27 @@ class Reader:
             self.fresh.add(view.study_id)
         return stale
 
-    def _told_time(self, stored: datetime) -> None:
-        self._clock = local_time(stored), time.monotonic()
+    def _set_clock(self, utc: datetime) -> None:
+        self._clock = utc, time.monotonic()
 
     def _content(self, study_id: int, trial_id: int, name: str) -> dict[Any, Any]:
-        """A content of an unfinished trial, the first time that somebody looks at it."""
+        """Read a content of an unfinished trial when a `LazyTrial` is first asked for it.
+
+        The same content of all unfinished trials is read with it, since a sampler that looks at
+        one looks at all of them.
+        """
         with self._connection.mutex:
             view = self.view(study_id)
             content = view.contents_of(trial_id, name)
             if content is None and trial_id in view.unfinished():
-                view.apply_running(self.query(view.want([rows.KINDS[name]])))
+                view.apply_running(self.query(view.want([trial_rows.KINDS[name]])))
                 content = view.contents_of(trial_id, name)
             if content is None:
-                # It has finished since it was handed out.
+                # The trial has finished since it was handed out.
                 content = dict(getattr(self.trial(trial_id), name))
             return content
 
 
 def already_finished(trial_id: int) -> UpdateFinishedTrialError:
-    """What a write to a finished trial is answered with."""
+    """The error that a write to a finished trial is answered with."""
     return UpdateFinishedTrialError(f"the trial with the id {trial_id} has already finished")

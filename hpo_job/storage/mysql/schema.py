@@ -1,14 +1,14 @@
-"""Joins Optuna's tables, or has Optuna create them: one process at a time."""
-
-import hashlib
+"""Makes sure that Optuna's tables exist: Optuna creates missing ones, one process at a time."""
 
 import sqlalchemy.exc
 from optuna.exceptions import StorageInternalError
 
 from hpo_job.errors import StorageError
+from hpo_job.storage.locks import LockLost, lock_name
 from hpo_job.storage.mysql import faults
 from hpo_job.storage.mysql.connection import Connection, Cursor
-from hpo_job.storage.mysql.optuna_private import SCHEMA_HEAD, create_or_check_schema
+from hpo_job.storage.optuna_private import SCHEMA_HEAD, create_or_check_schema
+from hpo_job.storage.tables import NO_TABLES
 
 
 def ensure_schema(connection: Connection, *, create: bool = True) -> None:
@@ -17,31 +17,26 @@ def ensure_schema(connection: Connection, *, create: bool = True) -> None:
     One query where they are there; else Optuna creates them, under a server-wide lock, so
     that any number of workers may start at once on an empty database.
 
-    create: whether tables that are not there are made; whoever only reads has no use for them.
+    Args:
+        connection: to the database.
+        create: whether missing tables are created; a command that only reads must not.
 
     Raises:
-        StorageError: the tables belong to another version of Optuna, or are not there.
+        StorageError: the tables belong to another version of Optuna, or are missing.
     """
-    found = connection.run(_revision)
-    if found == SCHEMA_HEAD:
+    revision = connection.run(_revision)
+    if revision == SCHEMA_HEAD:
         return
-    if found is None and not create:
-        raise StorageError(
-            f"{connection.server.shown}: has no studies yet; the first worker makes its tables"
-        )
+    if revision is None and not create:
+        raise StorageError(f"{connection.server.label}: {NO_TABLES}")
     while True:
         try:
             with connection.locked(lock_name(connection.server.database, "schema")):
                 if connection.run(_revision) != SCHEMA_HEAD:
-                    _let_optuna(connection)
+                    _let_optuna_create(connection)
             return
-        except faults.LockLost:
+        except LockLost:
             continue  # Optuna's statements can all be sent again
-
-
-def lock_name(database: str, what: str) -> str:
-    """A lock's name: server-wide, so the database is in it; 64 characters at most."""
-    return "hpo-job:" + hashlib.sha256(f"{database}:{what}".encode()).hexdigest()[:48]
 
 
 def _revision(cursor: Cursor, _: int) -> str | None:
@@ -55,7 +50,7 @@ def _revision(cursor: Cursor, _: int) -> str | None:
     return row[0] if row else None
 
 
-def _let_optuna(connection: Connection) -> None:
+def _let_optuna_create(connection: Connection) -> None:
     server = connection.server
     arguments = server.arguments | {"autocommit": False}
 
@@ -71,6 +66,6 @@ def _let_optuna(connection: Connection) -> None:
         connection.run(create)
     except RuntimeError as error:
         raise StorageError(
-            f"{server.shown}: its tables were made by another version of Optuna; where that is "
+            f"{server.label}: its tables were made by another version of Optuna; where that is "
             "an older one, upgrade them with `optuna storage upgrade --storage URL`"
         ) from error

@@ -1,18 +1,18 @@
-"""The SQL of the storage's writes, and of its short questions; each write may be sent twice."""
+"""The SQL of the storage's writes, and of its short queries; each write may be sent twice."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hpo_job.storage.mysql.tables import TABLES, UNFINISHED
+from hpo_job.storage.tables import TABLES, UNFINISHED
 
 
 def guarded_insert(kind: int, n_rows: int) -> str:
-    """Write rows of a trial that is unfinished; no row is affected where it is not.
+    """Write rows of a trial if it is unfinished; otherwise no row is affected.
 
     Parameters of the statement: the written columns of each row, then the trial's id.
     """
     table = TABLES[kind]
-    columns = table.written
+    columns = _quoted(table.written)
     first = ", ".join(f"%s AS v{i}" for i in range(len(columns)))
     more = " UNION ALL SELECT " + ", ".join(["%s"] * len(columns))
     return (
@@ -26,7 +26,7 @@ def guarded_insert(kind: int, n_rows: int) -> str:
 
 def new_rows(kind: int, n_rows: int) -> str:
     """Write rows of a trial that the same transaction has created."""
-    columns = TABLES[kind].written
+    columns = _quoted(TABLES[kind].written)
     row = "(" + ", ".join(["%s"] * (len(columns) + 1)) + ")"
     return (
         f"INSERT INTO {TABLES[kind].name} (trial_id, {', '.join(columns)})"
@@ -34,12 +34,16 @@ def new_rows(kind: int, n_rows: int) -> str:
     )
 
 
+def _quoted(columns: Iterable[str]) -> list[str]:
+    return [f"`{name}`" for name in columns]  # `key` is a word of SQL
+
+
 def _overwrite(columns: Sequence[str]) -> str:
     return ", ".join(f"{c} = VALUES({c})" for c in columns)
 
 
-# Locks the study's row, as Optuna does, so that numbers are handed out one at a time. The
-# number is read in a statement of its own: its snapshot is then taken under the lock.
+# Locks the study's row, as Optuna does, so that numbers are handed out one at a time. The number
+# is read by a later statement, which sees what was committed before the lock was taken.
 LOCK_STUDY = "SELECT UTC_TIMESTAMP(6) FROM studies WHERE study_id = %s FOR UPDATE"
 LAST_NUMBER = (
     "SELECT number FROM trials FORCE INDEX (ix_trials_study_id) WHERE study_id = %s"

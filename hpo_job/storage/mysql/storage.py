@@ -1,4 +1,4 @@
-"""The Optuna storage for MySQL and MariaDB: Optuna's tables, few statements, no lost writes."""
+"""The Optuna storage for MySQL and MariaDB, on Optuna's own tables."""
 
 import copy
 import threading
@@ -14,20 +14,21 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_job.storage import tables
 from hpo_job.storage.defaults import IDLE, PATIENCE
-from hpo_job.storage.mysql import tables
+from hpo_job.storage.locks import lock_name
 from hpo_job.storage.mysql.connection import Connection
 from hpo_job.storage.mysql.draft import Draft
-from hpo_job.storage.mysql.optuna_private import (
+from hpo_job.storage.mysql.reader import Reader
+from hpo_job.storage.mysql.schema import ensure_schema
+from hpo_job.storage.mysql.studies import StudyTable
+from hpo_job.storage.mysql.url import read_url
+from hpo_job.storage.mysql.writer import Writer
+from hpo_job.storage.optuna_private import (
     DEFAULT_STUDY_NAME_PREFIX,
     BaseHeartbeat,
     FrozenStudy,
 )
-from hpo_job.storage.mysql.reader import Reader
-from hpo_job.storage.mysql.schema import ensure_schema, lock_name
-from hpo_job.storage.mysql.studies import StudyTable
-from hpo_job.storage.mysql.url import read_url
-from hpo_job.storage.mysql.writer import Writer
 
 
 class MySQLStorage(BaseStorage, BaseHeartbeat):
@@ -36,16 +37,16 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
     Args:
         url: `mysql+mysqldb://` or `mysql+pymysql://`, see docs/storage.md.
         heartbeat_interval: seconds between heartbeats, None for none.
-        grace_period: seconds without a heartbeat after which a trial is stale; twice the
-            interval where not given.
+        grace_period: seconds without a heartbeat after which a trial is stale; by default twice
+            the interval.
         heartbeat_stale_trial_callback: as in Optuna's own storage.
         patience: seconds for which statements are retried when the server is away or busy.
-        create: whether tables that are not there are made.
+        create: whether missing tables are created.
         idle: seconds without a statement after which the connection is given back.
 
     Raises:
-        StorageError: the server refuses, has no tables though they were to be there, or has those
-            of another version of Optuna.
+        StorageError: the server refuses, or the tables are missing or belong to another version
+            of Optuna.
     """
 
     def __init__(
@@ -88,16 +89,19 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
         self.__dict__.update(state)
         self._start()
 
-    # -- the worker's own -----------------------------------------------------------------
+    # -- for workers -----------------------------------------------------------------------
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
-        """Keep all other workers that use this method out of a study; ``name`` is its name.
+        """Hold the lock of a study: one worker at a time is inside.
 
-        Inside, the first read of the trials is the one that counts: later ones are answered
-        from it, until this worker itself changes something else than to add a trial. Once a
-        trial has been started, the block is over in effect: losing the connection does no harm
-        from there, and the trial's first look at the study is the one inside.
+        Inside, trials are read once: later reads are answered from the first, until this worker
+        changes something other than by adding a trial. Once a trial has been started, the block
+        has done its work: losing the connection does no harm from there, and the trial's first
+        read of the study is answered from the one inside.
+
+        Args:
+            name: of the study.
 
         Raises:
             LockLost: the connection was lost before a trial was started. What was read is
@@ -113,12 +117,12 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
 
     @contextmanager
     def starting_with(self, attrs: Mapping[str, Any]) -> Iterator[None]:
-        """Trials that are started inside get these user attributes in the same transaction."""
-        self._writer.marks = dict(attrs)
+        """Give trials that are started inside these user attributes, in the same transaction."""
+        self._writer.start_attrs = dict(attrs)
         try:
             yield
         finally:
-            self._writer.marks = {}
+            self._writer.start_attrs = {}
 
     def counts(self, study_id: int) -> dict[TrialState, int]:
         """How many trials are in each state, at a cost that does not grow with the study."""
@@ -131,7 +135,7 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
             return self._reader.now()
 
     def hurry(self, patience: float) -> None:
-        """Wait no longer than ``patience`` seconds from here on, as this process has to end."""
+        """Wait no longer than ``patience`` seconds from here on: this process has to end."""
         self._patience = self._connection.patience = min(patience, self._patience)
 
     def flush(self) -> None:
@@ -178,7 +182,7 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         with self._connection.mutex:
-            return self._studies.user_attrs(study_id, self._reader.sum_of(study_id))
+            return self._studies.user_attrs(study_id, self._reader.attrs_checksum(study_id))
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         return self._studies.attrs("study_system_attributes", study_id)

@@ -1,4 +1,4 @@
-"""What a `mysql` URL says: driver, server, TLS; and how it may be shown."""
+"""What a `mysql` URL says: driver, server, database and TLS."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -9,27 +9,29 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from hpo_job.errors import StorageError
-from hpo_job.storage import urls
+from hpo_job.storage import timeouts, urls
 from hpo_job.storage.defaults import CONNECT_TIMEOUT
 
 TLS_MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 LOCAL_HOSTS = ("", "localhost", "::1")
 
-# A worker gives an idle connection back at once. One that is idle for longer is frozen, or its
-# machine is gone: the server takes from it what it locked.
-FROZEN_TIMEOUT = 30  # seconds
-# Above the server's usual innodb_lock_wait_timeout of 50 s, so that its 1205 arrives first.
-ANSWER_TIMEOUT = 90  # seconds
-
 
 @dataclass(frozen=True)
 class Server:
-    """How to reach one database: the driver's module and the arguments of its `connect`."""
+    """How to reach one database.
+
+    Args:
+        driver: the DB-API module.
+        dialect: SQLAlchemy's name of the database and its driver.
+        arguments: of the driver's ``connect``; they hold the password.
+        label: the storage's name in messages, without the password.
+        database: its name on the server.
+    """
 
     driver: ModuleType
     dialect: str
     arguments: dict[str, Any] = field(repr=False)  # holds the password
-    shown: str
+    label: str
     database: str
 
 
@@ -49,9 +51,9 @@ def read_url(url: str) -> Server:
     arguments |= _tls(parsed)
     arguments.setdefault("charset", "utf8mb4")
     arguments.setdefault("connect_timeout", CONNECT_TIMEOUT)
-    arguments.setdefault("read_timeout", ANSWER_TIMEOUT)
-    arguments.setdefault("write_timeout", ANSWER_TIMEOUT)
-    arguments.setdefault("init_command", f"SET SESSION wait_timeout = {FROZEN_TIMEOUT}")
+    arguments.setdefault("read_timeout", timeouts.ANSWER_TIMEOUT)
+    arguments.setdefault("write_timeout", timeouts.ANSWER_TIMEOUT)
+    arguments.setdefault("init_command", f"SET SESSION wait_timeout = {timeouts.FROZEN_TIMEOUT}")
     arguments["autocommit"] = True
     return Server(
         driver, parsed.drivername, arguments, f"storage {redacted_url(url)}", parsed.database or ""

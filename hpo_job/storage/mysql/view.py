@@ -1,4 +1,4 @@
-"""A worker's view of one study: each finished trial once, running trials as far as needed."""
+"""A process' copy of one study, which grows by what is new and never forgets a finished trial."""
 
 import bisect
 import time
@@ -9,20 +9,25 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.machine import collector_paused
-from hpo_job.storage.mysql import queries, tables
-from hpo_job.storage.mysql.optuna_private import LazyTrial, trial_id_of
-from hpo_job.storage.mysql.rows import KINDS, STATES, Contents, Row, Time, collect, freeze
+from hpo_job.storage import tables
+from hpo_job.storage.mysql import queries
+from hpo_job.storage.optuna_private import LazyTrial, trial_id_of
+from hpo_job.storage.trial_rows import KINDS, STATES, Contents, Row, Time, collect, freeze
 
-# Keys are handed out before the rows are committed, so a lower key may appear after a higher
-# one: each look goes back this far.
+# Auto-increment keys are assigned before the rows are committed, so a lower key may become
+# visible after a higher one: each read goes back this far behind the highest key. A transaction
+# that stays open while 256 others write to the same table would be missed until `RENEW`.
 WINDOW = 256
-# Seconds after which contents of running trials are read anew: rows that were overwritten
-# keep their key.
+# Seconds after which all contents of running trials are read anew: a row that is overwritten
+# keeps its key, and is not seen as new.
 RENEW = 30.0
 
 
 class StudyView:
     """The trials of a study as of the last refresh, sorted by id.
+
+    Finished trials are complete. An unfinished one is a `LazyTrial`, whose contents are read when
+    somebody looks at them: a counter of trials looks at none.
 
     Args:
         study_id: the study.
@@ -45,15 +50,16 @@ class StudyView:
         self._position: dict[int, int] = {}
         self._by_state: dict[TrialState, list[int]] = {state: [] for state in TrialState}
         self._unfinished: dict[int, TrialState] = {}
-        self._running: dict[int, Contents] = {}
+        self._running: dict[int, Contents] = {}  # contents of unfinished trials, as far as read
+        # The kinds of contents that are followed for running trials, and the key after which.
         self._tails: dict[int, int] = {}
-        self._seen: dict[int, set[int]] = {}
-        self._renewed = 0.0
+        self._seen: dict[int, set[int]] = {}  # keys within the window that were taken in already
+        self._renewed = 0.0  # when contents of running trials were last read whole
 
     # -- reading the tables -------------------------------------------------------------
 
     def query(self, grace: int | None = None) -> str:
-        """The statement whose answer `apply` takes."""
+        """The statement whose answer `apply` takes in."""
         by_state: dict[TrialState, list[int]] = {TrialState.RUNNING: [], TrialState.WAITING: []}
         for trial_id, state in self._unfinished.items():
             by_state[state].append(trial_id)
@@ -70,7 +76,7 @@ class StudyView:
         """Take in what changed.
 
         Returns:
-            ids of trials that finished, and ids of trials without a heartbeat.
+            the ids of trials that have finished, and those of trials without a heartbeat.
 
         Raises:
             KeyError: there is no such study (any more).
@@ -88,40 +94,44 @@ class StudyView:
         return finished, [row[1] for row in rows if row[0] == tables.STALE]
 
     def renewal(self) -> str | None:
-        """A statement for `apply_running`, when contents of running trials are due again."""
+        """A statement for `apply_running`, if contents of running trials are to be read anew."""
         if not self._tails or time.monotonic() - self._renewed < RENEW:
             return None
         return self.want(self._tails)
 
     def want(self, kinds: Iterable[int]) -> str:
-        """A statement for `apply_running`: some contents of all unfinished trials."""
+        """A statement for `apply_running`: some kinds of contents of all unfinished trials."""
         self._renewed = time.monotonic()
         return queries.running_query(self._unfinished, kinds)
 
-    def apply_running(self, rows: Sequence[Row], keep: bool = True) -> None:
-        """Take in contents of unfinished trials; with `keep`, follow them from here on."""
-        for trial_id, found in collect(rows).items():
+    def apply_running(self, rows: Sequence[Row]) -> None:
+        """Take in contents of unfinished trials, and follow these kinds from here on."""
+        kinds = {row[0] for row in rows if row[0] in tables.TABLES}
+        for trial_id, contents in collect(rows).items():
             if trial_id in self._unfinished:
-                mine = self._running.setdefault(trial_id, Contents())
-                for kind in {row[0] for row in rows if row[0] in tables.TABLES}:
-                    for name, of in KINDS.items():
-                        if of == kind and (new := found.attribute(name)) != mine.attribute(name):
-                            mine.replace(name, new)
-                            self._thaw(trial_id)
-        if keep:
-            for row in rows:
-                if row[0] >= tables.HIGHEST:
-                    self._tails[row[0] - tables.HIGHEST] = max(0, row[2] - WINDOW)
+                self._compare(trial_id, contents, kinds)
+        for row in rows:
+            if row[0] >= tables.HIGHEST:
+                self._tails[row[0] - tables.HIGHEST] = max(0, row[2] - WINDOW)
+
+    def _compare(self, trial_id: int, contents: Contents, kinds: Container[int]) -> None:
+        """Replace what has changed of an unfinished trial's contents."""
+        known = self._running.setdefault(trial_id, Contents())
+        for name, kind in KINDS.items():
+            if kind in kinds and (content := contents.attribute(name)) != known.attribute(name):
+                known.replace(name, content)
+                self._hand_out_anew(trial_id)
 
     def _take(self, row: Row, contents: dict[int, Contents]) -> bool:
+        """Take in one trial that is new or changed its state; whether it has finished."""
         trial_id, state = row[1], STATES[row[3]]
-        found = contents.get(trial_id) or Contents()
-        trial = freeze(row, found, self._times.get(trial_id))
+        stored = contents.get(trial_id) or Contents()
+        trial = freeze(row, stored, self._times.get(trial_id))
         if state.is_finished():
             self._unfinished.pop(trial_id, None)
             self._running.pop(trial_id, None)
             self._times.pop(trial_id, None)
-            for name, distribution in found.distributions.items():
+            for name, distribution in stored.distributions.items():
                 self.distributions.setdefault(name, distribution)
         else:
             self._unfinished[trial_id] = state
@@ -139,6 +149,7 @@ class StudyView:
         self.last_id = max(self.last_id, trial_id)
 
     def _take_running(self, rows: Sequence[Row]) -> None:
+        """Take in what was added to running trials."""
         for row in rows:
             kind = row[0] - tables.TAIL
             key = int(row[5]) if kind == tables.REPORT else row[2]
@@ -148,14 +159,14 @@ class StudyView:
             seen.add(key)
             self._tails[kind] = max(self._tails[kind], key - WINDOW)
             if row[1] in self._unfinished:
-                self._running.setdefault(row[1], Contents()).add(kind, row)
-                self._thaw(row[1])
+                self._running.setdefault(row[1], Contents()).add(row, kind)
+                self._hand_out_anew(row[1])
         for kind, seen in self._seen.items():
             if len(seen) > 2 * WINDOW:
                 self._seen[kind] = {key for key in seen if key > self._tails[kind]}
 
-    def _thaw(self, trial_id: int) -> None:
-        """Hand out a new lazy trial from here on, as the old one may have been read."""
+    def _hand_out_anew(self, trial_id: int) -> None:
+        """Hand out a new lazy trial from here on: what was read of the old one never changes."""
         old = self._trials[self._position[trial_id]]
         if isinstance(old, LazyTrial) and old.was_read():
             self.place(LazyTrial(old.bare(), self._read))
@@ -163,7 +174,11 @@ class StudyView:
     # -- what it knows ----------------------------------------------------------------------
 
     def add(self, trial: FrozenTrial) -> bool:
-        """Take in a trial that this process has just stored; False where there is one between."""
+        """Take in a trial that this process has just created.
+
+        Returns:
+            False if the view lacks the trials before it, and has to be read.
+        """
         if trial.number != len(self._trials):
             return False
         trial_id = trial_id_of(trial)
@@ -172,7 +187,7 @@ class StudyView:
         return True
 
     def place(self, trial: FrozenTrial) -> None:
-        """Replace a trial that is in the view by a newer one."""
+        """Replace a trial by a newer one; one that is not in the view is ignored."""
         position = self._position.get(trial_id_of(trial))
         if position is None:
             return
@@ -184,7 +199,7 @@ class StudyView:
         self._trials[position] = trial
 
     def known(self, trial_id: int) -> FrozenTrial | None:
-        """A trial as of the last refresh, None where it is not in the view."""
+        """A trial as of the last refresh, None if it is not in the view."""
         position = self._position.get(trial_id)
         return None if position is None else self._trials[position]
 
@@ -193,13 +208,13 @@ class StudyView:
         return self._unfinished.keys()
 
     def contents_of(self, trial_id: int, name: str) -> dict[Any, Any] | None:
-        """A content of an unfinished trial, None where it has not been asked for yet."""
+        """A content of an unfinished trial; None if it is not followed yet, or has finished."""
         if KINDS[name] not in self._tails or trial_id not in self._unfinished:
             return None
         return self._running.setdefault(trial_id, Contents()).attribute(name)
 
     def id_of_number(self, number: int) -> int | None:
-        """The id of a trial, None where the view does not have it."""
+        """The id of a trial, None if it is not in the view."""
         if number < len(self._trials) and self._trials[number].number == number:
             return trial_id_of(self._trials[number])
         return None

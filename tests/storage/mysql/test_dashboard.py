@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.quick import wait_until
-from tests.storage.mysql.pods import HELD, pods_of
+from tests.storage.pods import HELD, pods_of
 
 PROGRAMS = Path(sys.executable).parent
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import optuna
 import pytest
 
+from hpo_job.storage import timeouts
 from hpo_job.storage.mysql import MySQLStorage
 from tests.quick import wait_until
-from tests.storage.mysql.pods import HELD, kill, pods_of, short, timed
 from tests.storage.mysql.server import PrivateServer, new_database, sql
+from tests.storage.pods import HELD, kill, pods_of, short, timed
 
 GRACE = 10  # seconds: a busy machine does not keep a worker from its heartbeat for so long
 
@@ -143,15 +144,13 @@ def test_a_worker_that_is_woken_after_its_trial_was_given_away_takes_a_new_one(
 def test_a_worker_that_is_frozen_inside_the_lock_does_not_hold_up_the_others(
     root_url: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hpo_job.storage.mysql import url as urls
-
     ask = optuna.Study.ask
 
     def freeze(study: optuna.Study, *arguments: object) -> optuna.Trial:
         os.kill(os.getpid(), signal.SIGSTOP)
         return ask(study)
 
-    monkeypatch.setattr(urls, "FROZEN_TIMEOUT", 2)
+    monkeypatch.setattr(timeouts, "FROZEN_TIMEOUT", 2)
     with pods_of(tmp_path, url, short(), budget="trials = 3") as pods:
         with monkeypatch.context() as patch:
             patch.setattr(optuna.Study, "ask", freeze)

@@ -12,11 +12,11 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 
 from hpo_job.errors import StorageError
+from hpo_job.storage import optuna_private
 from hpo_job.storage.database import Storage
 from hpo_job.storage.mysql import (
     MySQLStorage,
     capacity,
-    optuna_private,
     plain_text_warning,
     redacted_url,
 )

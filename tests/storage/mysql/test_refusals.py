@@ -14,9 +14,9 @@ from sqlalchemy.engine import make_url
 
 from hpo_job.storage.mysql import MySQLStorage, faults
 from tests.quick import command, wait_until
-from tests.storage.mysql.pods import HELD, pods_of, short
 from tests.storage.mysql.server import PrivateServer, new_database, sql
 from tests.storage.mysql.test_faults import account
+from tests.storage.pods import HELD, pods_of, short
 
 # Its fourth trial asks for more room than the server has
 GREEDY = """

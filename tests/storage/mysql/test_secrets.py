@@ -12,8 +12,8 @@ from sqlalchemy.engine import make_url
 
 from tests.quick import command, wait_until
 from tests.storage.mysql.fleet import FORK
-from tests.storage.mysql.pods import HELD, Pods, pods_of, redirected, short
 from tests.storage.mysql.server import sql
+from tests.storage.pods import HELD, Pods, pods_of, redirected, short
 
 PASSWORD = "s3cret/p@ss:w%rd"
 FORMS = (PASSWORD, quote(PASSWORD, safe=""), quote(PASSWORD), "s3cret")

@@ -13,8 +13,9 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
+from hpo_job.storage import tables, trial_rows
 from hpo_job.storage.mysql import MySQLStorage
-from hpo_job.storage.mysql.optuna_private import LazyTrial
+from hpo_job.storage.optuna_private import LazyTrial
 
 
 def study_in(storage: optuna.storages.BaseStorage) -> optuna.Study:
@@ -109,9 +110,8 @@ def test_a_late_report_and_a_late_tell_are_refused(url: str, storage: MySQLStora
 def test_values_of_a_tell_that_was_cut_short_do_not_stay(url: str, storage: MySQLStorage) -> None:
     study = study_in(storage)
     trial = study.ask()
-    from hpo_job.storage.mysql import rows, tables
-
-    storage._writer.write(trial._trial_id, tables.VALUE, rows.value_rows([1.0]))  # then it died
+    values = trial_rows.value_rows([1.0])
+    storage._writer.write(trial._trial_id, tables.VALUE, values)  # then it died
     MySQLStorage(url).set_trial_state_values(trial._trial_id, TrialState.FAIL)
     assert optuna.load_study(study_name="shared", storage=url).trials[0].values is None
 

@@ -14,8 +14,8 @@ from hpo_job.worker import loop as worker
 from hpo_job.worker.loop import Machine
 from hpo_job.worker.signals import Stop
 from tests.quick import Quick
-from tests.storage.mysql.pods import FIVE, short
 from tests.storage.mysql.server import connect
+from tests.storage.pods import FIVE, short
 
 COUNTED = ("Questions", "Com_commit")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hpo_job.errors import UnreachableError
-from hpo_job.storage.mysql import connection
+from hpo_job.storage import outage
 from hpo_job.storage.mysql.connection import Connection
 from hpo_job.storage.mysql.url import read_url
 
@@ -21,7 +21,7 @@ def test_a_new_worker_waits_for_it_and_its_pod_may_try_again(
     driver: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 2 would fail the whole Job: a pod that comes up while the database restarts."""
-    monkeypatch.setattr(connection, "QUIET", 0.0)
+    monkeypatch.setattr(outage, "QUIET", 0.0)
     database = Connection(
         read_url(f"mysql+{driver}://me:secret@no.such.host.invalid/hpo"), 1.0, lambda: None
     )

@@ -1,9 +1,15 @@
-"""Rows of Optuna's tables, read into frozen trials and written from them."""
+"""Rows of Optuna's tables, assembled into frozen trials and taken apart for writing.
+
+This is the only place that knows how Optuna stores numbers, times and JSON. Both storages read
+through it: `fast_rdb` with SQLAlchemy, `mysql` with statements of its own.
+"""
+
+from __future__ import annotations
 
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,17 +23,21 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job.storage.mysql import tables
+from hpo_job.storage import tables
 from hpo_job.trial import clock
 
-Row = Sequence[Any]  # kind, id, place, name, value, text, begun, ended
+# kind, trial_id, index, label, value, text, start, complete: see `tables` for what they hold.
+# Of a row of kind TRIAL: number, state, the study's id, nothing, and the times in UTC.
+Row = Sequence[Any]
 Time = datetime | None
 
 LONGEST_KEY = 512  # characters, VARCHAR(512)
 LONGEST_TEXT = 65535  # bytes, TEXT; json.dumps writes ASCII
 
 STATES = {state.name: state for state in TrialState}
+NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
 
+# A study has few distributions and many rows of each.
 read_distribution: Callable[[str], BaseDistribution] = lru_cache(4096)(json_to_distribution)
 
 
@@ -42,28 +52,28 @@ class Contents:
     system_attrs: dict[str, Any] = field(default_factory=dict)
     reports: dict[int, float] = field(default_factory=dict)
 
-    def add(self, kind: int, row: Row) -> None:
-        """Take in one row of a table of contents."""
-        _, _, place, name, value, text, _, _ = row
+    def add(self, row: Row, kind: int) -> None:
+        """Take in one row of a table of contents, which is of this kind."""
+        _, _, index, label, value, text, _, _ = row
         if kind == tables.PARAM:
             distribution = read_distribution(text)
-            self.params[name] = distribution.to_external_repr(value)
-            self.distributions[name] = distribution
+            self.params[label] = distribution.to_external_repr(value)
+            self.distributions[label] = distribution
         elif kind == tables.REPORT:
-            self.reports[place] = read_float(value, name)
+            self.reports[index] = read_float(value, label)
         elif kind == tables.SYSTEM:
-            self.system_attrs[name] = json.loads(text)
+            self.system_attrs[label] = json.loads(text)
         elif kind == tables.USER:
-            self.user_attrs[name] = json.loads(text)
+            self.user_attrs[label] = json.loads(text)
         else:
-            self.values[place] = read_float(value, name)
+            self.values[index] = read_float(value, label)
 
     def attribute(self, name: str) -> dict[Any, Any]:
-        """A copy of what a FrozenTrial keeps under `name`, one of CONTENTS."""
+        """A copy of what a FrozenTrial keeps under ``name``, one of CONTENTS."""
         return dict(getattr(self, _FIELDS[name]))
 
     def replace(self, name: str, content: dict[Any, Any]) -> None:
-        """Set what a FrozenTrial keeps under `name`."""
+        """Set what a FrozenTrial keeps under ``name``."""
         setattr(self, _FIELDS[name], content)
 
 
@@ -88,29 +98,25 @@ def collect(rows: Iterable[Row]) -> dict[int, Contents]:
     contents: dict[int, Contents] = defaultdict(Contents)
     params = []
     for row in rows:
-        kind = row[0]
-        if kind == tables.PARAM:
+        if row[0] == tables.PARAM:
             params.append(row)
-        elif kind in tables.TABLES:
-            contents[row[1]].add(kind, row)
-    params.sort(key=itemgetter(2))
-    for _, trial_id, _, name, value, text, _, _ in params:
-        found, distribution = contents[trial_id], read_distribution(text)
-        found.params[name] = distribution.to_external_repr(value)
-        found.distributions[name] = distribution
+        elif row[0] in tables.TABLES:
+            contents[row[1]].add(row, row[0])
+    for row in sorted(params, key=itemgetter(2)):
+        contents[row[1]].add(row, tables.PARAM)
     return contents
 
 
-def freeze(row: Row, contents: Contents, precise: tuple[Time, Time] | None) -> FrozenTrial:
+def freeze(row: Row, contents: Contents, precise: tuple[Time, Time] | None = None) -> FrozenTrial:
     """A frozen trial of its row and contents.
 
     Args:
         row: of kind TRIAL.
         contents: becomes part of the trial.
-        precise: the times as this process knows them. The tables keep whole seconds.
+        precise: its start and end as this process knows them; MySQL's tables keep whole seconds.
     """
-    _, trial_id, number, state, _, _, begun, ended = row
-    started, completed = local_time(begun), local_time(ended)
+    _, trial_id, number, state, _, _, start, complete = row
+    started, completed = local_time(start), local_time(complete)
     if precise is not None:
         started, completed = (
             known if known and stored and known.replace(microsecond=0) == stored else stored
@@ -133,9 +139,16 @@ def freeze(row: Row, contents: Contents, precise: tuple[Time, Time] | None) -> F
     )
 
 
+def assemble(rows: Sequence[Row]) -> list[FrozenTrial]:
+    """The trials of an answer, by their ids, with all of their contents that are in it."""
+    contents: Mapping[int, Contents] = collect(rows)
+    trials = sorted((row for row in rows if row[0] == tables.TRIAL), key=itemgetter(1))
+    return [freeze(row, contents.get(row[1]) or Contents()) for row in trials]
+
+
 def rows_of(trial: FrozenTrial) -> dict[int, list[Row]]:
-    """The rows to write for a new trial, by kind of contents."""
-    rows: dict[int, list[Row]] = {
+    """The rows to write for a new trial, by kind of contents; kinds without rows are left out."""
+    by_kind: dict[int, list[Row]] = {
         tables.VALUE: value_rows(trial.values or ()),
         tables.PARAM: [
             param_row(
@@ -147,7 +160,7 @@ def rows_of(trial: FrozenTrial) -> dict[int, list[Row]]:
         tables.SYSTEM: [attr_row(key, value) for key, value in trial.system_attrs.items()],
         tables.REPORT: [report_row(step, v) for step, v in trial.intermediate_values.items()],
     }
-    return {kind: found for kind, found in rows.items() if found}
+    return {kind: rows for kind, rows in by_kind.items() if rows}
 
 
 def param_row(name: str, internal: float, distribution: BaseDistribution) -> Row:
@@ -156,10 +169,14 @@ def param_row(name: str, internal: float, distribution: BaseDistribution) -> Row
 
 
 def attr_row(key: str, value: Any) -> Row:
-    """A row of a table of attributes; ValueError for what its columns cannot hold."""
+    """A row of a table of attributes.
+
+    Raises:
+        ValueError: the columns cannot hold it. The server would say so only when it is written,
+            which may be much later than the caller set it.
+    """
     text = json.dumps(value)
     if len(text) > LONGEST_TEXT or len(key) > LONGEST_KEY:
-        # Refused here, not by the server when it is written, much later.
         raise ValueError(
             f"attribute {key[:80]!r}: {len(text)} characters, {LONGEST_TEXT} at most; "
             f"its key: {len(key)}, {LONGEST_KEY} at most"
@@ -178,7 +195,7 @@ def report_row(step: int, value: float) -> Row:
 
 
 def _stored_float(value: float) -> tuple[float | None, str]:
-    # A DOUBLE column holds neither infinities nor NaN: Optuna stores their kind beside it.
+    # A DOUBLE column holds neither infinities nor NaN: Optuna stores their kind next to it.
     if math.isnan(value):
         return None, "NAN"
     if math.isinf(value):
@@ -188,20 +205,16 @@ def _stored_float(value: float) -> tuple[float | None, str]:
 
 def read_float(value: float | None, kind: str) -> float:
     """A number as Optuna stores it: a value, or the kind of what is no finite value."""
-    if kind == "FINITE":
-        assert value is not None
-        return value
-    return {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}[kind]
+    return float(value) if kind == "FINITE" and value is not None else NOT_FINITE[kind]
 
 
-@lru_cache(4096)  # whole seconds: many trials share one
 def local_time(stored: Time) -> Time:
-    """Optuna stores naive UTC, and shows naive local time."""
+    """Naive UTC, as the tables keep it, as naive local time, as Optuna hands it out."""
     return None if stored is None else clock.local_time(stored)
 
 
 def stored_time(local: Time) -> str | None:
-    """Naive local time as the tables keep it: UTC, in whole seconds on every server."""
+    """Naive local time as MySQL's tables keep it: UTC, in whole seconds."""
     if local is None:
         return None
     return local.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

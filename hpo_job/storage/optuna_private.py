@@ -1,10 +1,16 @@
-"""Every name that Optuna does not publish and this storage needs; a test pins each of them."""
+"""Every name that Optuna does not publish and this package needs; a test pins each of them.
+
+Nothing else in ``hpo_job.storage`` uses a private name of Optuna, except for the methods of
+`RDBStorage` that `fast_rdb.SharedRDBStorage` overrides, which are listed in OVERRIDDEN.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._base import DEFAULT_STUDY_NAME_PREFIX
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.study._frozen import FrozenStudy
@@ -13,11 +19,13 @@ from optuna.trial import FrozenTrial
 __all__ = [
     "CONTENTS",
     "DEFAULT_STUDY_NAME_PREFIX",
+    "OVERRIDDEN",
     "SCHEMA_HEAD",
     "BaseHeartbeat",
     "FrozenStudy",
     "LazyTrial",
     "create_or_check_schema",
+    "stale_trial_ids",
     "trial_id_of",
 ]
 
@@ -26,6 +34,33 @@ SCHEMA_HEAD = "v3.2.0.a"
 
 # The attributes of a FrozenTrial that live in tables of their own.
 CONTENTS = ("_params", "_distributions", "_user_attrs", "_system_attrs", "intermediate_values")
+
+# The private methods of RDBStorage that are overridden, with the parameters they are called with:
+# Optuna's cache in front of it calls these, not the public ones.
+OVERRIDDEN = {
+    "_get_trials": ("study_id", "states", "included_trial_ids", "trial_id_greater_than"),
+    "_create_new_trial": ("study_id", "template_trial"),
+    "_get_prepared_new_trial": ("study_id", "template_trial", "session"),
+    "_set_trial_param": (
+        "trial_id",
+        "param_name",
+        "param_value_internal",
+        "distribution",
+        "previous_distribution",
+    ),
+    "_get_stale_trial_ids": ("study_id",),
+    "_get_best_trial_id": ("study_id", "direction"),
+}
+
+
+def stale_trial_ids(storage: BaseStorage, study_id: int) -> list[int]:
+    """The running trials without a heartbeat for the grace.
+
+    Optuna keeps this question private; its public `fail_stale_trials` answers it by failing
+    them without a reason.
+    """
+    assert isinstance(storage, BaseHeartbeat)
+    return list(storage._get_stale_trial_ids(study_id))
 
 
 def create_or_check_schema(dialect: str, connect: Callable[[], Any]) -> None:

@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
 from hpo_job.cli import main
 from hpo_job.study import workers
 from hpo_job.trial import attributes
 from tests.quick import wait_until, write_job
 from tests.storage.mysql.fleet import FORK, exit_codes
-from tests.storage.mysql.server import sql
+from tests.storage.sql import sql
 
 FIVE = "[search_space]\n" + "\n".join(
     f'{name} = {{ type = "float", low = -5.0, high = 5.0 }}' for name in "xabcd"
@@ -33,7 +35,7 @@ def train(trial, context):
         context.report(context.params["x"])
     return context.params["x"]
 """
-# A trial that tells its process, and lasts until the file "go", or its own, lies beside it
+# A trial that writes its process number, and lasts until the file "go", or its own, is there
 HELD = """
 import os, time
 from pathlib import Path
@@ -117,9 +119,12 @@ class Pods:
 
     def states(self) -> dict[str, int]:
         """How many trials are in each state; none before the first worker made the tables."""
-        if not sql(self.url, "SHOW TABLES LIKE 'trials'"):
-            return {}
-        return dict(sql(self.url, "SELECT state, COUNT(*) FROM trials GROUP BY state"))
+        try:
+            return dict(sql(self.url, "SELECT state, COUNT(*) FROM trials GROUP BY state"))
+        except (ProgrammingError, OperationalError) as error:
+            if "no such table" in str(error) or "exist" in str(error):
+                return {}
+            raise
 
     def finished(self) -> int:
         """How many trials are COMPLETE."""
@@ -143,7 +148,7 @@ class Pods:
             for number, text in sql(
                 self.url,
                 "SELECT t.number, a.value_json FROM trials t JOIN trial_user_attributes a"
-                f" ON a.trial_id = t.trial_id WHERE a.`key` = '{name}' ORDER BY t.number",
+                f" ON a.trial_id = t.trial_id WHERE a.key = '{name}' ORDER BY t.number",
             )
         }
 

@@ -1,0 +1,50 @@
+"""URLs that name a user and a password, and those where the password's end cannot be known."""
+
+from __future__ import annotations
+
+import re
+
+_ENCODED = "@ is %40, / is %2F, : is %3A, # is %23, ? is %3F, % is %25"
+
+
+def ambiguity(url: str) -> str | None:
+    """Why a URL that may hold a password cannot be read for certain; None where it can.
+
+    A password with an unescaped ``@`` or ``/`` moves the place where the host begins: its end
+    would be taken for the host, shown as such and looked up in the DNS.
+
+    Returns:
+        one line that says how to write it; of the URL it shows what comes before ``://``.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or not re.fullmatch(r"[A-Za-z][\w+.-]*", scheme):
+        return None  # no URL: a path, or a mistake that others name
+    problem = _problem(rest)
+    if problem is None:
+        return None
+    return (
+        f"{scheme}://...: {problem}; percent-encode the user name, the password and every other "
+        f"part: {_ENCODED}"
+    )
+
+
+def _problem(rest: str) -> str | None:
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    userinfo = authority.rpartition("@")[0]
+    if re.search(r"[\x00-\x1f]", rest):
+        return "it has a control character in it"
+    if "@" in authority and rest.count("@") > 1:
+        return "it has more than one @, so that the end of its password is not known"
+    if "@" not in authority and ":" in authority and "@" in rest:
+        return "it has a /, ? or # before its @, so that the end of its password is not known"
+    if re.search(r"%(?![0-9A-Fa-f]{2})", userinfo):
+        return "its user name or password has a % that is not followed by two hexadecimal digits"
+    host = authority.rpartition("@")[2]
+    if userinfo and not re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]*)(:\d*)?", host):
+        return "what comes after its @ is not a host and a port"
+    return None
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown: without user name and password, if it has them."""
+    return re.sub(r"(://)[^/?#]*@", r"\1***@", url)

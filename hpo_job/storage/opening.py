@@ -1,0 +1,109 @@
+"""Opens a database of each kind: Optuna's storage, and the lock that goes with it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy
+from optuna.exceptions import ExperimentalWarning
+from sqlalchemy.engine import URL
+
+from hpo_job.storage import urls
+from hpo_job.storage.defaults import CONNECT_TIMEOUT, IDLE, READER_IDLE
+from hpo_job.storage.locks import AdvisoryLock, FileStudyLock, StudyLock
+from hpo_job.storage.mysql import MySQLStorage
+from hpo_job.storage.retries import Retries
+from hpo_job.storage.shared_rdb import SharedRDBStorage
+from hpo_job.storage.sqlite_file import SQLiteFile
+from hpo_job.storage.timeouts import LONGEST_HEARTBEAT
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a storage is opened; see `database.Storage`."""
+
+    label: str
+    grace: int
+    create: bool
+    read_only: bool
+    patience: float
+
+    @property
+    def heartbeat_interval(self) -> int:
+        """Seconds between heartbeats, at which workers also look for lost trials."""
+        return min(max(1, self.grace // 6), LONGEST_HEARTBEAT)
+
+
+def opened(url: URL, options: Options) -> tuple[SharedRDBStorage | MySQLStorage, StudyLock]:
+    """The storage at ``url``, and what holds the locks of its studies."""
+    if urls.is_mysql(url):
+        storage = MySQLStorage(
+            url.render_as_string(hide_password=False),
+            patience=options.patience,
+            create=options.create,
+            idle=READER_IDLE if options.read_only else IDLE,
+            heartbeat_interval=options.heartbeat_interval,
+            grace_period=options.grace,
+        )
+        return storage, storage
+    if path := urls.sqlite_path(url):
+        file = SQLiteFile(path, create=options.create, read_only=options.read_only)
+        return _sqlite(url, file, options)
+    return _postgresql(url, options)
+
+
+def _sqlite(url: URL, file: SQLiteFile, options: Options) -> tuple[SharedRDBStorage, StudyLock]:
+    lock = FileStudyLock(file.path)
+    engine: dict[str, Any] = {"creator": file.connect}
+    if options.read_only:
+        engine["poolclass"] = sqlalchemy.NullPool
+    storage = _rdb(url, options, Retries(options.label, options.patience), lock, engine)
+    sqlalchemy.event.listen(storage.engine, "checkout", lambda *_: file.check())
+    return storage, lock
+
+
+def _postgresql(url: URL, options: Options) -> tuple[SharedRDBStorage, StudyLock]:
+    arguments = {}
+    if url.get_driver_name() in ("psycopg", "psycopg2"):
+        arguments["connect_timeout"] = CONNECT_TIMEOUT
+    retries = Retries(options.label, options.patience)
+    engine = sqlalchemy.create_engine(url, connect_args=arguments, poolclass=sqlalchemy.NullPool)
+    lock = AdvisoryLock(engine, str(url.database), retries)
+    storage = _rdb(url, options, retries, lock, {"connect_args": arguments}, lock.check)
+    return storage, lock
+
+
+def _rdb(
+    url: URL,
+    options: Options,
+    retries: Retries,
+    lock: StudyLock,
+    engine: dict[str, Any],
+    check_lock: Callable[[], None] | None = None,
+) -> SharedRDBStorage:
+    template = url.render_as_string(hide_password=False)
+    for brace in "{}":
+        template = template.replace(brace, 2 * brace)  # Optuna calls str.format on the URL
+
+    def connect() -> SharedRDBStorage:
+        with warnings.catch_warnings():
+            # the heartbeat has been "experimental" in Optuna since 2.9
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return SharedRDBStorage(
+                template,
+                retries=retries,
+                check_lock=check_lock,
+                engine_kwargs=dict(engine),
+                skip_table_creation=not options.create,
+                heartbeat_interval=options.heartbeat_interval,
+                grace_period=options.grace,
+            )
+
+    if not options.create:
+        return retries.until_answered(connect)
+    # One at a time: of two processes that create the tables at once, one fails.
+    with lock.exclusive("schema"):
+        return retries.until_answered(connect)

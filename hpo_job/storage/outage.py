@@ -1,0 +1,63 @@
+"""What the user and the other parts are told while a server is away, and when it is back."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+
+logger = logging.getLogger(__name__)
+
+QUIET = 2.0  # seconds of waiting before it is worth a line in the log
+
+
+class Outage:
+    """The state of a server as one process sees it; shared by the process' threads.
+
+    One line in the log when a statement has waited for `QUIET` seconds, one when the server
+    answers again, however many threads wait.
+
+    Args:
+        label: how the storage is named in the log, without its password.
+    """
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._lock = threading.Lock()
+        self._announced = False
+        self._restored = -math.inf
+
+    def waiting(self, reason: str, waited: float, left: float) -> None:
+        """A statement has failed, and is going to be sent again.
+
+        Args:
+            reason: what the server or its driver said, in one line.
+            waited: seconds since it was sent first.
+            left: seconds for which it will still be tried.
+        """
+        if waited < QUIET:
+            return
+        with self._lock:
+            announced, self._announced = self._announced, True
+        if not announced:
+            logger.warning(
+                "%s: waiting for the server, %.0f s at most: %s", self._label, left, reason
+            )
+
+    def answered(self, waited: float = 0.0) -> None:
+        """A statement was answered.
+
+        Args:
+            waited: seconds since it was sent first, if it had to be sent again.
+        """
+        with self._lock:
+            announced, self._announced = self._announced, False
+        if waited >= QUIET:
+            self._restored = time.monotonic()
+        if announced:
+            logger.warning("%s: answers again, resumed", self._label)
+
+    def was_within(self, seconds: float) -> bool:
+        """Whether this process was without the server at some time in the last ``seconds``."""
+        return time.monotonic() - self._restored < seconds
