@@ -20,6 +20,7 @@ from pydantic import (
 
 from hpo_job.errors import SpecError, unknown
 from hpo_job.spec.search_space import KINDS, Parameter, Scalar, conditions_problem
+from hpo_job.spec.urls import ambiguity, without_password
 from hpo_job.trial.phases import Direction
 
 SPEC_FILE = "study.toml"
@@ -92,6 +93,13 @@ class Data(_Table):
     group: str | None = Field(default=None, min_length=1)
     sample: int | None = Field(default=None, ge=2)
     made_by: str | None = Field(default=None, min_length=1)
+
+    @field_validator("path")
+    @classmethod
+    def _readable(cls, path: str) -> str:
+        if is_url(path) and (problem := ambiguity(path)):
+            raise ValueError(problem)
+        return path
 
     @model_validator(mode="after")
     def _checksum_of_url(self) -> Self:
@@ -334,11 +342,21 @@ def _keys(model: type[BaseModel]) -> list[str]:
 
 def store_problem(place: str) -> str | None:
     """Why models cannot be kept at ``place``; None if it is a folder or a bucket."""
-    parsed = urlparse(place)
-    if "://" not in place or parsed.scheme == "file":
+    if "://" not in place or place.startswith("file://"):
         return None
+    if problem := ambiguity(place):
+        return problem
+    try:
+        parsed = urlparse(place)
+    except ValueError:
+        return "is no URL; it should be a folder, s3://bucket or gs://bucket"
     if parsed.scheme not in ("s3", "gs"):
-        return f"{place}: should be a folder, s3://bucket or gs://bucket"
+        return f"{without_password(place)}: should be a folder, s3://bucket or gs://bucket"
+    if "@" in parsed.netloc:
+        return (
+            f"{without_password(place)}: credentials are not read from here, but from where boto3 "
+            "and google-cloud-storage look for them; remove them"
+        )
     if parsed.path.strip("/") or not parsed.netloc:
         return f"{place}: should be a bucket only, {parsed.scheme}://bucket"
     return None

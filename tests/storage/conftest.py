@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from optuna.exceptions import ExperimentalWarning
+from optuna.storages import RDBStorage
 
 from hpo_job.storage.database import Storage
 from hpo_job.storage.retries import Retries
@@ -70,6 +71,15 @@ def rdb_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/shared.db"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.new_database(request.getfixturevalue("postgres_template"))
+
+
+@contextmanager
+def plain(url: str) -> Iterator[RDBStorage]:
+    """Optuna's own storage, as a worker without hpo-job uses it; no heartbeat."""
+    storage = RDBStorage(url)
+    yield storage
+    storage.remove_session()
+    storage.engine.dispose()
 
 
 @contextmanager

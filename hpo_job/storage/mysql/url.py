@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
 from hpo_job.errors import StorageError
@@ -41,7 +41,7 @@ def read_url(url: str) -> Server:
     Raises:
         StorageError: the URL cannot be read, or its driver is not installed.
     """
-    parsed = _parse(url)
+    parsed = urls.parse(url)
     try:
         dialect: Any = parsed.get_dialect()
         driver = dialect.import_dbapi()
@@ -62,12 +62,12 @@ def read_url(url: str) -> Server:
 
 def redacted_url(url: str) -> str:
     """The URL as it may be shown: what may be secret is replaced by `***`."""
-    return urls.redacted_url(_parse(url))
+    return urls.redacted_url(urls.parse(url))
 
 
 def plain_text_warning(url: str) -> str | None:
     """One line where the URL leads to another host without TLS, else None."""
-    parsed = _parse(url)
+    parsed = urls.parse(url)
     host = parsed.host or ""
     if host in LOCAL_HOSTS or host.startswith("127.") or "unix_socket" in parsed.query:
         return None
@@ -78,15 +78,6 @@ def plain_text_warning(url: str) -> str | None:
         f"{redacted_url(url)}: password and results travel to {host} as plain text; "
         "add ?ssl_mode=VERIFY_CA&ssl_ca=FILE to the URL"
     )
-
-
-def _parse(url: str) -> URL:
-    try:
-        return make_url(url)
-    except (ArgumentError, ValueError):
-        # SQLAlchemy's own text repeats the URL, with the password.
-        expected = "mysql://USER:PASSWORD@HOST:PORT/DATABASE is expected"
-        raise StorageError(f"the storage URL cannot be read: {expected}") from None
 
 
 def _tls_mode(parsed: URL) -> str | None:
