@@ -13,17 +13,23 @@ import click
 
 from hpo_job import __version__
 from hpo_job.cli import archives, kubernetes, models, pages, results, studies
+from hpo_job.cli.terminal import warn
 from hpo_job.errors import HpoJobError
+from hpo_job.worker.output import replace_unencodable
 
 
 class Commands(click.Group):
     """Commands whose known errors are one line on stderr and an exit code."""
 
+    def main(self, *args: Any, **settings: Any) -> Any:
+        replace_unencodable()
+        return super().main(*args, **settings)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except HpoJobError as error:
-            click.echo(f"hpo-job: {error}", err=True)
+            warn(str(error))
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(130)  # as a shell expects of Ctrl-C

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import click
@@ -52,7 +53,7 @@ def lr_find_command(
     from hpo_job.worker.loop import Machine
     from hpo_job.worker.signals import Stop
 
-    show_log("INFO")
+    show_log(logging.INFO)
     if output is not None:
         require_picture(output)  # before the minutes that the finder takes
     spec = read_spec(job)

@@ -50,7 +50,7 @@ def open_studies(
     from hpo_job.storage.database import Storage
     from hpo_job.study.joining import load, named
 
-    show_log("WARNING")
+    show_log()
     storage = Storage(url, patience=PROMPT, read_only=read_only)
     with storage.reaching():
         unique = dict.fromkeys(named(name, storage) for name in names)

@@ -101,6 +101,22 @@ namespace_option = option(
 )
 
 
+def log_options(command: F) -> F:
+    """How much a command that runs trials prints: ``quiet``, ``verbose`` and ``log_file``."""
+    for decorate in (
+        option(
+            "--log-file",
+            metavar="FILE",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Append all log lines to a file, with their times and all tracebacks.",
+        ),
+        option("--verbose", "-v", is_flag=True, help="Also print details."),
+        option("--quiet", "-q", is_flag=True, help="Print warnings and errors only."),
+    ):
+        command = decorate(command)
+    return command
+
+
 def machine_options(command: F) -> F:
     """What a worker may use of its machine: ``threads``, ``cache`` and ``artifacts``."""
     return threads_option(cache_option(artifacts_option(command)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from hpo_job.cli.options import (
     cache_option,
     grace_option,
     job_argument,
+    log_options,
     machine_options,
     option,
     storage_options,
     study_argument,
     weights_option,
 )
-from hpo_job.cli.terminal import program, show_log, warn
+from hpo_job.cli.terminal import log_printer, program, show_log, warn
 from hpo_job.storage.defaults import PROMPT
 
 
@@ -62,7 +64,7 @@ def create_command(job: str, storage: str, weights: Path, cache: Path) -> None:
     from hpo_job.study.checking import check
     from hpo_job.study.joining import join
 
-    show_log("WARNING")
+    show_log()
     study, opened = join(check(read_spec(job), weights, cache), storage, patience=PROMPT)
     click.echo(f"study {study.study_name} is ready in {opened}")
 
@@ -80,6 +82,7 @@ def create_command(job: str, storage: str, weights: Path, cache: Path) -> None:
 @weights_option
 @machine_options
 @grace_option
+@log_options
 def run_command(
     job: str,
     workers: int,
@@ -89,6 +92,9 @@ def run_command(
     cache: Path,
     artifacts: str,
     grace: int,
+    quiet: bool,
+    verbose: bool,
+    log_file: Path | None,
 ) -> None:
     """Run a job's study on this machine, and show its progress.
 
@@ -105,23 +111,24 @@ def run_command(
     from hpo_job.worker.processes import Job, run_workers
     from hpo_job.worker.signals import Stop
 
-    show_log("WARNING")
     spec = read_spec(job)
-    checked = check(spec, weights, cache)
-    capacity = worker_capacity(storage)
-    if capacity is not None and workers >= capacity:  # this process takes one more
-        warn(
-            f"the server has connections for {capacity} workers now; with {workers}, some will "
-            "wait for each other"
-        )
-    study, opened = join(checked, storage, grace)
-    with opened.reaching():
-        machine = Machine(threads or max(1, cpus() // workers), cache, artifacts)
-        with Progress(study, workers) as progress:
-            code = run_workers(
-                Job(spec, storage, weights, grace, machine), workers, Stop(), progress.look
+    with log_printer(logging.WARNING, quiet=quiet, verbose=verbose, log_file=log_file) as printer:
+        checked = check(spec, weights, cache)
+        capacity = worker_capacity(storage)
+        if capacity is not None and workers >= capacity:  # this process takes one more
+            warn(
+                f"the server has connections for {capacity} workers now; with {workers}, some "
+                "will wait for each other"
             )
-        click.echo("\n".join(progress.summary(program())))
+        study, opened = join(checked, storage, grace)
+        machine = Machine(threads or max(1, cpus() // workers), cache, artifacts)
+        task = Job(spec, storage, weights, grace, machine)
+        with opened.reaching():
+            if quiet:
+                sys.exit(run_workers(task, workers, Stop(), lambda: None, printer))
+            with Progress(study, workers) as progress:
+                code = run_workers(task, workers, Stop(), progress.look, printer)
+            click.echo("\n".join(progress.summary(program())))
     sys.exit(code)
 
 
@@ -131,6 +138,7 @@ def run_command(
 @weights_option
 @machine_options
 @grace_option
+@log_options
 @option(
     "--no-wait",
     is_flag=True,
@@ -145,6 +153,9 @@ def worker_command(
     cache: Path,
     artifacts: str,
     grace: int,
+    quiet: bool,
+    verbose: bool,
+    log_file: Path | None,
     no_wait: bool,
 ) -> None:
     """Join a job's study as one worker: what each pod runs.
@@ -159,7 +170,7 @@ def worker_command(
     from hpo_job.worker.processes import Job, run_worker
     from hpo_job.worker.signals import Stop
 
-    show_log("INFO")
+    show_log(logging.INFO)
     machine = Machine(threads or cpus(), cache, artifacts)
     sys.exit(run_worker(Job(read_spec(job), storage, weights, grace, machine, not no_wait), Stop()))
 
@@ -190,7 +201,7 @@ def status_command(
     cluster = cluster or names_a_cluster()
     url = url_from_options(storage, storage_file, cluster=cluster)
     if cluster:
-        show_log("WARNING")
+        show_log()
         show(study, connect(context, namespace, study), results.overview, watch=watch)
         return
     with open_study(study, url) as (opened, _):

@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import click
 
 from hpo_job.errors import SpecError, problem
+from hpo_job.worker.output import Printer, listen, print_to_stderr, printable
 
 PACKAGE = Path(__file__).parents[1]
 PROGRAMS = {"hpo-job": "hpo-job", "kubectl-hpo": "kubectl hpo"}  # by file: what is typed
@@ -32,23 +36,44 @@ def program() -> str:
 
 def warn(line: str) -> None:
     """Print one line on stderr."""
-    click.echo(f"hpo-job: {line}", err=True)
+    print_to_stderr(printable(f"hpo-job: {line}"))
 
 
-class Echo(logging.Handler):
-    """Prints log records on stderr as it is now: above the status line where there is one."""
+@contextmanager
+def log_printer(
+    usual: int, *, quiet: bool, verbose: bool, log_file: Path | None
+) -> Iterator[Printer]:
+    """Print what hpo-job and its libraries log, as ``log_options`` say; what prints it.
 
-    def emit(self, record: logging.LogRecord) -> None:
-        warn(record.getMessage())
+    Args:
+        usual: The lowest level that is printed without these options.
+        quiet: Print warnings and errors only.
+        verbose: Print the next lower level too.
+        log_file: Where all entries are appended, from INFO on; from DEBUG if verbose.
+
+    Raises:
+        SpecError: The file cannot be opened.
+    """
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose: choose one")
+    level = logging.WARNING if quiet else usual - 10 if verbose else usual
+    with ExitStack() as stack:
+        file = stack.enter_context(_appending(log_file)) if log_file else None
+        printer = Printer(level, file)
+        listen(printer, min(level, logging.INFO) if file else level)
+        yield printer
 
 
-def show_log(level: str) -> None:
-    """Print what hpo-job logs from ``level`` on, and the warnings of everything else."""
-    import optuna
+def _appending(file: Path) -> TextIO:
+    try:
+        return file.open("a", encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise SpecError(f"--log-file {file}: {problem(error)}; name another file") from error
 
-    logging.basicConfig(level=logging.WARNING, handlers=[Echo()])
-    logging.getLogger("hpo_job").setLevel(level)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+def show_log(level: int = logging.WARNING) -> None:
+    """Print what hpo-job logs from ``level`` on, and the warnings of libraries."""
+    listen(Printer(level), level)
 
 
 def width(output: Path | None = None) -> int:
@@ -67,6 +92,6 @@ def put(text: str, output: Path | None = None) -> None:
         click.echo(text, nl=False)
         return
     try:
-        output.write_text(click.unstyle(text), encoding="utf-8")
+        output.write_text(click.unstyle(text), encoding="utf-8", errors="replace")
     except OSError as error:
         raise SpecError(f"{output}: cannot be written: {problem(error)}") from error

@@ -6,7 +6,6 @@ import gc
 import logging
 import math
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -38,7 +37,6 @@ from hpo_job.worker.signals import Stop, Stopped
 
 POLL = 1.0  # seconds until a worker asks again, when running trials may still use up the budget
 RECOVERIES = 20  # a second at most, of all workers together, look for lost trials
-MAX_TRACE = 8000  # characters of its traceback that are logged, from the end
 log = logging.getLogger(__name__)
 
 
@@ -158,8 +156,8 @@ class Worker:
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             if isinstance(error, KeyboardInterrupt) and self._stop.requested:
                 raise  # the second Ctrl-C; without a first one it is the objective's own
-            log.error("trial %d failed:\n%s", number, traceback.format_exc().rstrip()[-MAX_TRACE:])
             outcome = of_error(error)
+            log.error("trial %d failed: %s", number, outcome.error, exc_info=error)
         finally:
             gc.collect()  # a model in a reference cycle would hold its memory into the next trial
         if self._stop.broke_off:  # whatever the objective made of Stopped: a result, an error
@@ -174,7 +172,10 @@ class Worker:
         context.params = {**objectives.defaults(spec), **suggested}
         compared = spec.pruner.name == "WilcoxonPruner"
         trained = repeats.run(self._objective, context, spec.budget.repeats, compared)
-        return of_trained(trained, len(self._study.directions))
+        outcome = of_trained(trained, len(self._study.directions))
+        if outcome.error:
+            log.error("trial %d failed: %s", trial.number, outcome.error)
+        return outcome
 
     def _keep_model(self, trial: optuna.Trial, outcome: Outcome) -> str | None:
         """Keep the model of a COMPLETE trial, if it is among the study's best; its id."""

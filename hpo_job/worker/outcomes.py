@@ -114,7 +114,8 @@ def record(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> bool:
             trial.number,
         )
         return False
-    log.info("trial %d %s %s", trial.number, ended.state.name, _result(ended, outcome))
+    if outcome.error is None:  # an error was logged where it was raised
+        log.info("trial %d %s %s", trial.number, ended.state.name, _result(ended, outcome))
     return True
 
 
@@ -123,7 +124,7 @@ def _result(trial: FrozenTrial, outcome: Outcome) -> str:
     if trial.state == TrialState.COMPLETE:
         return " ".join(f"{value:.6g}" for value in trial.values)
     if trial.state == TrialState.FAIL:
-        return outcome.error or outcome.reason or ""
+        return outcome.reason or ""
     value, steps = measured_value(trial), len(trial.intermediate_values)
     after = f"after step {steps}" if steps else ""
     return after if value is None else f"{value:.6g} {after}"

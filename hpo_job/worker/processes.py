@@ -17,10 +17,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-import optuna
 from threadpoolctl import threadpool_limits
 
 from hpo_job.errors import HpoJobError, StorageError
@@ -30,6 +30,8 @@ from hpo_job.study.joining import join
 from hpo_job.study.workers import OWNER
 from hpo_job.worker import lr_find
 from hpo_job.worker.loop import Machine, work
+from hpo_job.worker.output import Printer, listen
+from hpo_job.worker.relay import Relay, write_to
 from hpo_job.worker.signals import REASONS, Stop, Stopped
 
 WATCH = 0.5  # seconds between two looks at the workers
@@ -92,7 +94,13 @@ def run_worker(job: Job, stop: Stop) -> int:
     return stop.exit_code
 
 
-def run_workers(job: Job, count: int, stop: Stop, on_watch: Callable[[], None]) -> int:
+def run_workers(
+    job: Job,
+    count: int,
+    stop: Stop,
+    on_watch: Callable[[], None],
+    printer: Printer | None = None,
+) -> int:
     """Run ``count`` worker processes until they end.
 
     Args:
@@ -100,6 +108,7 @@ def run_workers(job: Job, count: int, stop: Stop, on_watch: Callable[[], None]) 
         count: how many.
         stop: is passed on to them.
         on_watch: is called every now and then, and once more at the end.
+        printer: prints what they write.
 
     Returns:
         The worst exit code of the workers, or 128 + the signal where ``stop`` ended them.
@@ -108,14 +117,19 @@ def run_workers(job: Job, count: int, stop: Stop, on_watch: Callable[[], None]) 
     context = multiprocessing.get_context("spawn")
     resource_tracker.ensure_running()  # its own start would unblock the signals below
 
+    relay = Relay(printer or Printer())
+
     def start() -> SpawnProcess:
-        process = context.Process(target=_work_in_child, args=(job,))
+        reader, writer = context.Pipe(duplex=False)
+        process = context.Process(target=_work_in_child, args=(job, reader, writer))
         # Signals to the child wait until it listens; else they would end its imports in a traceback
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, REASONS)
         try:
             process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        writer.close()
+        relay.add(reader)
         return process
 
     with stop.listening():
@@ -130,6 +144,7 @@ def run_workers(job: Job, count: int, stop: Stop, on_watch: Callable[[], None]) 
             for worker in workers:
                 worker.terminate()
             raise
+    relay.close()
     on_watch()
     return stop.exit_code or max(_exit_code(worker) for worker in workers)
 
@@ -167,18 +182,24 @@ def _exit_code(worker: SpawnProcess) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _work_in_child(job: Job) -> None:
-    """Run a worker process, in a session of its own: Ctrl-C reaches it through its parent only."""
+def _work_in_child(job: Job, reader: Connection, writer: Connection) -> None:
+    """Run a worker process, in a session of its own: Ctrl-C reaches it through its parent only.
+
+    ``reader`` stays open here: if the parent was killed, a write would raise BrokenPipeError in an
+    objective, before `_end_with_parent` ends the trial.
+    """
     os.setsid()
     os.environ.pop(OWNER, None)  # several workers in one pod do not succeed each other
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    logging.basicConfig(level=logging.WARNING, format="hpo-job: worker %(process)d: %(message)s")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    listen(write_to(writer), logging.INFO)
     try:
         code = run_worker(job, Stop())
     except HpoJobError as error:
-        print(f"hpo-job: worker {os.getpid()}: {error}", file=sys.stderr)
+        log.error("%s", error)
         code = error.exit_code
+    except Exception as error:
+        log.critical("unexpected error", exc_info=error)
+        code = 1
     sys.exit(code)
 
 

@@ -14,6 +14,7 @@ from hpo_job.study.admission import Refusal
 from hpo_job.trial import attributes
 from hpo_job.worker.failures import Failure, in_common
 from hpo_job.worker.loop import Machine, work
+from hpo_job.worker.output import Entry
 from hpo_job.worker.signals import Stop
 from tests.quick import Quick
 
@@ -74,7 +75,9 @@ def test_a_long_error_is_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     source = "def train(trial, context):\n    raise ValueError('x' * 10**6)"
     with pytest.raises(FailuresError):
         run(Quick(tmp_path, source, budget="trials = 1\nfailures = 1"))
-    assert len(caplog.text) < 10**4
+    entries = [Entry.of(record) for record in caplog.records]
+    assert sum(len(entry.line) + len(entry.trace) for entry in entries) < 10**4
+    assert entries[0].trace.endswith("xxx")
 
 
 def test_failures_in_a_row_stop_the_worker(tmp_path: Path) -> None:
