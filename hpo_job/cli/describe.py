@@ -67,7 +67,8 @@ def _pruner(spec: StudySpec) -> str:
 def _data(checked: Checked) -> Iterator[str]:
     assert checked.data is not None
     for heading, text in checked.data.described():
-        yield from _wrapped(heading, text) if heading == "features" else [f"{heading:<13} {text}"]
+        whole = heading in ("data", "")  # a path, or a class with its count
+        yield from [f"{heading:<13} {text}"] if whole else _wrapped(heading, text)
 
 
 def _space(checked: Checked) -> Iterator[str]:

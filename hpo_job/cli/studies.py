@@ -43,10 +43,10 @@ def check_command(job: str, storage: str, weights: Path, cache: Path) -> None:
     from hpo_job.cli.describe import describe
     from hpo_job.spec.study_toml import read_spec
     from hpo_job.storage.database import worker_capacity
-    from hpo_job.study.checking import check, require_readable
+    from hpo_job.study.checking import check, inspect
 
     checked = check(read_spec(job), weights, cache)
-    require_readable(checked)
+    checked = inspect(checked)
     click.echo("\n".join(describe(checked)))
     capacity = worker_capacity(storage)
     if capacity is not None:

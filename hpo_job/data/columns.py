@@ -1,21 +1,21 @@
-"""The columns of a table file: CSV, gzipped CSV or Parquet, read as far as a study needs them."""
+"""The columns of a table file: CSV, gzipped CSV or Parquet; only those that a study needs."""
 
 from __future__ import annotations
 
-import re
 import warnings
 import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo_job.data.kinds import as_text
 from hpo_job.errors import DataError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CSV, PARQUET = (".csv", ".csv.gz"), (".parquet",)
-# What pandas takes for a missing value
+# Cells that stand for a missing value, as pandas has it
 MISSING = [
     "",
     "#N/A",
@@ -37,8 +37,6 @@ MISSING = [
     "nan",
     "null",
 ]
-NEARLY_ALL = 0.9  # of the rows: where so many have a category of their own, none can be learnt
-_DATE = re.compile(r"\d{4}-\d\d")
 _SUFFIXES = ", ".join((*CSV, *PARQUET))
 
 
@@ -50,7 +48,8 @@ def is_table(file: Path) -> bool:
 def names(file: Path) -> tuple[str, ...]:
     """The names of the table's columns, in its order; those without a name are left out.
 
-    Raises DataError, its text beginning with the file, where there is no such table.
+    Raises:
+        DataError: There is no such table; the text begins with the file.
     """
     if file.is_dir():
         raise DataError(f"{file}: a folder; expected a table in one file ({_SUFFIXES})")
@@ -61,97 +60,52 @@ def names(file: Path) -> tuple[str, ...]:
     if file.name.lower().endswith(PARQUET):
         return tuple(name for name in _parquet_columns(file) if not name.startswith("__index_"))
     _require_commas(file)
-    # Two lines, for pandas would take what the second has too much of for the rows' names.
+    # Two lines: where the second is longer, pandas would take its first cells for row names.
     first = _csv(file, header=None, nrows=2, dtype="str", keep_default_na=False).iloc[0]
-    named = [name for name in first if name]  # one without a name is a row number, as a rule
-    for name in named:
-        if named.count(name) > 1:
+    present = [name for name in first if name]  # one without a name is a row number, as a rule
+    for name in present:
+        if present.count(name) > 1:
             raise DataError(f"{file}: two columns are called {name!r}; rename one")
-    return tuple(named)
+    return tuple(present)
 
 
-def read(
-    file: Path,
-    columns: Sequence[str],
-    verbatim: Collection[str] = (),
-    categorical: Collection[str] = (),
-) -> pd.DataFrame:
-    """The given ``columns`` of a table, with rows numbered from 0.
+def read(file: Path, columns: Sequence[str], verbatim: Collection[str] = ()) -> pd.DataFrame:
+    """The ``columns`` of a table, with rows numbered from 0.
 
-    Those that are ``verbatim`` are text, as written, and missing only where nothing is written:
-    a class may be called NA, or 007. In the others pandas tells numbers, text and what is missing;
-    but those that are ``categorical`` are text, though they look like numbers.
+    Args:
+        file: The table.
+        columns: Their names, in the order wanted.
+        verbatim: Those of which every cell is text, as written, and missing only where nothing is
+            written: a class may be called NA, or 007.
+
+    Returns:
+        Of a CSV file, text; what pandas takes for missing is NaN. Of a Parquet file, its own types.
+
+    Raises:
+        DataError: The file cannot be read; the text begins with its name.
     """
     if file.name.lower().endswith(PARQUET):
-        from pyarrow import parquet
-
-        try:
-            # metadata: pandas would make the rows' names of a column that it wrote as such
-            table = _plain(file, parquet.read_table(file, columns=list(columns)))
-            frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
-        except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
-            raise _unreadable(file, "Parquet", error) from error
-        for name in (*verbatim, *categorical):
-            frame[name] = as_text(frame[name])
+        frame = _parquet(file, columns)
         for name in verbatim:
-            frame[name] = frame[name].fillna("")
-        return frame[list(columns)]
-    frame = _csv(
-        file,
-        dtype=dict.fromkeys([*verbatim, *categorical], "str"),
-        keep_default_na=False,
-        na_values={name: MISSING for name in columns if name not in verbatim},
-    )
+            frame[name] = as_text(frame[name])
+    else:
+        frame = _csv(
+            file,
+            dtype="str",
+            keep_default_na=False,
+            na_values={name: MISSING for name in columns if name not in verbatim},
+        )
     for name in verbatim:
         frame[name] = frame[name].fillna("")  # of a line that is too short
     return frame[list(columns)]
 
 
-def as_text(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Values as text, the missing ones as None; 1 and 1.0 are the same, as are 1 and "1"."""
-    import numpy as np
-    import pandas as pd
-
-    def text(value: object) -> str | None:
-        if pd.isna(value):  # type: ignore[call-overload]
-            return None
-        # whole numbers come as floats where others of their column are missing
-        whole = isinstance(value, float | np.floating) and float(value).is_integer()
-        return str(int(value)) if whole else str(value)  # type: ignore[call-overload]
-
-    return pd.Series([text(value) for value in column], column.index, dtype=object)
-
-
-def has_dates(column: pd.Series[Any]) -> bool:
-    """Whether all that a column of features holds is dates, be it as text, as in a CSV file."""
-    import pandas as pd
-
-    if column.dtype.kind in "mM":
-        return True
-    present = column.dropna()
-    # most columns are told by their first value
-    if present.empty or not _DATE.match(str(present.iloc[0])):
-        return False
-    return bool(pd.to_datetime(present, format="ISO8601", errors="coerce", utc=True).notna().all())
-
-
-def useless(column: pd.Series[Any]) -> str | None:
-    """Why nothing can be learnt of a column of features; None where something may be."""
-    import pandas as pd
-
-    present = column.dropna()
-    if present.empty:
-        return "is empty in every row"
-    different = present.nunique()
-    if different == 1 and len(present) == len(column):
-        return "is the same in every row"
-    if not pd.api.types.is_numeric_dtype(column) and different > len(column) * NEARLY_ALL:
-        return f"is a category with {different} values in {len(column)} rows"
-    return None
-
-
 def require(file: Path, key: str, column: str, known: Sequence[str]) -> None:
-    """Raise DataError, naming the nearest column, where the table has no such ``column``."""
+    """Check that the table has the ``column`` that ``key`` of [data] names.
+
+    Raises:
+        DataError: It has not; the nearest one is named.
+    """
     if column not in known:
         raise DataError(f"data.{key}: {file}: {unknown('column', column, known)}")
 
@@ -182,6 +136,18 @@ def _require_commas(file: Path) -> None:
             f"{file}: its columns are divided by {odd!r}, which needs to be a comma (and a decimal "
             "comma a point); save it as comma-separated, or as Parquet"
         )
+
+
+def _parquet(file: Path, columns: Sequence[str]) -> pd.DataFrame:
+    from pyarrow import parquet
+
+    try:
+        # ignore_metadata: pandas would make row names of a column that it wrote as such
+        table = _plain(file, parquet.read_table(file, columns=list(columns)))
+        frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    except (OSError, ValueError) as error:  # ArrowInvalid is a ValueError
+        raise _unreadable(file, "Parquet", error) from error
+    return frame
 
 
 def _parquet_columns(file: Path) -> list[str]:
@@ -217,5 +183,5 @@ def _plain(file: Path, table: Any) -> Any:
 
 
 def _unreadable(file: Path, kind: str, error: BaseException) -> DataError:
-    mend = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
-    return DataError(f"{file}: not a readable {kind} file: {' '.join(str(error).split())}{mend}")
+    fix = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+    return DataError(f"{file}: not a readable {kind} file: {' '.join(str(error).split())}{fix}")

@@ -1,4 +1,4 @@
-"""Digests of files and folders, by which data is told from other data."""
+"""Digests of files and folders: whether two workers have the same data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fingerprint(path: Path) -> str:
 
 
 def sizes(files: Iterable[tuple[str, Path]]) -> str:
-    """A digest of the names given, and of the sizes of their files."""
+    """A digest of these names, and of the sizes of their files."""
     return _digest(f"{name}\0{file.stat().st_size}" for name, file in files)
 
 
@@ -46,5 +46,5 @@ def _content(file: Path) -> str:
 def _digest(lines: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for line in lines:
-        digest.update(line.encode() + b"\n")
+        digest.update(line.encode(errors="surrogateescape") + b"\n")
     return digest.hexdigest()

@@ -12,11 +12,14 @@ from hpo_job.spec.study_toml import Data, StudySpec
 Labelled = LabelledFiles | LabelledRows
 # What an objective learns from: a folder per class, the columns of a table, or one column of text
 Layout = Literal["images", "table", "text"]
+_COLUMNS = {"label", "group", "sample", "labels", "split"}
 _KEYS: dict[Layout, set[str]] = {
-    "images": set(),
-    "table": {"label", "features", "categorical", "group", "sample"},
-    "text": {"label", "text", "group", "sample"},
+    "images": {"labels", "split"},
+    "table": {*_COLUMNS, "features", "categorical", "kinds", "missing", "decimal", "thousands"},
+    "text": {*_COLUMNS, "text"},
 }
+# Keys that every study may have, whatever learns from the data
+_GENERAL = {"path", "valid_pct", "seed", "sha256", "made_by"}
 _NEEDED: dict[Layout, tuple[str, ...]] = {
     "images": (),
     "table": ("label",),
@@ -25,9 +28,16 @@ _NEEDED: dict[Layout, tuple[str, ...]] = {
 
 
 def read(spec: StudySpec, layout: Layout, regression: bool = False) -> Labelled:
-    """The data of a shipped objective's study. Raises SpecError or DataError.
+    """The data of a shipped objective's study.
 
-    regression: whether the objective predicts numbers rather than classes.
+    Args:
+        spec: The study.
+        layout: What its objective learns from.
+        regression: Whether the objective predicts numbers rather than classes.
+
+    Raises:
+        SpecError: A key of [data] is missing, or would do nothing.
+        DataError: The data is missing or unfit.
     """
     data, path = spec.data, spec.data_path
     if data is None or path is None:
@@ -38,36 +48,26 @@ def read(spec: StudySpec, layout: Layout, regression: bool = False) -> Labelled:
     seed = spec.seed if data.seed is None else data.seed
     try:
         if layout == "images":
-            return read_image_folder(path, data.valid_pct, seed)
-    except DataError as error:
-        raise DataError(f"{spec.file}: data.path: {error}") from error
-    assert data.label is not None  # `require_keys` has seen it
-    try:
-        return read_table(
-            path,
-            data.label,
-            data.valid_pct,
-            seed,
-            regression=regression,
-            text=data.text,
-            features=data.features,
-            categorical=data.categorical or (),
-            group=data.group,
-            size=data.sample,
-        )
+            return read_image_folder(path, data, seed)
+        return read_table(path, data, seed, regression=regression)
     except DataError as error:
         raise DataError(f"{spec.file}: {error}") from error
 
 
 def require_keys(spec: StudySpec, data: Data, layout: Layout | None) -> None:
-    """Raise SpecError for a key of ``[data]`` that would do nothing, or that is missing.
+    """Check that every key of ``[data]`` is used, and that none is missing.
 
-    layout: the objective's; None for a function of the user's own, which reads for itself.
+    Args:
+        spec: The study.
+        data: Its [data].
+        layout: The objective's; None for a function of the user's, which reads for itself.
+
+    Raises:
+        SpecError: A key would do nothing, or is missing.
     """
     used = _KEYS[layout] if layout else set()
-    for key in ("label", "text", "features", "categorical", "group", "sample"):
-        given = getattr(data, key) is not None
-        if given and key not in used:
+    for key in Data.model_fields:
+        if key not in used | _GENERAL and getattr(data, key) is not None:
             uses = ", ".join(["path", "valid_pct", "seed", *sorted(used)])
             raise spec.error(f"data.{key}", f"{spec.objective} does not use it, only {uses}")
     for key in _NEEDED[layout] if layout else ():

@@ -1,31 +1,40 @@
-"""A labelled image folder: what is in it, how it is split, and whether it can be read."""
+"""Labelled image files: a folder of images per class, divided once."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo_job.data.digests import is_hidden, sizes
-from hpo_job.data.split import require_classes, split
+from hpo_job.data import image_findings, labels
+from hpo_job.data.digests import sizes
+from hpo_job.data.image_findings import Look
+from hpo_job.data.image_folder import list_images, suspicious
+from hpo_job.data.parts import Parts, divide, part_named
+from hpo_job.data.split import require_classes
 from hpo_job.errors import DataError
-from hpo_job.machine import cpus
-
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+from hpo_job.spec.study_toml import Data
 
 
 @dataclass(frozen=True)
 class LabelledFiles:
-    """Image files and their classes, drawn once into a training and a validation part.
+    """Image files and their classes, divided once into training, validation and test part.
 
-    ``files`` are relative to ``root``, sorted; ``labels`` is as long. ``valid`` holds the
-    positions, ascending, of the items every trial is scored on; ``train`` those of the rest.
+    Attributes:
+        root: The folder.
+        files: The images, relative to ``root``, sorted.
+        labels: The class of each.
+        train: Positions of the images that models learn from, ascending.
+        valid: Positions of the images that every trial is scored on.
+        test: Positions of the images that no trial sees.
+        source: Where the data itself says which part an image is in; see `Parts`.
+        left_out: A line for each reason for which files are not used.
+        folder_cautions: A line for what may be wrong with the folder.
     """
 
     root: Path
@@ -33,6 +42,10 @@ class LabelledFiles:
     labels: tuple[str, ...]
     train: NDArray[np.int64]
     valid: NDArray[np.int64]
+    test: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    source: str = ""
+    left_out: tuple[str, ...] = ()
+    folder_cautions: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -55,68 +68,108 @@ class LabelledFiles:
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """Nothing: an image that cannot be read is an error."""
-        return ()
-
-    def listing(self) -> str:
-        """`listing` of these files alone, whatever else lies beside them."""
-        return sizes((name, self.root / name) for name in self.files)
+        """What may be wrong with the folder, a line each."""
+        return self.folder_cautions
 
     @cached_property
+    def levels(self) -> dict[str, tuple[float, float]]:
+        """How images with more than 8 bits become black and white; see `open_image`."""
+        files = [self.files[position] for position in self.train]
+        return image_findings.levels_of(self.root, files)
+
+    @cached_property
+    def looks(self) -> list[Look | None]:
+        """What each image is like; decodes them all, so done once per study."""
+        return image_findings.look_at_all(self)
+
+    @property
     def unreadable(self) -> list[str]:
-        """The files that do not decode as images; decodes every file, so done once per study."""
-        with ThreadPoolExecutor(cpus()) as pool:
-            found = pool.map(decodes, (self.root / name for name in self.files))
-            return [name for name, ok in zip(self.files, found, strict=True) if not ok]
+        """The files that do not decode as images; decodes every file."""
+        return [name for name, seen in zip(self.files, self.looks, strict=True) if seen is None]
+
+    @cached_property
+    def content_cautions(self) -> tuple[str, ...]:
+        """What may be wrong with the images, a line each; decodes every file."""
+        return tuple(image_findings.of_images(self, self.looks))
+
+    def listing(self) -> str:
+        """`listing` of these files alone, whatever else lies in the folder."""
+        return sizes((name, self.root / name) for name in self.files)
 
     def described(self) -> Iterator[tuple[str, str]]:
-        """What a person is told of it, as (heading, text); a further line has no heading."""
+        """The data for a person, as (heading, text); a further line has no heading."""
         yield "data", f"{self.root}: {len(self)} images in {len(self.classes)} classes"
         for name, count in self.counts.items():
             yield "", f"{count:>7}  {count / len(self):>4.0%}  {name}"
-        yield "validation", f"{len(self.valid)} images, the same in every trial"
+        parts = Parts(self.train, self.valid, self.test, self.source)
+        yield "validation", parts.described("images")
+        for line in self.left_out:
+            yield "left out", line
 
 
-def read_image_folder(root: Path, valid_pct: float, seed: int) -> LabelledFiles:
-    """Find the images under ``root`` (a folder per class) and draw the validation set.
+def read_image_folder(root: Path, data: Data, seed: int) -> LabelledFiles:
+    """Find the images under ``root`` (a folder per class), and divide them.
 
-    The draw is stratified, and depends on nothing but the file names, ``valid_pct`` (the share
-    held out, between 0 and 1) and ``seed``. Raises DataError where there is nothing to learn
-    from: no folder, no images, one class only, or a class too small to be in both parts.
+    The validation part is that of folders called train and valid, where there are any. Otherwise
+    it is drawn, stratified, and depends on nothing but the file names, ``valid_pct`` and ``seed``.
+
+    Raises:
+        DataError: There is nothing to learn from: no folder, no images, one class only, or a class
+            too small to be in both parts. The text begins with the key of [data] to blame.
     """
     if root.is_file():
-        raise DataError(f"{root}: a file; [data] path must hold a folder per class")
+        raise DataError(f"data.path: {root}: a file; [data] path must hold a folder per class")
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; [data] path must hold a folder per class")
-    files = _image_files(root)
-    if not files:
-        raise DataError(f"{root}: no images in it; expected {root.name}/<class>/<image>")
-    labels = tuple(name.split("/", 1)[0] for name in files)
+        raise DataError(
+            f"data.path: {root}: no such folder; [data] path must hold a folder per class"
+        )
     try:
-        require_classes(labels, "image")
-        train, valid = split(len(files), valid_pct, seed, labels)
+        listing = list_images(root, data.split is not False)
+        files, found, parts = zip(*listing.files, strict=True)
+        classes = labels.merge(found, data.labels)
+        try:
+            require_classes(classes, "image")
+            named = None if None in parts else parts
+            divided = divide(named, "folders", len(files), data.valid_pct, seed, classes)
+        except DataError as error:
+            raise DataError(f"{root}: {len(files)} images: {error}{_deeper(files)}") from error
     except DataError as error:
-        raise DataError(f"{root}: {len(files)} images: {error}") from error
-    return LabelledFiles(root, files, labels, train, valid)
-
-
-def _image_files(root: Path) -> tuple[str, ...]:
-    """The images in the class folders under ``root``, hidden ones left out, as POSIX paths."""
-    found = (
-        path.relative_to(root)
-        for path in root.glob("*/**/*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+        raise DataError(f"data.path: {error}") from error
+    return LabelledFiles(
+        root,
+        files,
+        tuple(classes),
+        divided.train,
+        divided.valid,
+        divided.test,
+        divided.source,
+        tuple(text for _, text in listing.lines()),
+        (*suspicious(listing), *_cautions(classes, divided, data)),
     )
-    return tuple(sorted(name.as_posix() for name in found if not is_hidden(name)))
 
 
-def decodes(path: Path) -> bool:
-    """Whether the file at ``path`` can be read as an image, to its end."""
-    from PIL import Image
+def _cautions(classes: list[str], parts: Parts, data: Data) -> Iterator[str]:
+    counts = Counter(classes)
+    kept = {*(data.labels or {}), *(data.labels or {}).values()}
+    if line := labels.caution(counts, kept):
+        yield line
+    named = sorted(name for name in counts if part_named(name))
+    if len(named) > 1 and data.split is not False:
+        yield (
+            f"the classes {' and '.join(named)} are called as parts of the data; if they are: "
+            f"{named[0]}/<class>/<image>"
+        )
+    learnt = {classes[position] for position in parts.train}
+    new = sorted({classes[position] for position in parts.valid} - learnt)
+    if new:
+        yield f"no training image is of class {', '.join(map(repr, new))}: no model can learn it"
 
-    try:
-        with Image.open(path) as image:
-            image.convert("RGB")
-    except Exception:  # Pillow's decoders raise whatever a broken file makes them trip over
-        return False
-    return True
+
+def _deeper(files: tuple[str, ...]) -> str:
+    """A hint where the classes are one folder further down."""
+    tops = {name.split("/")[0] for name in files}
+    below = {name.split("/")[1] for name in files if name.count("/") > 1}
+    if len(tops) == 1 and len(below) > 1:
+        top = min(tops)
+        return f"; if {top}/{min(below)} is a class, [data] path has to end in {top}"
+    return ""

@@ -21,14 +21,20 @@ def split(
     labels: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
 ) -> tuple[Positions, Positions]:
-    """The positions of the training and of the validation part, ascending: ``train, valid``.
+    """The positions of the training and of the validation part, ascending.
 
-    count: items to split; ``labels`` (classes) and ``groups`` are as long where given.
-    valid_pct: the share of items held out, between 0 and 1.
+    Args:
+        count: How many items there are.
+        valid_pct: The share of them that is held out, between 0 and 1.
+        seed: The draw depends on nothing but the arguments.
+        labels: The class of each item: every class has the same share in both parts.
+        groups: The group of each item: all items of a group are in the same part.
 
-    With ``labels``, each class is shared out alike; with ``groups``, all items of a group are in
-    the same part. Depends on nothing but its arguments. Raises DataError where there is no such
-    split, naming the problem but not the data.
+    Returns:
+        ``train, valid``.
+
+    Raises:
+        DataError: There is no such split. The text names the problem, but not the data.
     """
     if groups is None:
         return _plain(count, valid_pct, seed, labels)
@@ -39,7 +45,9 @@ def sample(count: int, seed: int, labels: Sequence[str] | None, size: int) -> Po
     """``size`` of ``count`` positions, ascending; all where there are no more.
 
     With ``labels``, two of every class and of the others as many as keep the classes' shares.
-    Raises DataError where ``size`` does not hold two of every class.
+
+    Raises:
+        DataError: ``size`` does not hold two of every class.
     """
     rng = np.random.default_rng(seed)
     if count <= size:
@@ -51,8 +59,9 @@ def sample(count: int, seed: int, labels: Sequence[str] | None, size: int) -> Po
     least = np.minimum(total, 2)
     if size < least.sum():
         raise DataError(
-            f"sample = {size} holds no two rows of each of the {len(classes)} classes; at least "
-            f"{least.sum()} would"
+            f"sample = {size} is too small for two rows of each of the {len(classes)} classes; "
+            f"at least "
+            f"{least.sum()} are needed"
         )
     share = (size - least.sum()) * (total - least) / max(1, (total - least).sum())
     quota = least + np.floor(share).astype(int)

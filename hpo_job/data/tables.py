@@ -1,49 +1,69 @@
-"""A labelled table: its rows, what is told of each, and how they are split."""
+"""A labelled table: its rows, what its columns hold, and how it is split."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo_job.data import columns
+from hpo_job.data import columns, labels, roles, table_findings
 from hpo_job.data.digests import fingerprint
-from hpo_job.data.split import require_classes, sample, split
+from hpo_job.data.kinds import LARGEST, Feature, Format
+from hpo_job.data.numerals import read_numbers
+from hpo_job.data.parts import Part, Parts, divide
+from hpo_job.data.roles import Roles
+from hpo_job.data.split import require_classes, sample
 from hpo_job.errors import DataError
+from hpo_job.spec.study_toml import Data
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Targets = NDArray[np.int64] | NDArray[np.float64]
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledRows:
-    """Rows of a table and their targets, drawn once into a training and a validation part.
+    """Rows of a table and their targets, divided once into training, validation and test part.
 
-    file: the table.
-    frame: the rows, numbered from 0, with the columns ``features``, ``text`` and ``group`` (where
-        there are any) and ``label``; as many as were sampled.
-    targets: the class number of every row, int64, or the number to be predicted, float64.
-    classes: the class names, sorted: a class's position is its number; empty for regression.
-    categorical: the features that were said to be, though they may look like numbers.
-    train, valid: positions of rows, ascending; every trial is scored on those of ``valid``.
+    Attributes:
+        file: The table.
+        frame: The rows, numbered from 0, as many as were sampled. Its columns are the features,
+            converted, then ``text`` and ``group``, where there are any, and ``label``.
+        label: The column that is predicted.
+        text: The column of texts, or None.
+        columns: The features, and how they are read.
+        group: The column whose rows are kept in one part, or None.
+        targets: The class number of every row, int64; or the number to be predicted, float64.
+        classes: The class names, sorted: a class's position is its number; none for regression.
+        train: Positions of the rows that models learn from, ascending.
+        valid: Positions of the rows that every trial is scored on.
+        test: Positions of the rows that no trial sees.
+        dropped: Columns that are not used though nothing else was asked for, and why.
+        kept: Class names that study.toml mentions, so that they need no caution.
+        source: Where the data itself says which part a row is in; see `Parts`.
     """
 
     file: Path
     frame: pd.DataFrame
     label: str
     text: str | None
-    features: tuple[str, ...]
-    categorical: tuple[str, ...]
+    columns: tuple[Feature, ...]
     group: str | None
-    targets: NDArray[np.int64] | NDArray[np.float64]
+    targets: Targets
     classes: tuple[str, ...]
     train: NDArray[np.int64]
     valid: NDArray[np.int64]
+    test: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    dropped: dict[str, str] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+    source: str = ""
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -52,6 +72,16 @@ class LabelledRows:
     def root(self) -> Path:
         """The file: where the data lies, as of every kind of data."""
         return self.file
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the columns that models learn from."""
+        return tuple(feature.name for feature in self.columns)
+
+    @property
+    def formats(self) -> dict[str, Format]:
+        """How each of the features is read."""
+        return {feature.name: feature.format for feature in self.columns}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -67,22 +97,22 @@ class LabelledRows:
         """Nothing: a table that cannot be read is refused as a whole."""
         return []
 
-    @property
+    @cached_property
     def cautions(self) -> tuple[str, ...]:
-        """A line for each feature of which nothing can be learnt."""
-        found = ((name, columns.useless(self.frame[name])) for name in self.features)
-        return tuple(
-            f"feature {name!r} {why}: nothing can be learnt of it; leave it out of [data] features"
-            for name, why in found
-            if why
-        )
+        """What may be wrong with columns and classes, a line each."""
+        return tuple(table_findings.of_columns(self))
+
+    @cached_property
+    def content_cautions(self) -> tuple[str, ...]:
+        """What may be wrong with the rows, a line each; it takes a while, so once per study."""
+        return tuple(table_findings.of_rows(self))
 
     def listing(self) -> str:
         """A digest of the file's content; whoever joins the study has read it anyway."""
         return fingerprint(self.file)
 
     def described(self) -> Iterator[tuple[str, str]]:
-        """What a person is told of it, as (heading, text); a further line has no heading."""
+        """The data for a person, as (heading, text); a further line has no heading."""
         if self.classes:
             yield "data", f"{self.file}: {len(self)} rows in {len(self.classes)} classes"
             for name, count in self.counts.items():
@@ -91,98 +121,150 @@ class LabelledRows:
             low, middle, high = np.quantile(self.targets, [0, 0.5, 1])
             yield "data", f"{self.file}: {len(self)} rows"
             yield "target", f"{self.label}: {low:g} to {high:g}, median {middle:g}"
+        yield from self._described_columns()
+        parts = Parts(self.train, self.valid, self.test, self.source)
+        yield "validation", parts.described("rows", self.group)
+
+    def _described_columns(self) -> Iterator[tuple[str, str]]:
         if self.text is None:
-            yield "features", f"{len(self.features)}: {', '.join(self.features)}"
+            yield "features", f"{len(self.columns)}: {', '.join(self.features)}"
         else:
-            words = int(self.frame[self.text].str.count(r"\S+").median())
-            yield "text", f"{self.text}: {words} words in a middling row"
-        kept = f", {self.group} kept whole" if self.group else ""
-        yield "validation", f"{len(self.valid)} rows, the same in every trial{kept}"
+            yield "text", f"{self.text}: {table_findings.length(self)}"
+        for kind, heading in (("number", "numbers"), ("category", "categories"), ("date", "dates")):
+            named = [
+                f"{feature.name} ({feature.note})" if feature.note else feature.name
+                for feature in self.columns
+                if feature.format.kind == kind
+            ]
+            if named:
+                yield heading, ", ".join(named)
+        if self.dropped:
+            yield "left out", ", ".join(f"{name} ({why})" for name, why in self.dropped.items())
 
 
-def read_table(
-    file: Path,
-    label: str,
-    valid_pct: float,
-    seed: int,
-    *,
-    regression: bool = False,
-    text: str | None = None,
-    features: Sequence[str] | None = None,
-    categorical: Sequence[str] = (),
-    group: str | None = None,
-    size: int | None = None,
-) -> LabelledRows:
-    """Read a CSV, gzipped CSV or Parquet file, and draw the validation set.
+def read_table(file: Path, data: Data, seed: int, *, regression: bool = False) -> LabelledRows:
+    """Read a CSV, gzipped CSV or Parquet file, and divide its rows.
 
-    label: the column to be predicted: a class, or a number for ``regression``.
-    text: the column of the text; then no features are read.
-    features: the columns to learn from; all but the others named here where None.
-    categorical: those of the features that are categories, though they look like numbers.
-    group: rows that have the same value in this column are all in the same part.
-    size: at most so many rows, drawn once; with classes, in their proportions.
-    valid_pct, seed: the share held out, and what the draws depend on besides the rows.
+    Args:
+        file: The table.
+        data: Its columns, and how they are read and divided: the [data] of study.toml.
+        seed: What is drawn depends on this, the rows and ``data`` alone.
+        regression: Whether the label is a number rather than a class.
 
-    Raises DataError, its text beginning with the key of [data] that is to blame.
+    Raises:
+        DataError: The text begins with the key of [data] that is to blame.
     """
-    with _blaming("path"):
-        known = columns.names(file)
-    features = _features(file, known, label, text, features, group)
-    for name in categorical:
-        columns.require(file, "categorical", name, features)
-    others = [name for name in (text, group) if name is not None]
-    verbatim = {label, *others}
-    with _blaming("path"):
-        every = list(dict.fromkeys([*features, *others, label]))
-        frame = columns.read(file, every, verbatim, set(categorical) - verbatim)
-    if frame.empty:
-        raise DataError(f"data.path: {file}: no rows in it")
-    for name in features:
-        if name not in categorical and columns.has_dates(frame[name]):
-            raise DataError(
-                f"data.features: {file}: {name!r} holds dates; make numbers of them, or leave out"
-            )
-    for key, column in (("label", label), ("text", text), ("group", group)):
-        if column is not None:
-            _require_filled(file, key, frame, column)
-    if regression:
-        frame[label] = _numbers(file, frame, label)
-    names = None if regression else frame[label].tolist()
-    if names is not None:
-        with _blaming("label", file):
-            require_classes(names, "row")
-    if size is not None:
-        with _blaming("sample", file):
-            drawn = sample(len(frame), seed, names, size)
+    return _Reader(file, data, seed, regression).rows()
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """The steps from a file to labelled rows; for the attributes see `read_table`."""
+
+    file: Path
+    data: Data
+    seed: int
+    regression: bool
+
+    def rows(self) -> LabelledRows:
+        cells, chosen = self._cells()
+        chosen, given = roles.given_parts(self.file, self.data, chosen, cells)
+        for key, column in chosen.filled.items():
+            _require_filled(self.file, key, cells, column)
+        features, dropped = roles.features(self.file, self.data, chosen, cells)
+        frame = _converted(cells, features, chosen)
+        label = frame[chosen.label]
+        frame[chosen.label] = self._numbers(label) if self.regression else self._classes(label)
+        drawn = self._sample(frame[chosen.label])
         frame = frame.iloc[drawn].reset_index(drop=True)
-        names = None if regression else frame[label].tolist()
-    with _blaming("group" if group else "valid_pct", file):
-        groups = None if group is None else frame[group].tolist()
-        train, valid = split(len(frame), valid_pct, seed, names, groups)
-    classes = tuple(sorted(set(names or ())))
-    number = {name: position for position, name in enumerate(classes)}
-    targets = (
-        frame[label].to_numpy(dtype=np.float64)
-        if names is None
-        else np.array([number[name] for name in names], dtype=np.int64)
-    )
-    return LabelledRows(
-        file,
-        frame,
-        label,
-        text,
-        tuple(features),
-        tuple(categorical),
-        group,
-        targets,
-        classes,
-        train,
-        valid,
-    )
+        parts = self._parts(frame, chosen, given and [given[position] for position in drawn])
+        targets, classes = self._targets(frame[chosen.label])
+        return LabelledRows(
+            file=self.file,
+            frame=frame,
+            label=chosen.label,
+            text=chosen.text,
+            columns=features,
+            group=chosen.group,
+            targets=targets,
+            classes=classes,
+            train=parts.train,
+            valid=parts.valid,
+            test=parts.test,
+            dropped=dropped,
+            kept=tuple({*(self.data.labels or {}), *(self.data.labels or {}).values()}),
+            source=parts.source,
+        )
+
+    def _cells(self) -> tuple[pd.DataFrame, Roles]:
+        """The columns that are needed, as they are in the file, and their roles."""
+        with blaming("path"):
+            known = columns.names(self.file)
+        chosen = roles.choose(self.file, self.data, known)
+        with blaming("path"):
+            cells = columns.read(self.file, chosen.needed, chosen.filled.values())
+        if cells.empty:
+            raise DataError(f"data.path: {self.file}: no rows in it")
+        return cells, chosen
+
+    def _classes(self, label: pd.Series[Any]) -> list[str]:
+        """The class of every row, merged as study.toml says."""
+        with blaming("labels", self.file):
+            names = labels.merge(label.tolist(), self.data.labels)
+        with blaming("label", self.file):
+            require_classes(names, "row")
+        return names
+
+    def _numbers(self, label: pd.Series[Any]) -> NDArray[np.float64]:
+        """The target of every row. Raises DataError for what is no number, or always the same."""
+        import pandas as pd
+
+        where = f"data.label: {self.file}: column {str(label.name)!r}"
+        numbers = pd.to_numeric(label, errors="coerce").to_numpy(dtype=np.float64)
+        if np.isnan(numbers).any() or self.data.decimal or self.data.thousands:
+            written = read_numbers(label.tolist(), self.data.decimal, self.data.thousands)
+            numbers = numbers if written is None else written.values
+        bad = np.flatnonzero(~(np.abs(numbers) < LARGEST))
+        if bad.size:
+            raise DataError(
+                f"{where}: {label.iloc[bad[0]]!r} in row {bad[0] + 1} below the header is no "
+                f"number; regression predicts numbers ({bad.size} of {len(label)} rows have none)"
+            )
+        if len(set(numbers)) < 2:
+            raise DataError(f"{where}: {numbers[0]:g} in every row; nothing to predict")
+        return numbers
+
+    def _sample(self, label: pd.Series[Any]) -> NDArray[np.int64]:
+        """The positions of the rows that are used: all, or a sample."""
+        if self.data.sample is None:
+            return np.arange(len(label))
+        with blaming("sample", self.file):
+            names = None if self.regression else label.tolist()
+            return sample(len(label), self.seed, names, self.data.sample)
+
+    def _parts(self, frame: pd.DataFrame, chosen: Roles, given: Sequence[Part] | None) -> Parts:
+        with blaming(chosen.split_key, self.file):
+            return divide(
+                given,
+                f"column {chosen.split!r}",
+                len(frame),
+                self.data.valid_pct,
+                self.seed,
+                None if self.regression else frame[chosen.label].tolist(),
+                None if chosen.group is None else frame[chosen.group].tolist(),
+            )
+
+    def _targets(self, label: pd.Series[Any]) -> tuple[Targets, tuple[str, ...]]:
+        """The target of every row, and the classes."""
+        if self.regression:
+            return label.to_numpy(dtype=np.float64), ()
+        classes = tuple(sorted(set(label)))
+        number = {name: position for position, name in enumerate(classes)}
+        return np.array([number[name] for name in label], dtype=np.int64), classes
 
 
 @contextmanager
-def _blaming(key: str, file: Path | None = None) -> Iterator[None]:
+def blaming(key: str, file: Path | None = None) -> Iterator[None]:
     """Let a DataError begin with the key of [data] that is to blame, and with the file."""
     try:
         yield
@@ -190,37 +272,15 @@ def _blaming(key: str, file: Path | None = None) -> Iterator[None]:
         raise DataError(f"data.{key}: {f'{file}: ' if file else ''}{error}") from error
 
 
-def _features(
-    file: Path,
-    known: Sequence[str],
-    label: str,
-    text: str | None,
-    features: Sequence[str] | None,
-    group: str | None,
-) -> list[str]:
-    """The feature columns: those named, else all that are nothing else."""
-    for key, name in (("label", label), ("text", text), ("group", group)):
-        if name is not None:
-            columns.require(file, key, name, known)
-    if text is not None:
-        if text == label:
-            raise DataError(f"data.text: {file}: {text!r} is the label too; name another column")
-        return []
-    if label == group:
-        raise DataError(f"data.group: {file}: {group!r} is the label too; name another column")
-    if features is None:
-        features = [name for name in known if name not in (label, group)]
-        if not features:
-            raise DataError(f"data.features: {file}: no column left to learn from")
-    for position, name in enumerate(features):
-        columns.require(file, "features", name, known)
-        if name == label:
-            raise DataError(
-                f"data.features: {file}: {name!r} is what is to be predicted; leave out"
-            )
-        if name in features[:position]:
-            raise DataError(f"data.features: {file}: {name!r} is named twice")
-    return list(features)
+def _converted(cells: pd.DataFrame, features: Sequence[Feature], chosen: Roles) -> pd.DataFrame:
+    """The features' values in place of their cells, with text, group and label as they are."""
+    import pandas as pd
+
+    frame = pd.DataFrame(index=cells.index)
+    values = {feature.name: feature.format.convert(cells[feature.name]) for feature in features}
+    for name in (*values, *(n for n in chosen.needed if n in chosen.filled.values())):
+        frame[name] = values.get(name, cells[name])
+    return frame
 
 
 def _require_filled(file: Path, key: str, frame: pd.DataFrame, name: str) -> None:
@@ -231,20 +291,3 @@ def _require_filled(file: Path, key: str, frame: pd.DataFrame, name: str) -> Non
             f"data.{key}: {file}: column {name!r}: {rows} empty, the first is row {empty[0] + 1} "
             "below the header; fill or remove"
         )
-
-
-def _numbers(file: Path, frame: pd.DataFrame, label: str) -> pd.Series[float]:
-    """The target of a regression. Raises DataError where it is no number, or always the same."""
-    import pandas as pd
-
-    where = f"data.label: {file}: column {label!r}"
-    numbers = pd.to_numeric(frame[label], errors="coerce").astype("float64")
-    bad = np.flatnonzero(~np.isfinite(numbers))
-    if bad.size:
-        raise DataError(
-            f"{where}: {frame[label].iloc[bad[0]]!r} in row {bad[0] + 1} below the header is no "
-            f"number; regression predicts numbers ({bad.size} of {len(frame)} rows have none)"
-        )
-    if numbers.nunique() < 2:
-        raise DataError(f"{where}: {numbers.iloc[0]:g} in every row; nothing to predict")
-    return numbers

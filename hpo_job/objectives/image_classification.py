@@ -23,10 +23,10 @@ from fastai.vision.augment import (
     ResizeMethod,
     aug_transforms,
 )
-from fastai.vision.data import ImageBlock
 from PIL import Image
 
-from hpo_job.data.images import LabelledFiles, decodes
+from hpo_job.data.image_file import Levels, decodes
+from hpo_job.data.images import LabelledFiles
 from hpo_job.errors import DataError, SpecError
 from hpo_job.objectives import learner_file, saved
 from hpo_job.objectives.balance import loss, sample
@@ -34,6 +34,7 @@ from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
 from hpo_job.objectives.images.loaders import loader_workers
 from hpo_job.objectives.images.models import build, check_known, stats
+from hpo_job.objectives.images.opening import image_block
 from hpo_job.objectives.images.weights import find, obtain
 from hpo_job.objectives.parameters import ImageClassification
 from hpo_job.objectives.training import check_precision, finish, fit, prepare, start_afresh
@@ -78,7 +79,7 @@ def train(trial: optuna.Trial, context: Context) -> float | tuple[float, ...]:
     _fit_head(learn, context, parameters)
     if parameters.unfrozen_epochs:
         _fit_unfrozen(learn, context, parameters)
-    context.keep = partial(save, learn, parameters)
+    context.keep = partial(save, learn, parameters, _levels(context))
     return finish(learn, context)
 
 
@@ -95,8 +96,8 @@ def lr_find(context: Context, names: Sequence[str]) -> dict[str, Curve]:
     return curves
 
 
-def save(learn: Learner, parameters: ImageClassification, folder: Path) -> None:
-    """Write what `rebuild` needs into ``folder``."""
+def save(learn: Learner, parameters: ImageClassification, levels: Levels, folder: Path) -> None:
+    """Write what `rebuild` needs into ``folder``; for ``levels`` see `open_image`."""
     saved.write(
         folder,
         learn.model,
@@ -105,6 +106,7 @@ def save(learn: Learner, parameters: ImageClassification, folder: Path) -> None:
             "model": parameters.model,
             "image_size": parameters.image_size,
             "classes": list(learn.dls.vocab),
+            "levels": dict(levels),
         },
     )
 
@@ -112,10 +114,10 @@ def save(learn: Learner, parameters: ImageClassification, folder: Path) -> None:
 def rebuild(folder: Path) -> Learner:
     """The learner that `save` wrote, without its data, for export and predictions."""
     record = learner_file.read(folder)
-    classes, size = record["classes"], record["image_size"]
+    classes, size, levels = record["classes"], record["image_size"], record.get("levels", {})
     with TemporaryDirectory() as images:
         block = DataBlock(
-            blocks=(ImageBlock, CategoryBlock(vocab=classes, sort=False)),
+            blocks=(image_block(levels), CategoryBlock(vocab=classes, sort=False)),
             get_y=parent_label,
             item_tfms=Resize(size, method=ResizeMethod.Squish),
             batch_tfms=Normalize.from_stats(*stats(record["model"]), cuda=False),
@@ -150,6 +152,11 @@ def _start(context: Context) -> tuple[Learner, ImageClassification]:
     with context.timings.measure(attributes.DATA_TIME):
         dls = _load(context, parameters)
     return _learner(dls, context, parameters), parameters
+
+
+def _levels(context: Context) -> Levels:
+    assert isinstance(context.data, LabelledFiles)
+    return context.data.levels
 
 
 def _fit_head(learn: Learner, context: Context, parameters: ImageClassification) -> None:
@@ -198,7 +205,7 @@ def _load(context: Context, parameters: ImageClassification) -> DataLoaders:
 def _block(data: LabelledFiles, parameters: ImageClassification) -> DataBlock:
     normalise = Normalize.from_stats(*stats(parameters.model), cuda=False)
     return DataBlock(
-        blocks=(ImageBlock, CategoryBlock(vocab=list(data.classes), sort=False)),
+        blocks=(image_block(data.levels), CategoryBlock(vocab=list(data.classes), sort=False)),
         splitter=lambda _: (data.train.tolist(), data.valid.tolist()),
         get_x=lambda item: data.root / data.files[item],
         get_y=lambda item: data.labels[item],

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlparse
 
 from pydantic import (
@@ -25,6 +25,8 @@ from hpo_job.trial.phases import Direction
 
 SPEC_FILE = "study.toml"
 UNWRITTEN = {"folder", "place"}  # fields of a spec that are not keys of study.toml
+ColumnKind = Literal["number", "category", "date", "drop"]
+MissingMarks = Annotated[tuple[str | int | float, ...], Field(min_length=1, strict=False)]
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 # pydantic's messages that name Python's types, in TOML's words
@@ -64,7 +66,7 @@ class Budget(_Table):
 
 
 class Data(_Table):
-    """Where the data is, and how its validation set is drawn.
+    """Where the data is, how it is read, and how its validation set is drawn.
 
     Attributes:
         path: relative to the job folder; or a URL (s3://, gs://, https://) of a file or an
@@ -78,6 +80,13 @@ class Data(_Table):
         categorical: those of them that are categories though they look like numbers.
         group: a column; rows with the same value are in the same part.
         sample: how many rows are used, drawn once; None for all.
+        kinds: what the named columns hold, where the guess is wrong.
+        missing: values that stand for a missing one: in all columns, or in those named.
+        decimal: the decimal mark of numbers that are written as text.
+        thousands: what divides their thousands.
+        labels: class names to change, such as to merge those that differ by a space.
+        split: the column that says which part a row is in; False to ignore such a column, or
+            folders called train and valid.
         made_by: the command that creates data which is not shipped; the error for missing data
             names it.
     """
@@ -92,6 +101,12 @@ class Data(_Table):
     categorical: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     group: str | None = Field(default=None, min_length=1)
     sample: int | None = Field(default=None, ge=2)
+    kinds: dict[str, ColumnKind] | None = None
+    missing: MissingMarks | dict[str, MissingMarks] | None = None
+    decimal: Literal[".", ","] | None = None
+    thousands: Literal[",", ".", " ", "'", ""] | None = None
+    labels: dict[str, str] | None = None
+    split: str | Literal[False] | None = None
     made_by: str | None = Field(default=None, min_length=1)
 
     @field_validator("path")

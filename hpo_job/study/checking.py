@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpo_job import objectives
@@ -91,11 +91,11 @@ def check_spec(spec: StudySpec) -> tuple[Metric, ...]:
     return _metrics(spec)
 
 
-def require_readable(checked: Checked) -> None:
-    """Refuse images that cannot be decoded.
+def inspect(checked: Checked) -> Checked:
+    """``checked`` with cautions on the content of its data: reads all of it, so once per study.
 
     Raises:
-        DataError: it names them.
+        DataError: Images do not decode; they are named.
     """
     if checked.data and (unreadable := checked.data.unreadable):
         named = ", ".join(unreadable[:NAMED]) + (", ..." if len(unreadable) > NAMED else "")
@@ -103,6 +103,10 @@ def require_readable(checked: Checked) -> None:
             f"{checked.spec.file}: data.path: {checked.data.root}: {len(unreadable)} unreadable "
             f"image{'s' if len(unreadable) > 1 else ''}: {named}; repair or remove them"
         )
+    if checked.data is None:
+        return checked
+    cautions = (*checked.cautions, *checked.data.content_cautions)
+    return replace(checked, cautions=tuple(dict.fromkeys(cautions)))
 
 
 def _metrics(spec: StudySpec) -> tuple[Metric, ...]:

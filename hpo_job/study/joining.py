@@ -23,7 +23,7 @@ from hpo_job.storage import database as storages
 from hpo_job.storage.database import Storage
 from hpo_job.storage.defaults import GRACE, PATIENCE
 from hpo_job.study import provenance
-from hpo_job.study.checking import Checked, require_readable
+from hpo_job.study.checking import Checked, inspect
 from hpo_job.study.phase_pruner import PhasePruner
 from hpo_job.study.samplers import make_pruner
 from hpo_job.trial import attributes
@@ -46,7 +46,7 @@ def join(
         patience: seconds to wait for a server that is away or busy.
     """
     if storages.is_new(url):
-        require_readable(checked)  # before a file is created that would have to be removed
+        checked = inspect(checked)  # before a file is created that would have to be removed
     storage = Storage(url, grace=grace, create=True, patience=patience)
     with storage.reaching():
         return create(checked, storage), storage
@@ -64,7 +64,7 @@ def create(checked: Checked, storage: Storage) -> optuna.Study:
     """
     spec = checked.spec
     if _needs_creating(checked, storage):
-        require_readable(checked)
+        checked = inspect(checked)
         origin = _provenance(checked)  # reads all data, so not within the lock
         storage.run_exclusively(spec.name, lambda: _store(checked, origin, storage))
         for caution in checked.cautions:

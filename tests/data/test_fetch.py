@@ -202,7 +202,7 @@ def test_a_study_finds_its_data(
 def test_a_url_needs_a_checksum(job: Callable[..., Path]) -> None:
     with pytest.raises(SpecError, match="path is a URL, so sha256 is needed too"):
         read_spec(job(data={"path": "s3://bucket/x.zip"}))
-    with pytest.raises(SpecError, match="sha256 is for data behind a URL"):
+    with pytest.raises(SpecError, match="sha256 is for a URL, and"):
         read_spec(job(data={"path": "data", "sha256": "0" * 64}))
 
 

@@ -8,22 +8,28 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from hpo_job.data.digests import fingerprint
-from hpo_job.data.images import read_image_folder
+from hpo_job.data.images import LabelledFiles, read_image_folder
 from hpo_job.errors import DataError
+from hpo_job.spec.study_toml import Data
 
 Images = Callable[..., Path]
 Refused = Callable[..., str]
 HPO_JOB = Path(sys.executable).parent / "hpo-job"
 
 
+def read(root: Path, valid_pct: float = 0.25, seed: int = 1, **keys: Any) -> LabelledFiles:
+    return read_image_folder(root, Data(path="-", valid_pct=valid_pct, **keys), seed)
+
+
 def test_files_and_labels_are_found(image_folder: Path) -> None:
-    data = read_image_folder(image_folder, 0.25, seed=1)
+    data = read(image_folder, 0.25, 1)
     assert len(data.files) == 20
     assert list(data.files) == sorted(data.files)
     assert all(
@@ -35,7 +41,7 @@ def test_files_and_labels_are_found(image_folder: Path) -> None:
 
 
 def test_most_frequent_class_comes_first(images: Images) -> None:
-    data = read_image_folder(images({"a": 3, "b": 9, "c": 5}), 0.4, seed=1)
+    data = read(images({"a": 3, "b": 9, "c": 5}), 0.4, 1)
     assert list(data.counts) == ["b", "c", "a"]
     assert data.classes == ("a", "b", "c")
 
@@ -44,7 +50,7 @@ def test_most_frequent_class_comes_first(images: Images) -> None:
 def test_split_is_disjoint_covers_all_and_is_as_large_as_asked(
     image_folder: Path, valid_pct: float
 ) -> None:
-    data = read_image_folder(image_folder, valid_pct, seed=1)
+    data = read(image_folder, valid_pct, 1)
     assert sorted([*data.train.tolist(), *data.valid.tolist()]) == list(range(20))
     assert len(data.valid) == round(20 * valid_pct)
     assert data.train.tolist() == sorted(data.train.tolist())
@@ -53,12 +59,12 @@ def test_split_is_disjoint_covers_all_and_is_as_large_as_asked(
 
 @pytest.mark.parametrize("seed", range(5))
 def test_split_is_stratified(images: Images, seed: int) -> None:
-    data = read_image_folder(images({"many": 40, "few": 8, "some": 12}), 0.25, seed=seed)
+    data = read(images({"many": 40, "few": 8, "some": 12}), 0.25, seed)
     assert Counter(data.labels[i] for i in data.valid) == {"many": 10, "few": 2, "some": 3}
 
 
 def test_split_is_the_seeds(image_folder: Path) -> None:
-    first, again, other = (read_image_folder(image_folder, 0.25, seed) for seed in (1, 1, 2))
+    first, again, other = (read(image_folder, 0.25, seed) for seed in (1, 1, 2))
     assert np.array_equal(first.valid, again.valid)
     assert np.array_equal(first.train, again.train)
     assert not np.array_equal(first.valid, other.valid)
@@ -66,20 +72,20 @@ def test_split_is_the_seeds(image_folder: Path) -> None:
 
 def test_split_does_not_depend_on_where_the_folder_is(images: Images) -> None:
     counts = {"cats": 12, "dogs": 8}
-    here = read_image_folder(images(counts, "here"), 0.25, seed=1)
-    there = read_image_folder(images(counts, "there"), 0.25, seed=1)
+    here = read(images(counts, "here"), 0.25, 1)
+    there = read(images(counts, "there"), 0.25, 1)
     assert here.files == there.files
     assert np.array_equal(here.valid, there.valid)
 
 
 def test_split_does_not_depend_on_the_random_state_of_the_process(image_folder: Path) -> None:
-    first = read_image_folder(image_folder, 0.25, seed=1)
+    first = read(image_folder, 0.25, 1)
     np.random.seed(3)
-    assert np.array_equal(first.valid, read_image_folder(image_folder, 0.25, seed=1).valid)
+    assert np.array_equal(first.valid, read(image_folder, 0.25, 1).valid)
 
 
 def test_hidden_files_and_other_files_are_left_out(image_folder: Path) -> None:
-    before = read_image_folder(image_folder, 0.25, seed=1)
+    before = read(image_folder, 0.25, 1)
     picture = (image_folder / "cats" / "0000.png").read_bytes()
     for name in (
         "cats/.hidden.png",
@@ -92,15 +98,16 @@ def test_hidden_files_and_other_files_are_left_out(image_folder: Path) -> None:
         "README.md",
     ):
         (image_folder / name).parent.mkdir(exist_ok=True)
-        (image_folder / name).write_bytes(picture)
-    after = read_image_folder(image_folder, 0.25, seed=1)
+        hidden = any(part.startswith(".") for part in Path(name).parts)
+        (image_folder / name).write_bytes(picture if hidden or name == "loose.png" else b"text")
+    after = read(image_folder, 0.25, 1)
     assert (after.files, after.listing()) == (before.files, before.listing())
 
 
 @pytest.mark.parametrize("name", ["A.PNG", "a.JPG", "a.JPeg", "a.webp", "a.tiff"])
 def test_suffixes_in_any_case(image_folder: Path, name: str) -> None:
     (image_folder / "dogs" / name).write_bytes((image_folder / "dogs" / "0000.png").read_bytes())
-    data = read_image_folder(image_folder, 0.25, seed=1)
+    data = read(image_folder, 0.25, 1)
     assert f"dogs/{name}" in data.files
     assert data.unreadable == []
 
@@ -108,14 +115,14 @@ def test_suffixes_in_any_case(image_folder: Path, name: str) -> None:
 def test_images_in_folders_below_a_class_are_of_that_class(image_folder: Path) -> None:
     (image_folder / "dogs" / "small").mkdir()
     (image_folder / "dogs" / "0000.png").rename(image_folder / "dogs" / "small" / "0000.png")
-    data = read_image_folder(image_folder, 0.25, seed=1)
+    data = read(image_folder, 0.25, 1)
     assert data.labels[data.files.index("dogs/small/0000.png")] == "dogs"
     assert data.counts == {"cats": 12, "dogs": 8}
 
 
 def test_a_class_of_no_images_is_no_class(image_folder: Path) -> None:
     (image_folder / "birds").mkdir()
-    assert read_image_folder(image_folder, 0.25, seed=1).classes == ("cats", "dogs")
+    assert read(image_folder, 0.25, 1).classes == ("cats", "dogs")
 
 
 def test_fingerprint_is_of_names_and_contents(images: Images) -> None:
@@ -147,7 +154,7 @@ def test_listing_is_of_names_and_sizes(images: Images) -> None:
     counts = {"cats": 3, "dogs": 3}
 
     def listing(folder: Path) -> str:
-        return read_image_folder(folder, 0.5, seed=1).listing()
+        return read(folder, 0.5, 1).listing()
 
     folder = images(counts)
     first = listing(folder)
@@ -162,7 +169,7 @@ def test_listing_is_of_names_and_sizes(images: Images) -> None:
 
 def test_unreadable_images_are_named(image_folder: Path) -> None:
     _break(image_folder)
-    data = read_image_folder(image_folder, 0.25, seed=1)
+    data = read(image_folder, 0.25, 1)
     assert data.unreadable == ["cats/0003.png", "cats/0004.png", "dogs/0002.png"]
 
 
@@ -170,9 +177,9 @@ def test_a_truncated_jpeg_is_unreadable(image_folder: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     file = image_folder / "dogs" / "photo.jpg"
     Image.fromarray(noise).save(file)
-    assert read_image_folder(image_folder, 0.25, seed=1).unreadable == []
+    assert read(image_folder, 0.25, 1).unreadable == []
     file.write_bytes(file.read_bytes()[:2000])
-    assert read_image_folder(image_folder, 0.25, seed=1).unreadable == ["dogs/photo.jpg"]
+    assert read(image_folder, 0.25, 1).unreadable == ["dogs/photo.jpg"]
 
 
 def _break(folder: Path) -> None:
@@ -187,7 +194,7 @@ def _break(folder: Path) -> None:
 
 def test_no_split_where_a_part_would_lack_a_class(images: Images) -> None:
     with pytest.raises(DataError, match=r"valid_pct = 0\.1"):
-        read_image_folder(images({"a": 3, "b": 3, "c": 3}), 0.1, seed=1)
+        read(images({"a": 3, "b": 3, "c": 3}), 0.1, 1)
 
 
 @pytest.mark.parametrize("command", ["check", "create", "run", "worker"])

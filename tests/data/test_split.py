@@ -107,5 +107,7 @@ def test_a_sample_of_numbers() -> None:
 
 
 def test_a_sample_that_lacks_a_class() -> None:
-    with pytest.raises(DataError, match="sample = 5 holds no two rows of each of the 3 classes"):
+    with pytest.raises(
+        DataError, match="sample = 5 is too small for two rows of each of the 3 classes"
+    ):
         sample(140, 1, LABELS, 5)

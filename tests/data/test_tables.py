@@ -16,6 +16,7 @@ from click.testing import Result
 
 from hpo_job.data.tables import LabelledRows, read_table
 from hpo_job.errors import DataError
+from hpo_job.spec.study_toml import Data
 
 Refused = Callable[..., str]
 FRAME = pd.DataFrame(
@@ -52,7 +53,9 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 
 def read(file: Path, label: str = "kind", **options: Any) -> LabelledRows:
-    return read_table(file, label, 0.25, 1, **options)
+    regression = options.pop("regression", False)
+    data = Data(path="-", label=label, valid_pct=0.25, **options)
+    return read_table(file, data, 1, regression=regression)
 
 
 def test_classes(table: Path) -> None:
@@ -104,12 +107,12 @@ def test_a_group_may_be_a_feature_if_named(table: Path) -> None:
 
 
 def test_sample(table: Path) -> None:
-    data = read(table, size=20)
+    data = read(table, sample=20)
     assert data.counts == {"fish": 12, "fowl": 8}
     assert len(data.train) + len(data.valid) == len(data.targets) == 20
     assert data.frame.index.tolist() == list(range(20))
     assert set(data.frame["note"]) <= set(FRAME["note"])
-    assert len(read(table, size=1000)) == 40
+    assert len(read(table, sample=1000)) == 40
 
 
 def test_the_split_is_of_the_rows_not_of_the_file(tmp_path: Path) -> None:
@@ -154,24 +157,27 @@ def test_numbers_that_are_categories(tmp_path: Path) -> None:
     frame.to_parquet(tmp_path / "a.parquet")
     for name in ("a.csv", "a.parquet"):
         data = read(tmp_path / name, categorical=["zip"])
-        assert data.categorical == ("zip",)
+        assert data.formats["zip"].kind == "category"
         assert data.frame["zip"][:2].tolist() == ["7", "10010"]
         assert data.frame["zip"].isna().sum() == 5
 
 
-def test_dates_are_no_feature(tmp_path: Path) -> None:
+def test_dates_are_days(tmp_path: Path) -> None:
     days = pd.date_range("1730-01-01", periods=20)
     pd.DataFrame({"day": days, "kind": ["a", "b"] * 10}).to_parquet(tmp_path / "a.parquet")
-    with pytest.raises(DataError, match="'day' holds dates; make numbers of them"):
-        read(tmp_path / "a.parquet")
+    data = read(tmp_path / "a.parquet")
+    assert data.formats["day"].kind == "date"
+    assert data.frame["day"].diff().dropna().eq(1).all()
+    assert data.frame["day"][0] == (pd.Timestamp("1730-01-01") - pd.Timestamp("1970-01-01")).days
 
 
 def test_dates_of_two_time_zones_are_dates(tmp_path: Path) -> None:
     """Summer and winter, say."""
     days = ["2026-07-01T00:00:00+02:00", "2026-12-01T00:00:00+01:00"] * 10
     pd.DataFrame({"day": days, "kind": ["a", "b"] * 10}).to_csv(tmp_path / "a.csv", index=False)
-    with pytest.raises(DataError, match="'day' holds dates; make numbers of them"):
-        read(tmp_path / "a.csv")
+    data = read(tmp_path / "a.csv")
+    assert data.formats["day"].kind == "date"
+    assert data.frame["day"][1] - data.frame["day"][0] == pytest.approx(153 + 1 / 24)
 
 
 def test_what_a_parquet_file_has_that_pandas_has_not(tmp_path: Path) -> None:
@@ -218,11 +224,6 @@ WRONG: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "decimal commas": ("x;kind\n1,5;a\n", {}, "data.path: FILE: its columns are divided by ';'"),
     "tabs": (FEW.replace(",", "\t"), {}, "data.path: FILE: its columns are divided by '\\t'"),
     "latin-1": (FEW.encode() + b"5,\xe9\n", {}, "; save it as UTF-8"),
-    "dates": (
-        "x,kind\n2020-01-31,a\n,a\n2020-02-29 12:00,b\n2021-01-01,b\n",
-        {},
-        "data.features: FILE: 'x' holds dates",
-    ),
     "more cells": ("x,kind\n1,a,9\n2,b,9\n", {}, "data.path: FILE: not a readable CSV file"),
     "more cells once": (FEW + "5,b,9\n", {}, "Expected 2 fields in line 6, saw 3"),
     "quote": (FEW + '5,"b\n', {}, "data.path: FILE: not a readable CSV file"),
@@ -276,7 +277,7 @@ WRONG: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     ),
     "infinite": ("x,kind\n1,1\n2,inf\n3,3\n", {"regression": True}, "'inf' in row 2 below the"),
     "always the same": ("x,kind\n1,1\n2,1\n3,1\n", {"regression": True}, "1 in every row"),
-    "small sample": (FEW, {"size": 3}, "data.sample: FILE: sample = 3 holds no two rows"),
+    "small sample": (FEW, {"sample": 3}, "data.sample: FILE: sample = 3 is too small for two rows"),
 }
 
 

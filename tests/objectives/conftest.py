@@ -13,6 +13,7 @@ import pytest
 from hpo_job.data.images import LabelledFiles, read_image_folder
 from hpo_job.objectives.context import Context
 from hpo_job.spec.metrics import METRICS
+from hpo_job.spec.study_toml import Data
 from tests import ROOT
 
 JOB = ROOT / "jobs" / "people-vs-animals"
@@ -21,7 +22,7 @@ JOB = ROOT / "jobs" / "people-vs-animals"
 @pytest.fixture(scope="session")
 def all_images() -> LabelledFiles:
     """The shipped images, in the split of their study."""
-    return read_image_folder(JOB / "data", 0.3, seed=42)
+    return read_image_folder(JOB / "data", Data(path="-", valid_pct=0.3), seed=42)
 
 
 @pytest.fixture(scope="session")

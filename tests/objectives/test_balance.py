@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hpo_job.data.tables import LabelledRows, read_table
 from hpo_job.objectives.balance import class_weights, loss, sample
 from hpo_job.objectives.parameters import Balance
+from hpo_job.spec.study_toml import Data
 
 ITEMS, SIZE = 400, 50
 
@@ -26,7 +27,7 @@ def rows(tmp_path: Path) -> LabelledRows:
     kinds = ["theft"] * 336 + ["kill"] * 48 + ["arson"] * 16
     file = tmp_path / "trials.csv"
     pd.DataFrame({"x": range(ITEMS), "kind": kinds}).to_csv(file, index=False)
-    return read_table(file, "kind", 0.2, 1)
+    return read_table(file, Data(path="-", label="kind", valid_pct=0.2), 1)
 
 
 class Items:
@@ -66,7 +67,7 @@ def test_weights_are_inverse_to_frequency(rows: LabelledRows) -> None:
 
 
 def test_weights_are_of_the_training_part(rows: LabelledRows) -> None:
-    other = read_table(rows.file, "kind", 0.2, 2)
+    other = read_table(rows.file, Data(path="-", label="kind", valid_pct=0.2), 2)
     shuffled = LabelledRows(**{**vars(other), "train": other.train[:100]})
     assert not np.allclose(class_weights(shuffled), class_weights(rows))
 

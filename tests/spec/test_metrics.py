@@ -13,6 +13,7 @@ from sklearn import metrics as theirs
 
 from hpo_job.data.tables import read_table
 from hpo_job.spec.metrics import METRICS, baseline, caution, left_out, names, undefined
+from hpo_job.spec.study_toml import Data
 from tests import SHARED_DATA
 
 # true:      0 0 0 0 0 0 1 1 1 2
@@ -237,7 +238,7 @@ OLD_BAILEY = SHARED_DATA / "old-bailey" / "1730s.csv.gz"
 
 @pytest.mark.needs("old-bailey")
 def test_caution_on_the_old_baileys_1730s() -> None:
-    data = read_table(OLD_BAILEY, "broad", 0.3, 42, text="text")
+    data = read_table(OLD_BAILEY, Data(path="-", label="broad", valid_pct=0.3, text="text"), 42)
     train, valid = data.targets[data.train], data.targets[data.valid]
     found = caution(METRICS["f1_weighted"], train, valid, data.classes)
     assert found and "always answering 'theft' (84%) scores 0.77, a perfect answer 1" in found

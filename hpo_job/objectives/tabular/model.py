@@ -202,7 +202,7 @@ def _read(file: Path, procs: Any) -> pd.DataFrame:
     lacking = [name for name in preparation.columns if name not in known]
     if lacking:
         raise DataError(f"{file}: {unknown('column', lacking[0], known)}")
-    rows = columns.read(file, preparation.columns, categorical=preparation.verbatim)
+    rows = columns.read(file, preparation.columns)
     if rows.empty:
         raise DataError(f"{file}: no rows in it")
     try:

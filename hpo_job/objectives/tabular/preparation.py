@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from fastai.tabular.core import cont_cat_split
 
-from hpo_job.data.columns import as_text
+from hpo_job.data.kinds import Format
 from hpo_job.data.tables import LabelledRows
 from hpo_job.errors import DataError
 
@@ -36,12 +35,12 @@ class Preparation:
     categories: for each column of categories those of the training rows, as text, sorted. A
         category is encoded as its position from 1; 0 is a missing or an unknown one.
     numbers: how each column of numbers is filled and scaled.
-    verbatim: columns of categories that are read as text though they may look like numbers.
+    formats: how the cells of each column are read, as they were in training.
     """
 
     categories: dict[str, tuple[str, ...]]
     numbers: dict[str, Number]
-    verbatim: tuple[str, ...] = ()
+    formats: dict[str, Format]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -77,16 +76,18 @@ class Preparation:
                 f"no column {', '.join(map(repr, lacking))}; the model was trained on "
                 f"{', '.join(self.columns)}"
             )
+        rows = rows.assign(
+            **{name: self.formats[name].convert(rows[name]) for name in self.columns}
+        )
         encoded: dict[str, Any] = {}
         for name, categories in self.categories.items():
             place = {category: position for position, category in enumerate(categories, 1)}
-            encoded[name] = as_text(rows[name]).map(place).fillna(0).astype(np.int64)
-        numbers = {name: as_numbers(rows[name]) for name in self.numbers}
+            encoded[name] = rows[name].map(place).fillna(0).astype(np.int64)
         for name, number in self.numbers.items():
             if number.flagged:
-                encoded[name + MISSING] = numbers[name].isna().astype(np.int64)
+                encoded[name + MISSING] = rows[name].isna().astype(np.int64)
         for name, number in self.numbers.items():
-            scaled = (numbers[name].fillna(number.fill) - number.mean) / number.std
+            scaled = (rows[name].fillna(number.fill) - number.mean) / number.std
             encoded[name] = scaled.astype(np.float32)
         return pd.DataFrame(encoded, index=rows.index)
 
@@ -100,33 +101,20 @@ def restore(stored: dict[str, Any]) -> Preparation:
     return Preparation(
         {name: tuple(categories) for name, categories in stored["categories"].items()},
         {name: Number(**number) for name, number in stored["numbers"].items()},
-        tuple(stored["verbatim"]),
+        {name: Format.restore(format_) for name, format_ in stored["formats"].items()},
     )
 
 
 def learn(data: LabelledRows) -> Preparation:
-    """The preparation of the features, from the training rows only.
-
-    As in fastai, floats and integers with more than 20 values (in all rows) are numbers; all other
-    columns are categories, and so are those that the study declares.
-    """
-    known = data.frame[list(data.features)]
-    numbers, categories = cont_cat_split(known)
-    trained = known.iloc[data.train]
+    """The preparation of the features, from the training rows only."""
+    trained = data.frame.iloc[data.train]
+    categories = [name for name, read in data.formats.items() if read.kind == "category"]
+    numbers = [name for name in data.features if name not in categories]
     return Preparation(
-        {name: tuple(sorted(set(as_text(trained[name]).dropna()))) for name in categories},
-        {name: _number(as_numbers(trained[name])) for name in numbers},
-        data.categorical,
+        {name: tuple(sorted(set(trained[name].dropna()))) for name in categories},
+        {name: _number(trained[name]) for name in numbers},
+        data.formats,
     )
-
-
-def as_numbers(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Numbers as float64; missing and infinite ones become NaN."""
-    numbers = pd.to_numeric(column, errors="coerce").astype("float64")
-    odd = np.flatnonzero(numbers.isna() & column.notna())
-    if odd.size:
-        raise DataError(f"column {column.name!r}: {column.iloc[odd[0]]!r} is no number")
-    return numbers.where(np.isfinite(numbers))
 
 
 def _number(column: pd.Series[Any]) -> Number:

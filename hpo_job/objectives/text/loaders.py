@@ -23,7 +23,7 @@ from fastcore.foundation import L
 from fasttransform import Transform
 from numpy.typing import NDArray
 
-from hpo_job.objectives.text.tokens import UNKNOWN, Corpus, tokenizer
+from hpo_job.objectives.text.tokens import RULES, UNKNOWN, Corpus, tokenizer
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,11 @@ def new_texts(reader: Reader) -> DataLoaders:
 
     They consist of fastai's own transforms: ``test_dl`` takes texts, or lists of their tokens.
     """
-    read = [Tokenizer(tokenizer()), Numericalize(reader.vocabulary), Beginning(reader.longest)]
+    read = [
+        Tokenizer(tokenizer(), rules=RULES),
+        Numericalize(reader.vocabulary),
+        Beginning(reader.longest),
+    ]
     classes = [Categorize(vocab=list(reader.classes), sort=False)]
     data = Datasets(tls=[TfmdLists([""], read), TfmdLists([reader.classes[0]], classes)])
     loader = SortedDL(data, bs=BATCH, num_workers=0, before_batch=PadToChunks(seq_len=reader.bptt))

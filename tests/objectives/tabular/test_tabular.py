@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import warnings
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from hpo_job.objectives.parameters import TabularClassification, TabularRegressi
 from hpo_job.objectives.tabular import model
 from hpo_job.objectives.tabular.preparation import Preparation, learn, restore
 from hpo_job.spec.metrics import METRICS, baseline
+from hpo_job.spec.study_toml import Data
 from tests import ROOT
 
 JOBS = ROOT / "jobs"
@@ -33,12 +35,12 @@ Make = Callable[..., Context]
 
 @pytest.fixture(scope="module")
 def species() -> LabelledRows:
-    return read_table(SPECIES, "species", 0.3, 42)
+    return read_table(SPECIES, Data(path="-", label="species", valid_pct=0.3), 42)
 
 
 @pytest.fixture(scope="module")
 def mass() -> LabelledRows:
-    return read_table(MASS, "body_mass_g", 0.3, 42, regression=True)
+    return read_table(MASS, Data(path="-", label="body_mass_g", valid_pct=0.3), 42, regression=True)
 
 
 @pytest.fixture
@@ -85,7 +87,9 @@ def train(context: Context) -> float:
 def rows(frame: pd.DataFrame, folder: Path, label: str = "kind", **options: Any) -> LabelledRows:
     """A table of these columns, read as a study's is."""
     frame.to_csv(folder / "table.csv", index=False)
-    return read_table(folder / "table.csv", label, 0.25, 1, **options)
+    regression = options.pop("regression", False)
+    data = Data(path="-", label=label, valid_pct=0.25, **options)
+    return read_table(folder / "table.csv", data, 1, regression=regression)
 
 
 @pytest.mark.parametrize("name", ["species", "mass"])
@@ -281,9 +285,9 @@ def test_categories_are_the_same_however_they_are_written(tmp_path: Path) -> Non
 
 
 def test_a_preparation_is_stored_as_it_is(species: LabelledRows) -> None:
-    preparation = learn(replace(species, categorical=("year",)))
-    assert restore(preparation.stored()) == preparation
-    assert preparation.verbatim == ("year",)
+    preparation = learn(species)
+    assert restore(json.loads(json.dumps(preparation.stored()))) == preparation
+    assert preparation.formats["year"].kind == "category"
 
 
 # Parameters: each of them does something
@@ -370,13 +374,20 @@ def test_the_unit_of_a_number_does_not_matter(
         frame = pd.read_csv(MASS)
         frame["body_mass_g"] = frame["body_mass_g"] * factor
         frame.to_csv(tmp_path / "scaled.csv", index=False)
-        scaled = read_table(tmp_path / "scaled.csv", "body_mass_g", 0.3, 42, regression=True)
+        scaled = read_table(
+            tmp_path / "scaled.csv",
+            Data(path="-", label="body_mass_g", valid_pct=0.3),
+            42,
+            regression=True,
+        )
         assert train(make_context(scaled)) == pytest.approx(value * factor, rel=0.02)
 
 
 @pytest.mark.parametrize("columns", [["island", "sex"], ["bill_length_mm", "bill_depth_mm"]])
 def test_only_categories_or_only_numbers(make_context: Make, columns: list[str]) -> None:
-    frame = read_table(SPECIES, "species", 0.3, 42, features=columns)
+    frame = read_table(
+        SPECIES, Data(path="-", label="species", valid_pct=0.3, features=columns), 42
+    )
     assert train(make_context(frame)) > 0.2
 
 
@@ -384,14 +395,22 @@ def test_a_parquet_file_is_the_same_table(
     make_context: Make, species: LabelledRows, tmp_path: Path
 ) -> None:
     pd.read_csv(SPECIES).to_parquet(tmp_path / "penguins.parquet")
-    data = read_table(tmp_path / "penguins.parquet", "species", 0.3, 42)
+    data = read_table(
+        tmp_path / "penguins.parquet", Data(path="-", label="species", valid_pct=0.3), 42
+    )
     assert train(make_context(data, "log_loss")) == train(make_context(species, "log_loss"))
 
 
 def test_fewer_rows_than_a_batch(make_context: Make, tmp_path: Path) -> None:
     frame = pd.read_csv(SPECIES).iloc[::20]
     frame.to_csv(tmp_path / "few.csv", index=False)
-    assert np.isfinite(train(make_context(read_table(tmp_path / "few.csv", "species", 0.3, 1))))
+    assert np.isfinite(
+        train(
+            make_context(
+                read_table(tmp_path / "few.csv", Data(path="-", label="species", valid_pct=0.3), 1)
+            )
+        )
+    )
 
 
 class PruneAfter(optuna.pruners.BasePruner):

@@ -31,6 +31,7 @@ from hpo_job.objectives.text.classifier import stages
 from hpo_job.objectives.text.loaders import PadToChunks
 from hpo_job.objectives.text_classification import check, predict, rebuild, train
 from hpo_job.spec.metrics import METRICS, Metric
+from hpo_job.spec.study_toml import Data
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
 from tests import ROOT
@@ -58,7 +59,11 @@ FROZEN, UNFROZEN, CLASSIFIER = "language_model_frozen", "language_model_unfrozen
 def passages() -> LabelledRows:
     """96 of the shipped passages, a quarter of them held out by address."""
     file = JOB / "passages.csv.gz"
-    return read_table(file, "party", 0.25, 1, text="text", group="address", size=96)
+    return read_table(
+        file,
+        Data(path="-", label="party", valid_pct=0.25, text="text", group="address", sample=96),
+        1,
+    )
 
 
 @pytest.fixture(scope="session")

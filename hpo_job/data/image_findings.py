@@ -1,0 +1,170 @@
+"""What may be wrong with the content of images: unreadable, blank, the same, under two labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hpo_job.data.image_file import (
+    Levels,
+    deep_mode,
+    has_odd_profile,
+    is_deep,
+    open_image,
+    range_of,
+)
+from hpo_job.machine import cpus
+
+if TYPE_CHECKING:
+    from hpo_job.data.images import LabelledFiles
+
+NAMED = 3  # files that a line names
+SIDE = 16  # pixels of the small images that are compared
+ALIKE = 0.997  # correlation of two small images that are taken for nearly the same
+PLAIN = 4.0  # standard deviation of levels, below which a small image says nothing
+PAIRS = 10**8  # of small images that are compared at most
+SAMPLED = 200  # images of which the range of values is measured
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one image is like, once it is decoded as a model gets it.
+
+    Attributes:
+        digest: Of its pixels.
+        is_flat: Whether it is of one colour.
+        frames: How many frames or pages the file has.
+        odd_profile: Whether its colour profile cannot be applied.
+        small: Its brightness, SIDE x SIDE, as one row of float32.
+    """
+
+    digest: bytes
+    is_flat: bool
+    frames: int
+    odd_profile: bool
+    small: NDArray[np.float32]
+
+
+def look(path: Path, levels: Levels) -> Look | None:
+    """Decode the image at ``path``; None where that is impossible."""
+    try:
+        with Image.open(path) as file:
+            frames = 1 if file.format == "MPO" else int(getattr(file, "n_frames", 1))
+            odd = has_odd_profile(file)
+        image = open_image(path, levels)
+    except Exception:  # Pillow's decoders raise whatever a broken file makes them trip over
+        return None
+    digest = hashlib.blake2b(repr(image.size).encode() + image.tobytes(), digest_size=16).digest()
+    flat = all(low == high for low, high in image.getextrema())  # type: ignore[misc]
+    small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    return Look(digest, flat, frames, odd, np.asarray(small, dtype=np.float32).ravel())
+
+
+def look_at_all(data: LabelledFiles) -> list[Look | None]:
+    """All images of ``data``, in its order; as many at a time as there are CPUs."""
+    with ThreadPoolExecutor(cpus()) as pool:
+        paths = (data.root / name for name in data.files)
+        return list(pool.map(lambda path: look(path, data.levels), paths))
+
+
+def levels_of(root: Path, files: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """The darkest and brightest values of images with more than 8 bits, for each kind of them.
+
+    Measured on at most SAMPLED of the files, evenly spaced, so that a brighter image stays
+    brighter than another one. Empty where no image is of such a kind.
+    """
+    levels: dict[str, tuple[float, float]] = {}
+    for name in files[:: max(1, -(-len(files) // SAMPLED))]:
+        try:
+            with Image.open(root / name) as image:
+                if not is_deep(image):
+                    continue
+                low, high = range_of(image)
+                mode = deep_mode(image)
+        except Exception:  # `check` names those that cannot be read
+            continue
+        before = levels.get(mode, (low, high))
+        levels[mode] = min(low, before[0]), max(high, before[1])
+    return {mode: ends for mode, ends in levels.items() if ends[0] < ends[1]}
+
+
+def of_images(data: LabelledFiles, looks: Sequence[Look | None]) -> Iterator[str]:
+    """A line for each finding."""
+    seen = [(position, one) for position, one in enumerate(looks) if one is not None]
+    flat = [data.files[position] for position, one in seen if one.is_flat]
+    if flat:
+        of = "all" if len(flat) == len(looks) else f"{len(flat)} of {len(looks)}"
+        yield f"{of} images are of one colour, and say nothing: {_named(flat)}"
+    paged = [data.files[position] for position, one in seen if one.frames > 1]
+    if paged:
+        what = "several frames or pages, of which the first is used"
+        yield f"{len(paged)} images have {what}: {_named(paged)}"
+    odd = [data.files[position] for position, one in seen if one.odd_profile]
+    if odd:
+        yield f"{len(odd)} images have a colour profile that cannot be applied: {_named(odd)}"
+    yield from _copies(data, seen)
+
+
+def _copies(data: LabelledFiles, seen: Sequence[tuple[int, Look]]) -> Iterator[str]:
+    groups: defaultdict[bytes, list[int]] = defaultdict(list)
+    for position, one in seen:
+        groups[one.digest].append(position)
+    same = [group for group in groups.values() if len(group) > 1]
+    torn = [group for group in same if len({data.labels[position] for position in group}) > 1]
+    if torn:
+        files = [data.files[position] for position in torn[0][:2]]
+        count = sum(map(len, torn))
+        yield f"{count} images are the same under different labels, such as {' and '.join(files)}"
+    train = set(data.train.tolist())
+    valid = set(data.valid.tolist())
+    known = {n for group in same if train & set(group) for n in group if n in valid}
+    if known:
+        yield (
+            f"{len(known)} of {len(valid)} validation images are also in training, so that a good "
+            f"score may be remembered, not learnt: {_named([data.files[n] for n in sorted(known)])}"
+        )
+    elif copies := sum(len(group) - 1 for group in same):
+        yield f"{copies} images are copies of others"
+    yield from _nearly_the_same(data, dict(seen), known)
+
+
+def _nearly_the_same(data: LabelledFiles, looks: dict[int, Look], known: set[int]) -> Iterator[str]:
+    """A line where validation images differ little from training images, as re-saved ones do."""
+    train = [n for n in data.train.tolist() if n in looks and looks[n].small.std() > PLAIN]
+    valid = [n for n in data.valid.tolist() if n in looks and looks[n].small.std() > PLAIN]
+    valid = [n for n in valid if n not in known]
+    if not train or not valid or len(train) * len(valid) > PAIRS:
+        return
+    learnt = _standardised([looks[n].small for n in train])
+    scored = _standardised([looks[n].small for n in valid])
+    alike = [
+        position
+        for start in range(0, len(scored), 256)
+        for position in start
+        + np.flatnonzero((scored[start : start + 256] @ learnt.T).max(axis=1) > ALIKE)
+    ]
+    if alike:
+        names = [data.files[valid[position]] for position in alike]
+        what = "nearly the same as one in training"
+        yield f"{len(alike)} validation images are {what}: {_named(names)}"
+
+
+def _standardised(images: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Rows of mean 0 and length 1, so that their product is their correlation."""
+    rows = np.stack(images)
+    rows -= rows.mean(axis=1, keepdims=True)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows
+
+
+def _named(files: Sequence[str]) -> str:
+    return ", ".join(files[:NAMED]) + (", ..." if len(files) > NAMED else "")

@@ -1,0 +1,76 @@
+"""What `check` says of the content of images: blank ones, copies, and what labels tear apart."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hpo_job.data.images import LabelledFiles, read_image_folder
+from hpo_job.spec.study_toml import Data
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Different pictures of two classes, with parts that are given."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 8), ("valid", 4)):
+        for label in ("a", "b"):
+            folder = tmp_path / "data" / part / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                small = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+                image = Image.fromarray(small).resize((48, 48), Image.Resampling.BICUBIC)
+                image.save(folder / f"{number}.png")
+    return tmp_path / "data"
+
+
+def lines(root: Path, **keys: Any) -> list[str]:
+    data: LabelledFiles = read_image_folder(root, Data(path="-", **keys), 1)
+    return list(data.content_cautions)
+
+
+def test_nothing_to_say(pictures: Path) -> None:
+    assert lines(pictures) == []
+
+
+def test_copies(pictures: Path) -> None:
+    shutil.copy(pictures / "train/a/0.png", pictures / "train/a/copy.png")
+    assert lines(pictures) == ["1 images are copies of others"]
+    Image.open(pictures / "train/a/1.png").save(pictures / "valid/a/again.bmp")
+    (known,) = lines(pictures)
+    assert known.startswith("1 of 9 validation images are also in training")
+    assert known.endswith(": valid/a/again.bmp")
+    Image.open(pictures / "train/b/1.png").save(pictures / "valid/b/saved.jpg", quality=85)
+    assert "1 validation images are nearly the same as one in training: valid/b/saved.jpg" in lines(
+        pictures
+    )
+
+
+def test_the_same_under_two_labels(pictures: Path) -> None:
+    shutil.copy(pictures / "train/a/0.png", pictures / "train/b/copy.png")
+    assert lines(pictures)[0] == (
+        "2 images are the same under different labels, such as train/a/0.png and train/b/copy.png"
+    )
+
+
+def test_blank_images(pictures: Path) -> None:
+    Image.new("RGB", (9, 9), "red").save(pictures / "train/a/red.png")
+    assert lines(pictures) == ["1 of 25 images are of one colour, and say nothing: train/a/red.png"]
+    for number, file in enumerate(pictures.rglob("*.png")):
+        Image.new("L", (9, 9), number).save(file)
+    assert lines(pictures)[0].startswith("all images are of one colour")
+
+
+def test_pages_and_profiles(pictures: Path) -> None:
+    frames = [Image.open(pictures / f"train/a/{number}.png") for number in range(2)]
+    frames[0].rotate(90).save(pictures / "train/a/pages.tif", save_all=True, append_images=frames)
+    frames[1].rotate(90).save(pictures / "train/a/odd.png", icc_profile=b"none" * 50)
+    assert lines(pictures) == [
+        "1 images have several frames or pages, of which the first is used: train/a/pages.tif",
+        "1 images have a colour profile that cannot be applied: train/a/odd.png",
+    ]
