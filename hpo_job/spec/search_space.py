@@ -68,6 +68,9 @@ class Categorical(_Parameter):
     def size(self) -> float:
         return len(self.choices)
 
+    def values(self) -> tuple[Scalar, ...]:
+        return self.choices
+
     def extremes(self) -> tuple[Scalar, ...]:
         return self.choices
 
@@ -91,6 +94,9 @@ class Int(_Parameter):
 
     def size(self) -> float:
         return (self.high - self.low) // self.step + 1
+
+    def values(self) -> range:
+        return range(self.low, self.high + 1, self.step)
 
     def extremes(self) -> tuple[Scalar, ...]:
         return (self.low, self.high)
@@ -117,6 +123,14 @@ class Float(_Parameter):
         if self.low == self.high:
             return 1
         return math.floor((self.high - self.low) / self.step + 1e-9) + 1 if self.step else math.inf
+
+    def values(self) -> list[float]:
+        """All values; raises ValueError if there are infinitely many."""
+        if math.isinf(self.size()):
+            raise ValueError("has infinitely many values; give it a step, or choices")
+        step = self.step or 0.0
+        steps = (self.low + number * step for number in range(int(self.size())))
+        return [min(value, self.high) for value in steps]
 
     def extremes(self) -> tuple[Scalar, ...]:
         return (self.low, self.high)
@@ -177,12 +191,12 @@ def suggest(trial: optuna.Trial, space: Mapping[str, Parameter]) -> dict[str, An
     """
     values: dict[str, Any] = {}
     for name, parameter in space.items():
-        if not isinstance(parameter, _Parameter) or _met(parameter, values):
+        if not isinstance(parameter, _Parameter) or meets_condition(parameter, values):
             values[name] = _suggest(trial, name, parameter)
     return values
 
 
-def _met(parameter: _Parameter, values: Mapping[str, Any]) -> bool:
+def meets_condition(parameter: _Parameter, values: Mapping[str, Any]) -> bool:
     """Whether ``values``, those suggested so far, meet the condition of ``parameter``."""
     return all(name in values and _same(values[name], to) for name, to in parameter.when.items())
 
@@ -228,7 +242,7 @@ def _size(parameters: list[tuple[str, Searched]], values: Mapping[str, Any]) -> 
     if not parameters:
         return 1
     (name, parameter), *rest = parameters
-    if not _met(parameter, values):
+    if not meets_condition(parameter, values):
         return _size(rest, values)
     asked = {
         value for _, other in rest for key, value in other.when.items() if key == name

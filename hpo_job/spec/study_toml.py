@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from hpo_job.errors import SpecError, unknown
+from hpo_job.spec import combinations
 from hpo_job.spec.search_space import KINDS, Parameter, Scalar, conditions_problem
 from hpo_job.spec.urls import ambiguity, without_password
 from hpo_job.trial.phases import Direction
@@ -260,9 +261,27 @@ def read_spec(job: str | Path) -> StudySpec:
             "direction",
             f"{len(spec.directions)} for {len(spec.metrics)} metrics; give one for each",
         )
+    spec = _with_all_combinations(spec)
     if spec.budget.trials is None and spec.budget.timeout is None:
         raise spec.error("budget", "set trials or timeout; without them the study never ends")
     return spec
+
+
+def _with_all_combinations(spec: StudySpec) -> StudySpec:
+    """With a sampler that tries every combination, the budget need not say how many there are."""
+    sampler = spec.sampler
+    if sampler.name not in combinations.EXHAUSTIVE:
+        return spec
+    lists = sampler.options.get("search_space", {})
+    if problem := combinations.problem(spec.search_space, lists):
+        parameter, text = problem
+        if parameter is not None:
+            raise spec.error(f"sampler.search_space.{parameter}", text)
+        raise spec.error("sampler.name", f"{sampler.name} {text}")
+    if spec.budget.trials is not None:
+        return spec
+    trials = combinations.count(spec.search_space, lists)
+    return spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": trials})})
 
 
 def restore(stored: Mapping[str, Any]) -> StudySpec:

@@ -29,8 +29,10 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_job.spec.combinations import EXHAUSTIVE
 from hpo_job.spec.study_toml import Budget, StudySpec
 from hpo_job.storage.database import Storage
+from hpo_job.study.grid import Grid
 from hpo_job.study.joining import budget
 from hpo_job.study.ledger import Ledger
 from hpo_job.study.recovery import fail_lost, requeue, retried, trial_id
@@ -44,6 +46,7 @@ class Refusal(enum.Enum):
 
     USED_UP = "the budget is used up"
     TIMEOUT = "the study's time is over"
+    EXHAUSTED = "every combination has been tried"
     FULL = "the trials that run now may use up the budget"
 
 
@@ -76,6 +79,10 @@ def _admit(
     if refusal:
         return refusal
     waiting = next((trial for trial in ledger.open if trial.state == TrialState.WAITING), None)
+    if waiting is None and spec.sampler.name in EXHAUSTIVE:
+        waiting = _enqueue_combination(study, spec, trials, ledger)
+        if waiting is None:
+            return Refusal.FULL if ledger.running else Refusal.EXHAUSTED
     draw = _draw(waiting, trials, ledger) if waiting else ledger.draws
     study.sampler = make_sampler(spec, draw)
     attrs = {attributes.WORKER: identity(), attributes.DRAW: draw}
@@ -89,6 +96,20 @@ def _admit(
         # a worker of plain Optuna, which takes no lock, was given the prepared one
         _mark(trial_id(study, trial.number, storage), attrs, storage)
     return trial
+
+
+def _enqueue_combination(
+    study: optuna.Study, spec: StudySpec, trials: list[FrozenTrial], ledger: Ledger
+) -> FrozenTrial | None:
+    """Enqueue a combination that no trial has; None if all have been tried or are running."""
+    if ledger.grid is None:
+        ledger.grid = Grid(spec)
+        ledger.grid.update(trials)
+    combination = ledger.grid.next()
+    if combination is None:
+        return None
+    study.enqueue_trial(combination)
+    return study.get_trials(deepcopy=False, states=(TrialState.WAITING,))[0]
 
 
 def _prepare(

@@ -14,6 +14,7 @@ from hpo_job.machine import CACHE
 from hpo_job.spec import metrics
 from hpo_job.spec.metrics import METRICS, Metric
 from hpo_job.spec.study_toml import StudySpec
+from hpo_job.study import suitability
 from hpo_job.study.samplers import make_pruner, make_sampler
 from hpo_job.trial import attributes
 
@@ -71,8 +72,7 @@ def check(spec: StudySpec, weights: Path, cache: Path = CACHE) -> Checked:
     baselines = tuple(_baseline(metric, data) for metric in scored)
     cautions = [line for metric in scored for line in _cautions(metric, data)]
     cautions += data.cautions if data else ()
-    if len(spec.directions) > 1 and spec.pruner.name != "NopPruner":
-        cautions.append(f"{spec.pruner.name} has no effect: with several metrics nothing is pruned")
+    cautions += suitability.cautions(spec, suitability.require_suitable_sampler(spec))
     return Checked(spec, weights, scored, data, baselines, tuple(dict.fromkeys(cautions)))
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_job.study.grid import Grid
 from hpo_job.trial import attributes
 from hpo_job.trial.clock import instant
 from hpo_job.trial.counting import evaluated
@@ -24,6 +25,7 @@ class Ledger:
         self.evaluated = 0  # trials that used up a place in the budget
         self.open: list[FrozenTrial] = []  # WAITING and RUNNING
         self.broken_off: dict[int, FrozenTrial] = {}  # by number: no other trial retries them yet
+        self.grid: Grid | None = None  # of a study that tries all combinations
         self.draws = 0  # how many were drawn, which is the number of the next one
         self._retried: set[int] = set()
         self._read = 0
@@ -44,6 +46,8 @@ class Ledger:
                 self.broken_off.pop(earlier, None)
         changed = [*(trials[trial.number] for trial in self.open), *new]
         self.open = [trial for trial in changed if not trial.state.is_finished()]
+        if self.grid:
+            self.grid.update(changed)
         for trial in changed:
             self.draws = max(self.draws, 1 + int(trial.user_attrs.get(attributes.DRAW, -1)))
             if trial.state.is_finished():

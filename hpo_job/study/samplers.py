@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
+from hpo_job import objectives
 from hpo_job.errors import unknown
+from hpo_job.spec.combinations import EXHAUSTIVE
 from hpo_job.spec.study_toml import Component, StudySpec
 from hpo_job.study.bounded_tpe import BoundedTPESampler
 
-# GridSampler and BruteForceSampler end a study through `Study.stop`, which Optuna allows inside
-# `Study.optimize` only; a study here ends with its budget.
 SAMPLERS = (
+    "BruteForceSampler",
     "CmaEsSampler",
     "GPSampler",
+    "GridSampler",
     "NSGAIISampler",
     "NSGAIIISampler",
+    "PartialFixedSampler",
     "QMCSampler",
     "RandomSampler",
     "TPESampler",
@@ -38,24 +42,26 @@ PRUNERS = (
     "ThresholdPruner",
     "WilcoxonPruner",
 )
+# Samplers that are an option of another one: those that suggest a parameter at a time
+INNER_SAMPLERS = tuple(name for name in SAMPLERS if name not in EXHAUSTIVE)
 
 
 def make_sampler(spec: StudySpec, draw: int = 0) -> BaseSampler:
     """The study's sampler, seeded for the ``draw``-th trial that was started.
 
     Each draw has another seed, so no two workers ever suggest the same by accident, and one
-    worker alone repeats the same trials.
+    worker alone repeats the same trials. Of a sampler that tries all combinations, this one only
+    completes what was enqueued in part: see `study.grid`.
 
     Raises:
         SpecError: Optuna has no such sampler, or not with these options.
     """
     seed = int(np.random.SeedSequence([spec.seed, draw]).generate_state(1)[0])
-    seeds: dict[str, Any] = {"seed": seed}
-    if spec.sampler.name == "QMCSampler":
-        # All workers share one sequence, and count in the storage where they are in it. It has no
-        # categorical parameters: those are drawn at random
-        seeds = {"seed": spec.seed, "independent_sampler": optuna.samplers.RandomSampler(seed)}
-    sampler: BaseSampler = _make(spec, "sampler", spec.sampler, SAMPLERS, seeds)
+    factory = _Factory(spec, "sampler", seed)
+    if spec.sampler.name in EXHAUSTIVE:
+        factory.options_of("sampler", spec.sampler, SAMPLERS)
+        return RandomSampler(seed)
+    sampler: BaseSampler = factory.make("sampler", spec.sampler, SAMPLERS)
     return sampler
 
 
@@ -65,50 +71,116 @@ def make_pruner(spec: StudySpec) -> BasePruner:
     Raises:
         SpecError: Optuna has no such pruner, or not with these options.
     """
-    pruner: BasePruner = _make(spec, "pruner", spec.pruner, PRUNERS, {})
+    pruner: BasePruner = _Factory(spec, "pruner", 0).make("pruner", spec.pruner, PRUNERS)
     return pruner
 
 
-def _make(
-    spec: StudySpec, key: str, component: Component, known: Iterable[str], seeds: dict[str, Any]
-) -> Any:
-    """An instance of Optuna's class of that name; ``seeds`` are arguments beyond the user's."""
-    if component.name not in known:
-        raise spec.error(f"{key}.name", unknown(key.partition(".")[0], component.name, known))
-    kind = getattr(getattr(optuna, "samplers" if key == "sampler" else "pruners"), component.name)
-    if kind is optuna.samplers.TPESampler:
-        kind = BoundedTPESampler  # the same suggestions, in a third of the time in a long study
-    accepted = inspect.signature(kind).parameters
-    options = component.options
-    for option, value in options.items():
-        where = f"{key}.{option}"
-        if option == "seed":
-            raise spec.error(where, "belongs at the top of study.toml")
-        if option not in accepted:
-            raise spec.error(where, unknown("option", option, set(accepted) - {"seed"}))
-        if option == "wrapped_pruner":
-            options[option] = _make(spec, where, _component(spec, where, value), PRUNERS, {})
-        elif problem := _misfit(accepted[option].annotation, value):
-            raise spec.error(where, problem)
-    try:
-        with warnings.catch_warnings():
-            # who names an experimental sampler has chosen it
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return kind(**options, **{k: v for k, v in seeds.items() if k in accepted})
-    except (TypeError, ValueError, ImportError) as error:
-        raise spec.error(key, f"{component.name}: {' '.join(str(error).split())}") from error
+@dataclass(frozen=True)
+class _Factory:
+    """Makes Optuna's samplers or pruners, those that are options of others included.
+
+    Attributes:
+        spec: the study's.
+        what: "sampler" or "pruner".
+        seed: of this draw.
+    """
+
+    spec: StudySpec
+    what: str
+    seed: int
+
+    def make(self, where: str, component: Component, names: Collection[str]) -> Any:
+        """An instance of the class that ``component`` names; ``where`` is its key in study.toml."""
+        options = self.options_of(where, component, names)
+        kind = self._class(component.name)
+        accepted = inspect.signature(kind).parameters
+        for name, parameter in accepted.items():
+            if parameter.default is parameter.empty and name not in options:
+                raise self.spec.error(where, f"{component.name} needs {name}")
+        ours = {key: value for key, value in self._arguments(kind).items() if key in accepted}
+        try:
+            with warnings.catch_warnings():
+                # who names an experimental sampler has chosen it
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                return kind(**{**ours, **options})
+        except (TypeError, ValueError, ImportError) as error:
+            text = " ".join(str(error).split())
+            raise self.spec.error(where, f"{component.name}: {text}") from error
+
+    def options_of(
+        self, where: str, component: Component, names: Collection[str]
+    ) -> dict[str, Any]:
+        """The user's options as arguments of Optuna's class."""
+        if component.name not in names:
+            raise self.spec.error(f"{where}.name", unknown(self.what, component.name, names))
+        accepted = inspect.signature(self._class(component.name)).parameters
+        options = component.options
+        for option, value in options.items():
+            key = f"{where}.{option}"
+            if option == "seed":
+                raise self.spec.error(key, "belongs at the top of study.toml")
+            if option not in accepted:
+                raise self.spec.error(key, unknown("option", option, set(accepted) - {"seed"}))
+            annotation = accepted[option].annotation  # a string, or a type
+            text = str(getattr(annotation, "__name__", annotation))
+            options[option] = self._option(key, text, value)
+        return options
+
+    def _option(self, key: str, annotation: str, value: object) -> Any:
+        if "BaseSampler" in annotation:
+            return self.make(key, self._component(key, value), INNER_SAMPLERS)
+        if "BasePruner" in annotation:
+            return self.make(key, self._component(key, value), PRUNERS)
+        if key.endswith(".fixed_params"):
+            return self._fixed_params(key, value)
+        if key == "sampler.search_space":
+            return value  # GridSampler's; see `spec.combinations.problem`
+        if problem := _misfit(annotation, value):
+            raise self.spec.error(key, problem)
+        return value
+
+    def _fixed_params(self, key: str, value: object) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise self.spec.error(key, f"should be a table of parameters, found {value!r}")
+        if wrong := objectives.misfit(self.spec, value):
+            raise self.spec.error(f"{key}.{wrong[0]}", wrong[1])
+        return value
+
+    def _component(self, key: str, value: object) -> Component:
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            raise self.spec.error(key, f"should be a table with a name, found {value!r}")
+        return Component.model_validate(value)
+
+    def _class(self, name: str) -> Callable[..., Any]:
+        kind: Callable[..., Any] = getattr(getattr(optuna, f"{self.what}s"), name)
+        if kind is TPESampler:
+            return BoundedTPESampler  # the same suggestions, in a third of the time
+        return kind
+
+    def _arguments(self, kind: Callable[..., Any]) -> dict[str, Any]:
+        """Arguments that are not the user's; only those that ``kind`` accepts are used."""
+        # `check` says once what these sample independently; they would say it for each trial
+        quiet = {"warn_independent_sampling": False} if _warns(kind) else {}
+        if kind is optuna.samplers.QMCSampler:
+            # All workers share one sequence, and count in the storage where they are in it. What
+            # the study's first trial did not have is not in it, and is drawn at random
+            independent = RandomSampler(self.seed)
+            quiet["warn_asynchronous_seeding"] = False
+            return {**quiet, "seed": self.spec.seed, "independent_sampler": independent}
+        return {**quiet, "seed": self.seed}
 
 
-def _component(spec: StudySpec, where: str, value: object) -> Component:
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        raise spec.error(where, f"should be a table with a name, found {value!r}")
-    return Component.model_validate(value)
+def _warns(kind: Callable[..., Any]) -> bool:
+    return kind in (
+        optuna.samplers.CmaEsSampler,
+        optuna.samplers.GPSampler,
+        optuna.samplers.QMCSampler,
+    )
 
 
-def _misfit(annotation: str | type, value: object) -> str | None:
+def _misfit(annotation: str, value: object) -> str | None:
     """Why ``value`` does not fit an argument's annotation; None if it does."""
-    written = annotation if isinstance(annotation, str) else annotation.__name__
-    members = set(written.split(" | ")) - {"None"}
+    members = set(annotation.split(" | ")) - {"None"}
     if not members <= _TYPES.keys():
         return "cannot be written in a study.toml"
     # to Python a bool is an int; an int is accepted for a float

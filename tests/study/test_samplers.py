@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 import pytest
 
+from hpo_job.spec.combinations import EXHAUSTIVE
 from hpo_job.spec.study_toml import read_spec
 from hpo_job.study import samplers as components
 
@@ -17,15 +18,43 @@ Job = Callable[..., Path]
 Refused = Callable[..., str]
 
 
-@pytest.mark.parametrize("name", sorted({*components.SAMPLERS} - {"GPSampler"}))
-def test_every_sampler_suggests(job: Job, name: str) -> None:
-    # GPSampler needs torch, seconds to import
-    spec = read_spec(job(sampler={"name": name}))
-    sampler = components.make_sampler(spec)
-    assert type(sampler).__name__.removeprefix("Bounded") == name
-    study = optuna.create_study(sampler=sampler)
-    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
-    assert len(study.trials) == 2
+FINITE: dict[str, Any] = {"x": {"type": "float", "low": 0.0, "high": 1.0, "step": 0.25}}
+SAMPLERS: list[dict[str, Any]] = [
+    {"name": "BruteForceSampler", "avoid_premature_stop": True},
+    {"name": "CmaEsSampler", "n_startup_trials": 2},
+    {"name": "GPSampler"},
+    {"name": "GridSampler", "search_space": {"x": [0.0, 0.5]}},
+    {"name": "NSGAIISampler", "population_size": 4},
+    {"name": "NSGAIIISampler"},
+    {
+        "name": "PartialFixedSampler",
+        "fixed_params": {"x": 0.5},
+        "base_sampler": {"name": "TPESampler", "n_startup_trials": 2},
+    },
+    {"name": "QMCSampler", "independent_sampler": {"name": "TPESampler"}},
+    {"name": "RandomSampler"},
+    {"name": "TPESampler", "multivariate": False},
+]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: str(sampler["name"]))
+def test_every_sampler_suggests(job: Job, sampler: dict[str, Any]) -> None:
+    spec = read_spec(job(sampler=sampler, search_space=FINITE))
+    made = components.make_sampler(spec)
+    # of a sampler that tries every combination, the rest is drawn at random
+    expected = "RandomSampler" if sampler["name"] in EXHAUSTIVE else sampler["name"]
+    assert type(made).__name__.removeprefix("Bounded") == expected
+    if sampler["name"] == "GPSampler":
+        return  # it needs torch, seconds to import
+    study = optuna.create_study(sampler=made)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1, step=0.25), n_trials=4)
+    assert len(study.trials) == 4
+    if sampler["name"] == "PartialFixedSampler":
+        assert {trial.params["x"] for trial in study.trials} == {0.5}
+
+
+def test_every_sampler_is_tried_here() -> None:
+    assert [sampler["name"] for sampler in SAMPLERS] == list(components.SAMPLERS)
 
 
 def test_every_sampler_and_pruner_is_optunas() -> None:
@@ -94,7 +123,35 @@ def test_another_seed_gives_other_points(job: Job) -> None:
 
 BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"sampler": {"name": "TPESampeler"}}, "sampler.name", "did you mean 'TPESampler'?"),
-    ({"sampler": {"name": "GridSampler"}}, "sampler.name", "known: CmaEsSampler"),
+    ({"sampler": {"name": "NoSampler"}}, "sampler.name", "known: BruteForceSampler"),
+    ({"sampler": {"name": "PartialFixedSampler"}}, "sampler", "needs fixed_params"),
+    (
+        {"sampler": {"name": "PartialFixedSampler", "fixed_params": {"x": 1.0}}},
+        "sampler",
+        "needs base_sampler",
+    ),
+    (
+        {
+            "sampler": {
+                "name": "PartialFixedSampler",
+                "fixed_params": {"x": 99.0},
+                "base_sampler": {"name": "TPESampler"},
+            }
+        },
+        "sampler.fixed_params.x",
+        "99.0 is not in the search space",
+    ),
+    (
+        {
+            "sampler": {
+                "name": "PartialFixedSampler",
+                "fixed_params": {"x": 1.0},
+                "base_sampler": {"name": "GridSampler"},
+            }
+        },
+        "sampler.base_sampler.name",
+        "unknown sampler 'GridSampler'",
+    ),
     ({"sampler": {"name": "__name__"}}, "sampler.name", "unknown sampler"),
     (
         {"sampler": {"name": "TPESampler", "n_startup_trial": 3}},

@@ -1,0 +1,101 @@
+"""A sampler, pruner or budget that does not suit the search space is named before any trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpo_job.spec.study_toml import read_spec
+from hpo_job.study.checking import check
+from hpo_job.study.samplers import SAMPLERS
+
+Job = Callable[..., Path]
+X = {"type": "float", "low": 0.0, "high": 1.0}
+KIND = {"type": "categorical", "choices": ["a", "b"]}
+IF_A = {**X, "when": {"kind": "a"}}
+MIXED = {"x": X, "y": X, "kind": KIND, "mult": IF_A}
+
+
+def cautions(folder: Path) -> tuple[str, ...]:
+    return check(read_spec(folder), folder / "weights").cautions
+
+
+@pytest.mark.parametrize(
+    ("sampler", "space", "names"),
+    [
+        ("CmaEsSampler", MIXED, "kind, mult"),
+        ("CmaEsSampler", {"x": X}, "x"),
+        ("QMCSampler", MIXED, "mult"),
+        ("GPSampler", MIXED, "mult"),
+    ],
+)
+def test_what_a_sampler_does_not_search_is_named(
+    job: Job, sampler: str, space: dict[str, Any], names: str
+) -> None:
+    pytest.importorskip("torch")
+    (line,) = cautions(job(sampler={"name": sampler}, search_space=space))
+    assert line.startswith(f"{sampler} does not search {names}: ")
+    assert "TPESampler searches all of them" in line
+
+
+@pytest.mark.parametrize("sampler", ["NSGAIISampler", "RandomSampler", "TPESampler"])
+def test_others_search_everything(job: Job, sampler: str) -> None:
+    assert cautions(job(sampler={"name": sampler}, search_space=MIXED)) == ()
+
+
+def test_numbers_are_no_problem(job: Job) -> None:
+    assert cautions(job(sampler={"name": "CmaEsSampler"}, search_space={"x": X, "y": X})) == ()
+
+
+def test_what_is_fixed_is_not_missing(job: Job) -> None:
+    sampler = {
+        "name": "PartialFixedSampler",
+        "fixed_params": {"kind": "b"},
+        "base_sampler": {"name": "CmaEsSampler"},
+    }
+    space = {"x": X, "y": X, "kind": KIND}
+    assert cautions(job(sampler=sampler, search_space=space)) == ()
+
+
+@pytest.mark.parametrize("space", [MIXED, None])
+def test_a_sampler_for_one_metric_refuses_two(
+    job: Job, refused: Callable[..., str], space: dict[str, Any] | None
+) -> None:
+    both = ["minimize", "minimize"]
+    folder = job(sampler={"name": "CmaEsSampler"}, direction=both, search_space=space)
+    line = refused("check", folder)
+    assert "sampler.name: CmaEsSampler cannot search this study: " in line
+    assert "multi-objective" in line
+
+
+@pytest.mark.parametrize("sampler", sorted({*SAMPLERS} - {"GridSampler", "BruteForceSampler"}))
+def test_nothing_of_optunas_is_printed(
+    job: Job, sampler: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    options: dict[str, Any] = {"name": sampler}
+    if sampler == "PartialFixedSampler":
+        options |= {"fixed_params": {"x": 0.5}, "base_sampler": {"name": "TPESampler"}}
+    cautions(job(sampler=options, search_space=MIXED))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_more_trials_than_combinations(job: Job) -> None:
+    space = {"kind": KIND, "n": {"type": "int", "low": 1, "high": 3}}
+    (line,) = cautions(job(budget={"trials": 7}, search_space=space))
+    assert line == (
+        "budget.trials is 7, but there are only 6 combinations: some will be tried repeatedly; "
+        "GridSampler tries each once"
+    )
+    assert cautions(job(budget={"trials": 6}, search_space=space)) == ()
+    assert cautions(job(budget={"trials": 7}, search_space=None)) == ()
+
+
+def test_wilcoxon_without_repeats(job: Job) -> None:
+    pruner = {"name": "WilcoxonPruner"}
+    (line,) = cautions(job(pruner=pruner))
+    assert "budget.repeats is 1: set repeats to 5 or more" in line
+    assert cautions(job(pruner=pruner, budget={"trials": 1, "repeats": 5})) == ()
