@@ -49,6 +49,12 @@ class UnreachableError(StorageError):
     exit_code = 1
 
 
+class GoneError(StorageError, KeyError):
+    """A study or trial that is in use was deleted; a KeyError, as Optuna expects of a storage."""
+
+    __str__ = Exception.__str__  # KeyError's own would show the text in quotes
+
+
 class StudyError(HpoJobError):
     """The study does not exist, was deleted, or is not the one that study.toml describes."""
 

@@ -112,6 +112,9 @@ NEEDS = {
     "openssl": Need(_program("openssl"), "install the package openssl"),
     "faketime": Need(_program("faketime"), "install the package faketime"),
     "mount": Need(_may_mount, "run as root, where mount namespaces are allowed", in_ci=False),
+    "setpriv": Need(
+        lambda: os.geteuid() != 0 or find_program("setpriv"), "install the package util-linux"
+    ),
     "no-root": Need(lambda: os.geteuid() != 0, "run as an ordinary user", in_ci=False),
     "two-cpus": Need(
         lambda: len(os.sched_getaffinity(0)) > 1, "run on a machine of two CPUs", in_ci=False

@@ -38,7 +38,7 @@ from hpo_job.storage.defaults import PROMPT
 def check_command(job: str, storage: str, weights: Path, cache: Path) -> None:
     """Validate a job, and print the study it describes.
 
-    With a MySQL server as --storage, also prints how many more workers it has connections for.
+    With a server as --storage, also prints how many more workers it has free connections for.
     """
     from hpo_job.cli.describe import describe
     from hpo_job.spec.study_toml import read_spec
@@ -50,7 +50,7 @@ def check_command(job: str, storage: str, weights: Path, cache: Path) -> None:
     click.echo("\n".join(describe(checked)))
     capacity = worker_capacity(storage)
     if capacity is not None:
-        click.echo(f"server        has connections for {capacity} workers")
+        click.echo(f"server        has free connections for {capacity} more workers")
 
 
 @click.command()
@@ -117,8 +117,8 @@ def run_command(
         capacity = worker_capacity(storage)
         if capacity is not None and workers >= capacity:  # this process takes one more
             warn(
-                f"the server has connections for {capacity} workers now; with {workers}, some "
-                "will wait for each other"
+                f"the server has free connections for {capacity} more workers; of {workers}, some "
+                "will wait until others end"
             )
         study, opened = join(checked, storage, grace)
         machine = Machine(threads or max(1, cpus() // workers), cache, artifacts)

@@ -9,13 +9,12 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from filelock import Timeout as LockTimeout
-from optuna import Study
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
 
-from hpo_job.errors import StorageError, StudyError
-from hpo_job.storage import mysql, rdb_faults, urls
+from hpo_job.errors import StorageError
+from hpo_job.storage import mysql, postgresql, rdb_faults, urls
 from hpo_job.storage.defaults import EMBEDDED, GRACE, PATIENCE
 from hpo_job.storage.locks import LockLost
 from hpo_job.storage.mysql import MySQLStorage
@@ -44,12 +43,21 @@ def warning(url: str) -> str | None:
 
 
 def worker_capacity(url: str) -> int | None:
-    """How many more workers the server at ``url`` has connections for; None if it is no MySQL.
+    """How many more workers the server at ``url`` has connections for; None for a file.
 
     Raises:
         StorageError: the server does not answer, or refuses.
     """
-    return mysql.capacity(url).workers if urls.is_mysql(urls.parse(url)) else None
+    parsed = urls.parse(url)
+    if urls.sqlite_path(parsed):
+        return None
+    if urls.is_mysql(parsed):
+        return mysql.capacity(url).workers
+    label = f"storage {urls.redacted_url(parsed)}"
+    try:
+        return postgresql.worker_capacity(parsed, label)
+    except (*DATABASE_ERRORS, ImportError) as error:
+        raise StorageError(f"{label}: {urls.redact(rdb_faults.reason(error), parsed)}") from error
 
 
 class Storage:
@@ -122,23 +130,6 @@ class Storage:
         if name not in self._studies:
             self._studies[name] = self.optuna.get_study_id_from_name(name)
         return self._studies[name]
-
-    def gone(self, study: Study) -> StudyError | None:
-        """The error for a study that was deleted while it was in use; None while it is there.
-
-        Optuna raises a bare KeyError for whatever it does not find: ask this then.
-        """
-        missing = StudyError(
-            f"{self}: study {study.study_name!r} was deleted while it was in use; run the "
-            "command again to begin it anew"
-        )
-        known = self._studies.get(study.study_name)
-        try:
-            stored = self.optuna.get_study_id_from_name(study.study_name)
-            study.get_trials(deepcopy=False, states=())
-        except KeyError:
-            return missing
-        return missing if known not in (None, stored) else None
 
     @contextmanager
     def starting_with(self, attrs: Mapping[str, Any]) -> Iterator[bool]:

@@ -12,9 +12,10 @@ from optuna.exceptions import ExperimentalWarning
 from sqlalchemy.engine import URL
 
 from hpo_job.storage import urls
-from hpo_job.storage.defaults import CONNECT_TIMEOUT, IDLE, READER_IDLE
+from hpo_job.storage.defaults import IDLE, READER_IDLE
 from hpo_job.storage.locks import AdvisoryLock, FileStudyLock, StudyLock
 from hpo_job.storage.mysql import MySQLStorage
+from hpo_job.storage.postgresql import connect_args
 from hpo_job.storage.retries import Retries
 from hpo_job.storage.shared_rdb import SharedRDBStorage
 from hpo_job.storage.sqlite_file import SQLiteFile
@@ -62,13 +63,12 @@ def _sqlite(url: URL, file: SQLiteFile, options: Options) -> tuple[SharedRDBStor
         engine["poolclass"] = sqlalchemy.NullPool
     storage = _rdb(url, options, Retries(options.label, options.patience), lock, engine)
     sqlalchemy.event.listen(storage.engine, "checkout", lambda *_: file.check())
+    sqlalchemy.event.listen(storage.engine, "engine_disposed", lambda *_: file.close())
     return storage, lock
 
 
 def _postgresql(url: URL, options: Options) -> tuple[SharedRDBStorage, StudyLock]:
-    arguments = {}
-    if url.get_driver_name() in ("psycopg", "psycopg2"):
-        arguments["connect_timeout"] = CONNECT_TIMEOUT
+    arguments = connect_args(url)
     retries = Retries(options.label, options.patience)
     engine = sqlalchemy.create_engine(url, connect_args=arguments, poolclass=sqlalchemy.NullPool)
     lock = AdvisoryLock(engine, str(url.database), retries)

@@ -25,6 +25,7 @@ __all__ = [
     "FrozenStudy",
     "LazyTrial",
     "create_or_check_schema",
+    "set_trial_id",
     "stale_trial_ids",
     "trial_id_of",
 ]
@@ -78,6 +79,11 @@ def create_or_check_schema(dialect: str, connect: Callable[[], Any]) -> None:
 def trial_id_of(trial: FrozenTrial) -> int:
     """The trial's id in the storage; its `number` counts within the study."""
     return trial._trial_id
+
+
+def set_trial_id(trial: FrozenTrial, trial_id: int) -> None:
+    """Give a trial that was stored just now its id."""
+    trial._trial_id = trial_id
 
 
 class LazyTrial(FrozenTrial):

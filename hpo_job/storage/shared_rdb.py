@@ -23,8 +23,10 @@ import sqlalchemy
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_job.errors import GoneError
 from hpo_job.storage.fast_rdb import FastRDBStorage
 from hpo_job.storage.retries import Retries
+from hpo_job.storage.tables import GONE
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,7 +67,7 @@ def _retried(
 
     @functools.wraps(method)
     def repeat(self: SharedRDBStorage, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.retries.until_answered(lambda: method(self, *args, **kwargs))
+        return self._answer(lambda: method(self, *args, **kwargs))
 
     return repeat
 
@@ -102,9 +104,28 @@ class SharedRDBStorage(FastRDBStorage):
         super().__setstate__(state)
         self._sent = threading.local()
 
+    def _answer(self, work: Callable[[], T]) -> T:
+        """What ``work()`` returns, called until it is answered.
+
+        Raises:
+            GoneError: a study or trial is not there: it was deleted while it was in use.
+        """
+        try:
+            return self.retries.until_answered(work)
+        except KeyError as error:
+            raise GoneError(f"{self.retries.label}: {GONE}") from error
+
     def _require_lock(self) -> None:
         if self._check_lock is not None:
             self._check_lock()
+
+    # -- studies ------------------------------------------------------------------------------
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        # raises a plain KeyError: a study that nobody has made yet is not gone
+        return self.retries.until_answered(
+            lambda: FastRDBStorage.get_study_id_from_name(self, study_name)
+        )
 
     # -- trials -------------------------------------------------------------------------------
 
@@ -113,7 +134,7 @@ class SharedRDBStorage(FastRDBStorage):
     ) -> FrozenTrial:
         self._sent.trial = None
         self._require_lock()
-        return self.retries.until_answered(
+        return self._answer(
             lambda: FastRDBStorage._create_new_trial(self, study_id, template_trial)
         )
 
@@ -148,7 +169,7 @@ class SharedRDBStorage(FastRDBStorage):
                     return True  # by an earlier try, whose answer was lost
                 raise
 
-        return self.retries.until_answered(end)
+        return self._answer(end)
 
     def _ended_with(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> bool:
         trial = FastRDBStorage.get_trial(self, trial_id)
@@ -189,7 +210,6 @@ def _retry_the_others() -> None:
         "delete_study",
         "set_study_user_attr",
         "set_study_system_attr",
-        "get_study_id_from_name",
         "get_study_name_from_id",
         "get_study_directions",
         "get_study_user_attrs",

@@ -44,7 +44,13 @@ class SQLiteFile:
         if path.exists() and not _is_sqlite(path):
             raise StorageError(f"storage {path}: is not a database; name another file")
         if not read_only:
-            self._prepare()
+            try:
+                self._prepare()
+            except PermissionError as error:
+                raise StorageError(
+                    f"storage {path}: this account may not write to the file or its folder; a "
+                    "worker has to write to both"
+                ) from error
         self._identity = _identity(path)
 
     def connect(self) -> sqlite3.Connection:
@@ -77,6 +83,7 @@ class SQLiteFile:
         """Remove what was made for reading."""
         if self._copy is not None:
             self._copy.cleanup()
+            self._copy = self._copied_state = None
 
     def _prepare(self) -> None:
         """Make the file where it is missing, in WAL mode: readers then never wait for a writer."""

@@ -14,6 +14,7 @@ TRIAL, STUDY, STALE, PARAM, VALUE, USER, SYSTEM, REPORT = range(8)
 TAIL = 10  # added to the kind of a row that belongs to a running trial
 HIGHEST = 20  # added to the kind of a table, for the row that holds its highest key
 
+GONE = "the study was deleted while it was in use; run the command again to begin it anew"
 NO_TABLES = "has no studies yet; the first worker makes its tables"
 
 UNFINISHED = "('RUNNING', 'WAITING')"

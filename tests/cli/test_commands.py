@@ -339,7 +339,7 @@ STORAGES = [
     ("mysql:/user:s3cret@127.0.0.1/x", "not a database URL"),
     ("user:s3cret@127.0.0.1/x", "not a database URL"),
     ("mysql+nothing://user:s3cret@127.0.0.1/x", "not a database URL"),
-    ("mysql://user:s3cret@127.0.0.1:port/x", "not a database URL"),
+    ("mysql://user:s3cret@127.0.0.1:port/x", "not a host and a port"),
     ("oracle://user:s3cret@127.0.0.1/x", "oracle"),
     ("postgresql+pg8000://user:s3cret@127.0.0.1:1/x", "pg8000"),
     ("postgresql+pg8000://user@127.0.0.1:1/x?password=s3cret", "pg8000"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from optuna.storages import RDBStorage
 from hpo_job.storage.database import Storage
 from hpo_job.storage.retries import Retries
 from hpo_job.storage.shared_rdb import SharedRDBStorage
+from tests.storage.mysql.server import PrivateServer
 from tests.storage.postgres import PostgresServer
 
 # Those whose storage is Optuna's own with retries; MySQL's has a folder of tests
@@ -28,6 +30,19 @@ def postgres() -> Iterator[PostgresServer]:
     server = PostgresServer()
     server.start()
     yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def root_url() -> Iterator[str]:
+    """The URL of an account of a MySQL server that may create databases and users."""
+    named = os.environ.get("HPO_JOB_TEST_MYSQL")
+    if named:
+        yield named
+        return
+    server = PrivateServer()
+    server.start()
+    yield server.root_url
     server.remove()
 
 

@@ -22,15 +22,15 @@ import sqlalchemy
 from optuna.trial import TrialState
 from sqlalchemy.exc import DBAPIError
 
-from hpo_job.errors import UnreachableError
+from hpo_job.errors import StorageError, UnreachableError
 from hpo_job.storage import rdb_faults, timeouts
-from hpo_job.storage.database import Storage
+from hpo_job.storage.database import Storage, worker_capacity
 from hpo_job.storage.locks import LockLost
 from tests.quick import wait_until
 from tests.storage.conftest import plain, shared
 from tests.storage.pods import HELD, kill, pods_of, short
 from tests.storage.postgres import PostgresServer
-from tests.storage.sql import sql
+from tests.storage.sql import connect, sql
 
 GRACE = 10  # seconds: a busy machine does not keep a worker from its heartbeat for so long
 pytestmark = [
@@ -202,8 +202,10 @@ def test_a_server_that_is_killed_and_one_that_restarts_lose_no_worker_and_no_tri
         for pod in pods.all:
             lines = pods.said_by(pod).splitlines()
             waiting = [line for line in lines if "waiting for the server" in line]
-            assert len(waiting) == sum("resumed" in line for line in lines) == 2
+            # an outage of 3 s may pass between two tries, and is no line then
+            assert len(waiting) == sum("resumed" in line for line in lines) <= 2
             assert not any("s3cret" in line for line in lines)
+        assert "waiting for the server" in pods.said()
         assert sql(url, "SELECT COUNT(*) FROM trial_values") == [(40,)]
         assert sql(url, "SELECT COUNT(*) FROM trial_intermediate_values") == [(200,)]
 
@@ -602,3 +604,20 @@ def reader_account(server: PostgresServer, url: str) -> str:
 def test_what_is_no_fault_of_a_database_is_not_tried_again() -> None:
     assert not rdb_faults.is_transient(ValueError("deadlock"), ever_connected=True)
     assert not rdb_faults.is_transient(DBAPIError("x", None, ValueError()), ever_connected=True)
+
+
+# ---- how much a server carries -------------------------------------------------------------
+
+
+def test_the_capacity_counts_connections_of_others(own_postgres: PostgresServer) -> None:
+    """Of 20 connections, 3 are for administrators, and a worker has two at a time."""
+    sql(own_postgres.root_url, "ALTER SYSTEM SET max_connections = 20")
+    own_postgres.stop()
+    own_postgres.start()
+    assert worker_capacity(own_postgres.root_url) == 8
+    with connect(own_postgres.root_url), connect(own_postgres.root_url):
+        assert worker_capacity(own_postgres.root_url) == 7
+    assert worker_capacity("sqlite:///x.db") is None
+    with pytest.raises(StorageError, match="password authentication failed") as error:
+        worker_capacity(own_postgres.root_url.replace("s3cret-of-postgres", "another-s3cret"))
+    assert "s3cret" not in str(error.value)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from hpo_job.errors import StorageError, UnreachableError
+from hpo_job.errors import GoneError, StorageError, UnreachableError
+from hpo_job.storage.tables import GONE
 
 # Retried: the connection is gone, and nobody knows whether the statement was executed.
 LOST = frozenset(
@@ -52,6 +53,7 @@ EXPLANATIONS = {
     1142: "this account may not write",
     1290: "the server is read-only",
     1836: "the server is read-only",
+    1046: "there is no such database, or it was dropped",
     1049: "there is no such database, or it was dropped",
     1146: "its tables are missing, or were dropped",
 }
@@ -71,6 +73,11 @@ def storage_error(error: BaseException, label: str) -> StorageError:
         label: the storage's name, without the password.
     """
     return StorageError(_line(error, label))
+
+
+def gone(label: str) -> GoneError:
+    """The error for a study or trial that is not there: it was deleted while it was in use."""
+    return GoneError(f"{label}: {GONE}")
 
 
 def unreachable(error: BaseException, label: str) -> UnreachableError:

@@ -24,7 +24,7 @@ Not guaranteed:
 - Attributes that another process sets on a trial of this one are seen here when it has finished.
 - Workers that do not use the lock, such as Optuna's own, may start trials in between.
 - Deleted trials are not noticed, since Optuna deletes whole studies only. A deleted study is:
-  the next read of it raises KeyError.
+  the next read of it raises GoneError.
 """
 
 import time
@@ -37,7 +37,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.storage import tables, trial_rows
-from hpo_job.storage.mysql import queries, statements
+from hpo_job.storage.mysql import faults, queries, statements
 from hpo_job.storage.mysql.connection import Connection, Cursor
 from hpo_job.storage.mysql.draft import Draft, copy_of
 from hpo_job.storage.mysql.view import StudyView
@@ -82,7 +82,7 @@ class Reader:
         first read after a trial was started under it.
 
         Raises:
-            KeyError: there is no such study (any more).
+            GoneError: there is no such study (any more).
         """
         view = self.view(study_id)
         if not self.is_fresh(study_id) and not self._was_just_read(study_id):
@@ -140,7 +140,7 @@ class Reader:
         """The trials in some states, or all; this process' own with what is still buffered.
 
         Raises:
-            KeyError: there is no such study (any more).
+            GoneError: there is no such study (any more).
         """
         view = self.refreshed(study_id)
         for draft in self._drafts.values():
@@ -222,7 +222,7 @@ class Reader:
         """A trial as it is now; a finished one, or one of this process, without a statement.
 
         Raises:
-            KeyError: there is no such trial.
+            GoneError: there is no such trial.
         """
         draft = self._drafts.get(trial_id)
         if draft is not None:
@@ -236,12 +236,12 @@ class Reader:
         """A trial as it is stored now, and the id of its study.
 
         Raises:
-            KeyError: there is no such trial.
+            GoneError: there is no such trial.
         """
         rows = self.query(queries.trial_query(trial_id))
         row = next((row for row in rows if row[0] == tables.TRIAL), None)
         if row is None:
-            raise KeyError(f"there is no trial with the id {trial_id}")
+            raise faults.gone(self._connection.server.label)
         contents = trial_rows.collect(rows).get(trial_id) or trial_rows.Contents()
         return trial_rows.freeze(row, contents, self.times.get(trial_id)), int(row[4])
 
@@ -249,7 +249,7 @@ class Reader:
         """The id of the study of an unfinished trial.
 
         Raises:
-            KeyError: there is no such trial.
+            GoneError: there is no such trial.
             UpdateFinishedTrialError: it has finished.
         """
         trial, study_id = self.stored(trial_id)
@@ -261,14 +261,14 @@ class Reader:
         """The id of a trial; without a statement if it was read before.
 
         Raises:
-            KeyError: the study has no trial of that number.
+            GoneError: the study has no trial of that number.
         """
         known = self.view(study_id).id_of_number(number)
         if known is not None:
             return known
         rows = self.query(statements.TRIAL_ID, (study_id, number))
         if not rows:
-            raise KeyError(f"study {study_id} has no trial with the number {number}")
+            raise faults.gone(self._connection.server.label)
         return int(rows[0][0])
 
     # -- statements -----------------------------------------------------------------------------
@@ -289,9 +289,9 @@ class Reader:
         rows = self.query(view.query(grace))
         try:
             finished, stale = view.apply(rows)
-        except KeyError:
+        except KeyError as error:
             self.forget(view.study_id)
-            raise
+            raise faults.gone(self._connection.server.label) from error
         study = next(row for row in rows if row[0] == tables.STUDY)
         self._checksums[view.study_id] = int(study[4])
         self._set_clock(study[6])

@@ -60,7 +60,7 @@ class StudyTable:
         """Delete a study and its trials.
 
         Raises:
-            KeyError: there is no such study.
+            GoneError: there is no such study.
         """
 
         def delete(cursor: Cursor, attempt: int) -> None:
@@ -68,7 +68,7 @@ class StudyTable:
             if cursor.fetchone() is None:
                 if attempt:
                     return
-                raise _no_study(study_id)
+                raise faults.gone(self._connection.server.label)
             for statement in statements.DELETE_STUDY:
                 cursor.execute(statement, (study_id,))
 
@@ -80,7 +80,7 @@ class StudyTable:
         """Write an attribute.
 
         Raises:
-            KeyError: there is no such study.
+            GoneError: there is no such study.
         """
         text = json.dumps(value)
 
@@ -89,17 +89,17 @@ class StudyTable:
             return int(cursor.rowcount)
 
         if not self._connection.run(write):
-            raise _no_study(study_id)
+            raise faults.gone(self._connection.server.label)
 
     def attrs(self, table: str, study_id: int) -> dict[str, Any]:
         """The attributes of a study.
 
         Raises:
-            KeyError: there is no such study.
+            GoneError: there is no such study.
         """
         rows = self._rows(statements.study_attrs(table), (study_id,))
         if not rows:
-            raise _no_study(study_id)
+            raise faults.gone(self._connection.server.label)
         return {key: json.loads(text) for key, text in rows if key is not None}
 
     def user_attrs(self, study_id: int, checksum: int | None) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class StudyTable:
             checksum: as of now, see `Reader.attrs_checksum`; None if it is not known.
 
         Raises:
-            KeyError: there is no such study.
+            GoneError: there is no such study.
         """
         known = self._attrs.get(study_id)
         if checksum is not None and known is not None and known[0] == checksum:
@@ -118,7 +118,7 @@ class StudyTable:
         else:
             rows = self._rows(statements.study_attrs("study_user_attributes"), (study_id,))
             if not rows:
-                raise _no_study(study_id)
+                raise faults.gone(self._connection.server.label)
             if checksum is not None:
                 self._attrs[study_id] = checksum, rows
         return {key: json.loads(text) for key, text in rows if key is not None}
@@ -127,7 +127,7 @@ class StudyTable:
         """The id of the study of that name.
 
         Raises:
-            KeyError: there is no such study.
+            GoneError: there is no such study.
         """
         rows = self._rows(statements.STUDY_ID, (name,))
         if not rows:
@@ -138,12 +138,12 @@ class StudyTable:
         """The name of a study.
 
         Raises:
-            KeyError: there is no such study.
+            GoneError: there is no such study.
         """
         if study_id not in self._names:
             rows = self._rows(statements.STUDY_NAME, (study_id,))
             if not rows:
-                raise _no_study(study_id)
+                raise faults.gone(self._connection.server.label)
             self._names[study_id] = rows[0][0]
         return self._names[study_id]
 
@@ -151,12 +151,12 @@ class StudyTable:
         """The directions of a study.
 
         Raises:
-            KeyError: there is no such study.
+            GoneError: there is no such study.
         """
         if study_id not in self._directions:
             rows = self._rows(statements.DIRECTIONS, (study_id,))
             if not rows:
-                raise _no_study(study_id)
+                raise faults.gone(self._connection.server.label)
             self._directions[study_id] = [StudyDirection[row[0]] for row in rows]
         return self._directions[study_id]
 
@@ -192,7 +192,3 @@ class StudyTable:
             return list(cursor.fetchall())
 
         return self._connection.run(read)
-
-
-def _no_study(study_id: int) -> KeyError:
-    return KeyError(f"there is no study with the id {study_id}")

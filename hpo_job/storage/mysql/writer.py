@@ -25,11 +25,11 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.storage import tables, trial_rows
-from hpo_job.storage.mysql import statements
+from hpo_job.storage.mysql import faults, statements
 from hpo_job.storage.mysql.connection import Connection, Cursor
 from hpo_job.storage.mysql.draft import Draft, copy_of
 from hpo_job.storage.mysql.reader import Reader, already_finished
-from hpo_job.storage.optuna_private import trial_id_of
+from hpo_job.storage.optuna_private import set_trial_id, trial_id_of
 
 BUFFERED = (tables.PARAM, tables.SYSTEM, tables.USER)
 # A system attribute of trials that were enqueued: shows, after a lost answer, who started them.
@@ -43,7 +43,7 @@ class Writer:
 
     Not safe for threads: every caller holds the connection's mutex. All methods but `create` raise
     UpdateFinishedTrialError if the trial has finished, which another worker may have decided, and
-    KeyError if there is no such trial.
+    GoneError if there is no such trial.
 
     Args:
         connection: the process' one connection.
@@ -67,7 +67,7 @@ class Writer:
             template: as Optuna defines it; None creates a RUNNING trial.
 
         Raises:
-            KeyError: there is no such study.
+            GoneError: there is no such study.
             LockLost: the study's lock was lost before the trial was stored.
         """
         if template is not None:
@@ -98,7 +98,7 @@ class Writer:
             cursor.execute(statements.LOCK_STUDY, (study_id,))
             now = cursor.fetchone()
             if now is None:
-                raise KeyError(f"there is no study with the id {study_id}")
+                raise faults.gone(self._connection.server.label)
             cursor.execute(statements.LAST_NUMBER, (study_id,))
             last = cursor.fetchone()
             number = last[0] + 1 if last else 0
@@ -106,7 +106,8 @@ class Writer:
             times = map(trial_rows.stored_time, (trial.datetime_start, trial.datetime_complete))
             row = (study_id, trial.number, trial.state.name, *times)
             cursor.execute(statements.NEW_TRIAL, row)
-            trial._trial_id = trial_id = cursor.lastrowid
+            trial_id = cursor.lastrowid
+            set_trial_id(trial, trial_id)
             for kind, rows in trial_rows.rows_of(trial).items():
                 values = [value for row in rows for value in (trial_id, *row)]
                 cursor.execute(statements.new_rows(kind, len(rows)), values)
@@ -150,7 +151,7 @@ class Writer:
                 # replaces one of a worker that had prepared this trial and died
                 cursor.execute(statements.HEARTBEAT, (trial_id,))
                 return True
-            if _state(cursor, trial_id).is_finished():
+            if self._state(cursor, trial_id).is_finished():
                 raise already_finished(trial_id)
             return False
 
@@ -185,7 +186,7 @@ class Writer:
         def end(cursor: Cursor, attempt: int) -> None:
             cursor.execute(statements.FINISH_TRIAL, (state.name, trial_id))
             if not cursor.rowcount:
-                stored = _state(cursor, trial_id)
+                stored = self._state(cursor, trial_id)
                 # The first try may have ended it, with its answer lost.
                 if not (attempt and own and stored == state):
                     self._drafts.pop(trial_id, None)
@@ -248,7 +249,7 @@ class Writer:
         def write(cursor: Cursor, _: int) -> None:
             cursor.execute(statement, parameters)
             if not cursor.rowcount:
-                _state(cursor, trial_id)
+                self._state(cursor, trial_id)
                 raise already_finished(trial_id)
 
         try:
@@ -265,6 +266,14 @@ class Writer:
         self._connection.run(lambda cursor, _: cursor.execute(statements.HEARTBEAT, (trial_id,)))
         if draft is not None:
             draft.beat()
+
+    def _state(self, cursor: Cursor, trial_id: int) -> TrialState:
+        """A trial's state as it is stored now; GoneError if there is no such trial."""
+        cursor.execute(statements.STATE, (trial_id,))
+        row = cursor.fetchone()
+        if row is None:
+            raise faults.gone(self._connection.server.label)
+        return TrialState[row[0]]
 
 
 def _portions(pending: Mapping[str, trial_rows.Row]) -> list[list[str]]:
@@ -305,11 +314,3 @@ def _new_trial(
         system_attrs={},
         intermediate_values={},
     )
-
-
-def _state(cursor: Cursor, trial_id: int) -> TrialState:
-    cursor.execute(statements.STATE, (trial_id,))
-    row = cursor.fetchone()
-    if row is None:
-        raise KeyError(f"there is no trial with the id {trial_id}")
-    return TrialState[row[0]]

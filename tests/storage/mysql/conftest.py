@@ -1,6 +1,5 @@
 """A real server for every test: a private one, or the one that HPO_JOB_TEST_MYSQL names."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -11,19 +10,6 @@ from hpo_job.storage.mysql import MySQLStorage
 from tests.storage.mysql.server import PrivateServer, new_database
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
-@pytest.fixture(scope="session")
-def root_url() -> Iterator[str]:
-    """The URL of an account that may create databases and users."""
-    given = os.environ.get("HPO_JOB_TEST_MYSQL")
-    if given:
-        yield given
-        return
-    server = PrivateServer()
-    server.start()
-    yield server.root_url
-    server.remove()
 
 
 @pytest.fixture

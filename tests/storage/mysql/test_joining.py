@@ -1,6 +1,5 @@
 """Joining: the schema, the URL and its TLS, the capacity, and Optuna's private names."""
 
-import inspect
 import subprocess
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,7 +11,6 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 
 from hpo_job.errors import StorageError
-from hpo_job.storage import optuna_private
 from hpo_job.storage.database import Storage
 from hpo_job.storage.mysql import (
     MySQLStorage,
@@ -52,29 +50,6 @@ def test_tables_made_by_optuna_are_joined(url: str) -> None:
     study = study_on(MySQLStorage(url))
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
     assert len(optuna.load_study(study_name="s", storage=url).trials) == 1
-
-
-def test_private_names_of_optuna_are_as_expected(url: str) -> None:
-    assert RDBStorage(url).get_head_version() == optuna_private.SCHEMA_HEAD
-    trial = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
-    assert set(optuna_private.CONTENTS) <= set(vars(trial))
-    assert optuna_private.trial_id_of(trial) == trial._trial_id
-    abstract = optuna_private.BaseHeartbeat.__abstractmethods__
-    assert abstract == {
-        "record_heartbeat",
-        "_get_stale_trial_ids",
-        "get_heartbeat_interval",
-        "get_heartbeat_stale_trial_callback",
-    }
-    assert not inspect.isabstract(MySQLStorage)
-    assert set(inspect.signature(optuna_private.FrozenStudy).parameters) == {
-        "study_name",
-        "direction",
-        "user_attrs",
-        "system_attrs",
-        "study_id",
-        "directions",
-    }
 
 
 def test_the_capacity_counts_connections_of_others(own_server: PrivateServer) -> None:

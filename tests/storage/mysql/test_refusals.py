@@ -166,9 +166,9 @@ def test_check_says_how_many_workers_a_server_carries_and_run_warns_above(
         sql(root_url, f"ALTER USER {user} WITH MAX_USER_CONNECTIONS 3")
     with pods_of(tmp_path, url, short(), budget="trials = 2") as pods:
         said, _ = command("check", pods.job, "--storage", narrow).communicate(timeout=60)
-        assert "server        has connections for 3 workers" in said
+        assert "server        has free connections for 3 more workers" in said
         for workers, warned in (("3", True), ("2", False)):
             run = command("run", pods.job, "--workers", workers, "--storage", narrow)
             _, errors = run.communicate(timeout=120)
             assert run.returncode == 0
-            assert ("has connections for 3 workers now; with 3, some will" in errors) == warned
+            assert ("has free connections for 3 more workers; of 3, some will" in errors) == warned
