@@ -11,3 +11,6 @@ IDLE = 0.5  # seconds without a statement after which a worker gives its connect
 # A reader keeps it longer: to connect again over a slow network takes many round trips. Shorter
 # than the 30 s after which the server ends a connection without statements.
 READER_IDLE = 20.0
+# Seconds for which a reader answers from what it read last: a report asks for the same trials a
+# hundred times. Shorter than the interval of a view that is watched.
+READER_FRESH = 1.5

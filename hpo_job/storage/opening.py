@@ -12,7 +12,7 @@ from optuna.exceptions import ExperimentalWarning
 from sqlalchemy.engine import URL
 
 from hpo_job.storage import urls
-from hpo_job.storage.defaults import IDLE, READER_IDLE
+from hpo_job.storage.defaults import IDLE, READER_FRESH, READER_IDLE
 from hpo_job.storage.locks import AdvisoryLock, FileStudyLock, StudyLock
 from hpo_job.storage.mysql import MySQLStorage
 from hpo_job.storage.postgresql import connect_args
@@ -46,6 +46,7 @@ def opened(url: URL, options: Options) -> tuple[SharedRDBStorage | MySQLStorage,
             patience=options.patience,
             create=options.create,
             idle=READER_IDLE if options.read_only else IDLE,
+            fresh_for=READER_FRESH if options.read_only else 0.0,
             heartbeat_interval=options.heartbeat_interval,
             grace_period=options.grace,
         )

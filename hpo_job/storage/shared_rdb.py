@@ -94,7 +94,12 @@ class SharedRDBStorage(FastRDBStorage):
         self.retries = retries
         self._check_lock = check_lock
         self._sent = threading.local()  # the trial that this thread is creating
-        super().__init__(url, **options)
+        try:
+            super().__init__(url, **options)
+        except BaseException:
+            if "engine" in self.__dict__:  # without its tables, say: its connection is open
+                self.engine.dispose()
+            raise
 
     def __getstate__(self) -> dict[Any, Any]:
         # A copy in another process does not hold the lock.

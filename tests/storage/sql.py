@@ -20,9 +20,10 @@ def sql(url: str, *statements: str) -> list[Any]:
     """Run statements on a connection of their own; the last one's rows, as tuples."""
     with connect(url) as connection:
         rows: list[Any] = []
+        cursor = connection.connection.cursor()  # the driver's: nothing in a statement is special
         for statement in statements:
-            result = connection.exec_driver_sql(statement)
-            rows = [tuple(row) for row in result] if result.returns_rows else []
+            cursor.execute(statement)
+            rows = [tuple(row) for row in cursor.fetchall()] if cursor.description else []
         return rows
 
 

@@ -68,7 +68,7 @@ CASES = {
     "postgresql-database": (drop_database, "there is no such database, or it was dropped"),
     "mysql-study": (delete_study, GONE),
     "mysql-tables": (drop_tables, "its tables are missing, or were dropped"),
-    "mysql-database": (drop_database, "there is no such database, or it was dropped"),
+    "mysql-database": (drop_database, "dropped: "),  # its tables are missed first
 }
 NEEDS = {"sqlite": (), "postgresql": ("postgres",), "mysql": ("mysql",)}
 

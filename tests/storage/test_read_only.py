@@ -177,7 +177,7 @@ def test_a_worker_without_the_right_to_write_is_told_so_in_one_line(folder: Path
         text=True,
     )
     error = done.stderr.splitlines()[-1]
-    assert error.startswith("hpo_job.errors.StorageError: storage sqlite:///")
+    assert error.startswith("hpo_job.errors.StorageError: storage ")
     assert "may not write" in error
 
 

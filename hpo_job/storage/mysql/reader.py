@@ -55,14 +55,18 @@ class Reader:
     Args:
         connection: the process' one connection.
         drafts: by trial id, the trials that this process runs; shared with the writer.
+        fresh_for: seconds for which a view counts as up to date, unless this process changes it.
     """
 
-    def __init__(self, connection: Connection, drafts: dict[int, Draft]) -> None:
+    def __init__(
+        self, connection: Connection, drafts: dict[int, Draft], fresh_for: float = 0.0
+    ) -> None:
         # By trial id, start and end as this process knows them: the tables keep whole seconds.
         self.times: dict[int, tuple[trial_rows.Time, trial_rows.Time]] = {}
         # Ids of the studies whose view was read under the lock that is held, and is still true.
-        # Whoever changes a study in another way than by a new trial takes it out.
-        self.fresh: set[int] = set()
+        self._fresh: set[int] = set()
+        self._fresh_for = fresh_for
+        self._fresh_until: dict[int, float] = {}  # by study id
         self.started: int | None = None  # the study of a trial that was started under the lock
         self._connection = connection
         self._drafts = drafts
@@ -90,12 +94,19 @@ class Reader:
         return view
 
     def is_fresh(self, study_id: int) -> bool:
-        """Whether the view was read under the lock that the calling thread holds."""
-        return study_id in self.fresh and self._connection.holds_lock()
+        """Whether the view was read under the lock that the calling thread holds, or just now."""
+        if study_id in self._fresh and self._connection.holds_lock():
+            return True
+        return time.monotonic() < self._fresh_until.get(study_id, 0.0)
+
+    def changed(self) -> None:
+        """Call when this process has changed a study in another way than by a new trial."""
+        self._fresh.clear()
+        self._fresh_until.clear()
 
     def enter(self) -> None:
         """Call when the lock was taken: what was read before it does not count."""
-        self.fresh.clear()
+        self._fresh.clear()
         self.started = self._just_read = None
 
     def leave(self) -> None:
@@ -104,9 +115,9 @@ class Reader:
         A trial that was started under it gets by without another read: its sampler sees the study
         as it was under the lock.
         """
-        if self.started in self.fresh and self.started is not None:
+        if self.started in self._fresh and self.started is not None:
             self._just_read = self.started, time.monotonic() + JUST_READ
-        self.fresh.clear()
+        self._fresh.clear()
 
     def _was_just_read(self, study_id: int) -> bool:
         if self._just_read is None:
@@ -168,7 +179,7 @@ class Reader:
         does not use the lock has created one in between, and the study is read again.
         """
         if not (self.is_fresh(study_id) and self.view(study_id).add(trial)):
-            self.fresh.discard(study_id)
+            self.changed()
 
     def forget(self, study_id: int) -> None:
         """Drop the view of a study that was deleted."""
@@ -301,7 +312,9 @@ class Reader:
         if renewal:
             view.apply_running(self.query(renewal))
         if self._connection.holds_lock():
-            self.fresh.add(view.study_id)
+            self._fresh.add(view.study_id)
+        if self._fresh_for:
+            self._fresh_until[view.study_id] = time.monotonic() + self._fresh_for
         return stale
 
     def _set_clock(self, utc: datetime) -> None:

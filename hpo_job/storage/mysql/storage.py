@@ -30,6 +30,12 @@ from hpo_job.storage.optuna_private import (
     FrozenStudy,
 )
 
+# What a copy of a storage in another process is made of
+ARGUMENTS = (
+    *("_url", "_interval", "_grace", "_stale_callback"),
+    *("_patience", "_idle", "_fresh_for"),
+)
+
 
 class MySQLStorage(BaseStorage, BaseHeartbeat):
     """A study shared by many workers, on a MySQL or MariaDB server.
@@ -43,6 +49,8 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
         patience: seconds for which statements are retried when the server is away or busy.
         create: whether missing tables are created.
         idle: seconds without a statement after which the connection is given back.
+        fresh_for: seconds for which reads are answered from the last one, for commands that only
+            look.
 
     Raises:
         StorageError: the server refuses, or the tables are missing or belong to another version
@@ -59,6 +67,7 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
         patience: float = PATIENCE,
         create: bool = True,
         idle: float = IDLE,
+        fresh_for: float = 0.0,
     ) -> None:
         for name, value in (("interval", heartbeat_interval), ("grace", grace_period)):
             if value is not None and value <= 0:
@@ -69,6 +78,7 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
         self._stale_callback = heartbeat_stale_trial_callback
         self._patience = patience
         self._idle = idle
+        self._fresh_for = fresh_for
         self._start()
         ensure_schema(self._connection, create=create)
 
@@ -76,13 +86,21 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
         self._connection = Connection(read_url(self._url), self._patience, self.flush, self._idle)
         self._turnstile = threading.Lock()
         self._drafts: dict[int, Draft] = {}
-        self._studies = StudyTable(self._connection)
-        self._reader = Reader(self._connection, self._drafts)
+        self._studies = StudyTable(self._connection, self._fresh_for)
+        self._reader = Reader(self._connection, self._drafts, self._fresh_for)
         self._writer = Writer(self._connection, self._reader, self._drafts)
 
     def __getstate__(self) -> dict[str, Any]:
         self.flush()
-        kept = ("_url", "_interval", "_grace", "_stale_callback", "_patience", "_idle")
+        kept = (
+            "_url",
+            "_interval",
+            "_grace",
+            "_stale_callback",
+            "_patience",
+            "_idle",
+            "_fresh_for",
+        )
         return {name: self.__dict__[name] for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

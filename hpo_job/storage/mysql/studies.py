@@ -1,6 +1,7 @@
 """Reads and writes the names, directions and attributes of studies."""
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -16,13 +17,16 @@ from hpo_job.storage.optuna_private import FrozenStudy
 class StudyTable:
     """Reads and writes studies through a worker's connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, fresh_for: float = 0.0) -> None:
         self._connection = connection
+        self._fresh_for = fresh_for  # seconds for which attributes are not read again
         # By study id; neither changes in the life of a study.
         self._names: dict[int, str] = {}
         self._directions: dict[int, list[StudyDirection]] = {}
         # By study id, the user attributes and their checksum when they were read.
         self._attrs: dict[int, tuple[int, list[Sequence[Any]]]] = {}
+        # By table and study id, attributes, and until when they count as up to date.
+        self._recent: dict[tuple[str, int], tuple[float, list[Sequence[Any]]]] = {}
 
     def create(self, name: str, directions: Sequence[StudyDirection]) -> int:
         """Create a study, and return its id.
@@ -83,6 +87,8 @@ class StudyTable:
             GoneError: there is no such study.
         """
         text = json.dumps(value)
+        self._recent.pop((table, study_id), None)
+        self._attrs.pop(study_id, None)
 
         def write(cursor: Cursor, _: int) -> int:
             cursor.execute(statements.set_study_attr(table), (key, text, study_id))
@@ -97,10 +103,18 @@ class StudyTable:
         Raises:
             GoneError: there is no such study.
         """
+        rows = self._attr_rows(table, study_id)
+        return {key: json.loads(text) for key, text in rows if key is not None}
+
+    def _attr_rows(self, table: str, study_id: int) -> list[Sequence[Any]]:
+        until, rows = self._recent.get((table, study_id), (0.0, []))
+        if time.monotonic() < until:
+            return rows
         rows = self._rows(statements.study_attrs(table), (study_id,))
         if not rows:
             raise faults.gone(self._connection.server.label)
-        return {key: json.loads(text) for key, text in rows if key is not None}
+        self._recent[table, study_id] = time.monotonic() + self._fresh_for, rows
+        return rows
 
     def user_attrs(self, study_id: int, checksum: int | None) -> dict[str, Any]:
         """The user attributes of a study, read only if their checksum has changed.
@@ -116,9 +130,7 @@ class StudyTable:
         if checksum is not None and known is not None and known[0] == checksum:
             rows = known[1]
         else:
-            rows = self._rows(statements.study_attrs("study_user_attributes"), (study_id,))
-            if not rows:
-                raise faults.gone(self._connection.server.label)
+            rows = self._attr_rows("study_user_attributes", study_id)
             if checksum is not None:
                 self._attrs[study_id] = checksum, rows
         return {key: json.loads(text) for key, text in rows if key is not None}

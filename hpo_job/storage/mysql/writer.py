@@ -166,7 +166,7 @@ class Writer:
 
     def end(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> None:
         """End a trial: first its values, last its state."""
-        self._reader.fresh.clear()
+        self._reader.changed()
         draft = self._drafts.get(trial_id)
         if draft is not None:
             self.flush(draft)
@@ -229,7 +229,7 @@ class Writer:
             self._connection.touch()
         else:
             self.write(trial_id, kind, [trial_rows.attr_row(key, value)])
-            self._reader.fresh.clear()
+            self._reader.changed()
 
     def flush(self, draft: Draft, kinds: Sequence[int] = BUFFERED) -> None:
         """Write what is buffered; what could not be written stays in the buffer."""

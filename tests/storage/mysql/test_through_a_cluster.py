@@ -6,9 +6,6 @@ import base64
 import contextlib
 import csv
 import io
-import select
-import socket
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +16,7 @@ from sqlalchemy.engine import make_url
 from hpo_job.storage.mysql import MySQLStorage
 from tests.cluster.conftest import Api, api, namespace  # noqa: F401  # fixtures
 from tests.storage.mysql.fleet import study_on
+from tests.storage.mysql.proxy import RoundTrips
 
 Object = dict[str, Any]
 
@@ -64,40 +62,6 @@ def test_results_come_through_a_port_forward(
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [row["state"] for row in rows] == ["COMPLETE"] * 3
     assert "study     s" in cli("status", "s", "--cluster").stdout
-
-
-class RoundTrips:
-    """Counts how often a client waits for an answer, on the way to a server of this machine."""
-
-    def __init__(self, port: int) -> None:
-        self.count = 0
-        self._port = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                threading.Thread(target=self._carry, args=(client,), daemon=True).start()
-
-    def _carry(self, client: socket.socket) -> None:
-        with client, socket.create_connection(("127.0.0.1", self._port)) as server:
-            other, last = {client: server, server: client}, None
-            while True:
-                ready, _, _ = select.select([client, server], [], [])
-                for side in ready:
-                    data = side.recv(1 << 16)
-                    if not data:
-                        return
-                    self.count += side is server and last is not server
-                    last = side
-                    other[side].sendall(data)
 
 
 def test_reading_takes_few_round_trips(
