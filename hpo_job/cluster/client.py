@@ -122,6 +122,18 @@ class Cluster:
         query = {"fieldSelector": ",".join(selectors)} if selectors else {}
         return list(self._json("GET", f"/{group}/{resource}", query)["items"])
 
+    def preferred_version(self, group: str) -> str | None:
+        """The version of an API group that this cluster prefers, as a path; None without it."""
+        try:
+            answer = self._json("GET", f"/apis/{group}")
+        except NotFoundError:
+            return None
+        except NoApiServerError as error:
+            if error.code == 404:  # an API server answers so where it has no such group
+                return None
+            raise
+        return f"apis/{answer['preferredVersion']['groupVersion']}"
+
     def latest_warnings(self, kind: str) -> dict[str, str]:
         """The latest warning event about each object of a kind, by the object's uid.
 
@@ -215,7 +227,8 @@ class Cluster:
             path: below the namespace, like ``pods/NAME/portforward``.
             query: the parameters of the request.
         """
-        url = get_websocket_url(f"{self.host}{self._path(path)}", list(query.items()))
+        place = f"{self.host}/api/v1/namespaces/{self.namespace}/{path}"
+        url = get_websocket_url(place, list(query.items()))
         # the client's function wants names in lower case
         headers = {name.lower(): value for name, value in self._credentials().items()}
         try:
@@ -240,9 +253,11 @@ class Cluster:
             return
 
     def _path(self, resource: str, name: str = "") -> str:
-        group = _GROUPS.get(resource, "api/v1")
-        place = "" if resource == "nodes" else f"/namespaces/{self.namespace}"
-        return f"/{group}{place}/{resource}" + (f"/{quote(name)}" if name else "")
+        """The path of a resource; one with slashes names its group itself."""
+        group, _, plural = resource.rpartition("/")
+        group = group or _GROUPS.get(resource, "api/v1")
+        place = "" if resource in _OF_THE_CLUSTER else f"/namespaces/{self.namespace}"
+        return f"/{group}{place}/{plural}" + (f"/{quote(name)}" if name else "")
 
     def _path_of(self, thing: Object) -> str:
         version, kind = str(thing["apiVersion"]), str(thing["kind"])
@@ -333,7 +348,11 @@ class Cluster:
 _GROUPS = {
     "jobs": "apis/batch/v1",
     "statefulsets": "apis/apps/v1",
+    "priorityclasses": "apis/scheduling.k8s.io/v1",
+    "runtimeclasses": "apis/node.k8s.io/v1",
+    "resourceclaimtemplates": "apis/resource.k8s.io/v1",
 }
+_OF_THE_CLUSTER = ("nodes", "priorityclasses", "runtimeclasses")
 
 
 def _root(version: str) -> str:

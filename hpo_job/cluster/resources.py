@@ -36,7 +36,7 @@ def requests(pod: Object) -> Amounts:
     Args:
         pod: its ``spec``; the functions below take the same.
     """
-    return _sum(
+    return total(
         {**resources.get("limits", {}), **resources.get("requests", {})}
         for resources in _resources(pod)
     )
@@ -44,7 +44,7 @@ def requests(pod: Object) -> Amounts:
 
 def limits(pod: Object) -> Amounts:
     """What a pod may use at most."""
-    return _sum(resources.get("limits", {}) for resources in _resources(pod))
+    return total(resources.get("limits", {}) for resources in _resources(pod))
 
 
 def devices(pod: Object) -> Amounts:
@@ -81,8 +81,8 @@ def used_by(pods: Iterable[Object]) -> dict[str, Amounts]:
     used: dict[str, list[Amounts]] = {}
     for pod in pods:
         if node := pod["spec"].get("nodeName"):
-            used.setdefault(node, []).append(requests(pod["spec"]))
-    return {node: _sum(amounts) for node, amounts in used.items()}
+            used.setdefault(node, []).append({**requests(pod["spec"]), "pods": Decimal(1)})
+    return {node: total(amounts) for node, amounts in used.items()}
 
 
 def free(node: Object, used: Mapping[str, Amounts]) -> Amounts:
@@ -109,29 +109,6 @@ def _fits(left: Amounts, asked: Amounts) -> int:
     return max(0, min(int(left.get(name, Decimal(0)) // value) for name, value in asked.items()))
 
 
-def takes(node: Object, pod: Object) -> bool:
-    """Whether a node lets such a pod run: its taints, its labels, and not being cordoned."""
-    spec, labels = node["spec"], node["metadata"].get("labels") or {}
-    if spec.get("unschedulable"):
-        return False
-    if not (pod.get("nodeSelector") or {}).items() <= labels.items():
-        return False
-    return all(
-        taint.get("effect") == "PreferNoSchedule"
-        or any(_tolerates(each, taint) for each in pod.get("tolerations") or [])
-        for taint in spec.get("taints") or []
-    )
-
-
-def _tolerates(toleration: Object, taint: Object) -> bool:
-    if toleration.get("effect") not in (None, "", taint.get("effect")):
-        return False
-    if toleration.get("key") not in (None, "", taint["key"]):
-        return False
-    exists = toleration.get("operator") == "Exists"
-    return exists or toleration.get("value", "") == taint.get("value", "")
-
-
 def _counted_by_quotas(pod: Object, more: int) -> Amounts:
     """What so many pods add to the counters that a ResourceQuota may name."""
     needed = {"pods": Decimal(more), "count/pods": Decimal(more)}
@@ -146,9 +123,10 @@ def _resources(pod: Object) -> list[Object]:
     return [container.get("resources", {}) for container in pod["containers"]]
 
 
-def _sum(every: Iterable[Mapping[str, Any]]) -> Amounts:
-    total: Amounts = {}
-    for amounts in every:
-        for name, value in amounts.items():
-            total[name] = total.get(name, Decimal(0)) + quantity(value)
-    return total
+def total(every: Iterable[Mapping[str, Any]]) -> Amounts:
+    """The sum of quantities by resource."""
+    amounts: Amounts = {}
+    for each in every:
+        for name, value in each.items():
+            amounts[name] = amounts.get(name, Decimal(0)) + quantity(value)
+    return amounts

@@ -12,7 +12,8 @@ from hpo_job import objectives
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import QUEUE, SUFFIX, check_job_name, worker_labels
 from hpo_job.cluster.pods import index, indexes_in, is_over, pods_of
-from hpo_job.cluster.preflight import Findings, preflight
+from hpo_job.cluster.preflight import preflight
+from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.refusals import ImmutableError
 from hpo_job.cluster.render import check_files, check_namespace, placed, render, worker_job
 from hpo_job.cluster.wording import counted
@@ -94,7 +95,7 @@ def plan(
     changed = _changes(cluster, there, others) if there and accepted is None else []
     job = accepted or job
     running = int((there or {}).get("status", {}).get("active", 0))
-    findings = preflight(cluster, job, running, nodes_may_come=nodes_may_come)
+    findings = preflight(cluster, job, spec, running, nodes_may_come=nodes_may_come)
     plan = Plan(spec.name, [*others, job], job, findings, there, changed)
     findings.warnings += cluster.warnings
     findings.warnings += filter(None, (kept, _models_are_lost(job, spec)))

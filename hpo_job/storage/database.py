@@ -21,7 +21,7 @@ from hpo_job.storage.mysql import MySQLStorage
 from hpo_job.storage.opening import Options, opened
 from hpo_job.storage.optuna_private import stale_trial_ids
 from hpo_job.storage.shared_rdb import SharedRDBStorage
-from hpo_job.storage.tables import NO_TABLES
+from hpo_job.storage.tables import NO_TABLES, NoTablesError
 from hpo_job.storage.timeouts import STOPPING_PATIENCE
 
 # What a database, its driver or Optuna's storage raises
@@ -96,7 +96,7 @@ class Storage:
         except (*DATABASE_ERRORS, ImportError, RuntimeError, OSError, TypeError) as error:
             # RuntimeError is how Optuna reports a schema of another version
             if not create and rdb_faults.is_without_tables(error):
-                raise StorageError(f"storage {self}: {NO_TABLES}") from error
+                raise NoTablesError(f"storage {self}: {NO_TABLES}") from error
             raise self.error(error) from error
 
     def __str__(self) -> str:
@@ -158,6 +158,15 @@ class Storage:
         self.optuna.remove_session()
         if isinstance(self.optuna, RDBStorage):
             self.optuna.engine.dispose()
+
+    def require_writable(self) -> None:
+        """Check that this account may write to a MySQL server; of other databases nothing is asked.
+
+        Raises:
+            StorageError: it may not.
+        """
+        if isinstance(self.optuna, MySQLStorage):
+            self.optuna.require_writable()
 
     def hurry(self) -> None:
         """Do not wait long for a server any more: this process was asked to stop."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hpo_job.errors import StorageError
+
 # Kinds of rows in an answer; those of a table of contents are its key in TABLES.
 TRIAL, STUDY, STALE, PARAM, VALUE, USER, SYSTEM, REPORT = range(8)
 TAIL = 10  # added to the kind of a row that belongs to a running trial
@@ -16,6 +18,11 @@ HIGHEST = 20  # added to the kind of a table, for the row that holds its highest
 
 GONE = "the study was deleted while it was in use; run the command again to begin it anew"
 NO_TABLES = "has no studies yet; the first worker makes its tables"
+
+
+class NoTablesError(StorageError):
+    """The database does not have Optuna's tables yet."""
+
 
 UNFINISHED = "('RUNNING', 'WAITING')"
 FINISHED = "('COMPLETE', 'PRUNED', 'FAIL')"

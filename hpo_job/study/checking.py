@@ -65,7 +65,7 @@ def check(spec: StudySpec, weights: Path, cache: Path = CACHE) -> Checked:
     """
     scored = check_spec(spec)
     spec = with_data(spec, cache)
-    data = _data(spec)
+    data = read_data(spec)
     objectives.check(spec, weights)
     if data and (problem := metrics.undefined(data.targets[data.valid], data.classes)):
         raise spec.error("data.valid_pct", problem)
@@ -172,7 +172,8 @@ def _cautions(metric: Metric, data: Labelled | None) -> tuple[str, ...]:
     return tuple(caution for caution in cautions if caution)
 
 
-def _data(spec: StudySpec) -> Labelled | None:
+def read_data(spec: StudySpec) -> Labelled | None:
+    """The labelled data that a spec names; None for an objective that reads its own data."""
     if not objectives.is_function(spec):
         return from_spec.read(spec, objectives.layout(spec), objectives.task(spec) == "regression")
     if spec.data and spec.data_path:

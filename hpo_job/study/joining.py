@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from hpo_job import objectives
 from hpo_job.data.digests import fingerprint, listing
+from hpo_job.data.from_spec import Labelled
 from hpo_job.errors import SpecError, StudyError, unknown
 from hpo_job.spec.search_space import Scalar
 from hpo_job.spec.study_toml import Budget, StudySpec, find_job, read_spec, restore
@@ -23,7 +24,7 @@ from hpo_job.storage import database as storages
 from hpo_job.storage.database import Storage
 from hpo_job.storage.defaults import GRACE, PATIENCE
 from hpo_job.study import provenance
-from hpo_job.study.checking import Checked, inspect
+from hpo_job.study.checking import Checked, inspect, read_data
 from hpo_job.study.phase_pruner import PhasePruner
 from hpo_job.study.samplers import make_pruner
 from hpo_job.trial import attributes
@@ -75,6 +76,24 @@ def create(checked: Checked, storage: Storage) -> optuna.Study:
         study.set_user_attr(attributes.SPEC, spec.stored())
     study.pruner = PhasePruner(lambda: make_pruner(spec), storage.optuna)
     return study
+
+
+def require_joinable(spec: StudySpec, storage: Storage) -> None:
+    """Check that workers can join the study of this spec, if it exists; nothing is written.
+
+    For a machine that submits and may not have the data: data is compared only if it is in the
+    job folder.
+
+    Raises:
+        StudyError: the study exists with another spec, or with other data.
+    """
+    study = _find(spec.name, storage)
+    if study is None or _is_unfinished(study, spec):
+        return
+    _require_same_spec(study, spec)
+    path = spec.data_path
+    if path and path.exists() and path.is_relative_to(spec.folder) and (data := read_data(spec)):
+        _require_same_data(study, spec, data)
 
 
 def named(argument: str, storage: Storage) -> str:
@@ -163,11 +182,14 @@ def _find(name: str, storage: Storage) -> optuna.Study | None:
 def _needs_creating(checked: Checked, storage: Storage) -> bool:
     """Whether there is no such study, or its creator died before it had stored the spec."""
     study = _find(checked.spec.name, storage)
-    if study is None:
-        return True
+    return study is None or _is_unfinished(study, checked.spec)
+
+
+def _is_unfinished(study: optuna.Study, spec: StudySpec) -> bool:
+    """Whether whoever created the study died before its spec was stored."""
     return (
         attributes.SPEC not in study.user_attrs
-        and tuple(way.name.lower() for way in study.directions) == checked.spec.directions
+        and tuple(way.name.lower() for way in study.directions) == spec.directions
         and all(trial.state == TrialState.WAITING for trial in study.get_trials(deepcopy=False))
     )
 
@@ -200,7 +222,12 @@ def _store(checked: Checked, origin: dict[str, Any], storage: Storage) -> None:
 
 
 def _require_same(study: optuna.Study, checked: Checked) -> None:
-    name, spec = study.study_name, checked.spec
+    _require_same_spec(study, checked.spec)
+    _require_same_data(study, checked.spec, checked.data)
+
+
+def _require_same_spec(study: optuna.Study, spec: StudySpec) -> None:
+    name = study.study_name
     if attributes.SPEC not in study.user_attrs:
         raise StudyError(
             f"study {name!r} was not created by hpo-job; change name in {spec.file} to start "
@@ -212,18 +239,22 @@ def _require_same(study: optuna.Study, checked: Checked) -> None:
             f"study {name!r} exists with another spec than {spec.file}; change its name there, or "
             "undo:\n  " + "\n  ".join(changed)
         )
-    stored = study.user_attrs[attributes.PROVENANCE]
-    same_data = stored["data_listing"] == _listing(checked)
-    if not same_data and not checked.data:
+    if study.user_attrs[attributes.PROVENANCE]["objective_sha256"] != _objective_sha256(spec):
+        log.warning("%s has changed since study %r began", objectives.source(spec), name)
+
+
+def _require_same_data(study: optuna.Study, spec: StudySpec, data: Labelled | None) -> None:
+    name = study.study_name
+    if study.user_attrs[attributes.PROVENANCE]["data_listing"] == _listing(spec, data):
+        return
+    if data is None:
         # a function may write its own files next to its data
         log.warning("%s has changed since study %r began", spec.data_path, name)
-    elif not same_data:
-        raise StudyError(
-            f"study {name!r} was created with other data than {spec.data_path} has now, so its "
-            f"trials could not be compared; restore the data, or change name in {spec.file}"
-        )
-    if stored["objective_sha256"] != _objective_sha256(spec):
-        log.warning("%s has changed since study %r began", objectives.source(spec), name)
+        return
+    raise StudyError(
+        f"study {name!r} was created with other data than {spec.data_path} has now, so its "
+        f"trials could not be compared; restore the data, or change name in {spec.file}"
+    )
 
 
 def _provenance(checked: Checked) -> dict[str, Any]:
@@ -233,15 +264,15 @@ def _provenance(checked: Checked) -> dict[str, Any]:
         "git_revision": provenance.git_revision(spec.folder),
         "versions": provenance.versions(),
         "data_fingerprint": fingerprint(spec.data_path) if spec.data_path else None,
-        "data_listing": _listing(checked),
+        "data_listing": _listing(spec, checked.data),
         "objective_sha256": _objective_sha256(spec),
     }
 
 
-def _listing(checked: Checked) -> str | None:
-    if checked.data:
-        return checked.data.listing()
-    return listing(checked.spec.data_path) if checked.spec.data_path else None
+def _listing(spec: StudySpec, data: Labelled | None) -> str | None:
+    if data:
+        return data.listing()
+    return listing(spec.data_path) if spec.data_path else None
 
 
 def _objective_sha256(spec: StudySpec) -> str | None:

@@ -32,6 +32,8 @@ PLURALS = (
     "jobs",
     "events",
     "statefulsets",
+    "limitranges",
+    "persistentvolumeclaims",
 )
 NAMESPACE = "hpo-job"
 MADE = "2026-01-01T00:00:00Z"

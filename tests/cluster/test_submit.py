@@ -16,7 +16,8 @@ import yaml
 from click.testing import Result
 
 from hpo_job.cluster.pods import describe, indexes_in
-from hpo_job.cluster.resources import exceeded, fits, plain, quantity, takes, used_by
+from hpo_job.cluster.resources import exceeded, fits, plain, quantity, used_by
+from hpo_job.cluster.scheduling import takes
 from hpo_job.errors import StorageError
 from tests import ROOT
 from tests.cluster.conftest import Api
@@ -73,6 +74,7 @@ def test_a_warning_of_models_that_are_deleted_with_their_pods(
     manifest = yaml.safe_load(file.read_text())
     manifest["patches"].append({"target": {"kind": "Job"}, "patch": yaml.safe_dump(whole)})
     file.write_text(yaml.safe_dump(manifest))
+    api.put("v1/persistentvolumeclaims", {"metadata": {"name": "c"}, "status": {}})
     done = cli("submit", animals, "--dry-run")
     assert "claimName: c" in done.stdout
     assert cautions not in done.stderr

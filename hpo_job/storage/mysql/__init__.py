@@ -2,6 +2,7 @@
 
 from hpo_job.storage.locks import LockLost
 from hpo_job.storage.mysql.capacity import Capacity, capacity
+from hpo_job.storage.mysql.rights import require_can_create
 from hpo_job.storage.mysql.storage import MySQLStorage
 from hpo_job.storage.mysql.url import plain_text_warning, redacted_url
 
@@ -12,4 +13,5 @@ __all__ = [
     "capacity",
     "plain_text_warning",
     "redacted_url",
+    "require_can_create",
 ]

@@ -8,7 +8,7 @@ from hpo_job.storage.locks import LockLost, lock_name
 from hpo_job.storage.mysql import faults
 from hpo_job.storage.mysql.connection import Connection, Cursor
 from hpo_job.storage.optuna_private import SCHEMA_HEAD, create_or_check_schema
-from hpo_job.storage.tables import NO_TABLES
+from hpo_job.storage.tables import NO_TABLES, NoTablesError
 
 
 def ensure_schema(connection: Connection, *, create: bool = True) -> None:
@@ -28,7 +28,7 @@ def ensure_schema(connection: Connection, *, create: bool = True) -> None:
     if revision == SCHEMA_HEAD:
         return
     if revision is None and not create:
-        raise StorageError(f"{connection.server.label}: {NO_TABLES}")
+        raise NoTablesError(f"{connection.server.label}: {NO_TABLES}")
     while True:
         try:
             with connection.locked(lock_name(connection.server.database, "schema")):

@@ -20,6 +20,7 @@ from hpo_job.storage.locks import lock_name
 from hpo_job.storage.mysql.connection import Connection
 from hpo_job.storage.mysql.draft import Draft
 from hpo_job.storage.mysql.reader import Reader
+from hpo_job.storage.mysql.rights import require_can_write
 from hpo_job.storage.mysql.schema import ensure_schema
 from hpo_job.storage.mysql.studies import StudyTable
 from hpo_job.storage.mysql.url import read_url
@@ -151,6 +152,14 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
         """The server's time, as naive local time like that of the trials."""
         with self._connection.mutex:
             return self._reader.now()
+
+    def require_writable(self) -> None:
+        """Check that this account may write, without changing anything.
+
+        Raises:
+            StorageError: it may not.
+        """
+        require_can_write(self._connection)
 
     def hurry(self, patience: float) -> None:
         """Wait no longer than ``patience`` seconds from here on: this process has to end."""

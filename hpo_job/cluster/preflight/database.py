@@ -1,0 +1,67 @@
+"""Whether workers could use the database: log in, write, and join or create the study."""
+
+from __future__ import annotations
+
+from hpo_job.cluster.client import Cluster
+from hpo_job.cluster.database import reachable
+from hpo_job.cluster.preflight.findings import Findings
+from hpo_job.cluster.refusals import ForbiddenError
+from hpo_job.cluster.wording import counted
+from hpo_job.errors import ClusterError, StorageError, StudyError, UnreachableError
+from hpo_job.spec.study_toml import StudySpec
+from hpo_job.storage.database import Storage, worker_capacity
+from hpo_job.storage.defaults import PROMPT
+from hpo_job.storage.mysql import require_can_create
+from hpo_job.storage.tables import NoTablesError
+from hpo_job.study.joining import require_joinable
+
+
+def check_database(
+    cluster: Cluster, secret: str, spec: StudySpec, more: int, findings: Findings
+) -> None:
+    """Ask the workers' database itself, without changing anything in it.
+
+    Args:
+        cluster: where the workers will run.
+        secret: the Secret with the database's URL.
+        spec: the study that they will run.
+        more: how many further workers there will be.
+        findings: gets the result. A database that is not reached from this machine is only a
+            warning: it may be reachable from the pods.
+
+    Raises:
+        ClusterError: every worker would fail, and why.
+    """
+    try:
+        with reachable(cluster, secret) as url:
+            _check(url, spec, more, findings)
+    except UnreachableError as error:
+        findings.warnings.append(f"the database was not reached from here: {error}")
+    except ForbiddenError as error:
+        findings.warnings.append(f"the database was not checked: {error}")
+    except StorageError as error:
+        raise ClusterError(f"Secret {secret}: {error}") from error
+    except StudyError as error:
+        raise ClusterError(f"the workers could not join the study: {error}") from error
+
+
+def _check(url: str, spec: StudySpec, more: int, findings: Findings) -> None:
+    capacity = worker_capacity(url)
+    if capacity is None:
+        findings.warnings.append("the database was not checked: it is no MySQL server")
+        return
+    if capacity < more:
+        findings.warnings.append(
+            f"the database has connections for {counted(capacity, 'more worker')}; of {more}, "
+            "some will wait for each other"
+        )
+    try:
+        storage = Storage(url, patience=PROMPT, read_only=True)
+    except NoTablesError:
+        require_can_create(url)
+    else:
+        with storage.reaching():
+            storage.require_writable()
+            require_joinable(spec, storage)
+        storage.close()
+    findings.checked.append(f"database with connections for {counted(capacity, 'worker')}")

@@ -1,0 +1,41 @@
+"""Quotas and limits of the namespace, which keep pods from being created."""
+
+from __future__ import annotations
+
+from hpo_job.cluster.client import Cluster, Object
+from hpo_job.cluster.limit_range import outside
+from hpo_job.cluster.preflight.findings import Findings
+from hpo_job.cluster.refusals import ForbiddenError
+from hpo_job.cluster.resources import exceeded
+from hpo_job.cluster.wording import counted
+from hpo_job.errors import ClusterError
+
+
+def check_quotas(cluster: Cluster, pod: Object, more: int, findings: Findings) -> None:
+    """Compare further pods with what the namespace's quotas have left."""
+    try:
+        quotas = cluster.list_objects("resourcequotas")
+    except ForbiddenError as error:
+        findings.warnings.append(f"quota not checked: {error}")
+        return
+    for quota in quotas if more > 0 else []:
+        if problems := exceeded(quota, pod, more):
+            name = quota["metadata"]["name"]
+            raise ClusterError(f"quota {name} in namespace {cluster.namespace}: {problems[0]}")
+    findings.checked.append(counted(len(quotas), "quota") if quotas else "no quota")
+
+
+def check_limit_ranges(cluster: Cluster, pod: Object, findings: Findings) -> None:
+    """Compare a pod with the namespace's LimitRanges."""
+    try:
+        ranges = cluster.list_objects("limitranges")
+    except ForbiddenError as error:
+        findings.warnings.append(f"limits not checked: {error}")
+        return
+    for each in ranges:
+        if problems := outside(each, pod):
+            name = each["metadata"]["name"]
+            raise ClusterError(
+                f"LimitRange {name} in namespace {cluster.namespace}: {problems[0]}; change the "
+                "resources in k8s/settings"
+            )

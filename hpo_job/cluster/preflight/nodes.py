@@ -1,0 +1,81 @@
+"""Whether nodes take a worker's pod, and how many they have space for."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hpo_job.cluster.client import Cluster, Object
+from hpo_job.cluster.preflight.findings import Findings
+from hpo_job.cluster.refusals import ForbiddenError
+from hpo_job.cluster.resources import Amounts, devices, fits, plain, requests, used_by
+from hpo_job.cluster.scheduling import takes
+from hpo_job.cluster.wording import counted
+from hpo_job.errors import ClusterError
+
+
+def check_nodes(
+    cluster: Cluster, pod: Object, more: int, findings: Findings, *, nodes_may_come: bool
+) -> None:
+    """Look for nodes that have what a worker asks for.
+
+    Args:
+        cluster: whose nodes.
+        pod: the spec of a worker's pod.
+        more: how many further pods there will be.
+        findings: gets the result.
+        nodes_may_come: whether the cluster adds nodes when pods ask for devices.
+
+    Raises:
+        ClusterError: a worker asks for a device, such as a GPU, that no node has.
+    """
+    asked = {name: value for name, value in requests(pod).items() if value}
+    try:
+        nodes = [node for node in cluster.list_objects("nodes") if takes(node, pod)]
+    except ForbiddenError as error:
+        findings.warnings.append(f"capacity not checked: {error}")
+        return
+    if asked and not fits(nodes, asked):
+        problem = f"a worker asks for {_wanted(asked)}: {_missing(nodes, asked)}"
+        if devices(pod) and not nodes_may_come:
+            raise ClusterError(
+                f"{problem}; see k8s/settings, and kubectl describe nodes; --nodes-may-come where "
+                "the cluster adds such nodes"
+            )
+        findings.warnings.append(f"{problem}; pods wait, unless the cluster adds such a node")
+        findings.checked.append(counted(len(nodes), "node"))
+    elif asked and more > 0:
+        _headroom(cluster, nodes, asked, more, findings)
+
+
+def _headroom(
+    cluster: Cluster, nodes: list[Object], asked: Amounts, more: int, findings: Findings
+) -> None:
+    """How many workers the nodes have space for, next to what runs there already."""
+    try:
+        pods = cluster.list_all_namespaces("pods", status_phase__not="Succeeded")
+        used, but = used_by(pod for pod in pods if pod["status"].get("phase") != "Failed"), ""
+    except ForbiddenError:  # usual: most accounts do not see other namespaces
+        used, but = {}, ", if nothing else ran there"
+    headroom = fits(nodes, {**asked, "pods": Decimal(1)}, used)
+    if headroom < more:
+        findings.warnings.append(
+            f"the nodes have space for {counted(headroom, 'more worker')}{but} (each asks for "
+            f"{_wanted(asked)}); the other {more - headroom} will wait"
+        )
+    findings.checked.append(
+        f"{counted(len(nodes), 'node')} with space for {counted(headroom, 'more worker')}{but}"
+    )
+
+
+def _wanted(asked: Amounts) -> str:
+    return ", ".join(f"{name} {plain(value)}" for name, value in asked.items())
+
+
+def _missing(nodes: list[Object], asked: Amounts) -> str:
+    """Why no node could hold a worker, even if nothing else ran there."""
+    if not nodes:
+        return "no node takes it, because of taints, labels, affinity, or because all are cordoned"
+    missing = [
+        f"{name} {plain(value)}" for name, value in asked.items() if not fits(nodes, {name: value})
+    ]
+    return f"no node has {' or '.join(missing)}" if missing else "no node has all of it"
