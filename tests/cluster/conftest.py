@@ -110,6 +110,12 @@ class Api:
             },
         )
 
+    def install_kueue(self, **queue: Any) -> None:
+        """Let the cluster have Kueue, with the LocalQueue ``default``."""
+        version = "kueue.x-k8s.io/v1beta1"
+        self.answers["get /apis/kueue.x-k8s.io"] = {"preferredVersion": {"groupVersion": version}}
+        self.put(f"{version}/localqueues", {"metadata": {"name": "default"}, **queue})
+
     def listen(self, pod: str, port: int, namespace: str = NAMESPACE) -> None:
         """Let a pod's port be one of this machine."""
         Server.listening[f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward"] = port

@@ -20,7 +20,6 @@ from tests.manifests.renders import with_components
 Object = dict[str, Any]
 pytestmark = pytest.mark.usefixtures("namespace")
 KUEUE = "/apis/kueue.x-k8s.io"
-QUEUES = f"{KUEUE}/v1beta1/namespaces/hpo-job/localqueues"
 
 
 @pytest.fixture
@@ -88,7 +87,7 @@ def test_a_queue_without_kueue(
     api.answers[f"get {KUEUE}"] = {"preferredVersion": {"groupVersion": "kueue.x-k8s.io/v1beta1"}}
     assert "LocalQueue default is missing in namespace hpo-job" in refusal(job)
     stopped = {"type": "Active", "status": "False", "message": "its ClusterQueue is stopped"}
-    api.answers[f"get {QUEUES}/default"] = {"status": {"conditions": [stopped]}}
+    api.install_kueue(status={"conditions": [stopped]})
     done = cli("submit", job)
     assert done.exit_code == 0, done.output
     assert "LocalQueue default is not active: its ClusterQueue is stopped" in done.stderr

@@ -158,6 +158,7 @@ def test_what_kueue_has_added_is_no_change(
 ) -> None:
     """Tolerations of the flavor that it has let the Job in with; a list, so not one field each."""
     api.put("v1/secrets", secret)
+    api.install_kueue()
     digits = with_components(tmp_path / "queued", ("kueue", "spot"), ()) / "jobs/digits"
     assert cli("submit", digits, "--workers", "2").exit_code == 0
     path = "/apis/batch/v1/namespaces/hpo-job/jobs/digits-worker"
@@ -176,6 +177,7 @@ def test_tolerations_that_are_taken_away_are_a_change(
 ) -> None:
     """Also in a queue: nobody but the folder has changed them."""
     api.put("v1/secrets", secret)
+    api.install_kueue()
     clone = with_components(tmp_path / "queued", ("kueue", "spot"), ())
     assert cli("submit", clone / "jobs/digits").exit_code == 0
     settings = clone / "k8s/settings/kustomization.yaml"
@@ -565,7 +567,7 @@ def test_which_nodes_take_a_worker() -> None:
 
 def node(name: str, **spec: Any) -> Object:
     """A node with 4 CPUs and 2 GPUs."""
-    allocatable = {"cpu": "4", "memory": "32Gi", "nvidia.com/gpu": "2"}
+    allocatable = {"cpu": "4", "memory": "32Gi", "pods": "110", "nvidia.com/gpu": "2"}
     return {"metadata": {"name": name}, "spec": spec, "status": {"allocatable": allocatable}}
 
 
