@@ -20,6 +20,7 @@ from hpo_job.cluster.names import study_of
 from hpo_job.cluster.pods import is_over
 from hpo_job.cluster.refusals import DeniedError
 from hpo_job.errors import ClusterError, HpoJobError
+from hpo_job.results.forecast import forecast_lines
 from hpo_job.storage.database import STORAGE_ERRORS, Storage
 from hpo_job.storage.defaults import PROMPT
 from hpo_job.study.joining import load
@@ -73,7 +74,7 @@ class View:
         """Lines about the study, or why it cannot be read; and what runs at each index."""
         try:
             study = load(self._name, self._storage)
-            lines = [f"study     {self._name}", *self._overview(study), *view.forecast(study)]
+            lines = [f"study     {self._name}", *self._overview(study), *forecast_lines(study)]
             return lines, view.running(study, job)
         except (HpoJobError, *STORAGE_ERRORS) as error:
             return [f"study     {' '.join(str(error).split())}"], {}

@@ -19,6 +19,7 @@ def describe(checked: Checked) -> Iterator[str]:
     """The study, with defaults filled in: a line for each fact, at most 80 columns."""
     spec = checked.spec
     yield f"study         {spec.name} ({spec.file})"
+    yield from assigned(spec)
     yield f"objective     {spec.objective}"
     for name, direction in zip_longest(spec.metrics, spec.directions, fillvalue="value"):
         yield f"metric        {name}, {direction}"
@@ -38,6 +39,11 @@ def describe(checked: Checked) -> Iterator[str]:
     yield from _space(checked)
     if spec.enqueue:
         yield f"enqueued      {len(spec.enqueue)} trial{'s' if len(spec.enqueue) > 1 else ''}"
+
+
+def assigned(spec: StudySpec) -> list[str]:
+    """A line for each key that --set gave another value than study.toml."""
+    return [f"set           {each}, instead of {spec.file}'s" for each in spec.assignments]
 
 
 def _budget(checked: Checked) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpo_job.cli.opening import cluster_option, same_place
-from hpo_job.cli.options import job_argument, option
+from hpo_job.cli.options import job_argument, option, set_option
 from hpo_job.cli.terminal import program, warn
 from hpo_job.errors import ClusterError
 
@@ -25,6 +25,7 @@ NEXT = {  # what to type after a submit, and what it shows
 
 @click.command()
 @job_argument
+@set_option
 @option(
     "--workers",
     type=click.IntRange(min=1),
@@ -42,6 +43,7 @@ NEXT = {  # what to type after a submit, and what it shows
 @cluster_option
 def submit_command(
     job: str,
+    assignments: tuple[str, ...],
     workers: int | None,
     dry_run: bool,
     replace: bool,
@@ -59,8 +61,10 @@ def submit_command(
     from hpo_job.spec.study_toml import read_spec
     from hpo_job.study.checking import check_spec
 
-    spec = read_spec(job)
+    spec = read_spec(job, assignments)
     check_spec(spec)
+    for line in spec.assignments:
+        warn(f"--set {line}, instead of {spec.file}'s")
     with render.kustomization(spec, workers or 1, keep=not dry_run) as written:
         if written and not dry_run:
             warn(f"wrote {written}")

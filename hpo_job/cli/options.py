@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from hpo_job.cli.completion import complete_job, complete_study
 from hpo_job.machine import ARTIFACTS, CACHE, WEIGHTS
 from hpo_job.spec.choices import IMPORTANCE_METHODS
 from hpo_job.storage.defaults import GRACE
@@ -43,9 +44,11 @@ def option(name: str, *names: str, **settings: Any) -> Callable[[F], F]:
     return click.option(name, *names, **settings)
 
 
-job_argument = click.argument("job", metavar="JOB")
-study_argument = click.argument("study", metavar="STUDY")
-studies_argument = click.argument("studies", metavar="STUDY...", nargs=-1, required=True)
+job_argument = click.argument("job", metavar="JOB", shell_complete=complete_job)
+study_argument = click.argument("study", metavar="STUDY", shell_complete=complete_study)
+studies_argument = click.argument(
+    "studies", metavar="STUDY...", nargs=-1, required=True, shell_complete=complete_study
+)
 
 weights_option = option(
     "--weights",
@@ -101,6 +104,15 @@ namespace_option = option(
 )
 
 
+set_option = option(
+    "--set",
+    "assignments",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Use another value than study.toml's, such as budget.trials=20; may be repeated.",
+)
+
+
 def log_options(command: F) -> F:
     """How much a command that runs trials prints: ``quiet``, ``verbose`` and ``log_file``."""
     for decorate in (
@@ -110,7 +122,12 @@ def log_options(command: F) -> F:
             type=click.Path(dir_okay=False, path_type=Path),
             help="Append all log lines to a file, with their times and all tracebacks.",
         ),
-        option("--verbose", "-v", is_flag=True, help="Also print details."),
+        option(
+            "--verbose",
+            "-v",
+            is_flag=True,
+            help="Print more, such as what each worker logs.",
+        ),
         option("--quiet", "-q", is_flag=True, help="Print warnings and errors only."),
     ):
         command = decorate(command)

@@ -1,36 +1,40 @@
-"""What ``run`` prints: a line for each trial that ends, and a status line of what runs now."""
+"""What ``run`` shows: a line for each trial that ends, and below them how far the study is."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from types import TracebackType
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.text import Text
 
 from hpo_job import results
+from hpo_job.results.forecast import forecast
 from hpo_job.trial import attributes
+from hpo_job.trial.counting import evaluated
+
+BAR = 20  # cells of the bar
 
 
 class Progress:
-    """The progress of a study whose workers are other processes."""
+    """The progress of a study whose workers are other processes.
 
-    def __init__(self, study: optuna.Study, workers: int) -> None:
-        self._study = study
-        self._workers = workers
-        self._console = Console(highlight=False)
-        self._status = self._console.status("")
-        self._printed = {
-            trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()
-        }
+    Nothing but a terminal gets the lines that change: a file gets what is printed for good.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._printed: set[int] = set()
+        self._study: optuna.Study | None = None
+        self._stopping: Callable[[], bool] = lambda: False
 
     def __enter__(self) -> Progress:
-        for line in self._heading():
-            self._console.print(line, markup=False)
-        self._status.start()
-        self.look()
+        self._live.start()
         return self
 
     def __exit__(
@@ -39,40 +43,78 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._status.stop()
+        self._live.stop()
+
+    def say(self, text: str) -> None:
+        """Show what is being done now."""
+        self._update(_line(text))
+
+    def follow(self, study: optuna.Study, workers: int, stopping: Callable[[], bool]) -> None:
+        """Print the heading, and show this study from now on.
+
+        Args:
+            study: What to show.
+            workers: How many are started.
+            stopping: Whether they were asked to stop.
+        """
+        self._study, self._stopping = study, stopping
+        trials = study.get_trials(deepcopy=False)
+        self._printed = {trial.number for trial in trials if trial.state.is_finished()}
+        for line in self._heading(study, workers):
+            self._console.print(line, markup=False)
+        self.say(f"starting {_count(workers, 'worker')}")
 
     def look(self) -> None:
-        """Print the trials that ended since the last look, and update the status line."""
+        """Print the trials that ended since the last look, and update what is shown."""
+        assert self._study is not None
         trials = self._study.get_trials(deepcopy=False)
         for trial in trials:
             if trial.state.is_finished() and trial.number not in self._printed:
                 self._printed.add(trial.number)
                 self._print(trial)
-        self._status.update(Text(self._now(trials), no_wrap=True, overflow="ellipsis"))
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        lines = [_line(self._so_far(self._study, trials))]
+        if self._stopping():
+            lines.append(_line("ending the trials that run; the same command goes on with them"))
+        elif running:
+            each = (f"#{trial.number} step {len(trial.intermediate_values)}" for trial in running)
+            lines.append(_line(f"running {', '.join(each)}"))
+        else:
+            lines.append(_line("workers are starting"))
+        self._update(Group(*lines))
 
-    def summary(self, program: str) -> list[str]:
-        """How the study ended, and the commands that print more."""
-        name = self._study.study_name
-        return [
-            "",
-            *results.overview(self._study),
-            "",
-            "look further",
-            f"  {program} results {name}    every trial",
-            f"  {program} best {name}       the best parameters, to paste",
-            f"  {program} status {name}     how far the study is",
-        ]
+    def _update(self, picture: RenderableType) -> None:
+        if self._console.is_terminal:
+            self._live.update(picture, refresh=True)
 
-    def _heading(self) -> list[str]:
-        bound = self._study.user_attrs[attributes.SPEC]["budget"].get("trials", "any number of")
-        known = [each for each in results.baselines(self._study) if each is not None]
+    def _heading(self, study: optuna.Study, workers: int) -> list[str]:
+        bound = study.user_attrs[attributes.SPEC]["budget"].get("trials", "any number of")
+        known = [each for each in results.baselines(study) if each is not None]
         baseline = f", baseline {', '.join(map(results.number, known))}" if known else ""
-        metric = results.metric_name(self._study)
-        workers = f"{self._workers} worker{'s' if self._workers > 1 else ''}"
+        metric = results.metric_name(study)
+        earlier = sum(map(evaluated, study.get_trials(deepcopy=False)))
+        done = f" ({earlier} done before)" if earlier else ""
         return [
-            f"{self._study.study_name}: {bound} trials, {workers}; {metric}{baseline}",
+            f"{study.study_name}: {bound} trials{done}, {_count(workers, 'worker')}; "
+            f"{metric}{baseline}",
             f"{'trial':>6}  {'state':<8}  {metric[:8]:>8}  {'time':>6}  parameters",
         ]
+
+    def _so_far(self, study: optuna.Study, trials: list[FrozenTrial]) -> str:
+        """A bar, and beside it trials, best value and expected end."""
+        bound = study.user_attrs[attributes.SPEC]["budget"].get("trials")
+        done = sum(map(evaluated, trials))
+        parts = [f"{done} of {bound} trials" if bound else f"{done} trials"]
+        if leading := results.leading(study, 1):
+            best = leading[0]
+            values = " ".join(map(results.number, best.values or ()))
+            parts.append(f"best #{best.number} {values}")
+        expected = forecast(study)
+        if expected.left is not None:
+            parts.append(f"ends about {expected.end:%H:%M} (in {results.clock(expected.left)})")
+        filled = BAR * min(done, bound) // bound if bound else 0
+        bar = f"{'━' * filled}{'╌' * (BAR - filled)}  " if bound else ""
+        return f"{bar}{', '.join(parts)}"
 
     def _print(self, trial: FrozenTrial) -> None:
         number, state, value, time, rest = results.row(trial)
@@ -81,9 +123,26 @@ class Progress:
         text = line if width is None or len(line) <= width else line[: width - 1] + "…"
         self._console.print(text, markup=False, soft_wrap=True)
 
-    def _now(self, trials: list[FrozenTrial]) -> str:
-        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
-        if not running:
-            return "workers are starting"
-        each = ", ".join(f"#{t.number} step {len(t.intermediate_values)}" for t in running)
-        return f"running {each}"
+
+def summary(study: optuna.Study, program: str, *, interrupted: bool = False) -> list[str]:
+    """How far the study is, and the commands that print more."""
+    name = study.study_name
+    again = ["interrupted: the same command goes on", ""] if interrupted else []
+    return [
+        "",
+        *again,
+        *results.overview(study),
+        "",
+        "look further",
+        f"  {program} results {name}    every trial",
+        f"  {program} best {name}       the best parameters, to paste",
+        f"  {program} status {name}     how far the study is",
+    ]
+
+
+def _line(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number > 1 else ''}"

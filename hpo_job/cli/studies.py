@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from hpo_job.cli.opening import (
+    cluster_database,
     connect,
     names_a_cluster,
     open_study,
@@ -17,38 +18,48 @@ from hpo_job.cli.opening import (
 )
 from hpo_job.cli.options import (
     cache_option,
+    format_option,
     grace_option,
     job_argument,
     log_options,
     machine_options,
     option,
+    set_option,
     storage_options,
     study_argument,
     weights_option,
 )
-from hpo_job.cli.terminal import log_printer, program, show_log, warn
+from hpo_job.cli.terminal import log_printer, put, show_log
 from hpo_job.storage.defaults import PROMPT
 
 
 @click.command()
 @job_argument
+@set_option
 @storage_option
 @weights_option
 @cache_option
-def check_command(job: str, storage: str, weights: Path, cache: Path) -> None:
+@format_option("text", "json", default="text", help_text="How the study is printed.")
+def check_command(
+    job: str, assignments: tuple[str, ...], storage: str, weights: Path, cache: Path, form: str
+) -> None:
     """Validate a job, and print the study it describes.
 
     With a server as --storage, also prints how many more workers it has free connections for.
     """
     from hpo_job.cli.describe import describe
+    from hpo_job.cli.facts import as_json, of_check
     from hpo_job.spec.study_toml import read_spec
     from hpo_job.storage.database import worker_capacity
     from hpo_job.study.checking import check, inspect
 
-    checked = check(read_spec(job), weights, cache)
-    checked = inspect(checked)
-    click.echo("\n".join(describe(checked)))
+    show_log()
+    checked = inspect(check(read_spec(job, assignments), weights, cache))
     capacity = worker_capacity(storage)
+    if form == "json":
+        put(as_json(of_check(checked, capacity)))
+        return
+    put("\n".join(describe(checked)))
     if capacity is not None:
         click.echo(f"server        has free connections for {capacity} more workers")
 
@@ -71,6 +82,7 @@ def create_command(job: str, storage: str, weights: Path, cache: Path) -> None:
 
 @click.command()
 @job_argument
+@set_option
 @option(
     "--workers",
     type=click.IntRange(min=1),
@@ -85,6 +97,7 @@ def create_command(job: str, storage: str, weights: Path, cache: Path) -> None:
 @log_options
 def run_command(
     job: str,
+    assignments: tuple[str, ...],
     workers: int,
     storage: str,
     weights: Path,
@@ -101,39 +114,21 @@ def run_command(
     Ends when the budget is used up. The same command continues an interrupted run. Ctrl-C ends
     the workers within one batch; a second Ctrl-C kills them at once.
     """
-    from hpo_job.cli.progress import Progress
+    from hpo_job.cli.running import run
     from hpo_job.machine import cpus
     from hpo_job.spec.study_toml import read_spec
-    from hpo_job.storage.database import worker_capacity
-    from hpo_job.study.checking import check
-    from hpo_job.study.joining import join
     from hpo_job.worker.loop import Machine
-    from hpo_job.worker.processes import Job, run_workers
-    from hpo_job.worker.signals import Stop
+    from hpo_job.worker.processes import Job
 
-    spec = read_spec(job)
+    machine = Machine(threads or max(1, cpus() // workers), cache, artifacts)
+    task = Job(read_spec(job, assignments), storage, weights, grace, machine)
     with log_printer(logging.WARNING, quiet=quiet, verbose=verbose, log_file=log_file) as printer:
-        checked = check(spec, weights, cache)
-        capacity = worker_capacity(storage)
-        if capacity is not None and workers >= capacity:  # this process takes one more
-            warn(
-                f"the server has free connections for {capacity} more workers; of {workers}, some "
-                "will wait until others end"
-            )
-        study, opened = join(checked, storage, grace)
-        machine = Machine(threads or max(1, cpus() // workers), cache, artifacts)
-        task = Job(spec, storage, weights, grace, machine)
-        with opened.reaching():
-            if quiet:
-                sys.exit(run_workers(task, workers, Stop(), lambda: None, printer))
-            with Progress(study, workers) as progress:
-                code = run_workers(task, workers, Stop(), progress.look, printer)
-            click.echo("\n".join(progress.summary(program())))
-    sys.exit(code)
+        sys.exit(run(task, workers, printer, quiet=quiet))
 
 
 @click.command()
 @job_argument
+@set_option
 @storage_option
 @weights_option
 @machine_options
@@ -147,6 +142,7 @@ def run_command(
 )
 def worker_command(
     job: str,
+    assignments: tuple[str, ...],
     storage: str,
     weights: Path,
     threads: int | None,
@@ -170,18 +166,21 @@ def worker_command(
     from hpo_job.worker.processes import Job, run_worker
     from hpo_job.worker.signals import Stop
 
-    show_log(logging.INFO)
     machine = Machine(threads or cpus(), cache, artifacts)
-    sys.exit(run_worker(Job(read_spec(job), storage, weights, grace, machine, not no_wait), Stop()))
+    task = Job(read_spec(job, assignments), storage, weights, grace, machine, not no_wait)
+    with log_printer(logging.INFO, quiet=quiet, verbose=verbose, log_file=log_file):
+        sys.exit(run_worker(task, Stop()))
 
 
 @click.command()
 @study_argument
 @option("--watch", is_flag=True, help="Keep updating until the study is over, or Ctrl-C.")
+@format_option("text", "json", default="text", help_text="How the study is printed.")
 @storage_options
 def status_command(
     study: str,
     watch: bool,
+    form: str,
     storage: str | None,
     storage_file: Path | None,
     cluster: bool,
@@ -190,26 +189,35 @@ def status_command(
 ) -> None:
     """Show how far a study is, and what runs now.
 
-    With --cluster, also its Job and its pods: where they run, or why they do not.
+    With --cluster, also its Job and its pods: where they run, or why they do not. JSON has the
+    study only.
     """
     from rich.console import Console
 
     from hpo_job import results
     from hpo_job.cli.cluster_status import show
+    from hpo_job.cli.facts import as_json, of_status
     from hpo_job.cli.watch import watch as keep_showing
 
+    if watch and form == "json":
+        raise click.UsageError("--watch and --format json: choose one")
     cluster = cluster or names_a_cluster()
     url = url_from_options(storage, storage_file, cluster=cluster)
-    if cluster:
+    if cluster and form == "json":
+        forwarded = cluster_database(connect(context, namespace, study), study)
+        url = click.get_current_context().with_resource(forwarded)
+    elif cluster:
         show_log()
         show(study, connect(context, namespace, study), results.overview, watch=watch)
         return
     with open_study(study, url) as (opened, _):
+        if form == "json":
+            put(as_json(of_status(opened)))
+            return
         if watch:
             keep_showing(opened)
             return
-        click.echo(f"study     {opened.study_name}")
-        click.echo("\n".join(results.overview(opened)))
+        put("\n".join([f"study     {opened.study_name}", *results.overview(opened)]))
         running = results.running(opened)
         if running.row_count:
             click.echo()

@@ -73,7 +73,7 @@ def _entries(file: str | None, kind: str) -> Iterator[dict[str, Any]]:
     """The clusters or contexts in all files of a kubeconfig; of equal names the first counts."""
     for path in (file or str(Path("~/.kube/config").expanduser())).split(os.pathsep):
         if path and Path(path).is_file():
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8-sig")) or {}
             yield from content.get(kind) or []
 
 

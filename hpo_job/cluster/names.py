@@ -125,7 +125,7 @@ def _folder(job: str | None) -> Path | None:
 
 def _yaml(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        content = yaml.safe_load(file.read_text(encoding="utf-8-sig")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ClusterError(f"{file}: not valid YAML: {one_line(error)}") from error
     if not isinstance(content, dict):

@@ -149,6 +149,10 @@ def worker_job(objects: list[Object], spec: StudySpec, workers: int | None) -> O
     # An empty list would remove what Kueue has added to it on the cluster
     pod = job["spec"]["template"]["spec"]
     job["spec"]["template"]["spec"] = {key: value for key, value in pod.items() if value != []}
+    for container in job["spec"]["template"]["spec"]["containers"]:
+        if container["name"] == "worker" and spec.assignments:
+            settings = [word for each in spec.assignments for word in ("--set", each)]
+            container["args"] = [*container.get("args", []), *settings]
     if workers is not None:
         job["spec"].update(parallelism=workers, completions=workers)
     name, count = job["metadata"]["name"], job["spec"].get("parallelism", 1)

@@ -16,10 +16,7 @@ from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import QUEUE, SUFFIX
 from hpo_job.cluster.pods import Worker, describe, has_log, pods_of, why_none
 from hpo_job.cluster.wording import counted, one_line
-from hpo_job.study.ledger import working_time
 from hpo_job.trial import attributes
-from hpo_job.trial.clock import later
-from hpo_job.trial.counting import evaluated
 
 ENDED_SHOWN = 20  # of the pods that ended, only the latest are listed
 WIDTH = 40  # a pod's name is wrapped after so many characters
@@ -128,27 +125,6 @@ def _progress(trial: FrozenTrial) -> str:
     steps = trial.intermediate_values
     value = f", {results.number(list(steps.values())[-1])}" if steps else ""
     return f"#{trial.number} step {len(steps)}{value}"
-
-
-def forecast(study: optuna.Study, now: datetime | None = None) -> Iterator[str]:
-    """How many trials an hour, and when the budget is used up at that rate."""
-    trials = study.get_trials(deepcopy=False)
-    bound = study.user_attrs.get(attributes.SPEC, {}).get("budget", {})
-    done = sum(evaluated(trial) for trial in trials)
-    time = working_time(trials, now or datetime.now())
-    if not done or time <= 0:
-        return
-    rate = done / time
-    yield f"rate      {rate * 3600:.3g} trials an hour"
-    remaining = []
-    if (count := bound.get("trials")) is not None:
-        remaining.append(max(0, count - done) / rate)
-    if (timeout := bound.get("timeout")) is not None:
-        remaining.append(max(0.0, timeout - time))
-    if remaining and min(remaining) > 0:
-        left = min(remaining)
-        end = later(now or datetime.now(), left)
-        yield f"end       expected at {end:%H:%M}, in {results.clock(left)}"
 
 
 def _seconds_since(moment: str) -> float:

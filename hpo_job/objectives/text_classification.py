@@ -228,7 +228,7 @@ def _texts(file: Path, column: str) -> pd.DataFrame:
             raise DataError(f"{file}: no rows in it")
     else:
         try:
-            texts = [file.read_text(encoding="utf-8")]
+            texts = [file.read_text(encoding="utf-8-sig")]
         except (OSError, ValueError) as error:
             raise DataError(
                 f"{file}: not a readable text: {' '.join(str(error).split())}"

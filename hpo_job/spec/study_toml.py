@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlparse
@@ -20,12 +20,13 @@ from pydantic import (
 
 from hpo_job.errors import SpecError, unknown
 from hpo_job.spec import combinations
+from hpo_job.spec.assignments import assign, sets
 from hpo_job.spec.search_space import KINDS, Parameter, Scalar, conditions_problem
 from hpo_job.spec.urls import ambiguity, without_password
 from hpo_job.trial.phases import Direction
 
 SPEC_FILE = "study.toml"
-UNWRITTEN = {"folder", "place"}  # fields of a spec that are not keys of study.toml
+UNWRITTEN = {"folder", "place", "assignments"}  # fields of a spec that are not keys of study.toml
 ColumnKind = Literal["number", "category", "date", "drop"]
 MissingMarks = Annotated[tuple[str | int | float, ...], Field(min_length=1, strict=False)]
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -166,10 +167,12 @@ class StudySpec(_Table):
         folder: the job folder.
         place: where the data is on this machine, if not in the job folder: see
             `hpo_job.data.fetch`.
+        assignments: keys that ``--set`` gave another value than study.toml has.
     """
 
     folder: Path = Field(exclude=True)
     place: Path | None = Field(default=None, exclude=True)
+    assignments: tuple[str, ...] = Field(default=(), exclude=True)
     name: str
     objective: str
     metric: str | Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None
@@ -230,7 +233,7 @@ class StudySpec(_Table):
         return SpecError(f"{self.file}: {key}: {problem}")
 
 
-def read_spec(job: str | Path) -> StudySpec:
+def read_spec(job: str | Path, assignments: Sequence[str] = ()) -> StudySpec:
     """Read the study.toml of a job folder.
 
     Only the file itself is checked: whether the objective, the data and the names in it exist is
@@ -238,24 +241,30 @@ def read_spec(job: str | Path) -> StudySpec:
 
     Args:
         job: the folder, or its name under jobs/.
+        assignments: keys with another value than the file has, such as ``budget.trials=20``.
 
     Raises:
-        SpecError: it names the file and the key.
+        SpecError: it names the file, or --set, and the key.
     """
     folder = job_folder(job)
     file = folder / SPEC_FILE
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SpecError(f"{file}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{file}: not valid TOML: {error}") from error
+    assign(table, assignments)
     for key in UNWRITTEN & table.keys():
         raise SpecError(f"{file}: {key}: {unknown('key', key, _keys(StudySpec))}")
+    unwritten = {"folder": folder, "assignments": tuple(assignments)}
     try:
-        spec = StudySpec.model_validate({**table, "folder": folder})
+        spec = StudySpec.model_validate({**table, **unwritten})
     except ValidationError as error:
-        raise SpecError(f"{file}: {_one_line(error, table)}") from error
+        line = _one_line(error, table)
+        key = line.partition(":")[0]
+        at_fault = [f"--set {each}" for each in assignments if sets(each, key)] or [str(file)]
+        raise SpecError(f"{at_fault[-1]}: {line}") from error
     if spec.metric is not None and len(spec.metrics) != len(spec.directions):
         raise spec.error(
             "direction",

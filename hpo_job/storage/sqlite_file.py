@@ -163,5 +163,13 @@ def _is_sqlite(path: Path) -> bool:
         return False
     if not os.access(path, os.R_OK):
         raise StorageError(f"storage {path}: may not be read by this account")
-    with path.open("rb") as stream:
-        return stream.read(16) in (b"", b"SQLite format 3\0")
+    # By SQLite itself: closing a file of ours would release the locks that this process has on
+    # it (POSIX), and the last worker to end would delete a log that is still used
+    connection = sqlite3.connect(_uri(path, "mode=ro&immutable=1"), uri=True)
+    try:
+        connection.execute("PRAGMA schema_version")
+    except sqlite3.DatabaseError as error:
+        return error.sqlite_errorcode != sqlite3.SQLITE_NOTADB
+    finally:
+        connection.close()
+    return True

@@ -87,7 +87,7 @@ def require_joinable(spec: StudySpec, storage: Storage) -> None:
     Raises:
         StudyError: the study exists with another spec, or with other data.
     """
-    study = _find(spec.name, storage)
+    study = find(spec.name, storage)
     if study is None or _is_unfinished(study, spec):
         return
     _require_same_spec(study, spec)
@@ -102,7 +102,7 @@ def named(argument: str, storage: Storage) -> str:
     A folder under jobs/ is meant only if no study has that name.
     """
     folder = find_job(argument)
-    if folder is None or (folder != Path(argument) and _find(argument, storage) is not None):
+    if folder is None or (folder != Path(argument) and find(argument, storage) is not None):
         return argument
     return read_spec(folder).name
 
@@ -113,7 +113,7 @@ def load(name: str, storage: Storage) -> optuna.Study:
     Raises:
         StudyError: there is none; the message lists those that exist.
     """
-    study = _find(name, storage)
+    study = find(name, storage)
     if study is None:
         names = optuna.get_all_study_names(storage.optuna)
         raise StudyError(
@@ -172,7 +172,8 @@ def _may_change(key: str) -> bool:
     return key.startswith(("budget.", "artifacts.")) and key != "budget.repeats"
 
 
-def _find(name: str, storage: Storage) -> optuna.Study | None:
+def find(name: str, storage: Storage) -> optuna.Study | None:
+    """The study called ``name``, or None where there is none."""
     try:
         return optuna.load_study(study_name=name, storage=storage.optuna)
     except KeyError:
@@ -181,7 +182,7 @@ def _find(name: str, storage: Storage) -> optuna.Study | None:
 
 def _needs_creating(checked: Checked, storage: Storage) -> bool:
     """Whether there is no such study, or its creator died before it had stored the spec."""
-    study = _find(checked.spec.name, storage)
+    study = find(checked.spec.name, storage)
     return study is None or _is_unfinished(study, checked.spec)
 
 

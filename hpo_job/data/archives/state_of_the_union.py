@@ -101,10 +101,10 @@ def spaced(items: list[str], count: int) -> list[str]:
 def _read(source: Path) -> Iterator[Address]:
     try:
         if source.suffix == ".gz":
-            with gzip.open(source, "rt", encoding="utf-8", newline="") as file:
+            with gzip.open(source, "rt", encoding="utf-8-sig", newline="") as file:
                 yield from _rows(source, file)
         else:
-            with source.open(encoding="utf-8", newline="") as file:
+            with source.open(encoding="utf-8-sig", newline="") as file:
                 yield from _rows(source, file)
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
         raise DataError(f"{source}: cannot be read: {problem(error)}") from error

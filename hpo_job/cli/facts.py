@@ -1,0 +1,111 @@
+"""What ``check`` and ``status`` print as JSON; docs/commands.md lists the keys."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_job import results
+from hpo_job.results.forecast import forecast
+from hpo_job.results.trials import baselines, metric_names, parameters, spec_of, trials_of
+from hpo_job.spec import search_space
+from hpo_job.study.checking import Checked
+from hpo_job.study.ledger import working_time
+from hpo_job.trial import attributes
+from hpo_job.trial.clock import running_time
+from hpo_job.trial.counting import evaluated
+
+
+def as_json(facts: Any) -> str:
+    """JSON with numbers as they are; what is not finite, which JSON does not have, is null."""
+    return json.dumps(_finite(facts), indent=2, allow_nan=False)
+
+
+def of_check(checked: Checked, connections: int | None) -> dict[str, Any]:
+    """The study that will run.
+
+    Args:
+        checked: The job.
+        connections: How many workers the server has connections for; None if nobody knows.
+    """
+    spec = checked.spec
+    combinations = search_space.size(spec.search_space)
+    return {
+        "study": spec.name,
+        "file": str(spec.file),
+        "set": list(spec.assignments),
+        "objective": spec.objective,
+        "metrics": list(spec.metrics),
+        "directions": list(spec.directions),
+        "baselines": list(checked.baselines),
+        "budget": spec.budget.model_dump(mode="json"),
+        "sampler": spec.sampler.model_dump(mode="json"),
+        "pruner": spec.pruner.model_dump(mode="json"),
+        "seed": spec.seed,
+        "data": dict(checked.data.described()) if checked.data else {},
+        "search_space": spec.stored()["search_space"],
+        "combinations": None if math.isinf(combinations) else int(combinations),
+        "enqueued": len(spec.enqueue),
+        "cautions": list(checked.cautions),
+        "server_connections": connections,
+    }
+
+
+def of_status(study: optuna.Study) -> dict[str, Any]:
+    """How far a study is, and what runs now."""
+    trials, now = trials_of(study), datetime.now()
+    expected = forecast(study, now)
+    budget = spec_of(study).get("budget", {})
+    several = len(study.directions) > 1
+    best = results.front(study) if several else results.leading(study, 1)
+    return {
+        "study": study.study_name,
+        "metrics": list(metric_names(study)),
+        "directions": [direction.name.lower() for direction in study.directions],
+        "baselines": list(baselines(study)),
+        "budget": {"trials": budget.get("trials"), "timeout": budget.get("timeout")},
+        "evaluated": sum(map(evaluated, trials)),
+        "over": results.finished(study),
+        "states": {
+            state.name: sum(trial.state == state for trial in trials) for state in TrialState
+        },
+        "working_time": working_time(trials, now),
+        "trials_per_hour": None if expected.rate is None else expected.rate * 3600,
+        "seconds_left": expected.left,
+        "best": [_best(study, trial) for trial in best],
+        "running": [_running(trial, now) for trial in trials if trial.state == TrialState.RUNNING],
+    }
+
+
+def _best(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "values": list(trial.values or ()),
+        "parameters": parameters(study, trial),
+    }
+
+
+def _running(trial: FrozenTrial, now: datetime) -> dict[str, Any]:
+    steps = trial.intermediate_values
+    return {
+        "number": trial.number,
+        "steps": len(steps),
+        "last_value": steps[max(steps)] if steps else None,
+        "seconds": running_time(trial, now),
+        "parameters": trial.params,
+        "worker": trial.user_attrs.get(attributes.WORKER),
+    }
+
+
+def _finite(facts: Any) -> Any:
+    if isinstance(facts, dict):
+        return {str(key): _finite(value) for key, value in facts.items()}
+    if isinstance(facts, list | tuple):
+        return [_finite(value) for value in facts]
+    facts = facts.item() if hasattr(facts, "item") else facts  # numpy's numbers
+    return None if isinstance(facts, float) and not math.isfinite(facts) else facts

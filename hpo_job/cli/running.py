@@ -1,0 +1,80 @@
+"""``run``: prepares the study, starts the workers and shows them; or says that all is done."""
+
+from __future__ import annotations
+
+import click
+import optuna
+from rich.console import Console
+
+from hpo_job import results
+from hpo_job.cli.describe import assigned
+from hpo_job.cli.progress import Progress, summary
+from hpo_job.cli.terminal import program, warn
+from hpo_job.errors import StorageError
+from hpo_job.spec.study_toml import StudySpec
+from hpo_job.storage.database import Storage, is_new, worker_capacity
+from hpo_job.storage.defaults import PROMPT
+from hpo_job.study.checking import check
+from hpo_job.study.joining import find, join
+from hpo_job.trial import attributes
+from hpo_job.worker.output import Printer
+from hpo_job.worker.processes import Job, run_workers
+from hpo_job.worker.signals import Stop
+
+
+def run(job: Job, workers: int, printer: Printer, *, quiet: bool) -> int:
+    """Run a study in worker processes on this machine; the exit code.
+
+    Args:
+        job: What the workers do.
+        workers: How many there are.
+        printer: Prints what they write.
+        quiet: Print warnings and errors only.
+    """
+    console = Console(highlight=False, quiet=quiet)
+    for line in assigned(job.spec):
+        console.print(line, markup=False, soft_wrap=True)
+    if (study := finished_study(job.spec, job.storage)) is not None:
+        console.print("\n".join(summary(study, program())[1:]), markup=False, soft_wrap=True)
+        return 0
+    stop = Stop()
+    with Progress(console) as progress:
+        progress.say(f"{job.spec.name}: reading the data, checking weights")
+        checked = check(job.spec, job.weights, job.machine.cache)
+        _warn_of_few_connections(job.storage, workers)
+        study, storage = join(checked, job.storage, job.grace)
+        with storage.reaching():
+            progress.follow(study, workers, lambda: stop.requested is not None)
+            code = run_workers(job, workers, stop, progress.look, printer)
+    with storage.reaching():
+        lines = summary(study, program(), interrupted=stop.requested is not None)
+    if not quiet:
+        click.echo("\n".join(lines))
+    return code
+
+
+def finished_study(spec: StudySpec, url: str) -> optuna.Study | None:
+    """The study, if its budget is used up as this spec has it: there is nothing to run.
+
+    Neither data nor weights are looked at, so that the answer takes no longer than a look.
+    """
+    if is_new(url):
+        return None
+    try:
+        storage = Storage(url, patience=PROMPT, read_only=True)
+    except StorageError:
+        return None  # has no tables yet, or is said by whoever opens it to write
+    with storage.reaching():
+        study = find(spec.name, storage)
+        if study is None or study.user_attrs.get(attributes.SPEC) != spec.stored():
+            return None
+        return study if results.finished(study) else None
+
+
+def _warn_of_few_connections(url: str, workers: int) -> None:
+    capacity = worker_capacity(url)
+    if capacity is not None and workers >= capacity:  # this process takes one more
+        warn(
+            f"the server has free connections for {capacity} more workers; of {workers}, some "
+            "will wait until others end"
+        )
