@@ -16,7 +16,9 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion_command(context: click.Context, shell: str) -> None:
-    """Print a script that completes commands, options, jobs and studies.
+    """Print the completion script of a shell.
+
+    It completes commands, options, jobs and studies. To load it in each new shell:
 
     \b
     eval "$(hpo-job completion bash)"   in ~/.bashrc
