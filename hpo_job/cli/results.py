@@ -176,7 +176,7 @@ def importance_command(studies: tuple[str, ...], method: str, form: str, storage
 def compare_command(
     studies: tuple[str, ...], method: str, form: str, output: Path | None, storage: str
 ) -> None:
-    """Compare what studies reached, by which parameters and how soon.
+    """Compare what studies reached, with what and how soon.
 
     Of a study with several objectives, the first is compared.
     """
