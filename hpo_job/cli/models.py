@@ -19,7 +19,7 @@ from hpo_job.cli.options import (
     study_argument,
     weights_option,
 )
-from hpo_job.cli.terminal import put, show_log
+from hpo_job.cli.terminal import put, put_rows, show_log
 
 
 @click.command("lr-find")
@@ -119,12 +119,11 @@ def predict_command(folder: Path, files: tuple[Path, ...], form: str) -> None:
     columns that the model was trained on.
     """
     from hpo_job.artifacts.export import predict
+    from hpo_job.results.frames import frame_rows
 
     table = predict(folder, files)
-    if form == "csv":
-        put(table.to_csv(index=False))
-    elif form == "json":
-        put(table.to_json(orient="records", indent=2))
+    if form != "table":
+        put_rows(list(map(str, table.columns)), frame_rows(table), form, None)
     else:
         put(table.to_string(index=False, float_format="{:.4f}".format))
 

@@ -17,7 +17,7 @@ from hpo_job.cli.options import (
     studies_argument,
     study_argument,
 )
-from hpo_job.cli.terminal import put, warn, width
+from hpo_job.cli.terminal import put, put_rows, warn, width
 from hpo_job.errors import SpecError, StudyError
 from hpo_job.spec.choices import IMPORTANCE_METHODS
 
@@ -73,25 +73,23 @@ def results_command(
         if form == "table" and not selects:  # without the frame, which takes as long again
             put(listing(opened, trials_of(opened)[:limit], width(output)), output)
             return
-        from hpo_job.results import frames  # imports pandas, which takes a while
+        from hpo_job.results.frames import frame, trial_rows  # pandas takes a while to import
         from hpo_job.results.listing import chosen_columns
         from hpo_job.results.pareto import names_of_values
         from hpo_job.results.query import select
 
         known = names_of_values(opened)
-        rows = select(frames.frame(opened), where=where, sort=sort, limit=limit, known=known)
+        rows = select(frame(opened), where=where, sort=sort, limit=limit, known=known)
         table = select(rows, columns=names, known=known)
         if form == "table" and names:
             text = chosen_columns(opened, table, width(output))
         elif form == "table":
             trials = trials_of(opened)  # after the frame, so that none of its trials is missing
             text = listing(opened, [trials[number] for number in rows["number"]], width(output))
-        elif form == "parquet":
-            assert output is not None
-            frames.write(table, output, form)
-            return
         else:
-            text = frames.to_text(table, form)
+            cells = trial_rows(opened, list(rows["number"]))
+            put_rows(list(map(str, table.columns)), cells, form, output)
+            return
         put(text, output)
 
 

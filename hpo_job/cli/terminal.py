@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from hpo_job.errors import SpecError, problem
 from hpo_job.worker.output import Printer, listen, print_to_stderr, printable
+
+if TYPE_CHECKING:
+    from hpo_job.results.writing import Row
 
 PACKAGE = Path(__file__).parents[1]
 PROGRAMS = {"hpo-job": "hpo-job", "kubectl-hpo": "kubectl hpo"}  # by file: what is typed
@@ -91,7 +94,29 @@ def put(text: str, output: Path | None = None) -> None:
     if output is None:
         click.echo(text, nl=False)
         return
+    _write(click.unstyle(text), output)
+
+
+def _write(text: str, output: Path) -> None:
     try:
-        output.write_text(click.unstyle(text), encoding="utf-8", errors="replace")
+        output.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise SpecError(f"{output}: cannot be written: {problem(error)}") from error
+
+
+def put_rows(columns: Sequence[str], rows: Sequence[Row], form: str, output: Path | None) -> None:
+    """Write rows exactly as they are, as ``"csv"``, ``"json"`` or, to a file, ``"parquet"``.
+
+    Raises:
+        StudyError: The file cannot be written.
+    """
+    from hpo_job.results.writing import to_text, write_parquet
+
+    if form == "parquet" and output is not None:
+        write_parquet(columns, rows, output)
+        return
+    text = to_text(columns, rows, form)
+    if output is None:
+        click.echo(text, nl=False, color=True)  # whatever a text of the study holds
+    else:
+        _write(text, output)

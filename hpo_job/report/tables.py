@@ -31,6 +31,7 @@ _ELSEWHERE = {
     attributes.RETRY_OF,
 }
 
+EXACT = 2**53  # browsers read larger integers as the nearest float
 _INFINITE = ("inf", "-inf")  # JSON has no number for them
 
 
@@ -111,12 +112,14 @@ def _note(trial: FrozenTrial) -> str | None:
 
 
 def _cell(cell: Any) -> Any:
-    if cell is None or (isinstance(cell, int) and not isinstance(cell, bool)):
-        return cell
+    if cell is None:
+        return None
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return cell if abs(cell) <= EXACT else str(cell)
     if isinstance(cell, float):
         if math.isnan(cell):
             return None
-        return float(f"{cell:.6g}") if math.isfinite(cell) else str(cell)  # "inf", "-inf"
+        return cell if math.isfinite(cell) else str(cell)  # "inf", "-inf"
     return plain(cell)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from hpo_job.results.gain import shortfalls
 from hpo_job.results.importance import Importance, importance
 from hpo_job.results.ranking import leaders
 from hpo_job.results.trials import metric_names
+from hpo_job.results.writing import MISSING, to_csv, to_json
 
 BAR = 12  # cells of the longest bar
 
@@ -45,9 +45,16 @@ def importance_text(
     table.index.name = "parameter"
     remarks = _remarks(assessed)
     if form == "csv":
-        return str(table.to_csv()), remarks
+        rows = [
+            {
+                "parameter": name,
+                **{str(title): each for title, each in line.items() if each == each},
+            }
+            for name, line in table.iterrows()
+        ]
+        return to_csv(["parameter", *map(str, table.columns)], rows), remarks
     if form == "json":
-        return json.dumps(json.loads(table.to_json()), indent=2), remarks
+        return to_json(_by_column(table)), remarks
     return _shares(table, width), remarks
 
 
@@ -63,14 +70,15 @@ def comparison_text(
     if form == "json":
         importances = comparison.best_importances(studies, method)
         tables = {
-            "summary": summary.to_dict("index"),
-            "best_parameters": parameters.to_dict(),
-            "importances": importances.to_dict(),
+            "summary": _by_column(summary.astype(object).T),
+            "best_parameters": _by_column(parameters),
+            "importances": _by_column(importances),
             "learning_rates": {
-                study.study_name: rates.xs(study.study_name, axis=1).to_dict() for study in studies
+                study.study_name: _by_column(rates.xs(study.study_name, axis=1))
+                for study in studies
             },
         }
-        return json.dumps(_plain(tables), indent=2), remarks
+        return to_json(tables), remarks
     parts = {
         "what they reached": _summary(summary, width),
         "best parameters": _side_by_side(parameters, width),
@@ -204,9 +212,11 @@ def _missing(cell: Any) -> bool:
     return isinstance(cell, float) and math.isnan(cell)
 
 
-def _plain(cell: Any) -> Any:
-    """Nested dicts as JSON has them: NaN as null, numpy's numbers as Python's."""
-    if isinstance(cell, dict):
-        return {str(key): _plain(each) for key, each in cell.items()}
-    cell = cell.item() if hasattr(cell, "item") else cell
-    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+def _by_column(table: Any) -> dict[str, dict[str, Any]]:
+    """A frame as nested mappings, column by column; NaN means that a study has nothing there."""
+    return {
+        str(title): {
+            str(name): MISSING if _missing(cell) else cell for name, cell in column.items()
+        }
+        for title, column in table.items()
+    }

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from datetime import timedelta
+from typing import Any
 
 import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial
 
-from hpo_job.errors import StudyError
 from hpo_job.results.trials import trials_of, unmeasured
+from hpo_job.results.writing import Row
 from hpo_job.trial.clock import running_time
-
-Form = Literal["csv", "json", "parquet"]
 
 
 def frame(study: optuna.Study) -> pd.DataFrame:
@@ -58,54 +55,43 @@ def value_columns(study: optuna.Study) -> list[str]:
     return [f"values_{name}" for name in names or range(len(study.directions))]
 
 
-def to_text(table: pd.DataFrame, form: str) -> str:
-    """A frame as ``"csv"`` or ``"json"`` text."""
-    if form == "csv":
-        return str(table.to_csv(index=False))
-    return str(table.to_json(orient="records", date_format="iso", indent=2)) + "\n"
+def trial_rows(study: optuna.Study, numbers: Sequence[int]) -> list[Row]:
+    """The trials as they are stored, under the column names of `frame`.
+
+    A frame has one type for each column: it turns None into NaN, and large integers of a column
+    with gaps into floats. What is written to a file is taken from here.
+
+    Args:
+        study: any study.
+        numbers: which trials, in this order.
+    """
+    trials = trials_of(study)
+    columns = value_columns(study)
+    return [_row(trials[number], columns) for number in numbers]
+
+
+def _row(trial: FrozenTrial, columns: Sequence[str]) -> Row:
+    values: Sequence[float] = () if unmeasured(trial) else trial.values or ()
+    row: dict[str, Any] = {"number": trial.number, **dict(zip(columns, values, strict=False))}
+    if trial.datetime_start is not None:
+        row["datetime_start"] = trial.datetime_start
+    if trial.datetime_complete is not None:
+        row["datetime_complete"] = trial.datetime_complete
+        if trial.datetime_start is not None:
+            row["duration"] = timedelta(seconds=running_time(trial))
+    for kind in ("params", "user_attrs", "system_attrs"):
+        row |= {f"{kind}_{name}": entry for name, entry in getattr(trial, kind).items()}
+    return {**row, "state": trial.state.name}
+
+
+def frame_rows(table: pd.DataFrame) -> list[Row]:
+    """The rows of any other frame, as `writing` takes them; what it is indexed by is left out."""
+    return [
+        dict(zip(map(str, table.columns), line, strict=True))
+        for line in table.astype(object).itertuples(index=False, name=None)
+    ]
 
 
 def row_tuples(table: pd.DataFrame) -> list[tuple[Any, ...]]:
     """Each row as a tuple, what it is indexed by in front."""
     return list(table.itertuples(name=None))
-
-
-def write(table: pd.DataFrame, file: Path, form: str) -> None:
-    """A frame as a file. Raises StudyError where it cannot be written."""
-    try:
-        if form == "parquet":
-            _to_parquet(table, file)
-        else:
-            file.write_text(to_text(table, form), encoding="utf-8")
-    except OSError as error:
-        raise StudyError(f"{file}: cannot be written: {error.strerror or error}") from error
-
-
-def _to_parquet(table: pd.DataFrame, file: Path) -> None:
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        raise StudyError(
-            "parquet needs pyarrow: pip install 'hpo-job[parquet]', or choose csv"
-        ) from error
-
-    def holds(column: pd.Series[Any]) -> bool:
-        try:
-            pa.array(column, from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-            return False
-        return True
-
-    # A parquet column is of one kind; a parameter or attribute that is now a word and now a
-    # number, or a table, is written as JSON.
-    kept = {
-        name: table[name]
-        if holds(table[name]) and not table[name].map(lambda cell: isinstance(cell, dict)).any()
-        else table[name].map(lambda cell: None if _missing(cell) else json.dumps(cell))
-        for name in table.columns
-    }
-    pd.DataFrame(kept).to_parquet(file, index=False)
-
-
-def _missing(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, float) and cell != cell)

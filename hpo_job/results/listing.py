@@ -27,6 +27,7 @@ from hpo_job.results.trials import (
     trials_of,
     value,
 )
+from hpo_job.results.writing import to_json
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def picked_text(study: optuna.Study, picked: Picked, form: str | None, width: in
     if form == "toml":
         return "\n".join(as_toml(study, trial, *picked.remarks) for trial in picked.trials)
     if form == "json":
-        return json.dumps([_record(study, trial, picked) for trial in picked.trials], indent=2)
+        return to_json([_record(study, trial) for trial in picked.trials])
     others = [name.removeprefix("user_attrs_").removeprefix("params_") for name in picked.columns]
     metrics = metric_names(study)
     table = frame(study).set_index("number")
@@ -140,7 +141,7 @@ def _fastest(study: optuna.Study, share: float) -> Picked:
     return Picked((fastest.trial,), remarks=(remark,))
 
 
-def _record(study: optuna.Study, trial: FrozenTrial, picked: Picked) -> dict[str, Any]:
+def _record(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
     return {
         "study": study.study_name,
         "number": trial.number,
