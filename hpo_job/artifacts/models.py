@@ -29,6 +29,7 @@ from optuna.trial import FrozenTrial
 
 from hpo_job.data.fetch import is_final
 from hpo_job.errors import SpecError, StudyError
+from hpo_job.objectives.predictions import FILE, Predictions
 from hpo_job.spec.study_toml import store_problem
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import counts
@@ -127,6 +128,9 @@ class Models:
                 write(model)
                 record = {"study": self._study.study_name, "trial": trial.number}
                 (model / RECORD).write_text(json.dumps({**record, "values": list(scored)}))
+                if (model / FILE).exists():
+                    file = (model / FILE).rename(Path(folder) / FILE)
+                    self._keep_predictions(trial, file, with_interval=values[0] == scored[0])
                 return upload_artifact(
                     artifact_store=self._store,
                     file_path=str(_zipped(model, Path(folder) / MODEL)),
@@ -136,15 +140,27 @@ class Models:
             log.warning("trial %d: its model is not kept: %s", trial.number, _reason(error))
             return None
 
+    def _keep_predictions(self, trial: optuna.Trial, file: Path, *, with_interval: bool) -> None:
+        """Store the predictions for the validation items as an artifact of ``trial``."""
+        artifact = upload_artifact(
+            artifact_store=self._store, file_path=str(file), study_or_trial=trial
+        )
+        trial.set_user_attr(attributes.PREDICTIONS, artifact)
+        interval = Predictions.read(file).interval
+        if with_interval and interval is not None:  # the mean of repeats is another value
+            trial.set_user_attr(attributes.INTERVAL, interval)
+
     def sweep(self) -> None:
         """Remove the models of trials that are not among the best, or are so no longer."""
         # read once: between two readings a trial may end, and would lose its model however good
         trials = self._study.get_trials(deepcopy=False)
         best = {trial.number for trial in self._ranked(trials)[: self.keep]}
         for trial in trials:
-            artifact = trial.user_attrs.get(attributes.ARTIFACT)
-            if artifact and trial.state.is_finished() and trial.number not in best:
-                self.remove(artifact)
+            if not trial.state.is_finished() or trial.number in best:
+                continue
+            for name in (attributes.ARTIFACT, attributes.PREDICTIONS):
+                if artifact := trial.user_attrs.get(name):
+                    self.remove(artifact)
 
     def remove(self, artifact: str) -> None:
         if artifact in self._gone:
@@ -167,35 +183,54 @@ class Models:
         Raises:
             StudyError: it was not kept, or the store cannot be reached.
         """
-        artifact = trial.user_attrs.get(attributes.ARTIFACT)
         with TemporaryDirectory() as place:
             archive = Path(place) / MODEL
-            try:
-                if not artifact:
-                    raise StudyError(self._not_kept(trial))
-                download_artifact(
-                    artifact_store=self._store, artifact_id=artifact, file_path=str(archive)
-                )
-            except (ArtifactNotFound, FileNotFoundError) as error:
-                if trial.number not in {other.number for other in self.kept()}:
-                    raise StudyError(self._not_kept(trial)) from error
-                raise StudyError(
-                    f"study {self._study.study_name!r}: the model of trial {trial.number} was kept "
-                    "where its worker ran: copy that folder here and name it with --artifacts, or "
-                    "let study.toml name a bucket as [artifacts] store"
-                ) from error
-            except StudyError:
-                raise
-            except Exception as error:  # every store's client has its own
-                raise StudyError(
-                    f"study {self._study.study_name!r}: the model of trial {trial.number} cannot "
-                    f"be fetched: {_reason(error)}"
-                ) from error
+            self._download(trial, attributes.ARTIFACT, archive)
             folder.mkdir(parents=True, exist_ok=True)
             with zipfile.ZipFile(archive) as packed:
                 packed.extractall(folder)
         record: dict[str, Any] = json.loads((folder / RECORD).read_text())
         return record
+
+    def predictions(self, trial: FrozenTrial) -> Predictions:
+        """What the model of ``trial`` predicts for the validation items.
+
+        Raises:
+            StudyError: they were not kept, or the store cannot be reached.
+        """
+        if trial.user_attrs.get(attributes.ARTIFACT) and not trial.user_attrs.get(
+            attributes.PREDICTIONS
+        ):
+            raise StudyError(
+                f"study {self._study.study_name!r}: no predictions were kept with the model of "
+                f"trial {trial.number}"
+            )
+        with TemporaryDirectory() as place:
+            file = Path(place) / FILE
+            self._download(trial, attributes.PREDICTIONS, file)
+            return Predictions.read(file)
+
+    def _download(self, trial: FrozenTrial, attribute: str, file: Path) -> None:
+        artifact = trial.user_attrs.get(attribute)
+        try:
+            if not artifact:
+                raise StudyError(self._not_kept(trial))
+            download_artifact(artifact_store=self._store, artifact_id=artifact, file_path=str(file))
+        except (ArtifactNotFound, FileNotFoundError) as error:
+            if trial.number not in {other.number for other in self.kept()}:
+                raise StudyError(self._not_kept(trial)) from error
+            raise StudyError(
+                f"study {self._study.study_name!r}: the model of trial {trial.number} was kept "
+                "where its worker ran: copy that folder here and name it with --artifacts, or "
+                "let study.toml name a bucket as [artifacts] store"
+            ) from error
+        except StudyError:
+            raise
+        except Exception as error:  # every store's client has its own
+            raise StudyError(
+                f"study {self._study.study_name!r}: the model of trial {trial.number} cannot "
+                f"be fetched: {_reason(error)}"
+            ) from error
 
     def _not_kept(self, trial: FrozenTrial) -> str:
         kept = ", ".join(f"#{other.number}" for other in self.kept()) or "none"

@@ -8,6 +8,7 @@ import click
 
 from hpo_job.cli.opening import open_studies, open_study, storage_option
 from hpo_job.cli.options import (
+    artifacts_option,
     method_option,
     option,
     output_option,
@@ -21,8 +22,11 @@ from hpo_job.spec.choices import PLOT_KINDS
 @studies_argument
 @output_option("The page to write.", default=Path("report.html"), show_default=True)
 @method_option
+@artifacts_option
 @storage_option
-def report_command(studies: tuple[str, ...], output: Path, method: str, storage: str) -> None:
+def report_command(
+    studies: tuple[str, ...], output: Path, method: str, artifacts: str, storage: str
+) -> None:
     """Write a report of one or more studies as one HTML file.
 
     The file contains everything it shows, so it opens without a network and can be sent to a
@@ -31,7 +35,7 @@ def report_command(studies: tuple[str, ...], output: Path, method: str, storage:
     from hpo_job import report
 
     with open_studies(studies, storage) as (opened, _):
-        report.write(opened, output, method)
+        report.write(opened, output, method, artifacts)
         click.echo(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from hpo_job import machine
 from hpo_job.errors import SpecError
 from hpo_job.objectives.context import Context
+from hpo_job.objectives.predictions import FILE, of_validation
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
 
@@ -148,6 +150,7 @@ def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:
     targets, predictions = validate(learn, context)
     if full_precision(learn):
         predictions = _array(learn.get_preds()[0])
+    _keep_predictions(context, targets, predictions)
     values = tuple(
         context.timings.values()[attributes.EXECUTE_TIME]
         if metric.name == attributes.EXECUTE_TIME
@@ -155,6 +158,23 @@ def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:
         for metric in context.metrics
     )
     return values if len(values) > 1 else values[0]  # type: ignore[return-value]
+
+
+def _keep_predictions(
+    context: Context, targets: NDArray[Any], predictions: NDArray[np.float64]
+) -> None:
+    """Let what keeps the model keep its predictions for the validation items as well."""
+    save = context.keep
+    if save is None:
+        return
+
+    def keep(folder: Path) -> None:
+        save(folder)
+        stored = of_validation(context, targets, predictions)
+        if stored is not None:
+            stored.write(folder / FILE)
+
+    context.keep = keep
 
 
 def full_precision(learn: Learner) -> bool:

@@ -8,7 +8,9 @@ from pathlib import Path
 import optuna
 
 from hpo_job.errors import StudyError
+from hpo_job.machine import ARTIFACTS
 from hpo_job.report.comparison import comparison_section
+from hpo_job.report.errors_section import errors_section
 from hpo_job.report.kinds import figures_of
 from hpo_job.report.origin import origin_section
 from hpo_job.report.page import Page
@@ -18,13 +20,18 @@ from hpo_job.report.time_sections import failures_section, time_section
 from hpo_job.spec.choices import IMPORTANCE_METHODS
 
 
-def write(studies: Sequence[optuna.Study], file: Path, method: str = IMPORTANCE_METHODS[0]) -> None:
+def write(
+    studies: Sequence[optuna.Study],
+    file: Path,
+    method: str = IMPORTANCE_METHODS[0],
+    artifacts: str = ARTIFACTS,
+) -> None:
     """Write the report of ``studies`` to ``file``; several are compared first.
 
     Raises:
         StudyError: the file cannot be written.
     """
-    _save(report(studies, method), file)
+    _save(report(studies, method, artifacts), file)
 
 
 def write_comparison(
@@ -57,8 +64,18 @@ def write_plot(
     return True
 
 
-def report(studies: Sequence[optuna.Study], method: str = IMPORTANCE_METHODS[0]) -> Page:
-    """The page: the comparison where there are several studies, then each of them."""
+def report(
+    studies: Sequence[optuna.Study],
+    method: str = IMPORTANCE_METHODS[0],
+    artifacts: str = ARTIFACTS,
+) -> Page:
+    """The page: the comparison where there are several studies, then each of them.
+
+    Args:
+        studies: at least one.
+        method: how importances are computed.
+        artifacts: where models are kept, unless a study names a place.
+    """
     page = Page(", ".join(study.study_name for study in studies))
     if len(studies) > 1:
         comparison_section(studies, page, method)
@@ -69,6 +86,7 @@ def report(studies: Sequence[optuna.Study], method: str = IMPORTANCE_METHODS[0])
         summary_section(study, page, prefix)
         history_section(study, page, prefix)
         importance_section(study, page, prefix, method)
+        errors_section(study, page, prefix, artifacts)
         time_section(study, page, prefix)
         failures_section(study, page, prefix)
         origin_section(study, page, prefix)

@@ -117,6 +117,29 @@ class Grid(Block):
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A small image.
+
+    Args:
+        source: a data URL.
+        caption: a line below it.
+        name: which file it is, for where the mouse is over it.
+    """
+
+    source: str
+    caption: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Pictures(Block):
+    """Small images next to each other, as many as fit."""
+
+    kind = "pictures"
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
 class Explorer(Block):
     """The place of a table that can be sorted and filtered, which the page's script fills."""
 

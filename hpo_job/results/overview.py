@@ -13,7 +13,15 @@ from rich.text import Text
 
 from hpo_job.results.formatting import clock, number, sentence, settings
 from hpo_job.results.gain import shortfalls, within
-from hpo_job.results.ranking import NEARLY, best, fastest_within, front, leaders, score
+from hpo_job.results.ranking import (
+    NEARLY,
+    best,
+    fastest_within,
+    front,
+    leaders,
+    score,
+    within_chance_text,
+)
 from hpo_job.results.trials import (
     baseline,
     baselines,
@@ -135,6 +143,7 @@ def _highlights(study: optuna.Study) -> list[str]:
         return [f"best      {none_counts(study)}{'' if start is None else known}"]
     return [
         *folded("best", f"#{first.number}  {score(study, first)}"),
+        *folded("", within_chance_text(study) or ""),
         *folded(
             "fastest",
             f"#{fastest.trial.number}  {metric_name(study)} {number(value(fastest.trial))}, "

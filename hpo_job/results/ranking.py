@@ -12,6 +12,7 @@ from hpo_job.errors import StudyError
 from hpo_job.results.formatting import number
 from hpo_job.results.gain import comparison_with_baseline, nearly
 from hpo_job.results.trials import (
+    interval,
     is_multi_objective,
     maximizes,
     measure,
@@ -19,6 +20,7 @@ from hpo_job.results.trials import (
     parameters,
     value,
 )
+from hpo_job.spec.metrics import METRICS
 from hpo_job.trial.counting import counted, counts
 
 NEARLY = 0.01  # the share of the best trial's gain that a faster trial may cost
@@ -102,8 +104,43 @@ def score(study: optuna.Study, trial: FrozenTrial) -> str:
     for objective, name in enumerate(metric_names(study)):
         achieved = value(trial, objective)
         text = comparison_with_baseline(study, achieved, objective)
-        scores.append(f"{name} {number(achieved)}{f' ({text})' if text else ''}")
+        chance = f" {interval_text(trial)}" if name in METRICS and interval(trial) else ""
+        scores.append(f"{name} {number(achieved)}{chance}{f' ({text})' if text else ''}")
     return ", ".join(scores)
+
+
+def interval_text(trial: FrozenTrial) -> str:
+    """The bootstrap interval of a trial's value: ``[0.5200, 0.7000]``."""
+    ends = interval(trial)
+    return "" if ends is None else f"[{number(ends[0])}, {number(ends[1])}]"
+
+
+def within_chance(study: optuna.Study) -> list[FrozenTrial]:
+    """The other trials whose values lie inside the best one's interval, the earliest first.
+
+    The validation items cannot tell them from the best. Empty where no interval is stored.
+    """
+    first = None if is_multi_objective(study) else best(study)
+    ends = interval(first) if first else None
+    if first is None or ends is None:
+        return []
+    return [
+        trial
+        for trial in counted(study)
+        if trial.number != first.number and ends[0] <= value(trial) <= ends[1]
+    ]
+
+
+def within_chance_text(study: optuna.Study) -> str | None:
+    """How many trials that is, for people: ``#0 at 0.5670 and 3 others are within chance``."""
+    trials = within_chance(study)
+    if not trials:
+        return None
+    text = f"#{trials[0].number} at {number(value(trials[0]))}"
+    if len(trials) == 1:
+        return f"{text} is within chance of it"
+    others = f"{len(trials) - 1} other{'s' * (len(trials) > 2)}"
+    return f"{text} and {others} are within chance of it"
 
 
 def as_toml(study: optuna.Study, trial: FrozenTrial, *remarks: str) -> str:

@@ -138,6 +138,15 @@ def measure(trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> tuple[float, s
     return seconds(trial), "duration"
 
 
+def interval(trial: FrozenTrial) -> tuple[float, float] | None:
+    """The bootstrap interval of a trial's value over its validation items, if it was stored."""
+    stored = trial.user_attrs.get(attributes.INTERVAL)
+    if not isinstance(stored, list | tuple) or len(stored) != 2:
+        return None
+    low, high = (numeric(each) for each in stored)
+    return None if low is None or high is None else (low, high)
+
+
 def worker_name(trial: FrozenTrial) -> str | None:
     """The worker that ran ``trial`` as people say it: ``host:pid``, or its pod."""
     pod = trial.user_attrs.get("pod")

@@ -12,6 +12,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
 from pathlib import Path
@@ -121,6 +122,8 @@ def _nullable_integers(table: Any) -> dict[str, Any]:
 
 def _json_cell(cell: Any) -> Any:
     cell = _python(cell)
+    if is_dataclass(cell):
+        cell = vars(cell)
     if isinstance(cell, Mapping):
         return {str(name): _json_cell(each) for name, each in cell.items()}
     if isinstance(cell, list | tuple):

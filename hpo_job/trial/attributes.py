@@ -19,9 +19,11 @@ RETRY_OF = "retry_of"
 PHASES = "phases"  # those it went through: see `trial.phases.Phase.stored`
 REPEAT_VALUES = "repeat_values"  # the value with each seed
 REPEAT_STD = "repeat_std"  # their standard deviation
+PREDICTIONS = "predictions_id"  # those of the kept model for the validation items
+INTERVAL = "interval"  # low and high end of the metric over samples of the validation items
 ARTIFACT = "artifact_id"  # the kept model, in the study's artifact store
 
-OUTCOME = (REASON, ERROR, PHASES, REPEAT_VALUES, REPEAT_STD, ARTIFACT)
+OUTCOME = (REASON, ERROR, PHASES, REPEAT_VALUES, REPEAT_STD, PREDICTIONS, INTERVAL, ARTIFACT)
 
 # Where a trial's time went: measured by each trial itself, and written however it ends
 DATA_TIME = "data_time"  # creating the data loaders

@@ -24,6 +24,7 @@ from hpo_job.objectives.image_classification import predict, rebuild, train
 from hpo_job.objectives.training import check_precision, resolved
 from hpo_job.spec.metrics import METRICS
 from tests import ROOT
+from tests.objectives.stored import require_predictions
 
 MakeContext = Callable[..., Context]
 JOB = ROOT / "jobs" / "people-vs-animals"
@@ -39,6 +40,7 @@ def test_rebuilt_weights_reproduce_the_metric(
     value = train(context.trial, context)
     assert context.keep is not None
     context.keep(tmp_path)
+    stored = require_predictions(tmp_path, context, value)
     data = context.data
     assert data is not None
     files = [data.root / data.files[item] for item in data.valid]  # type: ignore[union-attr]
@@ -47,6 +49,8 @@ def test_rebuilt_weights_reproduce_the_metric(
     again = METRICS["log_loss"].score(data.targets[data.valid], probabilities)
     assert again == pytest.approx(value, abs=1e-3)
     assert list(table["file"]) == [str(file) for file in files]
+    assert [data.root / name for name in stored.items] == files
+    assert stored.outputs == pytest.approx(probabilities, abs=1e-3)
     assert (table["prediction"] == np.array(data.classes)[probabilities.argmax(axis=1)]).all()
 
 

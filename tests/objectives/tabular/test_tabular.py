@@ -26,6 +26,7 @@ from hpo_job.objectives.tabular.preparation import Preparation, learn, restore
 from hpo_job.spec.metrics import METRICS, baseline
 from hpo_job.spec.study_toml import Data
 from tests import ROOT
+from tests.objectives.stored import require_predictions
 
 JOBS = ROOT / "jobs"
 SPECIES, MASS = (JOBS / name / "penguins.csv" for name in ("penguins-species", "penguins-mass"))
@@ -137,6 +138,9 @@ def test_a_kept_model_predicts_what_it_scored(
     kept.mkdir()
     assert context.keep is not None
     context.keep(kept)
+    stored = require_predictions(kept, context, value)
+    assert stored.items == [f"row {row + 1}" for row in data.valid]
+    assert f"{data.features[0]}=" in stored.texts[0]
     module = objective(data)
     learner = module.rebuild(kept)
     answers = module.predict(learner, [data.file])

@@ -26,6 +26,7 @@ from hpo_job.errors import DataError, FetchError, SpecError
 from hpo_job.objectives import text_classification
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.parameters import TextClassification
+from hpo_job.objectives.predictions import LONGEST
 from hpo_job.objectives.text import language_model, weights
 from hpo_job.objectives.text.classifier import stages
 from hpo_job.objectives.text.loaders import PadToChunks
@@ -36,6 +37,7 @@ from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
 from tests import ROOT
 from tests.objectives.pruners import PrunesAt
+from tests.objectives.stored import require_predictions
 
 JOB = ROOT / "jobs" / "state-of-the-union-early"
 SMALL: dict[str, Any] = {
@@ -311,6 +313,8 @@ def test_the_kept_model_scores_and_predicts_as_it_did(
     folder.mkdir()
     assert context.keep is not None
     context.keep(folder)
+    stored = require_predictions(folder, context, value)
+    assert stored.texts[0] == passages.frame["text"].iloc[passages.valid[0]][:LONGEST]
     learn = rebuild(folder)
     learn.export(tmp_path / "export.pkl")
     table = tmp_path / "new.csv"

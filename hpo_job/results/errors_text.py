@@ -1,0 +1,171 @@
+"""What ``errors`` prints: the mistakes of a trial's model, as text or as records."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hpo_job.objectives.predictions import Predictions
+from hpo_job.results.errors import (
+    Item,
+    by_class,
+    calibration,
+    confusion,
+    mcnemar,
+    worst,
+    wrong_in_all,
+)
+from hpo_job.results.formatting import text_table
+
+WORST = 10  # items that are listed
+LONGEST_NAME = 20  # characters of a class name in a terminal
+MOST_CLASSES = 8  # with more, the most frequent confusions are listed instead of a matrix
+
+
+def errors_text(
+    title: str, predictions: Predictions, models: Sequence[Predictions], width: int
+) -> str:
+    """The mistakes of a model.
+
+    Args:
+        title: which model it is.
+        predictions: its predictions.
+        models: those of all kept models of the study, the best first.
+        width: of the terminal.
+    """
+    parts = {title: ""}
+    if predictions.classes:
+        wrong = int(predictions.wrong.sum())
+        parts[title] = f"{wrong} of {len(predictions.items)} validation items are wrong"
+        parts |= confusion_text(predictions, width)
+        parts["by class"] = classes_text(predictions, width)
+        parts["calibration"] = "\n".join(textwrap.wrap(calibration_text(predictions), width))
+    else:
+        mean = float(np.sqrt(predictions.losses.mean()))
+        parts[title] = f"{len(predictions.items)} validation items, rmse {mean:.4g}"
+    parts["worst items"] = items_text(worst(predictions, WORST), width)
+    suspects = wrong_in_all(models)
+    if suspects:
+        heading = f"wrong in all {len(models)} kept models, with the same answer: check the labels"
+        more = f"\nand {len(suspects) - WORST} more" if len(suspects) > WORST else ""
+        parts[heading] = items_text(suspects[:WORST], width) + more
+    wrapped = {"\n".join(textwrap.wrap(heading, width)): text for heading, text in parts.items()}
+    return "\n\n".join(f"{heading}\n{text}" for heading, text in wrapped.items())
+
+
+def errors_record(predictions: Predictions, models: Sequence[Predictions]) -> dict[str, Any]:
+    """The same as a record, for JSON."""
+    record: dict[str, Any] = {
+        "items": len(predictions.items),
+        "interval": predictions.interval,
+        "worst": [vars(item) for item in worst(predictions, len(predictions.items))],
+        "wrong_in_all": [vars(item) for item in wrong_in_all(models)],
+    }
+    if predictions.classes:
+        table = confusion(predictions)
+        record |= {
+            "confusion": {str(name): row.to_dict() for name, row in table.iterrows()},
+            "classes": by_class(predictions).to_dict("index"),
+            "calibration_error": calibration(predictions).error,
+        }
+    return record
+
+
+def comparison_line(names: tuple[str, str], pair: tuple[Predictions, Predictions]) -> str:
+    """What McNemar's test says of two models."""
+    test = mcnemar(*pair)
+    if test is None:
+        return f"{names[0]} and {names[1]} have no validation items in common"
+    verdict = "that is more than chance" if test.p < 0.05 else "that is within chance"
+    return (
+        f"of {test.items} items, only {names[0]} gets {test.only_first} right, only {names[1]} "
+        f"{test.only_second}: {verdict} (McNemar's test, p = {test.p:.2g})"
+    )
+
+
+def confusions(predictions: Predictions) -> list[tuple[str, str, str]]:
+    """Wrong answers, the most frequent first: true class, predicted class, how many items."""
+    cells = confusion(predictions).to_numpy()
+    counted = [
+        (int(cells[row, column]), row, column)
+        for row, column in zip(*cells.nonzero(), strict=True)
+        if row != column
+    ]
+    names = predictions.classes
+    ranked = sorted(counted, key=lambda each: -each[0])
+    return [(names[row], names[column], str(count)) for count, row, column in ranked]
+
+
+def confusion_text(predictions: Predictions, width: int) -> dict[str, str]:
+    """By its heading the matrix, or the most frequent confusions where that is too wide."""
+    table = confusion(predictions)
+    header = ("true", *map(_short, table.columns))
+    rows = [
+        (_short(name), *map(str, row)) for name, row in zip(table.index, table.values, strict=True)
+    ]
+    needed = max(map(len, header)) + sum(len(name) + 2 for name in header[1:])
+    if len(table) <= MOST_CLASSES and needed <= width:
+        text = text_table(header, rows, width, right=(False, *[True] * len(table)), bold=True)
+        return {"confusion: true classes in rows, predicted ones in columns": text}
+    pairs = [
+        (_short(true), _short(answer), n) for true, answer, n in confusions(predictions)[:WORST]
+    ]
+    text = text_table(
+        ("true", "predicted", "items"), pairs, width, right=(False, False, True), bold=True
+    )
+    return {"most frequent confusions": text}
+
+
+def _short(name: object) -> str:
+    """A class name in at most `LONGEST_NAME` characters; one that was cut ends in a sign."""
+    text = str(name)
+    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
+
+
+def classes_text(predictions: Predictions, width: int) -> str:
+    """Precision, recall and F1 of each class."""
+    header = ("class", "items", "precision", "recall", "f1")
+    return text_table(header, class_rows(predictions), width, right=(False, *[True] * 4), bold=True)
+
+
+def class_rows(predictions: Predictions) -> list[tuple[str, ...]]:
+    """The rows of that table, the class with the lowest F1 first."""
+    table = by_class(predictions).sort_values("f1", kind="stable")
+    return [
+        (
+            str(name),
+            f"{row['items']:.0f}",
+            *(f"{row[k]:.3f}" for k in ("precision", "recall", "f1")),
+        )
+        for name, row in table.iterrows()
+    ]
+
+
+def calibration_text(predictions: Predictions) -> str:
+    """How far probabilities are from the share of right answers."""
+    sure = float(predictions.outputs.max(axis=1).mean())
+    right = 1 - float(predictions.wrong.mean())
+    error = calibration(predictions).error
+    return (
+        f"the mean probability of the answers is {sure:.3f}, and {right:.3f} of them are right; "
+        f"expected calibration error {error:.3f}"
+    )
+
+
+def items_text(items: Sequence[Item], width: int) -> str:
+    """Items, a row each."""
+    if not items:
+        return "none"
+    header = ("true", "predicted", "prob.", "loss", "item")
+    rows = [item_row(item) for item in items]
+    return text_table(header, rows, width, right=(False, False, True, True), bold=True)
+
+
+def item_row(item: Item) -> tuple[str, ...]:
+    """An item as the cells of a table, its name and text last."""
+    probability = "-" if item.probability is None else f"{item.probability:.3f}"
+    name = f"{item.name}: {item.text[:200]}" if item.text else item.name
+    return _short(item.target), _short(item.answer), probability, f"{item.loss:.3g}", name
