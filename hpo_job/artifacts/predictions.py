@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from hpo_job.artifacts.models import Models, open_store
-from hpo_job.errors import StudyError
+from hpo_job.errors import HpoJobError, StudyError
 from hpo_job.objectives.predictions import Predictions
 from hpo_job.spec.study_toml import restore
 from hpo_job.trial import attributes
@@ -44,6 +44,14 @@ def kept_predictions(study: optuna.Study, artifacts: str) -> list[Kept]:
             "the best trials are, with their models ([artifacts] keep)"
         )
     return kept
+
+
+def best_predictions(study: optuna.Study, artifacts: str) -> Predictions | None:
+    """The predictions of the best kept model; None where none are kept, or they are not here."""
+    try:
+        return kept_predictions(study, artifacts)[0].predictions
+    except HpoJobError:
+        return None
 
 
 def trial_predictions(study: optuna.Study, artifacts: str, number: int) -> Kept:

@@ -1,4 +1,4 @@
-"""The commands that look into models: what they get wrong."""
+"""The commands that look further: what models get wrong, and what to try next."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpo_job.cli.opening import open_studies, storage_option
+from hpo_job.cli.opening import open_studies, open_study, storage_option
 from hpo_job.cli.options import artifacts_option, format_option, option, study_argument
 from hpo_job.cli.terminal import put, width
 
@@ -81,4 +81,31 @@ def _other(studies: Sequence[optuna.Study], against: str, artifacts: str) -> Kep
     return kept_predictions(studies[-1], artifacts)[0]
 
 
-COMMANDS = (errors_command,)
+@click.command()
+@study_argument
+@format_option("table", "json", help_text="How the advice is printed.")
+@artifacts_option
+@storage_option
+def advise_command(study: str, form: str, artifacts: str, storage: str) -> None:
+    """Print what to try next, as far as the trials say it.
+
+    Best values at the edge of a range, parameters that did not matter, a pruner that stops what
+    later wins, noise, lost time, classes that fail. docs/results.md lists the rules.
+    """
+    from hpo_job.artifacts.predictions import best_predictions
+    from hpo_job.results.advice import advice_lines, advise, too_few
+    from hpo_job.results.writing import to_json
+
+    with open_study(study, storage) as (opened, _):
+        sentences = advise(opened, best_predictions(opened, artifacts))
+        if form == "json":
+            put(to_json(sentences))
+            return
+        if not sentences:
+            put(too_few(opened))
+        for text, plot in advice_lines(opened, sentences):
+            lines = textwrap.wrap(text, width(), initial_indent="- ", subsequent_indent="  ")
+            put("\n".join([*lines, *([f"  {plot}"] if plot else [])]))
+
+
+COMMANDS = (errors_command, advise_command)

@@ -9,6 +9,7 @@ import optuna
 
 from hpo_job.errors import StudyError
 from hpo_job.machine import ARTIFACTS
+from hpo_job.report.advice_section import advice_section
 from hpo_job.report.comparison import comparison_section
 from hpo_job.report.errors_section import errors_section
 from hpo_job.report.kinds import figures_of
@@ -84,6 +85,7 @@ def report(
         if prefix:
             page.section(study.study_name, f"study-{study.study_name}", level=1)
         summary_section(study, page, prefix)
+        advice_section(study, page, prefix, artifacts)
         history_section(study, page, prefix)
         importance_section(study, page, prefix, method)
         errors_section(study, page, prefix, artifacts)

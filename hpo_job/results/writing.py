@@ -38,11 +38,9 @@ def to_json(content: Any) -> str:
 
 def to_csv(columns: Sequence[str], rows: Iterable[Row]) -> str:
     """Rows as CSV text with a heading."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_csv_cell(row.get(name, MISSING)) for name in columns] for row in rows)
-    return text.getvalue()
+    lines = [_csv_line(columns)]
+    lines += [_csv_line([_csv_cell(row.get(name, MISSING)) for name in columns]) for row in rows]
+    return "".join(lines)
 
 
 def to_text(columns: Sequence[str], rows: Iterable[Row], form: str) -> str:
@@ -137,6 +135,13 @@ def _json_cell(cell: Any) -> Any:
     if isinstance(cell, timedelta):
         return _iso_duration(cell)
     return str(cell)
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    """One line, which ends in a newline; cells with any line break are quoted."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # which decides what is quoted
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _csv_cell(cell: Any) -> str:
