@@ -71,5 +71,10 @@ def _models(study: optuna.Study, artifacts: str) -> Models:
         raise StudyError(
             f"study {study.study_name!r} was not created by hpo-job and keeps no models"
         )
-    spec = restore(study.user_attrs[attributes.SPEC])
+    try:
+        spec = restore(study.user_attrs[attributes.SPEC])
+    except ValueError as error:  # stored by another version
+        raise StudyError(
+            f"study {study.study_name!r}: this version of hpo-job cannot read its stored spec"
+        ) from error
     return Models(study, open_store(spec.artifacts.store or artifacts), spec.artifacts.keep)

@@ -21,7 +21,7 @@ from hpo_job.results.errors import (
 from hpo_job.results.formatting import text_table
 
 WORST = 10  # items that are listed
-LONGEST_NAME = 20  # characters of a class name in a terminal
+LONGEST_NAME = 18  # characters of a class name in a terminal
 MOST_CLASSES = 8  # with more, the most frequent confusions are listed instead of a matrix
 
 
@@ -136,7 +136,7 @@ def class_rows(predictions: Predictions) -> list[tuple[str, ...]]:
     table = by_class(predictions).sort_values("f1", kind="stable")
     return [
         (
-            str(name),
+            _short(name),
             f"{row['items']:.0f}",
             *(f"{row[k]:.3f}" for k in ("precision", "recall", "f1")),
         )

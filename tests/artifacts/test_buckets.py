@@ -124,7 +124,7 @@ def test_a_study_through_the_command(s3: Any, cli: Callable[..., Result], tmp_pa
     (job / "study.toml").write_text(f'{text}\n[artifacts]\nkeep = 2\nstore = "s3://models"\n')
     ran = cli("worker", job)
     assert ran.exit_code == 0, ran.output
-    assert len(stored(s3)) == 2
+    assert len(stored(s3)) == 4  # two models, each with its predictions
     assert not (tmp_path / ".hpo" / "artifacts").exists()
 
     exported = cli("export", "penguins-species", "-o", "best")

@@ -249,7 +249,7 @@ def test_long_names_of_classes_are_cut_with_a_sign() -> None:
     stored = replace(predictions(0), classes=long, texts=["long words " * 90] * 90)
     text = errors_text("trial 0", stored, [stored], 80)
     assert max(map(len, click.unstyle(text).splitlines())) <= 80
-    assert "cats of the ninetee…" in text
+    assert "cats of the ninet…" in text
     assert "most frequent confusions" in text
 
 
