@@ -82,7 +82,7 @@ def results_command(
         rows = select(frame(opened), where=where, sort=sort, limit=limit, known=known)
         table = select(rows, columns=names, known=known)
         if form == "table" and names:
-            text = chosen_columns(opened, table, width(output))
+            text = chosen_columns(opened, table, names, width(output))
         elif form == "table":
             trials = trials_of(opened)  # after the frame, so that none of its trials is missing
             text = listing(opened, [trials[number] for number in rows["number"]], width(output))

@@ -119,24 +119,26 @@ def confusion_text(predictions: Predictions, width: int) -> dict[str, str]:
     return {"most frequent confusions": text}
 
 
-def _short(name: object) -> str:
-    """A class name in at most `LONGEST_NAME` characters; one that was cut ends in a sign."""
+def _short(name: object, longest: int | None = LONGEST_NAME) -> str:
+    """A class name in at most ``longest`` characters; one that was cut ends in a sign."""
     text = str(name)
-    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
+    return text if longest is None or len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def classes_text(predictions: Predictions, width: int) -> str:
     """Precision, recall and F1 of each class."""
     header = ("class", "items", "precision", "recall", "f1")
-    return text_table(header, class_rows(predictions), width, right=(False, *[True] * 4), bold=True)
+    return text_table(
+        header, class_rows(predictions, LONGEST_NAME), width, right=(False, *[True] * 4), bold=True
+    )
 
 
-def class_rows(predictions: Predictions) -> list[tuple[str, ...]]:
+def class_rows(predictions: Predictions, longest: int | None = None) -> list[tuple[str, ...]]:
     """The rows of that table, the class with the lowest F1 first."""
     table = by_class(predictions).sort_values("f1", kind="stable")
     return [
         (
-            _short(name),
+            _short(name, longest),
             f"{row['items']:.0f}",
             *(f"{row[k]:.3f}" for k in ("precision", "recall", "f1")),
         )
@@ -160,12 +162,18 @@ def items_text(items: Sequence[Item], width: int) -> str:
     if not items:
         return "none"
     header = ("true", "predicted", "prob.", "loss", "item")
-    rows = [item_row(item) for item in items]
+    rows = [item_row(item, LONGEST_NAME) for item in items]
     return text_table(header, rows, width, right=(False, False, True, True), bold=True)
 
 
-def item_row(item: Item) -> tuple[str, ...]:
+def item_row(item: Item, longest: int | None = None) -> tuple[str, ...]:
     """An item as the cells of a table, its name and text last."""
     probability = "-" if item.probability is None else f"{item.probability:.3f}"
     name = f"{item.name}: {item.text[:200]}" if item.text else item.name
-    return _short(item.target), _short(item.answer), probability, f"{item.loss:.3g}", name
+    return (
+        _short(item.target, longest),
+        _short(item.answer, longest),
+        probability,
+        f"{item.loss:.3g}",
+        name,
+    )

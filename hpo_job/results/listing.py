@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +44,10 @@ class Picked:
     remarks: tuple[str, ...] = ()
 
 
-def chosen_columns(study: optuna.Study, table: pd.DataFrame, width: int) -> str:
-    """A frame of trials as a table of at most ``width`` cells."""
+def chosen_columns(
+    study: optuna.Study, table: pd.DataFrame, names: Sequence[str], width: int
+) -> str:
+    """A frame of trials as a table of at most ``width`` cells, headed by the names as typed."""
     values = value_columns(study)
     rows = [
         [cell(each, name in values) for name, each in zip(table.columns, line, strict=True)]
@@ -54,7 +57,7 @@ def chosen_columns(study: optuna.Study, table: pd.DataFrame, width: int) -> str:
         pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)
         for kind in table.dtypes
     ]
-    text = text_table(list(map(str, table.columns)), rows, width, right=flush, bold=True)
+    text = text_table(list(names), rows, width, right=flush, bold=True)
     return captioned(study, text, len(rows))
 
 

@@ -8,8 +8,6 @@ from datetime import datetime
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from rich.table import Table
-from rich.text import Text
 
 from hpo_job.results.formatting import clock, number, sentence, settings
 from hpo_job.results.gain import shortfalls, within
@@ -84,30 +82,22 @@ def row(trial: FrozenTrial) -> tuple[str, str, str, str, str]:
 
 
 def notes(trial: FrozenTrial) -> str:
-    """A trial's parameters, why it failed or does not count, and which trial it runs again."""
+    """A trial's parameters, and what `remarks` says of it."""
+    waiting = trial.state == TrialState.WAITING
+    parameters = settings(fixed_params(trial) if waiting else trial.params)
+    return " ".join(filter(None, (parameters, remarks(trial))))
+
+
+def remarks(trial: FrozenTrial) -> str:
+    """Why a trial failed or does not count, and which trial it runs again; mostly nothing."""
     retry = trial.user_attrs.get(attributes.RETRY_OF)
     reason = trial.user_attrs.get(attributes.ERROR) or trial.user_attrs.get(attributes.REASON)
-    waiting = trial.state == TrialState.WAITING
     parts = (
-        settings(fixed_params(trial) if waiting else trial.params),
         f"({reason})" if reason else "",
         f"({broken_constraints(trial)})" if infeasible(trial) else "",
         f"(retry of #{retry})" if retry is not None else "",
     )
     return " ".join(filter(None, parts))
-
-
-def running(study: optuna.Study) -> Table:
-    """The trials that run now, as a table of rich's."""
-    rows = Table(box=None, pad_edge=False, header_style="bold")
-    rows.add_column("trial", justify="right", no_wrap=True)
-    rows.add_column("state", no_wrap=True)
-    rows.add_column(metric_name(study), justify="right", no_wrap=True)
-    rows.add_column("time", justify="right", no_wrap=True)
-    rows.add_column("parameters", overflow="fold")
-    for trial in trials_of(study, (TrialState.RUNNING,)):
-        rows.add_row(*map(Text, row(trial)))
-    return rows
 
 
 def caption(study: optuna.Study) -> str | None:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 import optuna
 from optuna.trial import FrozenTrial
 
-from hpo_job.results.formatting import text_table
-from hpo_job.results.overview import caption, row
-from hpo_job.results.trials import metric_name, trials_of
+from hpo_job.results.columns import columns
+from hpo_job.results.formatting import settings, text_table
+from hpo_job.results.overview import caption
+from hpo_job.results.trials import trials_of
 
 NOTHING = "no trial is like that"
 
 
 def listing(study: optuna.Study, trials: Sequence[FrozenTrial], width: int) -> str:
     """These trials as a person looks at them first: a table of at most ``width`` cells."""
-    header = ("trial", "state", metric_name(study), "time", "parameters")
-    right = (True, False, True, True)
-    return captioned(
-        study,
-        text_table(header, list(map(row, trials)), width, right=right, bold=True),
-        len(trials),
-    )
+    table = columns(study, trials, width)
+    text = text_table(table.header, table.rows, width, right=table.right, bold=True)
+    if trials and table.same:
+        line = f"the same in all: {settings(table.same)}"
+        text += "\n" + "\n".join(wrap(line, width, break_on_hyphens=False))
+    return captioned(study, text, len(trials))
 
 
 def captioned(study: optuna.Study, text: str, count: int) -> str:
