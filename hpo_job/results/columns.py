@@ -48,12 +48,12 @@ def columns(study: optuna.Study, trials: Sequence[FrozenTrial], width: int) -> C
     names = list(dict.fromkeys(name for each in parameters for name in each))
     space = spec_of(study).get("search_space", {})
     same = {name: entry for name, entry in space.items() if not isinstance(entry, dict)}
-    if len(trials) > 1:
+    known = [each for each in parameters if each]  # one that failed early may have none
+    if len(known) > 1:
         same |= {
-            name: parameters[0][name]
+            name: known[0][name]
             for name in names
-            if name in parameters[0]
-            and all(each.get(name, MISSING) == parameters[0][name] for each in parameters)
+            if name in known[0] and all(each.get(name, MISSING) == known[0][name] for each in known)
         }
     varied = [name for name in names if name not in same]
     heads = [row(trial)[:4] for trial in trials]

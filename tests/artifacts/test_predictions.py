@@ -250,7 +250,8 @@ def test_long_names_of_classes_are_cut_with_a_sign() -> None:
     text = errors_text("trial 0", stored, [stored], 80)
     assert max(map(len, click.unstyle(text).splitlines())) <= 80
     assert "cats of the ninet…" in text
-    assert "most frequent confusions" in text
+    assert "confusion: true classes in rows" in text
+    assert "most frequent confusions" in errors_text("trial 0", stored, [stored], 70)
 
 
 def test_errors_as_json(study: optuna.Study, cli: Cli, database: str) -> None:
