@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpo_job.cli.opening import cluster_option, same_place
-from hpo_job.cli.options import job_argument, option, set_option
+from hpo_job.cli.options import job_argument, option, same_study_option, set_option
 from hpo_job.cli.terminal import program, warn
 from hpo_job.errors import ClusterError
 
@@ -40,6 +40,7 @@ NEXT = {  # what to type after a submit, and what it shows
     is_flag=True,
     help="Submit even if no node has such GPUs: the cluster adds nodes on demand.",
 )
+@same_study_option
 @cluster_option
 def submit_command(
     job: str,
@@ -48,6 +49,7 @@ def submit_command(
     dry_run: bool,
     replace: bool,
     nodes_may_come: bool,
+    same_study: bool,
     cluster: Cluster,
 ) -> None:
     """Run a job's study on a Kubernetes cluster.
@@ -69,7 +71,14 @@ def submit_command(
         if written and not dry_run:
             warn(f"wrote {written}")
         elsewhere = bool(click.get_current_context().params.get("namespace"))
-        planned = plan(cluster, spec, workers, elsewhere=elsewhere, nodes_may_come=nodes_may_come)
+        planned = plan(
+            cluster,
+            spec,
+            workers,
+            elsewhere=elsewhere,
+            nodes_may_come=nodes_may_come,
+            same_study=same_study,
+        )
     click.echo(planned.findings.line(), err=dry_run)
     for line in planned.findings.warnings:
         warn(line)

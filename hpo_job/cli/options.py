@@ -74,6 +74,11 @@ grace_option = option(
     show_default=True,
     help="Seconds without a heartbeat after which a running trial counts as lost and is run again.",
 )
+same_study_option = option(
+    "--same-study",
+    is_flag=True,
+    help="Continue the study although the objective's file has changed since it was created.",
+)
 artifacts_option = option(
     "--artifacts",
     metavar="URL",

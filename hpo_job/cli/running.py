@@ -15,7 +15,7 @@ from hpo_job.spec.study_toml import StudySpec
 from hpo_job.storage.database import Storage, is_new, worker_capacity
 from hpo_job.storage.defaults import PROMPT
 from hpo_job.study.checking import check
-from hpo_job.study.joining import find, join
+from hpo_job.study.joining import find, join, require_same_function
 from hpo_job.trial import attributes
 from hpo_job.worker.output import Printer
 from hpo_job.worker.processes import Job, run_workers
@@ -34,7 +34,8 @@ def run(job: Job, workers: int, printer: Printer, *, quiet: bool) -> int:
     console = Console(highlight=False, quiet=quiet)
     for line in assigned(job.spec):
         console.print(line, markup=False, soft_wrap=True)
-    if (study := finished_study(job.spec, job.storage)) is not None:
+    study = finished_study(job.spec, job.storage, same_study=job.same_study)
+    if study is not None:
         console.print("\n".join(summary(study, program())[1:]), markup=False, soft_wrap=True)
         return 0
     stop = Stop()
@@ -42,7 +43,7 @@ def run(job: Job, workers: int, printer: Printer, *, quiet: bool) -> int:
         progress.say(f"{job.spec.name}: reading the data, checking weights")
         checked = check(job.spec, job.weights, job.machine.cache)
         _warn_of_few_connections(job.storage, workers)
-        study, storage = join(checked, job.storage, job.grace)
+        study, storage = join(checked, job.storage, job.grace, same_study=job.same_study)
         with storage.reaching():
             progress.follow(study, workers, lambda: stop.requested is not None)
             code = run_workers(job, workers, stop, progress.look, printer)
@@ -53,10 +54,13 @@ def run(job: Job, workers: int, printer: Printer, *, quiet: bool) -> int:
     return code
 
 
-def finished_study(spec: StudySpec, url: str) -> optuna.Study | None:
+def finished_study(spec: StudySpec, url: str, *, same_study: bool = False) -> optuna.Study | None:
     """The study, if its budget is used up as this spec has it: there is nothing to run.
 
     Neither data nor weights are looked at, so that the answer takes no longer than a look.
+
+    Raises:
+        StudyError: it was created with another function, and ``same_study`` is not set.
     """
     if is_new(url):
         return None
@@ -68,6 +72,8 @@ def finished_study(spec: StudySpec, url: str) -> optuna.Study | None:
         study = find(spec.name, storage)
         if study is None or study.user_attrs.get(attributes.SPEC) != spec.stored():
             return None
+        if not same_study:
+            require_same_function(study, spec)
         return study if results.finished(study) else None
 
 

@@ -24,6 +24,7 @@ from hpo_job.cli.options import (
     log_options,
     machine_options,
     option,
+    same_study_option,
     set_option,
     storage_options,
     study_argument,
@@ -69,14 +70,16 @@ def check_command(
 @storage_option
 @weights_option
 @cache_option
-def create_command(job: str, storage: str, weights: Path, cache: Path) -> None:
+@same_study_option
+def create_command(job: str, storage: str, weights: Path, cache: Path, same_study: bool) -> None:
     """Create a job's study without running any trial."""
     from hpo_job.spec.study_toml import read_spec
     from hpo_job.study.checking import check
     from hpo_job.study.joining import join
 
     show_log()
-    study, opened = join(check(read_spec(job), weights, cache), storage, patience=PROMPT)
+    checked = check(read_spec(job), weights, cache)
+    study, opened = join(checked, storage, patience=PROMPT, same_study=same_study)
     click.echo(f"study {study.study_name} is ready in {opened}")
 
 
@@ -94,6 +97,7 @@ def create_command(job: str, storage: str, weights: Path, cache: Path) -> None:
 @weights_option
 @machine_options
 @grace_option
+@same_study_option
 @log_options
 def run_command(
     job: str,
@@ -105,6 +109,7 @@ def run_command(
     cache: Path,
     artifacts: str,
     grace: int,
+    same_study: bool,
     quiet: bool,
     verbose: bool,
     log_file: Path | None,
@@ -121,7 +126,8 @@ def run_command(
     from hpo_job.worker.processes import Job
 
     machine = Machine(threads or max(1, cpus() // workers), cache, artifacts)
-    task = Job(read_spec(job, assignments), storage, weights, grace, machine)
+    spec = read_spec(job, assignments)
+    task = Job(spec, storage, weights, grace, machine, same_study=same_study)
     with log_printer(logging.WARNING, quiet=quiet, verbose=verbose, log_file=log_file) as printer:
         sys.exit(run(task, workers, printer, quiet=quiet))
 
@@ -133,6 +139,7 @@ def run_command(
 @weights_option
 @machine_options
 @grace_option
+@same_study_option
 @log_options
 @option(
     "--no-wait",
@@ -149,6 +156,7 @@ def worker_command(
     cache: Path,
     artifacts: str,
     grace: int,
+    same_study: bool,
     quiet: bool,
     verbose: bool,
     log_file: Path | None,
@@ -167,7 +175,15 @@ def worker_command(
     from hpo_job.worker.signals import Stop
 
     machine = Machine(threads or cpus(), cache, artifacts)
-    task = Job(read_spec(job, assignments), storage, weights, grace, machine, not no_wait)
+    task = Job(
+        read_spec(job, assignments),
+        storage,
+        weights,
+        grace,
+        machine,
+        wait=not no_wait,
+        same_study=same_study,
+    )
     with log_printer(logging.INFO, quiet=quiet, verbose=verbose, log_file=log_file):
         sys.exit(run_worker(task, Stop()))
 

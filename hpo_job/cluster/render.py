@@ -126,13 +126,16 @@ def kubectl() -> str:
     return program
 
 
-def worker_job(objects: list[Object], spec: StudySpec, workers: int | None) -> Object:
+def worker_job(
+    objects: list[Object], spec: StudySpec, workers: int | None, *, same_study: bool = False
+) -> Object:
     """The workers' Job among ``objects``, checked against the study.
 
     Args:
         objects: as rendered.
         spec: the study that the Job should run.
         workers: how many workers; as the folder says where None.
+        same_study: whether the workers continue a study that began with another objective's file.
 
     Raises:
         ClusterError: the job folder's kustomization.yaml is wrong; says where.
@@ -149,10 +152,8 @@ def worker_job(objects: list[Object], spec: StudySpec, workers: int | None) -> O
     # An empty list would remove what Kueue has added to it on the cluster
     pod = job["spec"]["template"]["spec"]
     job["spec"]["template"]["spec"] = {key: value for key, value in pod.items() if value != []}
-    for container in job["spec"]["template"]["spec"]["containers"]:
-        if container["name"] == "worker" and spec.assignments:
-            settings = [word for each in spec.assignments for word in ("--set", each)]
-            container["args"] = [*container.get("args", []), *settings]
+    _add_arguments(job, [word for each in spec.assignments for word in ("--set", each)])
+    _add_arguments(job, ["--same-study"] if same_study else [])
     if workers is not None:
         job["spec"].update(parallelism=workers, completions=workers)
     name, count = job["metadata"]["name"], job["spec"].get("parallelism", 1)
@@ -167,6 +168,13 @@ def worker_job(objects: list[Object], spec: StudySpec, workers: int | None) -> O
     if job["spec"].get("completions") != count:
         raise ClusterError(f"{where}: completions should be the same as parallelism, {count}")
     return job
+
+
+def _add_arguments(job: Object, arguments: list[str]) -> None:
+    """Add arguments to the command that each worker runs."""
+    for container in job["spec"]["template"]["spec"]["containers"]:
+        if container["name"] == "worker" and arguments:
+            container["args"] = [*container.get("args", []), *arguments]
 
 
 def check_files(objects: list[Object], spec: StudySpec) -> None:

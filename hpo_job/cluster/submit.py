@@ -66,6 +66,7 @@ def plan(
     *,
     elsewhere: bool = False,
     nodes_may_come: bool = False,
+    same_study: bool = False,
 ) -> Plan:
     """Render a job folder and check it against the cluster; nothing is changed.
 
@@ -75,6 +76,7 @@ def plan(
         workers: how many workers; if None, as many as the existing Job has, or the folder asks for.
         elsewhere: whether another namespace than the rendered one was asked for.
         nodes_may_come: see `preflight`.
+        same_study: see `worker_job`.
 
     Raises:
         ClusterError: something would keep it from running.
@@ -83,7 +85,7 @@ def plan(
     if not elsewhere:
         check_namespace(rendered, spec, cluster.namespace)
     rendered = placed(rendered, cluster.namespace)
-    job = worker_job(rendered, spec, workers)
+    job = worker_job(rendered, spec, workers, same_study=same_study)
     check_files(rendered, spec)
     cluster.require_namespace()
     there = cluster.find("jobs", job["metadata"]["name"])

@@ -37,6 +37,8 @@ def join(
     url: str,
     grace: int = GRACE,
     patience: float = PATIENCE,
+    *,
+    same_study: bool = False,
 ) -> tuple[optuna.Study, Storage]:
     """Open the storage at ``url``, creating it if necessary, and `create` the study in it.
 
@@ -45,22 +47,28 @@ def join(
         url: of the database.
         grace: seconds without a heartbeat after which a running trial is lost.
         patience: seconds to wait for a server that is away or busy.
+        same_study: whether another version of the objective's file continues the study.
     """
     if storages.is_new(url):
         checked = inspect(checked)  # before a file is created that would have to be removed
     storage = Storage(url, grace=grace, create=True, patience=patience)
     with storage.reaching():
-        return create(checked, storage), storage
+        return create(checked, storage, same_study=same_study), storage
 
 
-def create(checked: Checked, storage: Storage) -> optuna.Study:
+def create(checked: Checked, storage: Storage, *, same_study: bool = False) -> optuna.Study:
     """The study of this spec: created if it does not exist, joined if it does.
 
     What may differ from the stored spec, such as the budget, is stored anew and holds for all
     workers from then on.
 
+    Args:
+        checked: the spec and what it names.
+        storage: where the study is.
+        same_study: whether another version of the objective's file continues the study.
+
     Raises:
-        StudyError: it exists with another spec or with other data.
+        StudyError: it exists with another spec, with other data or with another function.
         DataError: images cannot be read; nothing has been written then.
     """
     spec = checked.spec
@@ -71,26 +79,32 @@ def create(checked: Checked, storage: Storage) -> optuna.Study:
         for caution in checked.cautions:
             log.warning("%s", caution)
     study = load(spec.name, storage)
-    _require_same(study, checked)
+    _require_same_spec(study, spec)
+    _require_same_data(study, spec, checked.data)
+    if same_study:
+        _continue_with_function(study, spec)
+    require_same_function(study, spec)
     if study.user_attrs[attributes.SPEC] != spec.stored():
         study.set_user_attr(attributes.SPEC, spec.stored())
     study.pruner = PhasePruner(lambda: make_pruner(spec), storage.optuna)
     return study
 
 
-def require_joinable(spec: StudySpec, storage: Storage) -> None:
+def require_joinable(spec: StudySpec, storage: Storage, *, same_study: bool = False) -> None:
     """Check that workers can join the study of this spec, if it exists; nothing is written.
 
     For a machine that submits and may not have the data: data is compared only if it is in the
     job folder.
 
     Raises:
-        StudyError: the study exists with another spec, or with other data.
+        StudyError: the study exists with another spec, with other data or with another function.
     """
     study = find(spec.name, storage)
     if study is None or _is_unfinished(study, spec):
         return
     _require_same_spec(study, spec)
+    if not same_study:
+        require_same_function(study, spec)
     path = spec.data_path
     if path and path.exists() and path.is_relative_to(spec.folder) and (data := read_data(spec)):
         _require_same_data(study, spec, data)
@@ -222,11 +236,6 @@ def _store(checked: Checked, origin: dict[str, Any], storage: Storage) -> None:
     study.set_user_attr(attributes.SPEC, checked.spec.stored())
 
 
-def _require_same(study: optuna.Study, checked: Checked) -> None:
-    _require_same_spec(study, checked.spec)
-    _require_same_data(study, checked.spec, checked.data)
-
-
 def _require_same_spec(study: optuna.Study, spec: StudySpec) -> None:
     name = study.study_name
     if attributes.SPEC not in study.user_attrs:
@@ -240,8 +249,6 @@ def _require_same_spec(study: optuna.Study, spec: StudySpec) -> None:
             f"study {name!r} exists with another spec than {spec.file}; change its name there, or "
             "undo:\n  " + "\n  ".join(changed)
         )
-    if study.user_attrs[attributes.PROVENANCE]["objective_sha256"] != _objective_sha256(spec):
-        log.warning("%s has changed since study %r began", objectives.source(spec), name)
 
 
 def _require_same_data(study: optuna.Study, spec: StudySpec, data: Labelled | None) -> None:
@@ -256,6 +263,30 @@ def _require_same_data(study: optuna.Study, spec: StudySpec, data: Labelled | No
         f"study {name!r} was created with other data than {spec.data_path} has now, so its "
         f"trials could not be compared; restore the data, or change name in {spec.file}"
     )
+
+
+def require_same_function(study: optuna.Study, spec: StudySpec) -> None:
+    """Refuse another function: two users may have chosen the same name for their studies.
+
+    Raises:
+        StudyError: the study was created with another function; the message says how to go on.
+    """
+    if study.user_attrs[attributes.PROVENANCE]["objective_sha256"] == _objective_sha256(spec):
+        return
+    raise StudyError(
+        f"study {study.study_name!r} was created with another {objectives.source(spec)}: somebody "
+        "else's, or an earlier version; to continue it with this one, add --same-study; to start "
+        f"another study, change name in {spec.file}"
+    )
+
+
+def _continue_with_function(study: optuna.Study, spec: StudySpec) -> None:
+    """Store which version of the function continues the study: from now on the old is refused."""
+    origin, digest = study.user_attrs[attributes.PROVENANCE], _objective_sha256(spec)
+    if origin["objective_sha256"] != digest:
+        study.set_user_attr(attributes.PROVENANCE, {**origin, "objective_sha256": digest})
+        source = objectives.source(spec)
+        log.warning("study %r continues with another version of %s", study.study_name, source)
 
 
 def _provenance(checked: Checked) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class Job:
         grace: seconds without a heartbeat after which a running trial counts as lost.
         machine: what the worker may use.
         wait: whether it stays while others run all that is left, in case one of them is lost.
+        same_study: whether another version of the objective's file continues the study.
     """
 
     spec: StudySpec
@@ -59,6 +60,7 @@ class Job:
     grace: int
     machine: Machine
     wait: bool = True
+    same_study: bool = False
 
 
 def run_worker(job: Job, stop: Stop) -> int:
@@ -75,7 +77,7 @@ def run_worker(job: Job, stop: Stop) -> int:
         try:
             with stop.breaking():
                 checked = check(job.spec, job.weights, job.machine.cache)
-                study, storage = join(checked, job.storage, job.grace)
+                study, storage = join(checked, job.storage, job.grace, same_study=job.same_study)
         except Stopped:
             return stop.exit_code
         stop.hurry = storage.hurry

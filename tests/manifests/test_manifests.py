@@ -96,6 +96,15 @@ def test_every_job_folder_can_be_submitted(folder: Path) -> None:
     worker_job(render(spec.folder), spec, None)
 
 
+def test_workers_are_told_to_continue_a_study_with_another_function() -> None:
+    spec = read_spec(ROOT / "jobs" / "digits")
+    objects = render(spec.folder)
+    for same_study in (True, False):
+        job = worker_job(objects, spec, None, same_study=same_study)
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        assert ("--same-study" in container["args"]) is same_study
+
+
 def test_a_job_is_indexed_and_elastic(job: Object) -> None:
     spec = job["spec"]
     assert spec["completionMode"] == "Indexed"

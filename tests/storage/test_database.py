@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.storages import RDBStorage
 
@@ -55,6 +56,29 @@ def test_one_process_at_a_time_holds_the_lock(tmp_path: Path) -> None:
     for adder in adders:
         adder.join()
     assert file.read_text() == "90"
+
+
+WRITE = """
+import optuna, sys
+from hpo_job.storage.database import Storage
+storage = Storage(sys.argv[1])
+study = optuna.load_study(study_name="shared", storage=storage.optuna)
+study.add_trial(optuna.create_trial(value=1.0))
+storage.close()
+"""
+
+
+def test_a_process_that_opens_a_file_twice_sees_what_others_write(tmp_path: Path) -> None:
+    """As a notebook does; the second opening must not release the locks of the first."""
+    first = Storage(url(tmp_path), create=True)
+    study = optuna.create_study(study_name="shared", storage=first.optuna)
+    assert study.get_trials(deepcopy=False) == []
+    second = Storage(url(tmp_path))
+    for count in (1, 2, 3):
+        subprocess.run([sys.executable, "-c", WRITE, url(tmp_path)], check=True)
+        assert len(study.get_trials(deepcopy=False)) == count
+    second.close()
+    first.close()
 
 
 def hold(database: str, held: Path) -> None:

@@ -436,15 +436,56 @@ def test_changed_data_of_a_function_is_warned_of(
     assert "table.csv has changed since study 'quadratic' began" in caplog.text
 
 
-def test_a_changed_function_is_warned_of(
+ANOTHER = "def train(trial, context):\n    return 1\n"
+
+
+def test_another_function_is_refused_until_it_is_said_to_continue_the_study(
     job: Job, storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    studies.create(checked(job()), storage)
+    mine, theirs = job(), job(folder="theirs", code=ANOTHER)
+    studies.create(checked(mine), storage)
+    with pytest.raises(
+        StudyError, match=r"another .*theirs/objective\.py: somebody else's"
+    ) as error:
+        studies.create(checked(theirs), storage)
+    assert "add --same-study; to start another study, change name in" in str(error.value)
+    assert "\n" not in str(error.value)
     assert not caplog.records
-    code = "def train(trial, context):\n    return 1\n"
-    sys.modules.pop("objective", None)
-    studies.create(checked(job(code=code)), storage)
-    assert "objective.py has changed since study 'quadratic' began" in caplog.text
+    studies.create(checked(theirs), storage, same_study=True)
+    assert "study 'quadratic' continues with another version of" in caplog.text
+    studies.create(checked(theirs), storage)  # it need not be said again
+    with pytest.raises(StudyError, match=r"another .*job/objective\.py"):
+        studies.create(checked(mine), storage)
+
+
+def test_two_users_with_the_same_name(
+    job: Job, cli: Callable[..., Result], refused: Refused, database: str
+) -> None:
+    mine, theirs = job(budget={"trials": 1}), job(folder="b", code=ANOTHER, budget={"trials": 2})
+    options = ("--storage", database)
+    assert cli("run", mine, *options).exit_code == 0
+    for command in ("run", "worker", "create"):
+        assert "--same-study" in refused(command, theirs, *options)
+    assert cli("create", theirs, *options, "--same-study").exit_code == 0
+    ran = cli("run", theirs, *options)
+    assert ran.exit_code == 0, ran.output
+    assert "finished  2 of 2 trials" in ran.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "worker"])
+def test_whoever_runs_trials_may_say_so_too(
+    job: Job,
+    cli: Callable[..., Result],
+    database: str,
+    caplog: pytest.LogCaptureFixture,
+    command: str,
+) -> None:
+    options = ("--storage", database)
+    assert cli("create", job(), *options).exit_code == 0
+    theirs = job(folder="b", code=ANOTHER, budget={"trials": 1})
+    done = cli(command, theirs, *options, "--same-study")
+    assert done.exit_code == 0, done.output
+    assert "continues with another version" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -47,5 +47,7 @@ def preflight(
     check_nodes(cluster, pod, more, findings, nodes_may_come=nodes_may_come)
     check_image(pod, findings)
     if secret:
-        check_database(cluster, secret, spec, more, findings)
+        arguments = [each for container in pod["containers"] for each in container.get("args", [])]
+        same_study = "--same-study" in arguments
+        check_database(cluster, secret, spec, more, findings, same_study=same_study)
     return findings

@@ -17,7 +17,13 @@ from hpo_job.study.joining import require_joinable
 
 
 def check_database(
-    cluster: Cluster, secret: str, spec: StudySpec, more: int, findings: Findings
+    cluster: Cluster,
+    secret: str,
+    spec: StudySpec,
+    more: int,
+    findings: Findings,
+    *,
+    same_study: bool = False,
 ) -> None:
     """Ask the workers' database itself, without changing anything in it.
 
@@ -28,13 +34,14 @@ def check_database(
         more: how many further workers there will be.
         findings: gets the result. A database that is not reached from this machine is only a
             warning: it may be reachable from the pods.
+        same_study: whether the workers continue the study with another version of its function.
 
     Raises:
         ClusterError: every worker would fail, and why.
     """
     try:
         with reachable(cluster, secret) as url:
-            _check(url, spec, more, findings)
+            _check(url, spec, more, findings, same_study)
     except UnreachableError as error:
         findings.warnings.append(f"the database was not reached from here: {error}")
     except ForbiddenError as error:
@@ -45,7 +52,7 @@ def check_database(
         raise ClusterError(f"the workers could not join the study: {error}") from error
 
 
-def _check(url: str, spec: StudySpec, more: int, findings: Findings) -> None:
+def _check(url: str, spec: StudySpec, more: int, findings: Findings, same_study: bool) -> None:
     capacity = worker_capacity(url)
     if capacity is None:
         findings.warnings.append("the database was not checked: it is no MySQL server")
@@ -62,6 +69,6 @@ def _check(url: str, spec: StudySpec, more: int, findings: Findings) -> None:
     else:
         with storage.reaching():
             storage.require_writable()
-            require_joinable(spec, storage)
+            require_joinable(spec, storage, same_study=same_study)
         storage.close()
     findings.checked.append(f"database with connections for {counted(capacity, 'worker')}")
