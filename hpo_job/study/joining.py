@@ -188,6 +188,8 @@ def _may_change(key: str) -> bool:
 
 def find(name: str, storage: Storage) -> optuna.Study | None:
     """The study called ``name``, or None where there is none."""
+    if not name.isprintable():  # the name of a folder that is not text, which no database holds
+        return None
     try:
         return optuna.load_study(study_name=name, storage=storage.optuna)
     except KeyError:

@@ -136,4 +136,6 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_ERROR]
+    line = f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_ERROR]
+    # it may name a file whose name is not text, which no database and no table can hold
+    return line.encode("utf-8", "replace").decode("utf-8")

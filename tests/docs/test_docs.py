@@ -196,3 +196,11 @@ def test_exit_codes_are_those_of_the_errors() -> None:
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", STATES.rpartition("\n\n")[2], re.M)}
     errors = {HpoJobError.exit_code, *(each.exit_code for each in HpoJobError.__subclasses__())}
     assert codes == {0, *errors, 128 + signal.SIGINT, 128 + signal.SIGTERM}
+
+
+def test_every_key_of_the_json_is_documented() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    source = (ROOT / "hpo_job" / "cli" / "facts.py").read_text(encoding="utf-8")
+    keys = set(re.findall(r'^ +"(\w+)": ', source, re.MULTILINE))
+    assert len(keys) > 25
+    assert sorted(key for key in keys if f"`{key}`" not in page) == []
