@@ -12,6 +12,7 @@ from pathlib import Path
 CACHE = Path(".hpo/cache")
 WEIGHTS = Path(".hpo/weights")
 ARTIFACTS = ".hpo/artifacts"  # a folder, or a bucket's URL
+CACHE_SIZE = 16.0  # GiB of the cache that decoded images may take
 CPUINFO = Path("/proc/cpuinfo")
 BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # AVX-512 BF16, AMX, or Arm's
 

@@ -37,6 +37,8 @@ def lr_find_command(
     threads: int | None,
     cache: Path,
     artifacts: str,
+    cache_size: float,
+    loader_workers: int | None,
     grace: int,
 ) -> None:
     """Print and plot what the learning-rate finder suggests.
@@ -60,7 +62,7 @@ def lr_find_command(
     lr_find.require_learning_rates(spec)
     checked = check(spec, weights, cache)
     study, opened = join(checked, storage, grace)
-    stop, machine = Stop(), Machine(threads or cpus(), cache, artifacts)
+    stop, machine = Stop(), Machine(threads or cpus(), cache, artifacts, cache_size, loader_workers)
     with opened.reaching(), stop.listening():
         lr_find.ensure(checked, study, opened, stop, machine, grace, always=True)
         if stop.requested:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hpo_job.cli.completion import complete_job, complete_study
-from hpo_job.machine import ARTIFACTS, CACHE, WEIGHTS
+from hpo_job.machine import ARTIFACTS, CACHE, CACHE_SIZE, WEIGHTS
 from hpo_job.spec.choices import IMPORTANCE_METHODS
 from hpo_job.storage.defaults import GRACE
 
@@ -21,6 +21,7 @@ VARIABLES = frozenset(
     {
         "--artifacts",
         "--cache",
+        "--cache-size",
         "--cluster",
         "--context",
         "--gpus",
@@ -91,6 +92,21 @@ threads_option = option(
     type=click.IntRange(min=1),
     help="CPU threads of each worker.  [default: all CPUs, divided among the workers]",
 )
+loader_workers_option = option(
+    "--loader-workers",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Processes of each worker that read batches.  [default: none where batches come from "
+    "--cache; else a few on a GPU]",
+)
+cache_size_option = option(
+    "--cache-size",
+    metavar="GIB",
+    type=click.FloatRange(min=0),
+    default=CACHE_SIZE,
+    show_default=True,
+    help="GiB of --cache that decoded images may take; 0 decodes them in every trial.",
+)
 method_option = option(
     "--method",
     type=click.Choice(IMPORTANCE_METHODS),
@@ -140,8 +156,16 @@ def log_options(command: F) -> F:
 
 
 def machine_options(command: F) -> F:
-    """What a worker may use of its machine: ``threads``, ``cache`` and ``artifacts``."""
-    return threads_option(cache_option(artifacts_option(command)))
+    """What a worker may use of its machine; the command's arguments of the options' names."""
+    for decorate in (
+        loader_workers_option,
+        cache_size_option,
+        artifacts_option,
+        cache_option,
+        threads_option,
+    ):
+        command = decorate(command)
+    return command
 
 
 def storage_options(command: F) -> F:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from hpo_job.cli.opening import (
     cluster_database,
@@ -30,7 +31,8 @@ from hpo_job.cli.options import (
     study_argument,
     weights_option,
 )
-from hpo_job.cli.terminal import log_printer, put, show_log
+from hpo_job.cli.terminal import log_printer, put, show_log, warn
+from hpo_job.errors import SpecError
 from hpo_job.storage.defaults import PROMPT
 
 
@@ -93,6 +95,13 @@ def create_command(job: str, storage: str, weights: Path, cache: Path, same_stud
     show_default=True,
     help="Number of worker processes.",
 )
+@option("--gpus", metavar="LIST", help="GPUs to use, such as 0,2.  [default: all]")
+@option(
+    "--workers-per-gpu",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Start N workers on each GPU; use it instead of --workers.",
+)
 @storage_option
 @weights_option
 @machine_options
@@ -103,11 +112,15 @@ def run_command(
     job: str,
     assignments: tuple[str, ...],
     workers: int,
+    gpus: str | None,
+    workers_per_gpu: int | None,
     storage: str,
     weights: Path,
     threads: int | None,
     cache: Path,
     artifacts: str,
+    cache_size: float,
+    loader_workers: int | None,
     grace: int,
     same_study: bool,
     quiet: bool,
@@ -118,6 +131,8 @@ def run_command(
 
     Ends when the budget is used up. The same command continues an interrupted run. Ctrl-C ends
     the workers within one batch; a second Ctrl-C kills them at once.
+
+    Where there are GPUs, each worker uses one of them, in turn.
     """
     from hpo_job.cli.running import run
     from hpo_job.machine import cpus
@@ -125,9 +140,11 @@ def run_command(
     from hpo_job.worker.loop import Machine
     from hpo_job.worker.processes import Job
 
-    machine = Machine(threads or max(1, cpus() // workers), cache, artifacts)
+    chosen, workers = _gpus_and_workers(gpus, workers, workers_per_gpu)
+    threads = threads or max(1, cpus() // workers)
+    machine = Machine(threads, cache, artifacts, cache_size, loader_workers)
     spec = read_spec(job, assignments)
-    task = Job(spec, storage, weights, grace, machine, same_study=same_study)
+    task = Job(spec, storage, weights, grace, machine, same_study=same_study, gpus=tuple(chosen))
     with log_printer(logging.WARNING, quiet=quiet, verbose=verbose, log_file=log_file) as printer:
         sys.exit(run(task, workers, printer, quiet=quiet))
 
@@ -155,6 +172,8 @@ def worker_command(
     threads: int | None,
     cache: Path,
     artifacts: str,
+    cache_size: float,
+    loader_workers: int | None,
     grace: int,
     same_study: bool,
     quiet: bool,
@@ -174,7 +193,7 @@ def worker_command(
     from hpo_job.worker.processes import Job, run_worker
     from hpo_job.worker.signals import Stop
 
-    machine = Machine(threads or cpus(), cache, artifacts)
+    machine = Machine(threads or cpus(), cache, artifacts, cache_size, loader_workers)
     task = Job(
         read_spec(job, assignments),
         storage,
@@ -238,6 +257,27 @@ def status_command(
         if running.row_count:
             click.echo()
             Console().print(running)
+
+
+def _gpus_and_workers(
+    names: str | None, workers: int, per_gpu: int | None
+) -> tuple[list[str], int]:
+    """The GPUs that workers take in turn, and how many workers there are."""
+    from hpo_job.worker import gpus
+
+    chosen = gpus.choose(names)
+    if per_gpu is None:
+        if names is None and workers < len(chosen):
+            warn(
+                f"{len(chosen)} GPUs here, and {workers} used: one worker uses one GPU; start more "
+                "with --workers or --workers-per-gpu"
+            )
+        return chosen, workers
+    if click.get_current_context().get_parameter_source("workers") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--workers and --workers-per-gpu cannot be combined")
+    if not chosen:
+        raise SpecError("--workers-per-gpu: no GPU here; use --workers")
+    return chosen, per_gpu * len(chosen)
 
 
 COMMANDS = (check_command, create_command, run_command, worker_command, status_command)

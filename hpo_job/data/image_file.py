@@ -42,6 +42,7 @@ SNIFFED = [
 DEEP = "I;16"  # all modes of whole numbers with more than 8 bits are called so in levels
 ENDS = (0.1, 99.9)  # percentiles of an image that are taken for its darkest and brightest pixels
 VISIBLE = 32  # levels of 255 between a shape and its background, below which it is not seen
+VERSION = 1  # of `open_image`; increased whenever it returns other pixels for a file
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 # Scans of maps have more pixels than Pillow allows by default; this is a gigapixel
 Image.MAX_IMAGE_PIXELS = 2**30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import inspect
@@ -123,6 +124,32 @@ def asks_lr_find(values: Mapping[str, object]) -> bool:
 def learning_rates(spec: StudySpec) -> tuple[str, ...]:
     """The parameters that the learning-rate finder can suggest; none for a function."""
     return () if is_function(spec) else SHIPPED[spec.objective].learning_rates
+
+
+def memory_parameters(spec: StudySpec) -> tuple[str, ...]:
+    """The parameters that decide on a trial's memory, the most likely first; none known: empty."""
+    return () if is_function(spec) else SHIPPED[spec.objective].memory
+
+
+def release_memory(*, everything: bool = False) -> None:
+    """Free what a trial has left, however it ended: processes, models, memory of the GPU.
+
+    Args:
+        everything: also what is kept for the next trial, such as decoded images on the GPU.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        gc.collect()
+        return
+    from hpo_job.objectives.batches import close_pools  # imports no more than torch
+    from hpo_job.objectives.images.pixels import release_images
+
+    close_pools()
+    if everything:
+        release_images()
+    gc.collect()  # a learner and its callbacks refer to each other
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def shipped(objective: str) -> ModuleType:

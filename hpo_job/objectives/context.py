@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ class Context:
     threads: CPU threads that this worker may use.
     weights: the local folder of pre-trained weights.
     cache: a local folder for what the trials and workers of this machine share.
+    cache_size: GiB that decoded images may take in it; 0 for none.
+    loader_workers: processes that read the batches; None lets the objective choose.
     timings: what the trial measures; stored with it, however it ends.
     quiet: whether reports are dropped, as in every repeat but the first: nothing prunes those.
     keep: set by the objective: a function that writes the trained model into an empty folder.
@@ -46,6 +49,8 @@ class Context:
     threads: int
     weights: Path
     cache: Path = machine.CACHE
+    cache_size: float = machine.CACHE_SIZE
+    loader_workers: int | None = None
     data: Labelled | None = None
     metrics: tuple[Metric, ...] = ()
     timings: Timings = field(default_factory=Timings)
@@ -78,6 +83,15 @@ class Context:
         if torch is not None and self.device == "cuda":
             return str(torch.cuda.get_device_name())
         return machine.cpu_name() if torch is None or self.device == "cpu" else self.device
+
+    @property
+    def gpu(self) -> str | None:
+        """Which GPU of its machine the trial runs on; None where it has none, or several."""
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if visible:
+            return None if visible == "-1" or "," in visible else visible
+        on_gpu = visible is None and sys.modules.get("torch") is not None and self.device == "cuda"
+        return "0" if on_gpu else None
 
     def begin(self, phase: Phase) -> None:
         """Start a phase: later reports are compared with the same phase of other trials."""

@@ -38,8 +38,9 @@ def find_lr(learn: Learner, batches: int = 100) -> Curve:
     Raises:
         ValueError: the loss diverges before enough of it is recorded.
     """
-    path, random = learn.path, torch.random.get_rng_state()
-    with TemporaryDirectory() as folder:
+    path = learn.path
+    gpus = [torch.cuda.current_device()] if learn.dls.device.type == "cuda" else []
+    with TemporaryDirectory() as folder, torch.random.fork_rng(gpus):
         learn.path = Path(folder)  # where fastai keeps the weights meanwhile
         try:
             with warnings.catch_warnings():
@@ -50,6 +51,5 @@ def find_lr(learn: Learner, batches: int = 100) -> Curve:
             raise ValueError(f"the loss diverged at once: {error}") from error
         finally:
             learn.path = path
-            torch.random.set_rng_state(random)
     lrs, losses = learn.recorder.lrs, [float(loss) for loss in learn.recorder.losses]
     return Curve(float(suggestion), lrs[:-SKIPPED], losses[:-SKIPPED])

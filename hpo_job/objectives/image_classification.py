@@ -15,24 +15,17 @@ from fastai.data.block import CategoryBlock, DataBlock
 from fastai.data.core import DataLoaders
 from fastai.data.transforms import parent_label
 from fastai.learner import Learner
-from fastai.vision.augment import (
-    Dihedral,
-    Normalize,
-    RandTransform,
-    Resize,
-    ResizeMethod,
-    aug_transforms,
-)
+from fastai.vision.augment import Normalize, Resize, ResizeMethod
 from PIL import Image
 
 from hpo_job.data.image_file import Levels, decodes
 from hpo_job.data.images import LabelledFiles
 from hpo_job.errors import DataError, SpecError
 from hpo_job.objectives import learner_file, saved
-from hpo_job.objectives.balance import loss, sample
+from hpo_job.objectives.balance import loss
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
-from hpo_job.objectives.images.loaders import loader_workers
+from hpo_job.objectives.images.loaders import image_loaders
 from hpo_job.objectives.images.models import build, check_known, stats
 from hpo_job.objectives.images.opening import image_block
 from hpo_job.objectives.images.weights import find, obtain
@@ -42,8 +35,6 @@ from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
 
 HEAD, UNFROZEN = "head", "unfrozen"
-UPSIDE_DOWN = 2  # its number among fastai's eight symmetries
-CHANNELS = 3  # one byte each, until a batch is on its device
 
 
 def check(candidates: Mapping[str, Sequence[object]], weights: Path) -> None:
@@ -138,9 +129,11 @@ def predict(learn: Learner, files: Sequence[Path]) -> pd.DataFrame:
     loader = learn.dls.test_dl(list(files), num_workers=0)
     try:
         probabilities = learn.get_preds(dl=loader)[0].double().numpy()
-    except OSError as error:
-        unread = ", ".join(str(file) for file in files if not decodes(file)) or "an image"
-        raise DataError(f"{unread}: cannot be read as an image") from error
+    except Exception as error:  # whatever a damaged file leads Pillow to
+        unreadable = ", ".join(str(file) for file in files if not decodes(file))
+        if not unreadable:
+            raise
+        raise DataError(f"{unreadable}: cannot be read as an image") from error
     items = pd.DataFrame({"file": [str(file) for file in files]})
     return learner_file.predictions(items, list(learn.dls.vocab), probabilities)
 
@@ -150,7 +143,9 @@ def _start(context: Context) -> tuple[Learner, ImageClassification]:
     parameters = ImageClassification.model_validate(context.params)
     start_afresh(context)
     with context.timings.measure(attributes.DATA_TIME):
-        dls = _load(context, parameters)
+        data = context.data
+        assert isinstance(data, LabelledFiles)
+        dls = image_loaders(data, context, parameters)
     return _learner(dls, context, parameters), parameters
 
 
@@ -185,56 +180,6 @@ def _phase(context: Context, name: str, epochs: int, *, final: bool) -> Phase:
     return Phase(name, epochs, metric.name, metric.direction, final)
 
 
-def _load(context: Context, parameters: ImageClassification) -> DataLoaders:
-    """The loaders over the study's split; the validation items stay in its order."""
-    data = context.data
-    assert isinstance(data, LabelledFiles)
-    # fastai drops the last, smaller batch: of few items nothing would be left.
-    batch_size = min(parameters.batch_size, len(data.train))
-    batch_bytes = batch_size * CHANNELS * parameters.image_size**2
-    dls = _block(data, parameters).dataloaders(
-        range(len(data.files)),
-        bs=batch_size,
-        num_workers=loader_workers(context.threads, context.device, batch_bytes),
-        device=torch.device(context.device),
-    )
-    sample(parameters.balance, dls.train, data)
-    return dls
-
-
-def _block(data: LabelledFiles, parameters: ImageClassification) -> DataBlock:
-    normalise = Normalize.from_stats(*stats(parameters.model), cuda=False)
-    return DataBlock(
-        blocks=(image_block(data.levels), CategoryBlock(vocab=list(data.classes), sort=False)),
-        splitter=lambda _: (data.train.tolist(), data.valid.tolist()),
-        get_x=lambda item: data.root / data.files[item],
-        get_y=lambda item: data.labels[item],
-        # The whole image: fastai's default crops, which cuts off subjects, at random in training.
-        item_tfms=Resize(parameters.image_size, method=ResizeMethod.Squish),
-        batch_tfms=[*_augmentations(parameters), normalise],
-    )
-
-
-def _augmentations(parameters: ImageClassification) -> list[RandTransform]:
-    """Random changes of the training images; validation images stay as they are."""
-    if not parameters.apply_tfms:
-        return []
-    upside_down = parameters.flip_vert and not parameters.do_flip  # fastai would do nothing
-    tfms: list[RandTransform] = aug_transforms(
-        mult=parameters.mult,
-        do_flip=parameters.do_flip,
-        flip_vert=parameters.flip_vert,
-        max_rotate=parameters.max_rotate,
-        # fastai does nothing either with a max_zoom below 1 and its min_zoom of 1
-        min_zoom=min(1.0, parameters.max_zoom),
-        max_zoom=max(1.0, parameters.max_zoom),
-        max_lighting=parameters.max_lighting,
-        max_warp=parameters.max_warp,
-        xtra_tfms=[Dihedral(p=0.5, draw=UPSIDE_DOWN)] if upside_down else None,
-    )
-    return tfms
-
-
 def _learner(dls: DataLoaders, context: Context, parameters: ImageClassification) -> Learner:
     file = find(parameters.model, context.weights) if parameters.pre_trained else None
     if parameters.pre_trained and file is None:  # `check` has seen them
@@ -248,6 +193,7 @@ def _learner(dls: DataLoaders, context: Context, parameters: ImageClassification
         context,
         parameters.precision,
         channels_last=parameters.channels_last,
+        compiled=parameters.compile,
     )
     if parameters.pre_trained:
         learn.freeze()

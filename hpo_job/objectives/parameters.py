@@ -21,6 +21,7 @@ class Parameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     layout: ClassVar[Layout] = "images"
     task: ClassVar[Task] = "classification"
+    memory: ClassVar[tuple[str, ...]] = ("batch_size",)  # what decides on a trial's memory
     learning_rates: ClassVar[tuple[str, ...]] = ()  # the learning-rate finder suggests these
 
     batch_size: int = Field(32, ge=2, description="Items in a training step.")
@@ -42,6 +43,7 @@ class Classification(Parameters):
 class ImageClassification(Classification):
     """The parameters of the objective ``image_classification``."""
 
+    memory: ClassVar[tuple[str, ...]] = ("batch_size", "image_size", "model")
     learning_rates: ClassVar[tuple[str, ...]] = ("learning_rate", "unfrozen_learning_rate")
 
     model: str = Field("resnet18", description="Name of a torchvision or timm model.")
@@ -61,6 +63,9 @@ class ImageClassification(Classification):
     )
     channels_last: bool = Field(
         True, description="Keep images in the memory format in which convolutions are fastest."
+    )
+    compile: bool = Field(
+        False, description="Generate faster code for the model (torch.compile); for long trials."
     )
     apply_tfms: bool = Field(
         False, description="Change training images at random (fastai's aug_transforms)."
@@ -84,6 +89,7 @@ class Tabular(Parameters):
     """The parameters that the tabular objectives share."""
 
     layout: ClassVar[Layout] = "table"
+    memory: ClassVar[tuple[str, ...]] = ("batch_size", "units", "layers", "embed_factor")
     learning_rates: ClassVar[tuple[str, ...]] = ("learning_rate",)
 
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
@@ -119,6 +125,7 @@ class TextClassification(Classification):
     """The parameters of the objective ``text_classification``: ULMFiT."""
 
     layout: ClassVar[Layout] = "text"
+    memory: ClassVar[tuple[str, ...]] = ("batch_size", "bptt", "max_tokens", "n_hid", "max_vocab")
     learning_rates: ClassVar[tuple[str, ...]] = (
         "learning_rate_frozen",
         "learning_rate_unfrozen",

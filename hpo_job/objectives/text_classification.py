@@ -19,15 +19,16 @@ from hpo_job.data.tables import LabelledRows
 from hpo_job.errors import DataError, SpecError, unknown
 from hpo_job.objectives import learner_file, saved
 from hpo_job.objectives.balance import loss, sample
+from hpo_job.objectives.batches import Mapped
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
 from hpo_job.objectives.parameters import TextClassification
 from hpo_job.objectives.text import language_model
+from hpo_job.objectives.text.batches import Texts
 from hpo_job.objectives.text.classifier import classifier, fit_classifier, groups, thaw
 from hpo_job.objectives.text.loaders import (
     Items,
     Reader,
-    Texts,
     classifier_loaders,
     language_loaders,
     new_texts,
@@ -151,7 +152,8 @@ class _Study:
     def part(self, rows: NDArray[np.int64]) -> Items:
         """The texts in these rows, and their class numbers."""
         known = self.corpus.known(self.reader.vocabulary)
-        texts = Texts(self.corpus, rows, known, self.reader.longest)
+        tokens, offsets = Mapped(self.corpus.tokens), Mapped(self.corpus.offsets)
+        texts = Texts(tokens, offsets, rows, known, self.reader.longest)
         return texts, self.data.targets[rows].astype(np.int64)
 
 
@@ -177,6 +179,7 @@ def _language_model(study: _Study, context: Context) -> Learner:
             study.reader,
             parameters.batch_size,
             torch.device(context.device),
+            context.loader_workers or 0,
         )
     return language_model.language_model(dls, context, parameters)
 
@@ -199,6 +202,7 @@ def _classifier(study: _Study, context: Context, encoder: dict[str, torch.Tensor
             study.reader,
             parameters.batch_size,
             torch.device(context.device),
+            context.loader_workers or 0,
         )
         sample(parameters.balance, dls.train, data)
     learn = classifier(dls, parameters, study.reader, loss(parameters.balance, data))

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from hpo_job import machine
 from hpo_job.errors import SpecError
+from hpo_job.objectives.batches import close_pools
 from hpo_job.objectives.context import Context
+from hpo_job.objectives.optimiser import FusedAdam, wait_less
 from hpo_job.objectives.predictions import FILE, of_validation
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
@@ -31,6 +33,7 @@ MIB = 2**20
 
 def start_afresh(context: Context) -> None:
     """Free the memory of the previous trial and seed all random numbers."""
+    close_pools()
     gc.collect()  # a learner and its callbacks refer to each other
     torch.set_num_threads(context.threads)
     set_seed(context.seed, reproducible=True)
@@ -49,6 +52,7 @@ def prepare(
     precision: str = "auto",
     *,
     channels_last: bool = False,
+    compiled: bool = False,
 ) -> Learner:
     """Silence ``learn`` and set its precision and memory format.
 
@@ -57,6 +61,7 @@ def prepare(
         context: the trial; None where nothing is trained: then float32, as the weights are.
         precision: "auto", "fp32", "fp16" or "bf16"; see `resolved`.
         channels_last: for image models: the memory format in which convolutions are fastest.
+        compiled: let torch.compile generate the model's code, which takes up to a minute.
     """
     learn.remove_cb(ProgressCallback)
     learn.logger = lambda _: None
@@ -64,6 +69,8 @@ def prepare(
         learn.model.to(memory_format=torch.channels_last)
     if context is None:
         return learn
+    learn.opt_func = FusedAdam
+    wait_less(learn.recorder)
     kind = resolved(precision, context.device)
     if kind == "fp16":
         learn.add_cb(MixedPrecision())
@@ -73,6 +80,8 @@ def prepare(
         autocast = torch.autocast(context.device, dtype=torch.bfloat16)
         learn.model.forward = autocast(learn.model.forward)
         learn.add_cb(Float32Predictions())
+    if compiled:
+        learn.model.compile()
     return learn
 
 
@@ -182,6 +191,7 @@ def full_precision(learn: Learner) -> bool:
     half = [cb for cb in learn.cbs if isinstance(cb, MixedPrecision | Float32Predictions)]
     learn.remove_cbs(half)
     vars(learn.model).pop("forward", None)  # set by `prepare`
+    learn.model._compiled_call_impl = None  # of the model with that forward
     return bool(half)
 
 
@@ -232,8 +242,8 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
         self.started = perf_counter()
 
     def before_validate(self) -> None:
-        self.predictions: list[NDArray[np.float64]] = []
-        self.targets: list[NDArray[Any]] = []
+        self.predictions: list[torch.Tensor] = []
+        self.targets: list[torch.Tensor] = []
         _synchronise(self.dls.device)
         self.validating = perf_counter()
 
@@ -241,8 +251,8 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
         if self.training or self.of_learner:
             return
         predictions = getattr(self.loss_func, "activation", lambda x: x)(self.pred.detach())
-        self.predictions.append(_array(predictions))
-        self.targets.append(_array(self.yb[0]))
+        self.predictions.append(predictions)  # on the device: a copy to the CPU would wait for it
+        self.targets.append(self.yb[0])
 
     def after_validate(self) -> None:
         _synchronise(self.dls.device)
@@ -252,7 +262,7 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
         if self.of_learner:
             value = self.of_learner(self.learn)
         else:
-            value = self.score(np.concatenate(self.targets), np.concatenate(self.predictions))
+            value = self.score(_array(torch.cat(self.targets)), _array(torch.cat(self.predictions)))
         self.context.timings.epoch(perf_counter() - self.started)
         self.values.append(value)
         last = self.phase.final and len(self.values) == self.phase.epochs

@@ -51,10 +51,11 @@ TIMES = (
 
 # Where a trial ran
 DEVICE_NAME = "device_name"
+GPU = "gpu"  # which one of its machine: a number as in nvidia-smi, a UUID, or a MIG name
 HOST = "host"
 POD = "pod"
 IMAGE = "image"
-PLACE = (DEVICE_NAME, HOST, POD, IMAGE)
+PLACE = (DEVICE_NAME, GPU, HOST, POD, IMAGE)
 
 # Why a trial failed through no fault of its objective: its parameters are run again
 INTERRUPTED, PREEMPTED, LOST = "interrupted", "preempted", "lost"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
-from hpo_job.worker.outcomes import Outcome
+from hpo_job.worker.outcomes import OUT_OF_MEMORY, Outcome
 
 
 @dataclass(frozen=True)
@@ -18,18 +19,43 @@ class Failure:
     number: int
     error: str
     params: dict[str, Any]
+    memory: dict[str, Any] | None = None  # what decided on its memory, if that ran out
 
 
-def in_a_row(failures: list[Failure], trial: optuna.Trial, outcome: Outcome) -> list[Failure]:
+def in_a_row(
+    failures: list[Failure],
+    trial: optuna.Trial,
+    outcome: Outcome,
+    memory: Mapping[str, Any] | None = None,
+) -> list[Failure]:
     """The failures since the last trial that succeeded; a broken-off trial changes nothing."""
     if outcome.error:
-        return [*failures, Failure(trial.number, outcome.error, trial.params)]
+        exhausted = dict(memory or {}) if outcome.reason == OUT_OF_MEMORY else None
+        return [*failures, Failure(trial.number, outcome.error, trial.params, exhausted)]
     return failures if outcome.state == TrialState.FAIL else []
+
+
+def _to_exclude(failures: list[Failure]) -> str:
+    """The values with which trials ran out of memory, and what to do about them."""
+    names = dict.fromkeys(name for failure in failures for name in failure.memory or {})
+    values = {
+        name: sorted({failure.memory[name] for failure in failures if failure.memory}, key=_order)
+        for name in names
+    }
+    text = "; ".join(f"{name} = {', '.join(map(str, each))}" for name, each in values.items())
+    return f"they had {text}; exclude such values in [search_space], the largest first"
+
+
+def _order(value: Any) -> tuple[bool, Any]:
+    return isinstance(value, str), value
 
 
 def in_common(failures: list[Failure]) -> str:
     """One line about failed trials: what their errors and their parameters share."""
     numbers = ", ".join(f"#{failure.number}" for failure in failures)
+    if all(failure.memory for failure in failures):
+        times = f"{len(failures)} trials in a row" if len(failures) > 1 else "1 trial"
+        return f"{times} failed ({numbers}), all out of memory: {_to_exclude(failures)}"
     errors = {failure.error for failure in failures}
     kinds = {error.partition(":")[0] for error in errors}
     if len(errors) == 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import math
 import time
@@ -18,7 +17,7 @@ from optuna.trial import TrialState
 from hpo_job import objectives
 from hpo_job.artifacts.models import Models, writable_store
 from hpo_job.errors import FailuresError, StorageError
-from hpo_job.machine import ARTIFACTS, CACHE
+from hpo_job.machine import ARTIFACTS, CACHE, CACHE_SIZE
 from hpo_job.objectives.context import Context
 from hpo_job.spec import search_space
 from hpo_job.storage.database import STORAGE_ERRORS, Storage
@@ -32,7 +31,15 @@ from hpo_job.trial.timings import Timings
 from hpo_job.worker import repeats
 from hpo_job.worker.failures import Failure, in_a_row, in_common
 from hpo_job.worker.heartbeat import heartbeat
-from hpo_job.worker.outcomes import Outcome, described, of_error, of_trained, record
+from hpo_job.worker.memory import listed, memory_params
+from hpo_job.worker.outcomes import (
+    OUT_OF_MEMORY,
+    Outcome,
+    described,
+    of_error,
+    of_trained,
+    record,
+)
 from hpo_job.worker.signals import Stop, Stopped
 
 POLL = 1.0  # seconds until a worker asks again, when running trials may still use up the budget
@@ -49,11 +56,15 @@ class Machine:
         cache: folder of what trials and workers share.
         artifacts: where kept models go, unless the study names a place: a folder or a bucket's
             URL.
+        cache_size: GiB of the cache that decoded images may take.
+        loader_workers: processes that read a trial's batches; None lets the objective choose.
     """
 
     threads: int
     cache: Path = CACHE
     artifacts: str = ARTIFACTS
+    cache_size: float = CACHE_SIZE
+    loader_workers: int | None = None
 
 
 def work(
@@ -88,7 +99,8 @@ def work(
         if not isinstance(context, Context):
             return context
         outcome = worker.run_trial(context)
-        failures = in_a_row(failures, context.trial, outcome)
+        memory = memory_params(checked.spec, context.params)
+        failures = in_a_row(failures, context.trial, outcome, memory)
         if failures and len(failures) >= budget(study).failures:
             raise FailuresError(in_common(failures))
 
@@ -142,6 +154,7 @@ class Worker:
     def _train(self, context: Context) -> Outcome:
         """Suggest the parameters, call the objective, and say how it ended."""
         number = context.trial.number
+        outcome: Outcome | None = None
         try:
             with self._stop.breaking():
                 outcome = self._call_objective(context)
@@ -157,9 +170,13 @@ class Worker:
             if isinstance(error, KeyboardInterrupt) and self._stop.requested:
                 raise  # the second Ctrl-C; without a first one it is the objective's own
             outcome = of_error(error)
+            if outcome.reason == OUT_OF_MEMORY:
+                used = listed(memory_params(self._checked.spec, context.params))
+                outcome = replace(outcome, error=f"{outcome.error} (with {used})")
             log.error("trial %d failed: %s", number, outcome.error, exc_info=error)
         finally:
-            gc.collect()  # a model in a reference cycle would hold its memory into the next trial
+            failed = outcome is None or outcome.reason == OUT_OF_MEMORY
+            objectives.release_memory(everything=failed)
         if self._stop.broke_off:  # whatever the objective made of Stopped: a result, an error
             return Outcome(TrialState.FAIL, reason=self._stop.reason)
         return outcome
@@ -237,6 +254,8 @@ def context_of(
         threads=machine.threads,
         weights=checked.weights,
         cache=machine.cache,
+        cache_size=machine.cache_size,
+        loader_workers=machine.loader_workers,
         data=checked.data,
         metrics=checked.metrics,
         timings=timings,

@@ -19,7 +19,9 @@ from hpo_job.trial import attributes
 from hpo_job.trial.phases import measured_value
 from hpo_job.trial.timings import surroundings
 from hpo_job.worker import repeats
+from hpo_job.worker.memory import is_out_of_memory
 
+OUT_OF_MEMORY = "out_of_memory"  # the reason of a trial that failed
 MAX_ERROR = 500  # characters of an error that are stored with its trial
 log = logging.getLogger(__name__)
 
@@ -72,7 +74,7 @@ def of_error(error: BaseException) -> Outcome:
     """FAIL, with what an objective raised as one line."""
     return Outcome(
         TrialState.FAIL,
-        reason="out_of_memory" if _is_out_of_memory(error) else "error",
+        reason=OUT_OF_MEMORY if is_out_of_memory(error) else "error",
         error=_one_line(error),
         fatal=error if isinstance(error, HpoJobError) else None,
     )
@@ -87,6 +89,7 @@ def described(outcome: Outcome, context: Context, artifact: str | None) -> Outco
         **outcome.attrs,
         **surroundings(),
         attributes.DEVICE_NAME: context.device_name,
+        attributes.GPU: context.gpu,
         **context.timings.values(),
     }
     present = {name: value for name, value in attrs.items() if value is not None}
@@ -128,11 +131,6 @@ def _result(trial: FrozenTrial, outcome: Outcome) -> str:
     value, steps = measured_value(trial), len(trial.intermediate_values)
     after = f"after step {steps}" if steps else ""
     return after if value is None else f"{value:.6g} {after}"
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether the device or the machine ran out of memory; torch is not imported to know it."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _one_line(error: BaseException) -> str:

@@ -28,7 +28,7 @@ from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study.checking import check
 from hpo_job.study.joining import join
 from hpo_job.study.workers import OWNER
-from hpo_job.worker import lr_find
+from hpo_job.worker import gpus, lr_find
 from hpo_job.worker.loop import Machine, work
 from hpo_job.worker.output import Printer, listen
 from hpo_job.worker.relay import Relay, write_to
@@ -52,6 +52,8 @@ class Job:
         machine: what the worker may use.
         wait: whether it stays while others run all that is left, in case one of them is lost.
         same_study: whether another version of the objective's file continues the study.
+        gpus: the GPUs that workers of one machine take in turn, one each; empty leaves them all
+            to each worker.
     """
 
     spec: StudySpec
@@ -61,6 +63,7 @@ class Job:
     machine: Machine
     wait: bool = True
     same_study: bool = False
+    gpus: tuple[str, ...] = ()
 
 
 def run_worker(job: Job, stop: Stop) -> int:
@@ -121,9 +124,9 @@ def run_workers(
 
     relay = Relay(printer or Printer())
 
-    def start() -> SpawnProcess:
+    def start(gpu: str | None) -> SpawnProcess:
         reader, writer = context.Pipe(duplex=False)
-        process = context.Process(target=_work_in_child, args=(job, reader, writer))
+        process = context.Process(target=_work_in_child, args=(job, gpu, reader, writer))
         # Signals to the child wait until it listens; else they would end its imports in a traceback
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, REASONS)
         try:
@@ -134,11 +137,12 @@ def run_workers(
         relay.add(reader)
         return process
 
+    assigned = gpus.share(job.gpus, count)
     with stop.listening():
         workers: list[SpawnProcess] = []
         try:
-            workers.extend(start() for _ in range(count))
-            _watch(workers, start, stop, on_watch)
+            workers.extend(map(start, assigned))
+            _watch(workers, lambda position: start(assigned[position]), stop, on_watch)
         except KeyboardInterrupt:  # the second Ctrl-C
             for worker in workers:
                 worker.kill()
@@ -153,7 +157,7 @@ def run_workers(
 
 def _watch(
     workers: list[SpawnProcess],
-    start: Callable[[], SpawnProcess],
+    start: Callable[[int], SpawnProcess],
     stop: Stop,
     on_watch: Callable[[], None],
 ) -> None:
@@ -174,7 +178,7 @@ def _watch(
                 restarts -= 1
                 name = signal.Signals(-(worker.exitcode or 0)).name
                 log.warning("worker %s was killed (%s); another takes its place", worker.pid, name)
-                workers[position] = start()
+                workers[position] = start(position)
         if not any(worker.is_alive() for worker in workers):
             return
 
@@ -184,13 +188,15 @@ def _exit_code(worker: SpawnProcess) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _work_in_child(job: Job, reader: Connection, writer: Connection) -> None:
+def _work_in_child(job: Job, gpu: str | None, reader: Connection, writer: Connection) -> None:
     """Run a worker process, in a session of its own: Ctrl-C reaches it through its parent only.
 
     ``reader`` stays open here: if the parent was killed, a write would raise BrokenPipeError in an
     objective, before `_end_with_parent` ends the trial.
     """
     os.setsid()
+    if gpu is not None:
+        gpus.assign(gpu)
     os.environ.pop(OWNER, None)  # several workers in one pod do not succeed each other
     threading.Thread(target=_end_with_parent, daemon=True).start()
     listen(write_to(writer), logging.INFO)

@@ -34,8 +34,14 @@ def few(all_images: LabelledFiles) -> LabelledFiles:
     return replace(all_images, train=train, valid=valid)
 
 
+@pytest.fixture(scope="session")
+def image_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tests' trials keep decoded images."""
+    return tmp_path_factory.mktemp("images")
+
+
 @pytest.fixture
-def make_context(few: LabelledFiles, tmp_path: Path) -> Callable[..., Context]:
+def make_context(few: LabelledFiles, image_cache: Path, tmp_path: Path) -> Callable[..., Context]:
     """A trial of a fresh in-memory study, with small and quick parameters."""
 
     def make(pruner: optuna.pruners.BasePruner | None = None, **params: object) -> Context:
@@ -48,6 +54,7 @@ def make_context(few: LabelledFiles, tmp_path: Path) -> Callable[..., Context]:
             seed=1,
             threads=1,
             weights=tmp_path / "weights",
+            cache=image_cache,
             data=few,
             metrics=(METRICS["accuracy"],),
         )

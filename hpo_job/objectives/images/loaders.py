@@ -1,54 +1,138 @@
-"""How many processes read a trial's batches: limited by CPUs and shared memory."""
+"""The loaders of an image study: decoded images of one size, changed at random in training."""
 
 from __future__ import annotations
 
-import logging
-import shutil
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
-PROCESSES = 8  # per worker at most; more only wait for each other
-PREFETCHED = 2  # batches that each process has ready, as fastai's loaders ask of torch
-SHM = Path("/dev/shm")
-_MIB = 2**20
-log = logging.getLogger(__name__)
-_said: set[str] = set()
+import torch
+from fastai.data.core import DataLoaders
+from fastai.data.transforms import IntToFloatTensor
+from fastai.torch_core import TensorCategory, TensorImage
+from fastai.vision.augment import Dihedral, Normalize, RandTransform, aug_transforms
+
+from hpo_job.data.images import LabelledFiles
+from hpo_job.objectives.balance import sample
+from hpo_job.objectives.context import Context
+from hpo_job.objectives.images.cache import decoded
+from hpo_job.objectives.images.models import stats
+from hpo_job.objectives.images.pixels import (
+    Decoded,
+    Files,
+    Labelled,
+    OnDevice,
+    Pixels,
+    on_device,
+)
+from hpo_job.objectives.loading import Loader
+from hpo_job.objectives.parameters import ImageClassification
+from hpo_job.objectives.processes import loader_processes
+
+UPSIDE_DOWN = 2  # its number among fastai's eight symmetries
+CHANNELS = 3  # one byte each, until a batch is on its device
 
 
-def loader_workers(threads: int, device: str, batch_bytes: int, shm: Path = SHM) -> int:
-    """The ``num_workers`` of a trial's loaders; 0 lets the trial read its batches itself.
+class ImageItems:
+    """Labelled images, with the attributes that fastai looks for in a data set."""
 
-    threads: CPU threads the trial may use.
-    device: the trial's, as torch calls it. Only a GPU waits for data while processes read it: on
-        a CPU they would take its threads from training.
-    batch_bytes: size of a batch as it comes from the loader, before it is put on the device.
-    shm: where processes hand batches over. A pod's is 64 MiB unless a memory-backed volume is
-        mounted there, and a process that finds it full dies of a bus error.
+    n_inp = 1
 
-    Says once, in a line of the log, where the shared memory is what is lacking.
-    """
-    if device != "cuda":
-        return 0
-    processes = min(threads, PROCESSES)
-    # One more batch is on its way to the device; as much again for the trial's other loader, whose
-    # processes are still there when the next one's start.
-    needed = 2 * (processes * PREFETCHED + 1) * batch_bytes
-    free = _free(shm)
-    if needed <= free:
-        return processes
-    line = (
-        f"{shm} has {free / _MIB:.0f} MiB free, and {processes} loader processes need "
-        f"{needed / _MIB:.0f}: each trial reads its batches itself, which is slower; a "
-        f"memory-backed volume at {shm} (a pod's emptyDir with medium: Memory) would do"
+    def __init__(self, pixels: Pixels, data: LabelledFiles, split_idx: int) -> None:
+        self.items = (data.train, data.valid)[split_idx]
+        self.source = Labelled(pixels, self.items, data.targets)
+        self.vocab, self.split_idx = list(data.classes), split_idx
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+class ImageLoader(Loader):
+    """A loader of `ImageItems`."""
+
+    def __init__(self, *arguments: Any, channels_last: bool = True, **options: Any) -> None:
+        self.channels_last = channels_last
+        super().__init__(*arguments, **options)
+
+    def new(self, *arguments: Any, **options: Any) -> ImageLoader:
+        """A copy with other options."""
+        copy: ImageLoader = super().new(
+            *arguments, **{"channels_last": self.channels_last} | options
+        )
+        return copy
+
+    def source(self) -> Labelled:
+        """The data set without its attributes: all that a loader process needs."""
+        source: Labelled = self.dataset.source
+        return source
+
+    def typed(self, batch: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Images as fastai has them, (items, channels, height, width); class numbers."""
+        images = batch[0].permute(0, 3, 1, 2)
+        if not self.channels_last:
+            images = images.contiguous()
+        return TensorImage(images), TensorCategory(batch[1])
+
+
+def image_loaders(
+    data: LabelledFiles, context: Context, parameters: ImageClassification
+) -> DataLoaders:
+    """The loaders over the study's split; the validation items stay in its order."""
+    # fastai drops the last, smaller batch: of few items nothing would be left
+    batch_size = min(parameters.batch_size, len(data.train))
+    pixels, processes = _pixels(data, context, parameters.image_size, batch_size)
+    device = torch.device(context.device)
+    normalise = Normalize.from_stats(*stats(parameters.model), cuda=False)
+
+    def loader(split_idx: int) -> ImageLoader:
+        return ImageLoader(
+            ImageItems(pixels, data, split_idx),
+            bs=batch_size,
+            shuffle=split_idx == 0,
+            drop_last=split_idx == 0,
+            num_workers=processes,
+            after_batch=[IntToFloatTensor(), *augmentations(parameters), normalise],
+            channels_last=parameters.channels_last,
+            device=device,
+        )
+
+    dls = DataLoaders(loader(0), loader(1), device=device)
+    sample(parameters.balance, dls.train, data)
+    return dls
+
+
+def _pixels(
+    data: LabelledFiles, context: Context, size: int, batch_size: int
+) -> tuple[Pixels, int]:
+    """Where a trial takes its images from, and by how many processes."""
+    array = decoded(data, size, context.cache, context.cache_size)
+    if array is None:
+        files = Files([data.root / name for name in data.files], size, dict(data.levels))
+        if context.loader_workers is not None:
+            return files, context.loader_workers
+        batch_bytes = batch_size * CHANNELS * size**2
+        return files, loader_processes(context.threads, context.device, batch_bytes)
+    if context.loader_workers is None and context.device == "cuda":
+        images = on_device(array)
+        if images is not None:
+            return OnDevice(images), 0
+    return Decoded(array), context.loader_workers or 0
+
+
+def augmentations(parameters: ImageClassification) -> list[RandTransform]:
+    """Random changes of the training images; validation images stay as they are."""
+    if not parameters.apply_tfms:
+        return []
+    upside_down = parameters.flip_vert and not parameters.do_flip  # fastai would do nothing
+    tfms: list[RandTransform] = aug_transforms(
+        mult=parameters.mult,
+        do_flip=parameters.do_flip,
+        flip_vert=parameters.flip_vert,
+        max_rotate=parameters.max_rotate,
+        # fastai does nothing either with a max_zoom below 1 and its min_zoom of 1
+        min_zoom=min(1.0, parameters.max_zoom),
+        max_zoom=max(1.0, parameters.max_zoom),
+        max_lighting=parameters.max_lighting,
+        max_warp=parameters.max_warp,
+        xtra_tfms=[Dihedral(p=0.5, draw=UPSIDE_DOWN)] if upside_down else None,
     )
-    if line not in _said:
-        _said.add(line)
-        log.warning("%s", line)
-    return 0
-
-
-def _free(folder: Path) -> int:
-    """Bytes that can still be written below ``folder``; 0 where there is none."""
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return 0
+    return tfms

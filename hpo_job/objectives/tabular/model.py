@@ -26,7 +26,9 @@ from hpo_job.objectives import balance, learner_file, saved
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
 from hpo_job.objectives.parameters import Tabular, TabularClassification
-from hpo_job.objectives.tabular.preparation import Preparation, learn, restore
+from hpo_job.objectives.tabular.loaders import row_loaders
+from hpo_job.objectives.tabular.preparation import Preparation, restore
+from hpo_job.objectives.tabular.prepared import prepared
 from hpo_job.objectives.training import finish, fit, prepare, start_afresh
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
@@ -48,7 +50,7 @@ class Prepare(TabularProc):  # type: ignore[misc]  # fastai is untyped
         return rows
 
 
-class Loader(TabDataLoader):  # type: ignore[misc]
+class TableLoader(TabDataLoader):  # type: ignore[misc]
     """fastai's loader of tables, quick: a batch is picked from tensors, not from a DataFrame.
 
     A batch is (categories, numbers) and, where the table has them, the targets.
@@ -165,7 +167,7 @@ def rebuild(kind: Kind, folder: Path) -> TabularLearner:
     # fastai needs rows to make a learner: a few empty ones stand in for them
     rows = pd.DataFrame({name: [None] * FEWEST for name in preparation.columns})
     rows[label] = record["classes"][0] if record["classes"] else 0.0
-    dls = _loaders(rows, label, record["classes"], preparation, ([0, 1], [2]), 2, "cpu")
+    dls = _placeholders(rows, label, record["classes"], preparation)
     learner = _learner(dls, parameters, preparation, record["classes"], 0.0, 1.0, None)
     saved.load(folder, learner.model)
     return prepare(learner, None)
@@ -219,30 +221,20 @@ def _start(kind: Kind, context: Context) -> tuple[TabularLearner, Tabular, Prepa
     data = context.data
     assert isinstance(data, LabelledRows)
     with context.timings.measure(attributes.DATA_TIME):
-        preparation = learn(data)
-        # fastai drops the last, smaller batch: of few rows nothing would be left.
-        batch_size = min(parameters.batch_size, len(data.train))
-        rows = data.frame[[*data.features, data.label]]
-        splits = (data.train.tolist(), data.valid.tolist())
-        dls = _loaders(
-            rows, data.label, data.classes, preparation, splits, batch_size, context.device
-        )
+        rows = prepared(data, context.cache)
+        # fastai drops the last, smaller batch: of few rows nothing would be left
+        dls = row_loaders(data, rows, context, min(parameters.batch_size, len(data.train)))
+    preparation = rows.preparation
     targets = data.targets[data.train]
     mean, std = float(targets.mean()), float(targets.std()) or 1.0
     learner = _learner(dls, parameters, preparation, data.classes, mean, std, data)
     return prepare(learner, context, parameters.precision), parameters, preparation
 
 
-def _loaders(
-    rows: pd.DataFrame,
-    label: str,
-    classes: Sequence[str],
-    preparation: Preparation,
-    splits: tuple[list[int], list[int]],
-    batch_size: int,
-    device: str,
+def _placeholders(
+    rows: pd.DataFrame, label: str, classes: Sequence[str], preparation: Preparation
 ) -> DataLoaders:
-    """Loaders over the two parts of ``rows``; the validation rows stay in their order."""
+    """Loaders of fastai's own kind, whose ``test_dl`` prepares new rows."""
     block = CategoryBlock(vocab=list(classes), sort=False) if classes else RegressionBlock()
     table = TabularPandas(
         rows,
@@ -251,13 +243,13 @@ def _loaders(
         cont_names=preparation.number_names,
         y_names=label,
         y_block=block,
-        splits=splits,
-        reduce_memory=False,  # it would read categories off the validation rows too
+        splits=([0, 1], [2]),
+        reduce_memory=False,  # it would change the columns' types
     )
     return table.dataloaders(
-        bs=batch_size,
-        dl_type=Loader,
-        device=torch.device(device),
+        bs=2,
+        dl_type=TableLoader,
+        device=torch.device("cpu"),
         num_workers=0,
         after_batch=[ShowRows(table)],
     )

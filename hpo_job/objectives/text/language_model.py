@@ -50,10 +50,11 @@ def language_model(dls: DataLoaders, context: Context, parameters: TextClassific
         drop_mult=parameters.drop_mult,
         pretrained=False,
     )
+    prepare(learn, context, precision(parameters, context))
     if parameters.pre_trained:
         _load(learn, context.weights)
         learn.freeze()
-    return prepare(learn, context, precision(parameters, context))
+    return learn
 
 
 def fit_frozen(learn: Learner, context: Context, parameters: TextClassification) -> None:

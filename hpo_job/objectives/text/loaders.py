@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -10,20 +11,16 @@ import torch
 from fastai.data.core import DataLoaders, Datasets, TfmdLists
 from fastai.data.transforms import Categorize
 from fastai.text.core import Tokenizer
-from fastai.text.data import (
-    LMDataLoader,
-    LMTensorText,
-    Numericalize,
-    Pad_Chunk,
-    SortedDL,
-    TensorText,
-)
+from fastai.text.data import LMTensorText, Numericalize, Pad_Chunk, SortedDL, TensorText
 from fastai.torch_core import TensorCategory
 from fastcore.foundation import L
 from fasttransform import Transform
 from numpy.typing import NDArray
 
-from hpo_job.objectives.text.tokens import RULES, UNKNOWN, Corpus, tokenizer
+from hpo_job.objectives.batches import close_pools
+from hpo_job.objectives.loading import Loader, WholeBatches
+from hpo_job.objectives.text.batches import Padded, Streams, Texts, padded_length
+from hpo_job.objectives.text.tokens import RULES, tokenizer
 
 
 @dataclass(frozen=True)
@@ -52,42 +49,14 @@ class Reader:
         return cls(**{**stored, "classes": tuple(stored["classes"])})
 
 
-@dataclass(frozen=True)
-class Texts:
-    """Some texts of a corpus, as one trial reads them.
-
-    rows: their positions in the corpus.
-    known: tokens with this number, or a larger one, are not in the trial's vocabulary.
-    longest: how many tokens of a text are read, from its beginning.
-    """
-
-    corpus: Corpus
-    rows: NDArray[np.int64]
-    known: int
-    longest: int
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, item: int) -> torch.Tensor:
-        start, end = self.corpus.offsets[self.rows[item]], self.corpus.offsets[self.rows[item] + 1]
-        tokens = self.corpus.tokens[start : min(end, start + self.longest)].astype(np.int64)
-        tokens[tokens >= self.known] = UNKNOWN
-        return torch.from_numpy(tokens)
-
-    @property
-    def lengths(self) -> list[int]:
-        """The number of tokens that are read of each text."""
-        whole = self.corpus.offsets[self.rows + 1] - self.corpus.offsets[self.rows]
-        return [int(length) for length in np.minimum(whole, self.longest)]
-
-
 BATCH = 64  # new texts in a batch
 Items = tuple[Texts, NDArray[np.int64]]  # texts, and the class number of each
 
 
 class _Stream:
-    """The texts as items of a language model; the loaders have its attributes as well."""
+    """The texts of a language model, with the attributes that fastai looks for in a data set."""
+
+    n_inp = 1
 
     def __init__(self, texts: Texts, reader: Reader) -> None:
         self.texts, self.vocab = texts, reader.vocabulary  # fastai's name
@@ -95,22 +64,73 @@ class _Stream:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def __getitem__(self, item: int) -> LMTensorText:
-        return LMTensorText(self.texts[item])
-
 
 class _Labelled:
-    """The texts as items of a classifier; the loaders have its attributes as well."""
+    """The texts of a classifier, with the attributes that fastai looks for in a data set."""
+
+    n_inp = 1
 
     def __init__(self, items: Items, reader: Reader) -> None:
-        self.texts, self.targets = items
+        self.source = Padded(*items, reader.bptt)
         self.vocab = L(reader.vocabulary, reader.classes)  # fastai's name, and its order
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.source)
 
-    def __getitem__(self, item: int) -> tuple[TensorText, TensorCategory]:
-        return TensorText(self.texts[item]), TensorCategory(int(self.targets[item]))
+
+class StreamLoader(Loader):
+    """Batches of streams of ``bptt`` tokens; in training, texts come in a new order each pass."""
+
+    streams: Streams | None = None
+
+    def __init__(self, dataset: _Stream, bptt: int, **options: Any) -> None:
+        super().__init__(dataset, **options)
+        self.bptt = bptt
+        self.n = self.bs * -(-(max(0, sum(dataset.texts.lengths) - 1) // self.bs) // bptt)
+
+    def new(self, *arguments: Any, **options: Any) -> StreamLoader:
+        """A copy with other options."""
+        copy: StreamLoader = super().new(*arguments, **{"bptt": self.bptt} | options)
+        return copy
+
+    def do_batch(self, positions: Sequence[int]) -> tuple[torch.Tensor, ...]:
+        """The first batch of a pass."""
+        self.keys()
+        return self.typed(self.source()[0])
+
+    def get_idxs(self) -> list[int]:
+        """The texts in their order, which is shuffled in training."""
+        order = list(range(len(self.dataset)))
+        return self.rng.sample(order, len(order)) if self.shuffle else order
+
+    def keys(self) -> list[int]:
+        """The numbers of the batches of a new pass."""
+        if self.streams is not None:
+            close_pools(self.streams)
+        self.streams = Streams(self.dataset.texts, self.get_idxs(), self.bs, self.bptt)
+        return list(range(len(self.source())))
+
+    def source(self) -> Streams:
+        """The streams of this pass."""
+        assert self.streams is not None
+        return self.streams
+
+    def typed(self, batch: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Tokens, and the tokens that follow them."""
+        return LMTensorText(batch[0]), TensorText(batch[1])
+
+
+class TextLoader(WholeBatches, SortedDL):  # type: ignore[misc]  # fastai is untyped
+    """Batches of texts of similar length."""
+
+    def source(self) -> Padded:
+        """The data set without its attributes: all that a loader process needs."""
+        source: Padded = self.dataset.source
+        return source
+
+    def typed(self, batch: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Tokens, and class numbers."""
+        return TensorText(batch[0]), TensorCategory(batch[1])
 
 
 class PadToChunks(Pad_Chunk):  # type: ignore[misc]  # fastai is untyped
@@ -125,25 +145,28 @@ class PadToChunks(Pad_Chunk):  # type: ignore[misc]  # fastai is untyped
 
     def before_call(self, b: Any) -> None:
         super().before_call(b)
-        if self.max_len > self.seq_len:  # a single chunk has no shorter last one
-            self.max_len = -(-self.max_len // self.seq_len) * self.seq_len
+        self.max_len = padded_length(self.max_len, self.seq_len)
 
 
 def language_loaders(
-    train: Texts, valid: Texts, reader: Reader, batch_size: int, device: torch.device
+    train: Texts,
+    valid: Texts,
+    reader: Reader,
+    batch_size: int,
+    device: torch.device,
+    workers: int = 0,
 ) -> DataLoaders:
     """Batches of ``batch_size`` streams of ``bptt`` tokens; texts are shuffled each epoch."""
 
-    def loader(texts: Texts, shuffle: bool) -> LMDataLoader:
-        lengths = texts.lengths
-        # of few tokens, fastai would leave no stream
-        streams = max(1, min(batch_size, (sum(lengths) - 1) // reader.bptt))
-        return LMDataLoader(
+    def loader(texts: Texts, training: bool) -> StreamLoader:
+        # of few tokens, no stream would be left
+        streams = max(1, min(batch_size, (sum(texts.lengths) - 1) // reader.bptt))
+        return StreamLoader(
             _Stream(texts, reader),
-            lens=lengths,
+            reader.bptt,
             bs=streams,
-            seq_len=reader.bptt,
-            shuffle=shuffle,
+            shuffle=training,
+            num_workers=workers,
             device=device,
         )
 
@@ -156,18 +179,18 @@ def classifier_loaders(
     reader: Reader,
     batch_size: int,
     device: torch.device,
+    workers: int = 0,
 ) -> DataLoaders:
     """Batches of texts of similar length, padded to a multiple of ``bptt`` tokens."""
 
-    def loader(items: Items, training: bool) -> SortedDL:
-        return SortedDL(
+    def loader(items: Items, training: bool) -> TextLoader:
+        return TextLoader(
             _Labelled(items, reader),
             res=items[0].lengths,
             bs=min(batch_size, len(items[0])),
             shuffle=training,
             drop_last=training,  # batch norm cannot train on a batch of one
-            num_workers=0,
-            before_batch=PadToChunks(seq_len=reader.bptt),
+            num_workers=workers,
             device=device,
         )
 

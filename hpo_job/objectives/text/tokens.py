@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from hpo_job.data.once import make_once
 from hpo_job.data.scripts import spaced
 from hpo_job.errors import DataError, problem
+from hpo_job.objectives.text.batches import UNKNOWN
 
 FORMAT = 2  # of the cache; increased whenever the meaning of its files changes
-UNKNOWN = 0  # the number of xxunk, fastai's token for all that is not in the vocabulary
 # Before tokenising: a letter of a script without spaces is a word; the rest as fastai does
 RULES = [spaced, *defaults.text_proc_rules]
 MULTIPLE = 8  # that a vocabulary's size is padded to, as fastai does for a GPU's sake

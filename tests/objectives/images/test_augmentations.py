@@ -10,7 +10,7 @@ import torch
 
 from hpo_job.data.images import LabelledFiles
 from hpo_job.objectives.context import Context
-from hpo_job.objectives.image_classification import _load
+from hpo_job.objectives.images.loaders import image_loaders
 from hpo_job.objectives.parameters import ImageClassification
 from hpo_job.objectives.training import start_afresh
 
@@ -30,7 +30,8 @@ def batch(make_context: MakeContext, *, train: bool = True, **params: object) ->
     """The first batch of the study's images, in their order, as a model would see it."""
     context = make_context(image_size=64, batch_size=32, **params)
     start_afresh(context)
-    dls = _load(context, ImageClassification(**context.params))
+    assert isinstance(context.data, LabelledFiles)
+    dls = image_loaders(context.data, context, ImageClassification(**context.params))
     loader = dls.train if train else dls.valid
     # the training loader's transforms on items in their order: 0 is fastai's training split
     loader.shuffle = False

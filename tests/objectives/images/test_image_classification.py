@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from torch import nn
 
@@ -17,6 +18,7 @@ from hpo_job.data.images import LabelledFiles
 from hpo_job.objectives import image_classification, training
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.image_classification import _fit_head, _fit_unfrozen, train
+from hpo_job.objectives.images.loaders import image_loaders
 from hpo_job.objectives.images.models import build
 from hpo_job.objectives.parameters import ImageClassification
 from hpo_job.objectives.training import start_afresh
@@ -52,8 +54,12 @@ def reported(context: Context) -> dict[int, float]:
 
 def optimizer_steps(learn: Learner) -> int:
     """How many batches the head was trained on in the last phase; unfreezing starts anew."""
-    steps: int = learn.opt.state[learn.model[1][-1].weight]["step"]
-    return steps
+    return int(learn.opt.state[learn.model[1][-1].weight]["step"])
+
+
+def loaders_of(context: Context, parameters: ImageClassification) -> DataLoaders:
+    assert isinstance(context.data, LabelledFiles)
+    return image_loaders(context.data, context, parameters)
 
 
 def value_of(context: Context) -> float:
@@ -155,7 +161,7 @@ def test_loaders_read_the_split_and_nothing_else(make_context: MakeContext) -> N
     context = make_context()
     data = context.data
     assert data is not None
-    dls = image_classification._load(context, ImageClassification(**context.params))
+    dls = loaders_of(context, ImageClassification(**context.params))
     assert list(dls.train_ds.items) == data.train.tolist()
     assert list(dls.valid_ds.items) == data.valid.tolist()
     assert tuple(dls.vocab) == data.classes
@@ -196,7 +202,7 @@ def test_only_the_second_phase_trains_the_body(make_context: MakeContext) -> Non
     context = make_context(unfrozen_epochs=1, unfrozen_learning_rate=1e-3)
     parameters = ImageClassification(**context.params)
     start_afresh(context)
-    dls = image_classification._load(context, parameters)
+    dls = loaders_of(context, parameters)
     learn = image_classification._learner(dls, context, parameters)
     body = convolutions(learn.model[0])
     head = learn.model[1][-1].weight.detach().clone()
@@ -211,7 +217,7 @@ def test_only_the_second_phase_trains_the_body(make_context: MakeContext) -> Non
 def test_a_random_body_is_not_frozen(make_context: MakeContext) -> None:
     context = make_context(pre_trained=False)
     parameters = ImageClassification(**context.params)
-    dls = image_classification._load(context, parameters)
+    dls = loaders_of(context, parameters)
     learn = image_classification._learner(dls, context, parameters)
     body = convolutions(learn.model[0])
     _fit_head(learn, context, parameters)

@@ -67,6 +67,7 @@ def make_context(tmp_path: Path) -> Make:
             seed=seed,
             threads=1,
             weights=tmp_path,
+            cache=tmp_path / "cache",
             data=data,
             metrics=(scored,),
         )

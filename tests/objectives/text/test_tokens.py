@@ -18,7 +18,8 @@ from fastai.text.data import Numericalize, make_vocab
 
 from hpo_job.errors import DataError
 from hpo_job.objectives.text import tokens
-from hpo_job.objectives.text.tokens import UNKNOWN, Corpus, tokenised, tokens_of
+from hpo_job.objectives.text.batches import UNKNOWN
+from hpo_job.objectives.text.tokens import Corpus, tokenised, tokens_of
 
 TEXTS = [
     "The House of Representatives, AND the Senate: it's 1,200 dollars!!!!!",

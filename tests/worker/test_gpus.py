@@ -1,0 +1,152 @@
+"""Several GPUs in one machine, shared out among the workers of the real command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from click.testing import Result
+
+from hpo_job.errors import SpecError
+from hpo_job.worker import gpus
+from hpo_job.worker.gpus import available, choose, share
+from tests.quick import command, write_job
+
+Cli = Callable[..., Result]
+
+# A trial that notes which GPU it was shown, and waits until every worker has one
+REPORTS = """
+import os, time
+from pathlib import Path
+
+def train(trial, context):
+    visible, order = os.environ["CUDA_VISIBLE_DEVICES"], os.environ["CUDA_DEVICE_ORDER"]
+    trial.set_user_attr("seen", [visible, order])
+    folder = Path(__file__).parent
+    (folder / f"running-{os.getpid()}").touch()
+    while len(list(folder.glob("running-*"))) < int((folder / "workers").read_text()):
+        time.sleep(0.05)
+    return 0.0
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine without a driver, whatever this one has."""
+    monkeypatch.delenv(gpus.VISIBLE, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(gpus, "DRIVER", tmp_path / "driver")
+
+
+def driver(folder: Path, listing: str, code: int = 0) -> None:
+    """A program called nvidia-smi that prints ``listing``."""
+    program = folder / "bin" / "nvidia-smi"
+    program.parent.mkdir(exist_ok=True)
+    lines = ["#!/bin/sh", '[ "$1" = -L ] || exit 9', "/bin/cat <<'END'", listing, "END"]
+    program.write_text("\n".join([*lines, f"exit {code}", ""]))
+    program.chmod(0o755)
+
+
+TWO = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1a2b)
+GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-3c4d)"""
+CUT = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-1a2b)
+  MIG 3g.20gb     Device  0: (UUID: MIG-aaaa)
+  MIG 3g.20gb     Device  1: (UUID: MIG-bbbb)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-3c4d)"""
+
+
+@pytest.mark.parametrize(
+    ("listing", "names"), [(TWO, ["0", "1"]), (CUT, ["MIG-aaaa", "MIG-bbbb", "1"]), ("", [])]
+)
+def test_the_driver_lists_them(tmp_path: Path, listing: str, names: list[str]) -> None:
+    driver(tmp_path, listing)
+    assert available() == names
+
+
+def test_a_driver_that_fails_has_none(tmp_path: Path) -> None:
+    driver(tmp_path, "NVIDIA-SMI has failed because it couldn't communicate", 9)
+    assert available() == []
+
+
+def test_without_nvidia_smi_the_kernel_counts_them(tmp_path: Path) -> None:
+    assert available() == []
+    for name in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / "driver" / name).mkdir(parents=True)
+    assert available() == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [
+        ("2,3", ["2", "3"]),
+        (" GPU-1a2b , MIG-aaaa", ["GPU-1a2b", "MIG-aaaa"]),
+        ("", []),
+        ("-1", []),
+        ("NoDevFiles", []),
+    ],
+)
+def test_what_is_visible_passes_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str, names: list[str]
+) -> None:
+    driver(tmp_path, TWO)
+    monkeypatch.setenv(gpus.VISIBLE, visible)
+    assert available() == names
+
+
+def test_choosing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gpus.VISIBLE, "4,5,GPU-1a2b")
+    assert choose(None) == ["4", "5", "GPU-1a2b"]
+    assert choose("5, GPU-1a2b") == ["5", "GPU-1a2b"]
+    for wrong in ("", ",", "4,4"):
+        with pytest.raises(SpecError, match="name each GPU once"):
+            choose(wrong)
+    with pytest.raises(SpecError, match=r"^--gpus: unknown GPU '0'; known: 4, 5, GPU-1a2b"):
+        choose("0")
+    monkeypatch.setenv(gpus.VISIBLE, "")
+    with pytest.raises(SpecError, match="no GPU here"):
+        choose("0")
+
+
+def test_workers_take_them_in_turn() -> None:
+    assert share(["0", "2"], 5) == ["0", "2", "0", "2", "0"]
+    assert share([], 2) == [None, None]
+
+
+def seen_by_run(tmp_path: Path, workers: int, *options: str, visible: str) -> list[str]:
+    """The GPU of each trial of a real run, one trial for each worker."""
+    job = write_job(tmp_path, REPORTS, budget=f"trials = {workers}")
+    (job / "workers").write_text(str(workers))
+    url = f"sqlite:///{tmp_path}/studies.db"
+    run = command("run", job, "--storage", url, *options, env={gpus.VISIBLE: visible})
+    output, errors = run.communicate(timeout=120)
+    assert run.returncode == 0, output + errors
+    trials = optuna.load_study(study_name="quick", storage=url).get_trials(deepcopy=False)
+    for trial in trials:
+        assert trial.user_attrs["seen"] == [trial.user_attrs["gpu"], "PCI_BUS_ID"]
+    return sorted(trial.user_attrs["gpu"] for trial in trials)
+
+
+def test_four_workers_use_four(tmp_path: Path) -> None:
+    assert seen_by_run(tmp_path, 4, "--workers", "4", visible="0,1,2,3") == ["0", "1", "2", "3"]
+
+
+def test_some_are_chosen_with_several_workers_each(tmp_path: Path) -> None:
+    gpus_of_trials = seen_by_run(
+        tmp_path, 4, "--gpus", "0,MIG-b", "--workers-per-gpu", "2", visible="0,1,MIG-b"
+    )
+    assert gpus_of_trials == ["0", "0", "MIG-b", "MIG-b"]
+
+
+def test_wrong_options_are_one_line(
+    tmp_path: Path, refused: Callable[..., str], cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = write_job(tmp_path)
+    monkeypatch.setenv(gpus.VISIBLE, "")
+    line = refused("run", job, "--workers-per-gpu", "2")
+    assert line == "hpo-job: --workers-per-gpu: no GPU here; use --workers"
+    assert "no GPU here" in refused("run", job, "--gpus", "0")
+    both = cli("run", job, "--workers", "2", "--workers-per-gpu", "2")
+    assert both.exit_code == 2
+    assert "--workers and --workers-per-gpu cannot be combined" in both.stderr
