@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -102,7 +103,7 @@ def _reached(table: pd.DataFrame) -> list[Block]:
                 str(name),
                 str(line["metric"]),
                 str(line["trials"]),
-                number(line["best"]),
+                number(line["best"]) + _interval(line),
                 number(line["baseline"]),
                 number(line["gain"]),
                 number(line["threshold"]),
@@ -116,6 +117,12 @@ def _reached(table: pd.DataFrame) -> list[Block]:
         "best value itself, where no baseline is known."
     )
     return [Table(SUMMARY, rows, right=range(2, 10)), Note(note)]
+
+
+def _interval(line: pd.Series[Any]) -> str:
+    """The bootstrap interval of a study's best value, where it is known."""
+    low, high = line["best_low"], line["best_high"]
+    return "" if math.isnan(low) else f" [{number(low)}, {number(high)}]"
 
 
 def _how_soon(studies: Sequence[optuna.Study], page: Page) -> list[Block]:

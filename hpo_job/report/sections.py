@@ -28,7 +28,7 @@ from hpo_job.results.frames import row_tuples
 from hpo_job.results.gain import gain, shortfalls, within
 from hpo_job.results.importance import Importance, importance
 from hpo_job.results.pareto import pareto_axes
-from hpo_job.results.ranking import leaders
+from hpo_job.results.ranking import interval_text, leaders, within_chance_text
 from hpo_job.results.trials import (
     baselines,
     is_multi_objective,
@@ -119,7 +119,11 @@ def _best_cards(study: optuna.Study) -> list[Card]:
     if first is None:
         known = [] if baseline is None else [Card("Baseline", number(baseline), metric)]
         return [Card("Best", "none yet", sentence(none_counts(study))), *known]
-    cards = [Card("Best", number(value(first)), f"{metric}, trial #{first.number}")]
+    chance = interval_text(first)
+    explanation = f"{metric}{f' {chance}' if chance else ''}, trial #{first.number}"
+    if others := within_chance_text(study):
+        explanation += f"; {others}"
+    cards = [Card("Best", number(value(first)), explanation)]
     more = gain(study, value(first))
     if baseline is not None and more is not None:
         verdict = (

@@ -17,6 +17,7 @@ from hpo_job.results.importance import importances
 from hpo_job.results.ranking import NEARLY, fastest_within, top
 from hpo_job.results.trials import (
     baseline,
+    interval,
     is_multi_objective,
     maximizes,
     metric_names,
@@ -161,6 +162,7 @@ def _summary(study: optuna.Study) -> dict[str, Any]:
     fastest = None if is_multi_objective(study) else fastest_within(study, NEARLY)
     missing = math.nan
     more = gain(study, best) if first else None
+    ends = interval(first) if first else None
     return {
         "study": study.study_name,
         "metric": metric_names(study)[0],
@@ -168,6 +170,8 @@ def _summary(study: optuna.Study) -> dict[str, Any]:
         "trials": len(trials_of(study, EVALUATED)),
         "counted": len(counted(study)),
         "best": best,
+        "best_low": ends[0] if ends else missing,
+        "best_high": ends[1] if ends else missing,
         "baseline": missing if start is None else start,
         "gain": missing if more is None else more,
         "threshold": reached.threshold if reached else missing,

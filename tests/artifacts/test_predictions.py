@@ -266,6 +266,10 @@ def test_errors_as_json(study: optuna.Study, cli: Cli, database: str) -> None:
 
 def test_the_report_shows_the_images_that_it_has(study: optuna.Study, tmp_path: Path) -> None:
     page = report.report([study]).html()
+    low, high = study.best_trial.user_attrs["interval"]
+    assert f"f1_weighted [{low:.4f}, {high:.4f}], trial #1; #2 at" in page
+    both = report.report([study, synthetic.study(synthetic.trials(9), "other")]).html()
+    assert f"{study.best_value:.4f} [{low:.4f}, {high:.4f}]" in both
     assert page.count('<img src="data:image/jpeg;base64,') >= 10
     assert "&lt;i&gt;birds&lt;/i&gt;" in page
     assert "<i>birds" not in page
