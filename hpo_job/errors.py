@@ -16,6 +16,19 @@ class SpecError(HpoJobError):
     exit_code = 2
 
 
+class MachineError(SpecError):
+    """This machine cannot run what study.toml asks for; another one may.
+
+    Args:
+        text: The message.
+        parameter: The parameter of the search space that asks for it.
+    """
+
+    def __init__(self, text: str, parameter: str) -> None:
+        super().__init__(text)
+        self.parameter = parameter
+
+
 class DataError(HpoJobError):
     """The data of a study is missing, unreadable or unsuitable; a retry cannot succeed."""
 

@@ -57,7 +57,7 @@ def check_command(
     from hpo_job.study.checking import check, inspect
 
     show_log()
-    checked = inspect(check(read_spec(job, assignments), weights, cache))
+    checked = inspect(check(read_spec(job, assignments), weights, cache, runs_elsewhere=True))
     capacity = worker_capacity(storage)
     if form == "json":
         put(as_json(of_check(checked, capacity)))

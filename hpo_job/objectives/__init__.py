@@ -8,7 +8,7 @@ import importlib.util
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +17,7 @@ import optuna
 from pydantic import ValidationError
 
 from hpo_job.data.from_spec import Layout
-from hpo_job.errors import SpecError, unknown
+from hpo_job.errors import MachineError, SpecError, unknown
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.parameters import (
     ImageClassification,
@@ -89,23 +89,32 @@ def require_known(spec: StudySpec) -> None:
         raise spec.error("objective", unknown("objective", spec.objective, names))
 
 
-def check(spec: StudySpec, weights: Path) -> None:
+def check(spec: StudySpec, weights: Path, skip: Container[str] = ()) -> None:
     """Check, without training, that the parameters and models of trials are valid.
 
     Args:
         spec: the study.
         weights: local folder of pre-trained weights; missing ones are downloaded into it.
+        skip: parameters that are not checked.
 
     Raises:
         SpecError: every trial, or some, would fail.
+        MachineError: they would fail on this machine only.
     """
     _check_parameters(spec)
     if is_function(spec):
         load(spec)
         return
-    candidates = {name: _candidates(spec, name) for name in SHIPPED[spec.objective].model_fields}
+    usual = defaults(spec)
+    candidates = {
+        name: (usual[name],) if name in skip else _candidates(spec, name)
+        for name in SHIPPED[spec.objective].model_fields
+    }
     try:
         _shipped_module(spec).check(candidates, weights)
+    except MachineError as error:
+        text = str(spec.error("search_space", str(error)))
+        raise MachineError(text, error.parameter) from error
     except SpecError as error:
         raise spec.error("search_space", str(error)) from error
 

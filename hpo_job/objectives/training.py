@@ -19,7 +19,7 @@ from fastai.torch_core import set_seed
 from numpy.typing import NDArray
 
 from hpo_job import machine
-from hpo_job.errors import SpecError
+from hpo_job.errors import MachineError
 from hpo_job.objectives.batches import close_pools
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.optimiser import FusedAdam, wait_less
@@ -104,12 +104,12 @@ def resolved(precision: str, device: str) -> str:
 
 
 def check_precision(kinds: Sequence[object]) -> None:
-    """Raise SpecError unless this machine can train in all of these precisions."""
+    """Raise MachineError unless this machine can train in all of these precisions."""
     for kind in kinds:
         try:
             resolved(str(kind), "cuda" if torch.cuda.is_available() else "cpu")
         except ValueError as error:
-            raise SpecError(str(error)) from error
+            raise MachineError(str(error), "precision") from error
 
 
 def fit(

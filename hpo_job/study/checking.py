@@ -9,7 +9,7 @@ from hpo_job import objectives
 from hpo_job.data import from_spec
 from hpo_job.data.fetch import with_data
 from hpo_job.data.from_spec import Labelled
-from hpo_job.errors import DataError, unknown
+from hpo_job.errors import DataError, MachineError, unknown
 from hpo_job.machine import CACHE
 from hpo_job.spec import metrics
 from hpo_job.spec.metrics import METRICS, Metric
@@ -49,7 +49,9 @@ class Checked:
         return self.baselines[0] if len(self.baselines) == 1 else list(self.baselines)
 
 
-def check(spec: StudySpec, weights: Path, cache: Path = CACHE) -> Checked:
+def check(
+    spec: StudySpec, weights: Path, cache: Path = CACHE, *, runs_elsewhere: bool = False
+) -> Checked:
     """Look up everything that ``spec`` names.
 
     Writes nothing, except weights and data that have to be downloaded.
@@ -58,22 +60,41 @@ def check(spec: StudySpec, weights: Path, cache: Path = CACHE) -> Checked:
         spec: what study.toml says.
         weights: the local folder of pre-trained weights.
         cache: where data that is behind a URL is kept.
+        runs_elsewhere: whether trials may run on another machine: what only this one lacks is then
+            a caution instead of an error.
 
     Raises:
         SpecError: study.toml names something that does not exist or does not fit.
+        MachineError: this machine cannot run the trials.
         DataError: the data cannot be used.
     """
     scored = check_spec(spec)
     spec = with_data(spec, cache)
     data = read_data(spec)
-    objectives.check(spec, weights)
+    lacking = _check_objective(spec, weights, runs_elsewhere=runs_elsewhere)
     if data and (problem := metrics.undefined(data.targets[data.valid], data.classes)):
         raise spec.error("data.valid_pct", problem)
     baselines = tuple(_baseline(metric, data) for metric in scored)
     cautions = [line for metric in scored for line in _cautions(metric, data)]
     cautions += data.cautions if data else ()
+    cautions += lacking
     cautions += suitability.cautions(spec, suitability.require_suitable_sampler(spec))
     return Checked(spec, weights, scored, data, baselines, tuple(dict.fromkeys(cautions)))
+
+
+def _check_objective(spec: StudySpec, weights: Path, *, runs_elsewhere: bool) -> list[str]:
+    """Check parameters and models; what only this machine lacks, a line each."""
+    lacking: dict[str, str] = {}
+    while True:
+        try:
+            objectives.check(spec, weights, skip=lacking)
+        except MachineError as error:
+            if not runs_elsewhere or error.parameter in lacking:
+                raise
+            text = str(error).removeprefix(f"{spec.file}: ")
+            lacking[error.parameter] = f"only this machine cannot run it: {text}"
+        else:
+            return list(lacking.values())
 
 
 def check_spec(spec: StudySpec) -> tuple[Metric, ...]:

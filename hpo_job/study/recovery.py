@@ -71,7 +71,15 @@ def fail_lost(study: optuna.Study, storage: Storage, running: int | None = None)
             storage.optuna.set_trial_state_values(number, TrialState.FAIL)
         except UpdateFinishedTrialError:
             continue
-        log.info("trial %d is lost: its worker sends no heartbeat", trial.number)
+        if worker is None:
+            log.warning(
+                "trial %d is lost, and is run again: a worker of plain Optuna left it running, "
+                "without a heartbeat for the grace (set heartbeat_interval for its storage if it "
+                "lives)",
+                trial.number,
+            )
+        else:
+            log.info("trial %d is lost: its worker sends no heartbeat", trial.number)
 
 
 def requeue(study: optuna.Study, bound: Budget, ledger: Ledger) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import sqlite3
 import subprocess
 import time
 from datetime import datetime, timedelta
@@ -348,3 +349,25 @@ def test_trials_copied_from_another_study_do_not_lead_astray(tmp_path: Path) -> 
             )
         )
     start(quick)
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
+def test_what_a_worker_of_plain_optuna_left_running_is_lost_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a heartbeat, its start tells: it blocked the study for ever, silently."""
+    quick = Quick(tmp_path, budget="trials = 1")
+    zombie = quick.study.ask()
+    x = zombie.suggest_float("x", -5, 5)
+    assert refused(quick) is Refusal.FULL
+    assert not caplog.records
+    with sqlite3.connect(tmp_path / "studies.db") as database:
+        database.execute("UPDATE trials SET datetime_start = '2026-01-01 00:00:00.000000'")
+    database.close()
+    retry = quick.start()
+    assert retry.suggest_float("x", -5, 5) == x
+    assert retry.user_attrs[attributes.RETRY_OF] == zombie.number
+    assert quick.study.trials[0].user_attrs[attributes.REASON] == attributes.LOST
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "trial 0 is lost, and is run again: a worker of plain Optuna" in record.message

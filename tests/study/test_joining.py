@@ -389,12 +389,12 @@ def test_enqueue_refuses(
 
 
 def test_a_shown_choice_can_be_typed(job: Job, cli: Cli, storage: Storage, database: str) -> None:
-    """Whoever copies flag=... from a table of trials means the same choice."""
+    """Whoever copies a choice from a table of trials means the same one."""
     folder = job(search_space={"flag": KINDS["flag"]})
     next_params(studies.create(checked(folder), storage), folder, storage)
     table = cli("results", "quadratic", "--storage", database).stdout
-    shown = next(word for word in table.split() if word.startswith("flag="))
-    result = cli("enqueue", "quadratic", shown, "--storage", database)
+    shown = next(word for word in table.split() if word in ("true", "false"))
+    result = cli("enqueue", "quadratic", f"flag={shown}", "--storage", database)
     assert result.exit_code == 0, result.stderr
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 
+from hpo_job.errors import MachineError, SpecError
 from hpo_job.spec.study_toml import read_spec
 from hpo_job.study.checking import check
 from hpo_job.study.samplers import SAMPLERS
@@ -99,3 +102,27 @@ def test_wilcoxon_without_repeats(job: Job) -> None:
     (line,) = cautions(job(pruner=pruner))
     assert "budget.repeats is 1: set repeats to 5 or more" in line
     assert cautions(job(pruner=pruner, budget={"trials": 1, "repeats": 5})) == ()
+
+
+def test_what_only_this_machine_lacks_is_a_caution_of_check_and_an_error_of_a_run(
+    image_job: Job, refused: Callable[..., str], cli: Callable[..., Result]
+) -> None:
+    def check(candidates: dict[str, tuple[object, ...]], weights: Path) -> None:
+        if "fp16" in candidates["precision"]:
+            raise MachineError("precision: fp16 needs a CUDA GPU, found cpu", "precision")
+        if "resnet99" in candidates["model"]:
+            raise SpecError("model: unknown")
+
+    image_job()  # the stand-in for the objective's module
+    sys.modules["hpo_job.objectives.image_classification"].__dict__["check"] = check
+    space = {"precision": "fp16", "learning_rate": 0.1}
+    folder = image_job(search_space=space)
+    line = "search_space: precision: fp16 needs a CUDA GPU"
+    assert line in refused("run", folder)
+    checked = cli("check", folder)
+    assert checked.exit_code == 0, checked.output
+    words = " ".join(checked.stdout.split())
+    assert f"only this machine cannot run it: {line}" in words
+    # what is wrong on every machine is found all the same
+    folder = image_job(search_space={**space, "model": "resnet99"})
+    assert "search_space: model: unknown" in refused("check", folder)
