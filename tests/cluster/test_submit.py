@@ -127,6 +127,19 @@ def test_a_folder_without_manifests_gets_them(
     assert (digits / "kustomization.yaml").is_file()
 
 
+def test_what_was_set_is_passed_on_to_the_workers(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
+) -> None:
+    api.put("v1/secrets", secret)
+    done = cli("submit", digits, "--set", "budget.trials=7", "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert f"--set budget.trials=7, instead of {digits}/study.toml's" in done.stderr
+    (job,) = [each for each in yaml.safe_load_all(done.stdout) if each["kind"] == "Job"]
+    (worker,) = job["spec"]["template"]["spec"]["containers"]
+    assert worker["args"] == ["worker", "/job", "--no-wait", "--set", "budget.trials=7"]
+    assert cli("submit", digits, "--set", "budget.trails=7").exit_code == 2
+
+
 def immutable(api: Api) -> None:
     api.answer(f"patch {JOBS}/digits-worker", 422, "spec.template: field is immutable")
 
