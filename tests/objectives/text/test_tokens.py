@@ -51,6 +51,13 @@ def test_tokens_are_fastais() -> None:
     assert list(tokens_of(TEXTS)) == fastais(TEXTS)
 
 
+def test_scripts_without_spaces_are_split_into_characters() -> None:
+    japanese, thai, mixed = tokens_of(["今日は", "กำลัง", "the 東京 tower"])
+    assert japanese == ["xxbos", *"今日は"]
+    assert thai == ["xxbos", "ก", "ำ", "ลั", "ง"]  # a mark stays with its letter
+    assert mixed == ["xxbos", "the", "東", "京", "tower"]
+
+
 def test_a_corpus_says_what_the_texts_say(tmp_path: Path) -> None:
     corpus = tokenised(TEXTS, TRAIN, tmp_path)
     expected = fastais(TEXTS)
