@@ -48,10 +48,10 @@ class Watch:
 
     def look(self) -> None:
         """Note the trials that finished since the last look."""
-        found = sql(
+        rows = sql(
             self._url, "SELECT trial_id FROM trials WHERE state NOT IN ('RUNNING', 'WAITING')"
         )
-        self.seen |= self._read([row[0] for row in found if row[0] not in self.seen])
+        self.seen |= self._read([row[0] for row in rows if row[0] not in self.seen])
 
     def changed(self) -> list[int]:
         """The trials that are not any more as they were first seen."""
@@ -174,18 +174,18 @@ def wrong(budget: int, pods: Pods, fleet: Fleet, watch: Watch) -> list[str]:
     states = pods.states()
     reasons = Counter(pods.reasons().values())
     print(f"states {states}, {len(pods.all)} workers; FAIL: {dict(reasons)}")
-    found = []
+    problems = []
     if states.get("COMPLETE", 0) != budget:
-        found.append(f"{states.get('COMPLETE', 0)} trials are COMPLETE, not {budget}")
+        problems.append(f"{states.get('COMPLETE', 0)} trials are COMPLETE, not {budget}")
     if states.get("RUNNING", 0):
-        found.append(f"{states['RUNNING']} trials are RUNNING still")
+        problems.append(f"{states['RUNNING']} trials are RUNNING still")
     if fleet.unexpected:
-        found.append(f"workers ended with {fleet.unexpected}")
+        problems.append(f"workers ended with {fleet.unexpected}")
     if changed := watch.changed():
-        found.append(f"finished trials have changed: {changed}")
+        problems.append(f"finished trials have changed: {changed}")
     retried = Counter(pods.retries().values())
     if twice := [trial for trial, times in retried.items() if times > 1]:
-        found.append(f"trials were run again more than once: {twice}")
+        problems.append(f"trials were run again more than once: {twice}")
     for table, n in (
         ("trial_values", 1),
         ("trial_params", N_PARAMS),
@@ -194,18 +194,18 @@ def wrong(budget: int, pods: Pods, fleet: Fleet, watch: Watch) -> list[str]:
         count = f"(SELECT COUNT(*) FROM {table} c WHERE c.trial_id = t.trial_id)"
         query = f"SELECT number FROM trials t WHERE state = 'COMPLETE' AND {count} <> {n}"
         if short_of := sql(pods.url, query):
-            found.append(f"{table}: not {n} rows of trials {[row[0] for row in short_of]}")
+            problems.append(f"{table}: not {n} rows of trials {[row[0] for row in short_of]}")
     numbers = sql(pods.url, "SELECT COUNT(*), COUNT(DISTINCT number), MAX(number) + 1 FROM trials")
     if len(set(numbers[0])) != 1:
-        found.append(f"trials, numbers, highest number: {numbers[0]}")
+        problems.append(f"trials, numbers, highest number: {numbers[0]}")
     if "Traceback" in pods.said():
-        found.append("a worker showed a traceback")
+        problems.append("a worker showed a traceback")
     again = pods.start(2)
     for worker in again:
         worker.join(120)
     if pods.states() != states or any(worker.exitcode != 0 for worker in again):
-        found.append(f"started again: {pods.states()}")
-    return found
+        problems.append(f"started again: {pods.states()}")
+    return problems
 
 
 def main() -> None:
@@ -235,7 +235,7 @@ def main() -> None:
             space=FIVE,
         )
         try:
-            found = run(arguments, server, pods)
+            problems = run(arguments, server, pods)
         except BaseException:
             print(pods.said()[-4000:], file=sys.stderr)
             raise
@@ -243,11 +243,11 @@ def main() -> None:
             for pod in pods.all:
                 pod.kill()
             server.remove()
-        print("\n".join(found) or "exact: nothing lost, nothing counted twice, nothing changed")
-        if found:
+        print("\n".join(problems) or "exact: nothing lost, nothing counted twice, nothing changed")
+        if problems:
             Path("faults.log").write_text(pods.said())
             print("what the workers said is in faults.log")
-    sys.exit(1 if found else 0)
+    sys.exit(1 if problems else 0)
 
 
 if __name__ == "__main__":

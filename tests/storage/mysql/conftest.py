@@ -40,9 +40,9 @@ def own_server(start_server: Callable[..., PrivateServer]) -> PrivateServer:
 
 @pytest.fixture
 def storage(url: str) -> Iterator[MySQLStorage]:
-    made = MySQLStorage(url, heartbeat_interval=60, patience=20)
-    yield made
-    made.remove_session()
+    opened = MySQLStorage(url, heartbeat_interval=60, patience=20)
+    yield opened
+    opened.remove_session()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -53,7 +53,7 @@ class PrivateServer:
 
     Args:
         options: further options of the server, without the leading dashes.
-        directory: where to keep the data; a temporary directory where not given.
+        directory: where to keep the data; a temporary directory by default.
     """
 
     def __init__(self, *options: str, directory: Path | None = None) -> None:

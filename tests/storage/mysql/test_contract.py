@@ -17,9 +17,9 @@ from tests.storage.mysql.server import DRIVER
     ]
 )
 def storage(url: str, request: pytest.FixtureRequest) -> Iterator[BaseStorage]:
-    made = MySQLStorage(url.replace(f"+{DRIVER}", f"+{request.param}"), patience=20)
-    yield made
-    made.remove_session()
+    opened = MySQLStorage(url.replace(f"+{DRIVER}", f"+{request.param}"), patience=20)
+    yield opened
+    opened.remove_session()
 
 
 class TestContract(StorageTestCase):

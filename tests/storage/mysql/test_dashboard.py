@@ -63,10 +63,10 @@ def test_the_dashboard_and_the_command_line_see_the_run(url: str, tmp_path: Path
         finally:
             dashboard.terminate()
             dashboard.wait(30)
-    told = subprocess.run(
+    listed = subprocess.run(
         [PROGRAMS / "optuna", "trials", "--study-name", "quick", "--storage", url, "-f", "json"],
         capture_output=True,
         text=True,
     )
-    assert told.returncode == 0, told.stderr
-    assert len(json.loads(told.stdout)) == 2
+    assert listed.returncode == 0, listed.stderr
+    assert len(json.loads(listed.stdout)) == 2

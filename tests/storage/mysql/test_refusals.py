@@ -150,8 +150,8 @@ def test_the_retries_of_a_trial_are_limited_and_their_chain_is_shown(
         pods.go()
         pods.start()
         assert pods.end() == [143, 143, 143, 0]
-        shown, _ = command("results", "quick", "--storage", url).communicate(timeout=60)
-        rows = [line for line in shown.splitlines() if "(preempted)" in line]
+        output, _ = command("results", "quick", "--storage", url).communicate(timeout=60)
+        rows = [line for line in output.splitlines() if "(preempted)" in line]
         assert len(rows) == 3
         assert "(retry of #0)" in rows[1] and "(retry of #1)" in rows[2]
 

@@ -95,9 +95,9 @@ def test_no_command_says_or_stores_the_password(
         run = command("run", pods.job, "--workers", "2", env={"HPO_JOB_STORAGE": secret_url})
         worker = command("worker", pods.job, env={"HPO_JOB_STORAGE_FILE": str(secret)})
         pods.wait_for(3)
-        shown = command_lines()
-        assert shown.count("hpo-job") >= 2 and "spawn_main" in shown
-        assert found_in(shown) == []
+        visible = command_lines()
+        assert visible.count("hpo-job") >= 2 and "spawn_main" in visible
+        assert found_in(visible) == []
         others = Commands(tmp_path / "others")
         study = {"HPO_JOB_STORAGE": secret_url}
         others.start("status", "quick", "--storage-file", secret)

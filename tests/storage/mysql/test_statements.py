@@ -22,8 +22,8 @@ COUNTED = ("Questions", "Com_commit")
 
 def counters(cursor: Any) -> dict[str, int]:
     cursor.execute("SHOW GLOBAL STATUS")
-    found = dict(cursor.fetchall())
-    return {name: int(found[name]) for name in COUNTED}
+    status = dict(cursor.fetchall())
+    return {name: int(status[name]) for name in COUNTED}
 
 
 def one_trial(storage: MySQLStorage, study: optuna.Study) -> None:
