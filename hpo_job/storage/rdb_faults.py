@@ -87,12 +87,6 @@ def is_transient(error: BaseException, ever_connected: bool) -> bool:
     )
 
 
-def is_answer_lost(error: BaseException) -> bool:
-    """Whether the statement may have been executed although it raised."""
-    state = _state(driver_error(error))
-    return not isinstance(driver_error(error), sqlite3.Error) and state not in BUSY
-
-
 def reason(error: BaseException) -> str:
     """What went wrong, in one line; it may hold what was stored, but never the URL's password."""
     cause = driver_error(error)

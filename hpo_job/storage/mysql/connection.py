@@ -14,11 +14,9 @@ Not guaranteed:
 """
 
 import logging
-import os
 import random
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -28,7 +26,7 @@ from optuna.exceptions import OptunaError
 from hpo_job.storage import waiting
 from hpo_job.storage.defaults import IDLE
 from hpo_job.storage.locks import LockLost
-from hpo_job.storage.mysql import faults
+from hpo_job.storage.mysql import faults, lifetime
 from hpo_job.storage.mysql.url import Server
 from hpo_job.storage.outage import Outage
 
@@ -72,7 +70,7 @@ class Connection:
         self._outage = Outage(server.label)
         self._max_connections = 0
         self._lock: _Lock | None = None
-        _connections.add(self)
+        lifetime.forget_after_fork(self)
 
     # -- statements ---------------------------------------------------------------------
 
@@ -205,9 +203,7 @@ class Connection:
             self._used = time.monotonic()
             if not self._watched:
                 self._watched = True
-                threading.Thread(
-                    target=_watch, args=(weakref.ref(self),), name="hpo-job-mysql-idle", daemon=True
-                ).start()
+                lifetime.watch(self)
 
     def give_back_when_idle(self) -> bool:
         """Have the owner write what it buffered and close the connection, if it is idle.
@@ -348,24 +344,3 @@ class _Lock:
         self.thread = thread
         self.generation = generation
         self.spent = False
-
-
-def _watch(reference: "weakref.ref[Connection]") -> None:
-    while True:
-        connection = reference()
-        if connection is None or connection.give_back_when_idle():
-            return
-        pause = connection.idle / 2
-        del connection
-        time.sleep(pause)
-
-
-_connections: "weakref.WeakSet[Connection]" = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for connection in list(_connections):
-        connection.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork)
