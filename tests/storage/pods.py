@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import optuna
+
 from hpo_job.cli import main
 from hpo_job.study import workers
 from hpo_job.trial import attributes
@@ -161,6 +163,21 @@ def pods_of(*arguments: Any, **options: Any) -> Iterator[Pods]:
         for pod in pods.all:
             pod.kill()
             pod.join()
+
+
+def ask_by(act: Callable[[Callable[[], optuna.Trial]], optuna.Trial]) -> Any:
+    """A replacement of Optuna's `Study.ask`, for studies in a database: calls ``act(ask)``.
+
+    `check` asks studies in memory, to try the sampler.
+    """
+    ask = optuna.Study.ask
+
+    def replaced(study: optuna.Study, *arguments: Any) -> optuna.Trial:
+        if isinstance(study._storage, optuna.storages.InMemoryStorage):
+            return ask(study, *arguments)
+        return act(lambda: ask(study, *arguments))
+
+    return replaced
 
 
 def kill(pid: int) -> None:

@@ -15,7 +15,7 @@ from hpo_job.storage import timeouts
 from hpo_job.storage.mysql import MySQLStorage
 from tests.quick import wait_until
 from tests.storage.mysql.server import PrivateServer, new_database, sql
-from tests.storage.pods import HELD, kill, pods_of, short, timed
+from tests.storage.pods import HELD, ask_by, kill, pods_of, short, timed
 
 GRACE = 10  # seconds: a busy machine does not keep a worker from its heartbeat for so long
 
@@ -67,17 +67,15 @@ def assert_same_parameters(url: str, retries: dict[int, str]) -> None:
 def test_a_worker_that_dies_while_it_asks_leaves_nothing_behind(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    ask = optuna.Study.ask
-
-    def die(study: optuna.Study, *arguments: object) -> optuna.Trial:
+    def die(ask: Callable[[], optuna.Trial]) -> optuna.Trial:
         if when == "after the ask":
-            ask(study)
+            ask()
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 
     with pods_of(tmp_path, url, short(), grace=2, budget="trials = 2") as pods:
         with monkeypatch.context() as patch:
-            patch.setattr(optuna.Study, "ask", die)
+            patch.setattr(optuna.Study, "ask", ask_by(die))
             pods.start()
             assert pods.end() == [-9]
         pods.start()
@@ -144,16 +142,17 @@ def test_a_worker_that_is_woken_after_its_trial_was_given_away_takes_a_new_one(
 def test_a_worker_that_is_frozen_inside_the_lock_does_not_hold_up_the_others(
     root_url: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = optuna.Study.ask
+    def freeze(ask: Callable[[], optuna.Trial]) -> optuna.Trial:
+        if not frozen_once.exists():
+            frozen_once.touch()
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return ask()
 
-    def freeze(study: optuna.Study, *arguments: object) -> optuna.Trial:
-        os.kill(os.getpid(), signal.SIGSTOP)
-        return ask(study)
-
+    frozen_once = tmp_path / "frozen"
     monkeypatch.setattr(timeouts, "FROZEN_TIMEOUT", 2)
     with pods_of(tmp_path, url, short(), budget="trials = 3") as pods:
         with monkeypatch.context() as patch:
-            patch.setattr(optuna.Study, "ask", freeze)
+            patch.setattr(optuna.Study, "ask", ask_by(freeze))
             (frozen,) = pods.start()
             wait_until(lambda: is_stopped(frozen.pid))
         (other,) = pods.start()
@@ -174,12 +173,18 @@ def test_a_server_that_is_killed_and_one_that_restarts_lose_no_worker_and_no_tri
     url = new_database(own_server.root_url)
     with pods_of(tmp_path, url, short(0.05), grace=GRACE, budget="trials = 60") as pods:
         pods.start(4)
-        for end in (own_server.kill, own_server.stop):
+        for times, end in enumerate((own_server.kill, own_server.stop), 1):
             done = pods.finished()
             wait_until(lambda enough=done + 8: pods.finished() >= enough)  # type: ignore[misc]
             end()
             time.sleep(GRACE + 1)  # no heartbeat for the grace: that is not the workers' fault
             own_server.start()
+            # all of them, before the next outage: to one that still waits, both would be one
+            wait_until(
+                lambda times=times: all(  # type: ignore[misc]
+                    pods.said_by(pod).count("resumed") == times for pod in pods.all
+                )
+            )
         assert pods.end() == [0] * 4
         assert pods.states() == {"COMPLETE": 60}
         for pod in pods.all:
