@@ -100,7 +100,7 @@ class LabelledFiles:
         """The data for a person, as (heading, text); a further line has no heading."""
         yield "data", f"{self.root}: {len(self)} images in {len(self.classes)} classes"
         for name, count in self.counts.items():
-            yield "", f"{count:>7}  {count / len(self):>4.0%}  {name}"
+            yield "", f"{count:>7}  {count / len(self):>4.0%}  {labels.readable(name)}"
         parts = Parts(self.train, self.valid, self.test, self.source)
         yield "validation", parts.described("images")
         for line in self.left_out:

@@ -44,6 +44,11 @@ def folded(name: str) -> str:
     return f"{float(plain):g}" if re.fullmatch(r"\d+(?:\.\d+)?", plain) else plain
 
 
+def readable(name: str) -> str:
+    """A class name for a person: in quotes where it would not be seen as it is."""
+    return name if name.isprintable() and name == name.strip() and name else repr(name)
+
+
 def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
     """The groups of names that differ in nothing but what `folded` leaves out."""
     groups: defaultdict[str, list[str]] = defaultdict(list)

@@ -116,7 +116,7 @@ class LabelledRows:
         if self.classes:
             yield "data", f"{self.file}: {len(self)} rows in {len(self.classes)} classes"
             for name, count in self.counts.items():
-                yield "", f"{count:>7}  {count / len(self):>4.0%}  {name}"
+                yield "", f"{count:>7}  {count / len(self):>4.0%}  {labels.readable(name)}"
         else:
             low, middle, high = np.quantile(self.targets, [0, 0.5, 1])
             yield "data", f"{self.file}: {len(self)} rows"

@@ -54,6 +54,9 @@ def test_classes_are_merged_in_a_table(tmp_path: Path) -> None:
         tmp_path / "t.csv", Data(path="-", valid_pct=0.5, label="y", features=("x",)), 1
     )
     assert any("look alike: 'Yes' (3) and 'yes' (3) and 'yes ' (3)" in c for c in data.cautions)
+    assert [text.split("  ")[-1] for heading, text in data.described() if not heading] == [
+        *("Yes", "no", "yes", "'yes '")
+    ]
     names = {"yes ": "yes", "Yes": "yes"}
     merged = read_table(
         tmp_path / "t.csv", Data(path="-", valid_pct=0.5, label="y", labels=names), 1
