@@ -62,14 +62,14 @@ def columns(study: optuna.Study, trials: Sequence[FrozenTrial], width: int) -> C
     cells = [[plain(each[name]) if name in each else "-" for name in varied] for each in parameters]
     last = ("note",) if any(notes) else ()
     for short in (False, True):
-        shown = _names(varied, cells, short)
-        header = (*titles, *shown, *last)
+        titled = _names(varied, cells, short)
+        header = (*titles, *titled, *last)
         rows = [
             (*head, *line, *([note] if last else []))
             for head, line, note in zip(heads, cells, notes, strict=True)
         ]
         fits = _width(header, rows, folded=bool(last)) <= width
-        if fits and len(set(shown)) == len(shown):
+        if fits and len(set(titled)) == len(titled):
             right = (True, False, True, True, *[_numbers(cells, i) for i in range(len(varied))])
             return Columns(header, rows, (*right, *([False] if last else [])), same)
     folded = [

@@ -85,11 +85,11 @@ def study(storage: Storage, tmp_path: Path, images: Path) -> optuna.Study:
     """Three trials, of which the models of two are kept."""
     store = str(tmp_path / "store")
     spec: dict[str, Any] = {"artifacts": {"keep": 2, "store": store}, "budget": {"trials": 9}}
-    found = synthetic.study(storage=storage.optuna, **spec)
-    models = Models(found, open_store(store), keep=2)
+    study = synthetic.study(storage=storage.optuna, **spec)
+    models = Models(study, open_store(store), keep=2)
     for seed, skill in ((1, 0.4), (2, 0.8), (3, 0.75)):
-        finish(models, found, predictions(seed, skill=skill, root=str(images)))
-    return found
+        finish(models, study, predictions(seed, skill=skill, root=str(images)))
+    return study
 
 
 def test_they_are_read_back_as_they_were(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def trial(
     curve: dict[int, float] | None = None,
     **attrs: Any,
 ) -> FrozenTrial:
-    made = create_trial(
+    created = create_trial(
         state=state,
         value=value,
         params={"rate": rate, "epochs": epochs},
@@ -45,9 +45,9 @@ def trial(
         user_attrs={"train_time": 9.0, "worker": "one", **attrs},
         intermediate_values=curve or {},
     )
-    made.datetime_start = synthetic.START
-    made.datetime_complete = synthetic.START + timedelta(seconds=10)
-    return made
+    created.datetime_start = synthetic.START
+    created.datetime_complete = synthetic.START + timedelta(seconds=10)
+    return created
 
 
 def values(count: int = 20, best_at: int = 11) -> list[float]:
@@ -105,8 +105,8 @@ def test_a_parameter_that_did_not_matter() -> None:
         rate = 10 ** rng.uniform(-5, -1)
         value = 0.8 - 0.05 * abs(math.log10(rate) + 3)
         trials.append(trial(value, rate=rate, epochs=rng.randint(1, 10)))
-    found = advise(synthetic.study(trials))
-    (advice,) = [each for each in found if each.rule == "unimportant"]
+    sentences = advise(synthetic.study(trials))
+    (advice,) = [each for each in sentences if each.rule == "unimportant"]
     assert "epochs (" in advice.text
     assert "rate (" not in advice.text
     assert "unimportant" not in rules(trials[:15])

@@ -296,8 +296,8 @@ def test_compare_prints_it_all_in_80_columns(
     done = cli("compare", "study-0", "study-1", "--storage", database)
     assert done.exit_code == 0, done.output
     assert max(map(len, done.stdout.splitlines())) <= 80
-    for words in ("what they reached", "best parameters", "importances", "learning rates"):
-        assert words in done.stdout
+    for title in ("what they reached", "best parameters", "importances", "learning rates"):
+        assert title in done.stdout
     assert f"{pair[1].best_value:.4f}" in done.stdout
 
 

@@ -160,8 +160,8 @@ def test_figures_and_pictures_show_them_apart(study: optuna.Study) -> None:
         texts = [str(t) for trace in figure.data for t in trace.hovertext or ()]
         lines = [trace for trace in figure.data if trace.name != "infeasible"]
         assert texts
-        shown = {str(t) for trace in lines for t in trace.hovertext or ()}
-        assert not [t for t in shown for n in broken if t.startswith(f"<b>#{n}</b>")]
+        drawn = {str(t) for trace in lines for t in trace.hovertext or ()}
+        assert not [t for t in drawn for n in broken if t.startswith(f"<b>#{n}</b>")]
     with canvas.style():
         labels = values.history(study, None).axes[0].get_legend_handles_labels()[1]
         assert "infeasible" in labels
