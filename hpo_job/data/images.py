@@ -125,8 +125,8 @@ def read_image_folder(root: Path, data: Data, seed: int) -> LabelledFiles:
         )
     try:
         listing = list_images(root, data.split is not False)
-        files, found, parts = zip(*listing.files, strict=True)
-        classes = labels.merge(found, data.labels)
+        files, names, parts = zip(*listing.files, strict=True)
+        classes = labels.merge(names, data.labels)
         try:
             require_classes(classes, "image")
             named = None if None in parts else parts

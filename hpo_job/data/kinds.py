@@ -33,7 +33,7 @@ _DATE = re.compile(
 
 @dataclass(frozen=True)
 class Format:
-    """How the cells of a feature become values: found once, and kept with a model.
+    """How the cells of a feature become values: recognised once, and kept with a model.
 
     Attributes:
         kind: Numbers are float64; a date is the number of days since 1970; a category is text.

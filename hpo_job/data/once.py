@@ -55,12 +55,12 @@ def make_once(
     return content
 
 
-def _put(made: Path, target: Path, look: Callable[[], Content | None]) -> Content:
-    """Rename ``made`` to ``target``, in place of something damaged, and look."""
+def _put(temporary: Path, target: Path, look: Callable[[], Content | None]) -> Content:
+    """Rename ``temporary`` to ``target``, in place of something damaged, and look."""
     if target.is_dir():
         shutil.rmtree(target)
     try:
-        made.replace(target)
+        temporary.replace(target)
     except OSError:
         content = look()
         if content is None:

@@ -168,7 +168,7 @@ class _Reader:
 
     def rows(self) -> LabelledRows:
         cells, chosen = self._cells()
-        chosen, given = roles.given_parts(self.file, self.data, chosen, cells)
+        chosen, named = roles.given_parts(self.file, self.data, chosen, cells)
         for key, column in chosen.filled.items():
             _require_filled(self.file, key, cells, column)
         features, dropped = roles.features(self.file, self.data, chosen, cells)
@@ -177,7 +177,7 @@ class _Reader:
         frame[chosen.label] = self._numbers(label) if self.regression else self._classes(label)
         drawn = self._sample(frame[chosen.label])
         frame = frame.iloc[drawn].reset_index(drop=True)
-        parts = self._parts(frame, chosen, given and [given[position] for position in drawn])
+        parts = self._parts(frame, chosen, named and [named[position] for position in drawn])
         targets, classes = self._targets(frame[chosen.label])
         return LabelledRows(
             file=self.file,
@@ -242,10 +242,10 @@ class _Reader:
             names = None if self.regression else label.tolist()
             return sample(len(label), self.seed, names, self.data.sample)
 
-    def _parts(self, frame: pd.DataFrame, chosen: Roles, given: Sequence[Part] | None) -> Parts:
+    def _parts(self, frame: pd.DataFrame, chosen: Roles, named: Sequence[Part] | None) -> Parts:
         with blaming(chosen.split_key, self.file):
             return divide(
-                given,
+                named,
                 f"column {chosen.split!r}",
                 len(frame),
                 self.data.valid_pct,
