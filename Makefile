@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench-storage bench-faults clean \
+.PHONY: help setup demo test lint test-gpu bench-gpu bench-storage bench-faults clean \
 	image cluster database submit scale status results test-cluster
 
 # For the cluster's targets: make submit JOB=digits WORKERS=4
@@ -37,6 +37,12 @@ lint: $(VENV)/.test  ## Check formatting, lint, types and imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test-gpu: $(VENV)/.test  ## What has to work on CUDA, on the GPUs of this machine
+	$(BIN)/python -m pytest tests/gpu
+
+bench-gpu: $(VENV)/.test  ## Images per second of training, with the GPU's limit next to it
+	$(BIN)/python benchmarks/gpu.py
 
 bench-storage: $(VENV)/.test  ## Compare the MySQL storage with Optuna's
 	$(BIN)/python benchmarks/storage.py

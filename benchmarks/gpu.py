@@ -1,0 +1,293 @@
+"""Images per second of training: hpo-job, a plain fastai loop, and what the device can do.
+
+    python benchmarks/gpu.py              # the demo's images; on a GPU also 12,000 larger ones
+    python benchmarks/gpu.py --trials 6 --workers 2
+
+The plain loop is written as one writes it in a notebook: fastai's ImageDataLoaders and
+vision_learner, all trials one after the other in one process, float32, all CPUs. The limit is one
+training step on a fixed batch, again and again, with nothing to load: on a GPU in one process, on a
+CPU as many processes with one thread each as hpo-job has workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "jobs" / "people-vs-animals" / "data"
+RATES = (1e-3, 2e-3, 3e-3, 5e-3, 8e-3, 1e-2)
+SECONDS = 10  # that a limit is measured for
+LARGE, SIDE = 12_000, 320
+
+
+def main() -> None:
+    """Print the figures of each part; ``--part`` runs one alone, in a process of its own."""
+    options = _options()
+    if options.part:
+        result = globals()[f"_{options.part}"](options)
+        print("RESULT", json.dumps(result))
+        return
+    print(f"device    {_device()}")
+    with tempfile.TemporaryDirectory() as folder:
+        options.folder = Path(folder)
+        print("\nsmall: the demo's images", flush=True)
+        _compare(options)
+        if _device() != _cpu():
+            print(f"\nlarge: {LARGE} images of {SIDE} px", flush=True)
+            options.data = _make_large(options.folder / "large")
+            options.model, options.size, options.batch = "resnet50", 224, 64
+            options.trials, options.workers, options.epochs, options.unfrozen = 1, 1, 1, 1
+            _compare(options)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DEMO)
+    parser.add_argument("--model", default="resnet18")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--unfrozen", type=int, default=1)
+    parser.add_argument("--trials", type=int, default=len(RATES))
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--folder", type=Path, default=Path())
+    parser.add_argument("--part", choices=["loop", "study", "limit"])
+    return parser.parse_args()
+
+
+def _compare(options: argparse.Namespace) -> None:
+    images = sum(1 for path in options.data.rglob("*") if path.is_file())
+    epochs = options.epochs + options.unfrozen
+    limit = _limit_of_all(options)
+    print(f"limit     {limit['rate']:8.0f} images/s  {limit['how']}", flush=True)
+    loop = _alone("loop", options)
+    study = _alone("study", options)
+    for name, part in (("loop", loop), ("hpo-job", study)):
+        print(
+            f"{name:<9} {part['rate']:8.0f} images/s while training  {part['seconds']:6.1f} s of "
+            f"trials  {part['whole']:6.1f} s in all  best {part['best']:.3f}",
+            flush=True,
+        )
+    print(f"hpo-job / loop {loop['seconds'] / study['seconds']:.2f} (trials), ", end="")
+    print(f"{loop['whole'] / study['whole']:.2f} (in all); ", end="")
+    print(f"{images} images, {epochs} epochs, {options.trials} trials, {options.workers} workers")
+    print(f"hpo-job / limit {study['rate'] / limit['rate']:.2f}", flush=True)
+
+
+def _alone(part: str, options: argparse.Namespace, **env: str) -> dict[str, Any]:
+    """The result of one part, in a process of its own."""
+    return _result(_start(part, options, **env))
+
+
+def _start(part: str, options: argparse.Namespace, **env: str) -> subprocess.Popen[str]:
+    settings = {name: value for name, value in vars(options).items() if name != "part"}
+    arguments = [f"--{name}={value}" for name, value in settings.items()]
+    return subprocess.Popen(
+        [sys.executable, __file__, "--part", part, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **env},
+    )
+
+
+def _result(process: subprocess.Popen[str]) -> dict[str, Any]:
+    output, _ = process.communicate()
+    lines = [line for line in output.splitlines() if line.startswith("RESULT ")]
+    if process.returncode or not lines:
+        raise SystemExit(f"a part failed with exit code {process.returncode}\n{output}")
+    result: dict[str, Any] = json.loads(lines[-1].removeprefix("RESULT "))
+    return result
+
+
+def _limit_of_all(options: argparse.Namespace) -> dict[str, Any]:
+    on_gpu = _device() != _cpu()
+    count = 1 if on_gpu else options.workers
+    threads = {} if on_gpu else {"OMP_NUM_THREADS": str(options.threads)}
+    processes = [_start("limit", options, **threads) for _ in range(count)]
+    rates = [_result(process)["rate"] for process in processes]
+    how = "one fixed batch, no loading"
+    how += "" if on_gpu else f"; {count} processes at once, {options.threads} thread each"
+    return {"rate": sum(rates), "how": how}
+
+
+def _limit(options: argparse.Namespace) -> dict[str, Any]:
+    """Training steps on one batch, as a trial computes them, for a while."""
+    import torch
+    from fastai.losses import CrossEntropyLossFlat
+
+    from hpo_job.objectives.images.models import build
+    from hpo_job.objectives.training import resolved
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":
+        torch.set_num_threads(options.threads)
+    model = build(options.model, 2, None)[0].to(device)
+    model.to(memory_format=torch.channels_last)
+    batch = torch.rand(options.batch, 3, options.size, options.size, device=device)
+    batch = batch.to(memory_format=torch.channels_last)
+    targets = torch.randint(0, 2, (options.batch,), device=device)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    loss = CrossEntropyLossFlat()
+    half = resolved("auto", device.type) == "bf16"
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            predictions = model(batch)
+        loss(predictions.float(), targets).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    for _ in range(3):
+        step()
+    _wait()
+    started, steps = time.perf_counter(), 0
+    while time.perf_counter() - started < SECONDS:
+        for _ in range(5):
+            step()
+        _wait()
+        steps += 5
+    return {"rate": steps * options.batch / (time.perf_counter() - started)}
+
+
+def _loop(options: argparse.Namespace) -> dict[str, Any]:
+    """The trials as a notebook runs them; every one with the same split."""
+    begin = time.perf_counter()
+    from fastai.vision.all import (
+        ImageDataLoaders,
+        Resize,
+        ResizeMethod,
+        accuracy,
+        vision_learner,
+    )
+    from torchvision import models
+
+    best, trained = 0.0, 0.0
+    started = time.perf_counter()
+    for trial in range(options.trials):
+        dls = ImageDataLoaders.from_folder(
+            options.data,
+            valid_pct=0.3,
+            seed=42,
+            item_tfms=Resize(options.size, method=ResizeMethod.Squish),
+            bs=options.batch,
+        )
+        learn = vision_learner(
+            dls, getattr(models, options.model), pretrained=False, metrics=accuracy
+        )
+        with learn.no_bar(), learn.no_logging():
+            fit = time.perf_counter()
+            learn.fit_one_cycle(options.epochs, RATES[trial % len(RATES)])
+            learn.unfreeze()
+            learn.fit_one_cycle(options.unfrozen, 1e-3)
+            _wait()
+            trained += time.perf_counter() - fit
+        best = max(best, float(learn.final_record[-1]))
+    end = time.perf_counter()
+    images = (len(dls.train_ds) + len(dls.valid_ds)) * (options.epochs + options.unfrozen)
+    rate = images * options.trials / trained
+    return {"rate": rate, "seconds": end - started, "whole": end - begin, "best": best}
+
+
+def _study(options: argparse.Namespace) -> dict[str, Any]:
+    """The same trials by ``hpo-job run``."""
+    import optuna
+
+    from hpo_job.trial import attributes
+
+    folder = options.folder / f"study-{options.model}"
+    folder.mkdir(parents=True)
+    (folder / "study.toml").write_text(_study_toml(options))
+    url = f"sqlite:///{folder}/studies.db"
+    command = [sys.executable, "-m", "hpo_job", "run", str(folder), "--storage", url]
+    command += ["--workers", str(options.workers), "--cache", str(folder / "cache")]
+    begin = time.perf_counter()
+    subprocess.run(command, check=True, stdout=sys.stderr, cwd=folder)
+    whole = time.perf_counter() - begin
+    (name,) = optuna.get_all_study_names(url)
+    trials = optuna.load_study(study_name=name, storage=url).get_trials(deepcopy=False)
+    done = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    if len(done) < options.trials:
+        raise SystemExit(f"{len(done)} of {options.trials} trials are COMPLETE")
+    first = min(trial.datetime_start for trial in done if trial.datetime_start)
+    last = max(trial.datetime_complete for trial in done if trial.datetime_complete)
+    seconds = (last - first).total_seconds()
+    files = sum(1 for path in options.data.rglob("*") if path.is_file())
+    images = files * (options.epochs + options.unfrozen) * len(done)
+    trained = sum(trial.user_attrs[attributes.TRAIN_TIME] for trial in done) / options.workers
+    best = max(trial.value for trial in done if trial.value is not None)
+    return {"rate": images / trained, "seconds": seconds, "whole": whole, "best": best}
+
+
+def _study_toml(options: argparse.Namespace) -> str:
+    entries = "".join(f"\n[[enqueue]]\nlearning_rate = {rate}\n" for rate in RATES)
+    return f"""
+name = "benchmark"
+objective = "image_classification"
+metric = "accuracy"
+direction = "maximize"
+[budget]
+trials = {options.trials}
+[data]
+path = "{options.data}"
+valid_pct = 0.3
+[artifacts]
+keep = 0
+[search_space]
+model = "{options.model}"
+pre_trained = false
+image_size = {options.size}
+batch_size = {options.batch}
+epochs = {options.epochs}
+unfrozen_epochs = {options.unfrozen}
+unfrozen_learning_rate = 1e-3
+learning_rate = {{ type = "float", low = 1e-4, high = 1e-1, log = true }}
+{entries}"""
+
+
+def _make_large(folder: Path) -> Path:
+    """Images of random rectangles, in two classes by their colour."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name in ("red", "blue"):
+        (folder / name).mkdir(parents=True)
+    for number in range(LARGE):
+        small = rng.integers(0, 160, (20, 20, 3), dtype=np.uint8)
+        small[..., 0 if number % 2 else 2] += 80
+        name = "red" if number % 2 else "blue"
+        Image.fromarray(small).resize((SIDE, SIDE)).save(folder / name / f"{number:05}.jpg")
+    return folder
+
+
+def _wait() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _device() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu()
+
+
+def _cpu() -> str:
+    from hpo_job.machine import cpu_name
+
+    return f"{cpu_name() or platform.machine()}, {os.cpu_count()} CPUs"
+
+
+if __name__ == "__main__":
+    main()
