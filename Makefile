@@ -6,7 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint test-gpu bench-gpu bench-storage bench-faults clean \
+.PHONY: help setup demo test test-quick test-gpu test-optuna-newest lint \
+	bench-gpu bench-storage bench-faults clean \
 	image cluster database submit scale status results test-cluster
 
 # For the cluster's targets: make submit JOB=digits WORKERS=4
@@ -30,7 +31,16 @@ demo: setup  ## Tune jobs/people-vs-animals: under 4 minutes on 2 cores
 	$(BIN)/hpo-job run jobs/people-vs-animals --workers 2
 
 test: $(VENV)/.test lint  ## Install what the tests need, and run them all
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
+
+test-quick: $(VENV)/.test  ## Run the tests without servers, processes and torch: a minute
+	$(BIN)/python -m pytest $(PARALLEL) --quick
+
+test-optuna-newest: $(VENV)-optuna  ## Run the tests of Optuna on its newest release
+	$(VENV)-optuna/bin/python -m pip install --quiet $(OPTUNA)
+	$(VENV)-optuna/bin/python -m pip install --quiet --force-reinstall --no-deps \
+		optuna-dashboard --editable .
+	$(VENV)-optuna/bin/python -m pytest $(PARALLEL) -m "optuna and not slow"
 
 lint: $(VENV)/.test  ## Check formatting, lint, types and imports
 	$(BIN)/ruff format --check .
@@ -77,7 +87,7 @@ test-cluster: $(VENV)/.test  ## Test on the cluster of KUBECONFIG, or on a new o
 	$(BIN)/python -m tests.live_cluster
 
 clean:  ## Remove the environment and the local studies
-	rm -rf $(VENV) .hpo
+	rm -rf $(VENV) $(VENV)-optuna .hpo
 
 # Each stamp file says which extras are installed, as of these two files.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -94,4 +104,10 @@ $(VENV)/.kubernetes: pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.demo
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fastai,demo,test]'
+	@touch $@
+
+# Links to the files of $(VENV), so that only what is installed anew takes time and space
+$(VENV)-optuna: $(VENV)/.test
+	rm -rf $@
+	cp -al $(VENV) $@
 	@touch $@

@@ -21,7 +21,7 @@ from PIL import Image
 
 from hpo_job.cli import main
 from hpo_job.storage.database import Storage
-from tests import needs
+from tests import needs, selection
 
 QUADRATIC = '''
 def train(trial, context):
@@ -50,19 +50,26 @@ def pytest_configure(config: pytest.Config) -> None:
         tempfile.tempdir = None  # it may have been looked up
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="only tests that take nothing slow")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import what imports torch, where it would be deselected."""
+    return True if config.getoption("quick") and collection_path.name == "objectives" else None
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        needs.mark(item)
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+        selection.mark(item)
+    if config.getoption("quick"):
+        config.hook.pytest_deselected(items=[i for i in items if not selection.is_quick(i)])
+        items[:] = [item for item in items if selection.is_quick(item)]
 
 
-def _group(item: pytest.Item) -> str:
-    """The tests that run in one process, because they share what is dear: a server, fastai."""
-    if "objectives" in item.path.parts:
-        return "fastai"
-    shared = [need for need in needs.of_item(item) if need in ("mysql", "postgres")]
-    return shared[0] if shared else item.nodeid.partition("::")[0]
+def pytest_report_header() -> str:
+    return f"optuna {optuna.__version__}"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -87,7 +94,11 @@ def fresh_process(
         monkeypatch.setenv("PATH", str(basic_programs))
     monkeypatch.setattr(sys, "path", list(sys.path))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if request.config.getoption("quick"):
+        selection.hold_to_quick(monkeypatch)
     yield
+    if request.config.getoption("quick"):
+        selection.check_quick()
     for name in [name for name in sys.modules if name.startswith("hpo_job_objective_")]:
         del sys.modules[name]
 
