@@ -10,6 +10,11 @@ BIN := $(VENV)/bin
 	bench-gpu bench-storage bench-faults clean \
 	image cluster database submit scale status results test-cluster
 
+# Two processes of tests; those that share a server or torch stay together
+PARALLEL ?= --numprocesses 2 --dist loadgroup
+# For test-optuna-newest: what pip installs
+OPTUNA ?= --upgrade --pre optuna
+
 # For the cluster's targets: make submit JOB=digits WORKERS=4
 JOB ?= people-vs-animals
 SUBMIT_ARGS ?=
@@ -33,10 +38,10 @@ demo: setup  ## Tune jobs/people-vs-animals: under 4 minutes on 2 cores
 test: $(VENV)/.test lint  ## Install what the tests need, and run them all
 	$(BIN)/python -m pytest $(PARALLEL)
 
-test-quick: $(VENV)/.test  ## Run the tests without servers, processes and torch: a minute
+test-quick: $(VENV)/.test  ## Run those without servers, processes and torch
 	$(BIN)/python -m pytest $(PARALLEL) --quick
 
-test-optuna-newest: $(VENV)-optuna  ## Run the tests of Optuna on its newest release
+test-optuna-newest: $(VENV)-optuna  ## Test with the newest Optuna
 	$(VENV)-optuna/bin/python -m pip install --quiet $(OPTUNA)
 	$(VENV)-optuna/bin/python -m pip install --quiet --force-reinstall --no-deps \
 		optuna-dashboard --editable .

@@ -17,7 +17,7 @@ import pytest
 from tests import needs
 
 NOT_QUICK = ("fastai", "needs", "processes", "slow")
-SERVERS = ("mysql", "postgres")  # one of each for all the tests of a process
+SERVERS = ("mysql", "mariadb", "postgres")
 ON_OPTUNA = ("results", "storage", "study", "trial", "worker")  # folders of packages that use it
 
 
@@ -36,8 +36,10 @@ def _group(item: pytest.Item) -> str:
     """What the test shares with others that is dear, so that they run in one process."""
     if item.get_closest_marker("fastai"):
         return "fastai"
-    shared = [need for need in needs.of_item(item) if need in SERVERS]
-    return shared[0] if shared else item.nodeid.partition("::")[0]
+    # One server for all of them. They fork workers too, which is dear once fastai is imported
+    if any(need in SERVERS for need in needs.of_item(item)):
+        return "servers"
+    return item.nodeid.partition("::")[0]
 
 
 def is_quick(item: pytest.Item) -> bool:
@@ -45,25 +47,33 @@ def is_quick(item: pytest.Item) -> bool:
     return not any(item.get_closest_marker(name) for name in NOT_QUICK)
 
 
+class _NoTorch:
+    """Refuses to find torch: first in ``sys.meta_path``."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        if name == "torch":
+            _refuse("imports torch; mark it fastai")
+
+
 def hold_to_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail a test of ``--quick`` that starts a Python process."""
+    """Fail a test of ``--quick`` that imports torch or starts a Python process."""
+    monkeypatch.setattr(sys, "meta_path", [_NoTorch, *sys.meta_path])
     popen = subprocess.Popen.__init__
 
     def start(self: Any, args: Any, *more: Any, **options: Any) -> None:
         program = Path(str(args if isinstance(args, str | Path) else args[0])).name
         if program.startswith(("hpo-job", "python")):
-            _refuse()
+            _refuse("starts a Python process; mark it processes")
         popen(self, args, *more, **options)
 
     monkeypatch.setattr(subprocess.Popen, "__init__", start)
-    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", lambda self: _refuse())
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", _start_no_process)
 
 
-def check_quick() -> None:
-    """Fail a test of ``--quick`` that has imported torch."""
-    if "torch" in sys.modules:
-        pytest.fail("not quick: it imports torch; mark it fastai, or import what needs torch later")
+def _start_no_process(self: object) -> NoReturn:
+    _refuse("starts a Python process; mark it processes")
 
 
-def _refuse() -> NoReturn:
-    pytest.fail("not quick: it starts a Python process; mark it processes")
+def _refuse(why: str) -> NoReturn:
+    pytest.fail(f"not quick: it {why}")

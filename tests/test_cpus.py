@@ -62,6 +62,7 @@ def test_without_a_limit_they_are_the_machines(version: str, none: str) -> None:
     assert limited(version, none) == len(os.sched_getaffinity(0))
 
 
+@pytest.mark.processes
 def test_those_the_process_is_bound_to() -> None:
     bound = {min(os.sched_getaffinity(0))}
     done = subprocess.run(

@@ -116,6 +116,7 @@ def test_a_server_that_is_away_stops_no_worker_but_an_export(
     assert "trial 1: its model is not kept: EndpointConnectionError" in caplog.text
 
 
+@pytest.mark.fastai
 def test_a_study_through_the_command(s3: Any, cli: Callable[..., Result], tmp_path: Path) -> None:
     job = tmp_path / "penguins"
     shutil.copytree(JOB, job)

@@ -98,6 +98,7 @@ def test_every_commands_one_line_is_a_whole_sentence(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("module", ["hpo_job", "hpo_job.cli"])
+@pytest.mark.processes
 def test_python_runs_the_packages_as_the_command(job: Job, tmp_path: Path, module: str) -> None:
     """Also in worker processes, which import the main module once more."""
     folder = job(budget={"trials": 2})
@@ -121,6 +122,7 @@ def test_version(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["results", "--help"]])
+@pytest.mark.processes
 def test_help_imports_nothing_slow(arguments: list[str]) -> None:
     """Each of these costs more than the whole of --help may take."""
     done = subprocess.run(
@@ -154,6 +156,7 @@ def test_help_imports_nothing_slow(arguments: list[str]) -> None:
     }
 
 
+@pytest.mark.processes
 def test_the_shipped_jobs_parameters_are_known_without_torch() -> None:
     code = "import sys, hpo_job.study.joining, hpo_job.results; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -247,6 +250,7 @@ def test_an_option_goes_before_its_variable(job: Job, cli: Cli, database: str) -
     assert result.exit_code == 0
 
 
+@pytest.mark.processes
 def test_workers_by_environment(job: Job, database: str, tmp_path: Path) -> None:
     folder = job(budget={"trials": 3})
     done = command("run", folder, cwd=tmp_path, HPO_JOB_WORKERS="2", HPO_JOB_STORAGE=database)
@@ -277,6 +281,7 @@ def test_bad_option(
 # a study from one end to the other
 
 
+@pytest.mark.processes
 def test_a_study_in_the_embedded_storage(job: Job, tmp_path: Path) -> None:
     folder = job(budget={"trials": 4}, enqueue=[{"x": 1.0, "n": 1}])
     done = command("run", folder, cwd=tmp_path)
@@ -316,6 +321,7 @@ def test_a_rerun_of_a_finished_study_runs_nothing(
     assert "finished  2 of 2 trials" in cli("status", folder, "--storage", database).stdout
 
 
+@pytest.mark.processes
 def test_create_says_where_and_nothing_else(job: Job, database: str, tmp_path: Path) -> None:
     done = command("create", job(), "--storage", database, cwd=tmp_path)
     assert done.returncode == 0
@@ -402,6 +408,7 @@ def test_reading_makes_no_storage(refused: Refused, name: str) -> None:
 # the exit code of a process, where no test runner is in between
 
 
+@pytest.mark.processes
 def test_exit_codes_of_the_real_command(
     job: Job, tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
@@ -423,6 +430,7 @@ def test_exit_codes_of_the_real_command(
 
 
 @pytest.mark.parametrize(("model", "code"), [("resnet99", 2), ("wt103-fwd", 1)])
+@pytest.mark.processes
 def test_missing_weights_are_one_line(tmp_path: Path, model: str, code: int) -> None:
     """And nothing of what torch and fastai warn of when they are imported."""
     nowhere = {"https_proxy": "http://127.0.0.1:9", "FASTAI_HOME": str(tmp_path)}

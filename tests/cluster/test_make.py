@@ -41,6 +41,7 @@ def test_make_submit(api: Api, make: Make, secret: Object) -> None:
     assert make("submit", "JOB=digits", "SUBMIT_ARGS=--dry-run").stdout.count("kind: Job") == 1
 
 
+@pytest.mark.processes
 def test_the_next_commands_can_be_typed_as_they_are_shown(
     api: Api, make: Make, secret: Object
 ) -> None:

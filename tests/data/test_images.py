@@ -264,6 +264,7 @@ def test_many_broken_images_stay_one_short_line(
     assert len(line) < 1000
 
 
+@pytest.mark.processes
 def test_true_exit_code_with_the_real_objective(image_job: Images, image_folder: Path) -> None:
     """The one test here that imports torch."""
     _break(image_folder)

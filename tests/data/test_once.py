@@ -63,6 +63,7 @@ def _get_stuck(target: Path, within: Any) -> None:
     make_once(target, look_at(target), make)
 
 
+@pytest.mark.processes
 def test_of_processes_that_come_together_one_makes_it(tmp_path: Path, start: Start) -> None:
     target = tmp_path / "new/folder/content"
     barrier, events = FORK.Barrier(4), FORK.Queue()
@@ -72,6 +73,7 @@ def test_of_processes_that_come_together_one_makes_it(tmp_path: Path, start: Sta
     assert {path.name for path in target.parent.iterdir()} == {"content", ".content.lock"}
 
 
+@pytest.mark.processes
 def test_who_is_killed_in_the_middle_holds_nobody_up(tmp_path: Path, start: Start) -> None:
     target = tmp_path / "content"
     within, events = FORK.Event(), FORK.Queue()
@@ -119,6 +121,7 @@ def _make_without_right(target: Path, events: Any) -> None:
 
 
 @pytest.mark.parametrize("folder", [".", "new/folder"])
+@pytest.mark.processes
 def test_without_the_right_to_write(tmp_path: Path, start: Start, folder: str) -> None:
     for above in (tmp_path, *tmp_path.parents[:2]):
         above.chmod(0o755)  # pytest's folders are for their owner only
@@ -164,6 +167,7 @@ def test_what_another_has_made_meanwhile_stays(tmp_path: Path) -> None:
     assert target.read_text() == "theirs"
 
 
+@pytest.mark.processes
 def test_who_waited_for_one_that_failed_makes_it(tmp_path: Path, start: Start) -> None:
     """The lock that it waited for was removed with all else."""
     target = tmp_path / "new/content"

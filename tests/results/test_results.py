@@ -578,6 +578,7 @@ def test_none_is_told_beside_the_toml_that_has_no_word_for_it(new_study: NewStud
     assert tomllib.loads(text) == {"enqueue": [{"kind": "a"}]}
 
 
+@pytest.mark.processes
 def test_the_table_of_trials_needs_no_pandas() -> None:
     """Its import is a tenth of the time of ten thousand trials."""
     code = "import sys, hpo_job.cli.results, hpo_job.results.rows; print('pandas' in sys.modules)"

@@ -45,6 +45,7 @@ def add(database: str, file: Path, times: int) -> None:
             file.write_text(str(total + 1))
 
 
+@pytest.mark.processes
 def test_one_process_at_a_time_holds_the_lock(tmp_path: Path) -> None:
     Storage(url(tmp_path), create=True)
     file = tmp_path / "sum"
@@ -87,6 +88,7 @@ def hold(database: str, held: Path) -> None:
         time.sleep(3600)
 
 
+@pytest.mark.processes
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     storage = Storage(url(tmp_path), create=True)
     held = tmp_path / "held"

@@ -264,6 +264,7 @@ def _create(folder: Path, database: str, start: Barrier) -> None:
     studies.create(checked(folder), Storage(database, create=True))
 
 
+@pytest.mark.processes
 def test_eight_processes_create_one_study(job: Job, database: str) -> None:
     folder = job(enqueue=[{"x": 0.5}, {"x": 0.25}])
     context = multiprocessing.get_context("forkserver")

@@ -81,6 +81,7 @@ def train(trial, context):
 """
 
 
+@pytest.mark.processes
 def test_a_worker_leaves_when_others_run_the_rest(job: Callable[..., Path], tmp_path: Path) -> None:
     """It waits for longer than the grace first: then whoever runs has shown that it lives."""
     folder = job(budget={"trials": 1}, code=SLOW)

@@ -149,6 +149,7 @@ def test_running_out_of_memory_is_told_apart(tmp_path: Path, error: str) -> None
     assert quick.study.trials[0].user_attrs[attributes.REASON] == "out_of_memory"
 
 
+@pytest.mark.fastai
 def test_torchs_own_error_is_the_one_that_is_meant() -> None:
     import torch
 

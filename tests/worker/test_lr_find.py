@@ -105,6 +105,7 @@ def found_once(study: optuna.Study) -> None:
     assert all(attributes.LR_FIND_TIME not in trial.user_attrs for trial in others)
 
 
+@pytest.mark.processes
 def test_of_two_workers_started_at_once_one_runs_it(workers: Workers) -> None:
     both = [workers.start(), workers.start()]
     wait_until(lambda: bool(workers.ran()))
@@ -121,6 +122,7 @@ def test_of_two_workers_started_at_once_one_runs_it(workers: Workers) -> None:
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
 )
+@pytest.mark.processes
 def test_one_that_is_stopped_while_it_runs_blocks_nobody(
     workers: Workers, sent: signal.Signals, code: int
 ) -> None:

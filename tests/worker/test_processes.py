@@ -46,6 +46,7 @@ def when(condition: Callable[[], bool], act: Callable[[], object]) -> Callable[[
     return look
 
 
+@pytest.mark.processes
 def test_eight_workers_run_exactly_the_budget_and_a_rerun_none(tmp_path: Path) -> None:
     quick = Quick(tmp_path, budget="trials = 50")
     assert run_workers(quick.told(), 8, Stop(), nothing) == 0
@@ -56,6 +57,7 @@ def test_eight_workers_run_exactly_the_budget_and_a_rerun_none(tmp_path: Path) -
     assert quick.states() == {"COMPLETE": 50}
 
 
+@pytest.mark.processes
 def test_stopped_and_started_again_it_is_the_budget_still(tmp_path: Path) -> None:
     quick = Quick(tmp_path, HELD, budget="trials = 9")
     first = command("run", quick.job, "--workers", "3", "--storage", quick.url)
@@ -74,6 +76,7 @@ def test_stopped_and_started_again_it_is_the_budget_still(tmp_path: Path) -> Non
     assert sorted(trial.params["x"] for trial in quick.study.trials[3:6]) == broken_off
 
 
+@pytest.mark.processes
 def test_a_killed_worker_is_replaced_and_its_trial_run_again_once(tmp_path: Path) -> None:
     quick = Quick(tmp_path, HELD, budget="trials = 4", grace=3600)
     running = quick.job / "running-0"
@@ -95,6 +98,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_run_again_once(tmp_path: Path
     assert [trial.params for trial in retries] == [lost.params]
 
 
+@pytest.mark.processes
 def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
     quick = Quick(tmp_path, HELD, budget="trials = 2")
     parent = command("run", quick.job, "--storage", quick.url)
@@ -107,6 +111,7 @@ def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("later", [0, 0.3, 1])
+@pytest.mark.processes
 def test_ctrl_c_while_the_workers_start_ends_them_quietly(tmp_path: Path, later: float) -> None:
     quick = Quick(tmp_path, HELD)
     run = command("run", quick.job, "--workers", "2", "--storage", quick.url)
@@ -120,6 +125,7 @@ def test_ctrl_c_while_the_workers_start_ends_them_quietly(tmp_path: Path, later:
     assert "RUNNING" not in quick.states()
 
 
+@pytest.mark.processes
 def test_the_only_worker_is_replaced_too(tmp_path: Path) -> None:
     quick = Quick(tmp_path, HELD, budget="trials = 1", grace=3600)
     running = quick.job / "running-0"
@@ -133,6 +139,7 @@ def test_the_only_worker_is_replaced_too(tmp_path: Path) -> None:
     assert quick.states() == {"COMPLETE": 1, "FAIL": 1}
 
 
+@pytest.mark.processes
 def test_workers_do_not_run_on_when_the_terminal_is_gone(tmp_path: Path) -> None:
     quick = Quick(tmp_path, budget="trials = 100000")
     run = command("run", quick.job, "--storage", quick.url)
@@ -145,6 +152,7 @@ def test_workers_do_not_run_on_when_the_terminal_is_gone(tmp_path: Path) -> None
     assert "RUNNING" not in quick.states()
 
 
+@pytest.mark.processes
 def test_the_exit_code_is_the_worst_of_the_workers(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -82,6 +82,7 @@ def train(trial, context):
     ("number", "reason", "code"),
     [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "preempted", 143)],
 )
+@pytest.mark.processes
 def test_a_signal_ends_the_trial_and_gives_its_parameters_back(
     tmp_path: Path, number: signal.Signals, reason: str, code: int
 ) -> None:
@@ -100,6 +101,7 @@ def test_a_signal_ends_the_trial_and_gives_its_parameters_back(
 
 
 @pytest.mark.parametrize("source", [SWALLOWED, ANSWERED, TRANSLATED, NESTED])
+@pytest.mark.processes
 def test_nothing_an_objective_does_keeps_it_running(tmp_path: Path, source: str) -> None:
     quick = Quick(tmp_path, source)
     worker = command("worker", quick.job, "--storage", quick.url)
@@ -128,6 +130,7 @@ def test_an_alarm_of_the_objectives_own_does_not_stop_it(tmp_path: Path) -> None
     assert quick.states() == {"COMPLETE": 1}
 
 
+@pytest.mark.processes
 def test_a_signal_before_any_trial_ends_the_worker_too(tmp_path: Path) -> None:
     slow = "import time\nopen(__file__ + '.started', 'w').close()\ntime.sleep(60)\n"
     quick = Quick(tmp_path)

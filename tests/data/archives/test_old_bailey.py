@@ -675,6 +675,7 @@ def test_ctrl_c_is_told_from_a_malformed_file(cli: Cli, monkeypatch: pytest.Monk
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGINT to send")
+@pytest.mark.processes
 def test_a_real_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
     inside = THEFT + "<p>" + "guilty " * 100_000 + "</p>"
     days = [f"1734{month:02}{day:02}" for month in range(1, 13) for day in range(1, 29)]
@@ -714,6 +715,7 @@ def test_help_is_whole(cli: Cli) -> None:
     assert all(option.help for option in options)
 
 
+@pytest.mark.processes
 def test_the_command_needs_no_torch() -> None:
     code = (
         "import sys, hpo_job.cli.archives, hpo_job.data.archives.old_bailey;"
