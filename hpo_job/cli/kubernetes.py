@@ -198,13 +198,14 @@ def database_command(dry_run: bool, cluster: Cluster) -> None:
             cluster.apply(each, dry_run=True)
         click.echo(manifest(objects), nl=False)
         return
-    for name in make_secrets(cluster, secret_of_settings()):
+    secret = secret_of_settings()
+    for name in make_secrets(cluster, secret):
         click.echo(f"created    secret/{name}")
     for each in objects:
         cluster.apply(each)
         click.echo(f"applied    {each['kind'].lower()}/{each['metadata']['name']}")
     click.echo("waiting until the database is ready")
-    wait_ready(cluster, announce=click.echo)
+    wait_ready(cluster, secret, announce=click.echo)
     click.echo(f"the database is ready; next: {program()} submit JOB{same_place(cluster)}")
 
 

@@ -183,20 +183,29 @@ class Cluster:
             self._json("DELETE", self._path(resource, name), {"propagationPolicy": "Foreground"})
 
     def log(
-        self, pod: str, *, follow: bool = False, since: str = ""
+        self,
+        pod: str,
+        *,
+        follow: bool = False,
+        since: str = "",
+        container: str = "worker",
+        previous: bool = False,
     ) -> Iterator[tuple[str | None, str]]:
-        """Read the log of a worker's pod.
+        """Read the log of a pod.
 
         Args:
             pod: the pod's name.
             follow: whether to wait for further lines until the container ends.
             since: the time of the last line that was read; lines up to it are left out.
+            container: of the pod.
+            previous: whether the container's last start is meant, before it was restarted.
 
         Yields:
             The time and the text of each line. A line from the node itself, which stands where
             the log should be, has None for its time.
         """
-        query = {"container": "worker", "timestamps": "true"}
+        query = {"container": container, "timestamps": "true"}
+        query |= {"previous": "true"} if previous else {}
         query |= {"follow": "true"} if follow else {}
         query |= {"sinceTime": since} if since else {}
         for line in self._lines(pod, query, follow=follow):

@@ -134,7 +134,7 @@ def _why_container(container: dict[str, Any]) -> str | None:
         return f"{waiting['reason']}: {one_line(waiting.get('message'))}".rstrip(": ")
     if ended and ended.get("exitCode"):
         code = ended["exitCode"]
-        meaning = _CODES.get(code, "")
+        meaning = _CODES.get(code, "") if container.get("name") in (None, "worker") else ""
         reason = ended.get("reason")
         named = f" ({reason})" if reason not in (None, "Error") else meaning
         return f"ended with exit code {code}{named}"

@@ -11,14 +11,19 @@ from sqlalchemy.engine import URL
 from hpo_job.cluster.certificate import new_certificate
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.credentials import read_secret
-from hpo_job.cluster.database import MOUNTED, NotReadyError, ready_pod
-from hpo_job.errors import ClusterError
+from hpo_job.cluster.database import MOUNTED, NotReadyError, reachable, ready_pod
+from hpo_job.cluster.refusals import ForbiddenError
+from hpo_job.cluster.wording import one_line
+from hpo_job.errors import ClusterError, StorageError, UnreachableError
+from hpo_job.storage.database import worker_capacity
 
 SERVICE = "hpo-job-mysql"
 SERVER_SECRET = "hpo-job-mysql"  # for the server only: passwords, certificate and key
 USER = DATABASE = "hpo"
 READY = 600  # seconds for a new server to pull its image and initialise
 LOOK = 2.0  # seconds between two looks at its pod
+CLAIM = "data-hpo-job-mysql-0"  # of the StatefulSet's volume
+CRASHES = 2  # restarts after which its pod counts as crashing
 
 
 def make_secrets(cluster: Cluster, name: str) -> list[str]:
@@ -32,7 +37,8 @@ def make_secrets(cluster: Cluster, name: str) -> list[str]:
         The names of the Secrets that were created.
 
     Raises:
-        ClusterError: the workers' Secret exists already, and leads to another server.
+        ClusterError: the workers' Secret exists already, and leads to another server; or the
+            server's volume exists without its Secret.
     """
     server, workers = read_secret(cluster, SERVER_SECRET), cluster.find("secrets", name)
     if server is None and workers is not None:
@@ -42,6 +48,7 @@ def make_secrets(cluster: Cluster, name: str) -> list[str]:
         )
     created = []
     if server is None:
+        _require_no_volume(cluster)
         server = new_server(cluster.namespace)
         cluster.create(_secret(SERVER_SECRET, cluster.namespace, server))
         created.append(SERVER_SECRET)
@@ -70,29 +77,96 @@ def for_workers(server: dict[str, str]) -> dict[str, str]:
     return {"url": url.render_as_string(hide_password=False), "ca.pem": server["ca.pem"]}
 
 
-def wait_ready(cluster: Cluster, announce: Callable[[str], None], seconds: float = READY) -> None:
-    """Wait until the database's pod is ready.
+def wait_ready(
+    cluster: Cluster, secret: str, announce: Callable[[str], None], seconds: float = READY
+) -> None:
+    """Wait until workers can log in to the database.
 
     Args:
         cluster: where it is.
+        secret: the workers' Secret, whose URL is tried.
         announce: called with the reason why it is not ready, whenever the reason changes.
         seconds: how long to wait.
 
     Raises:
-        ClusterError: it is still not ready, and why; or the API server refuses.
+        ClusterError: it is still not ready, it crashes again and again, it does not accept the
+            Secret's password, or the API server refuses.
     """
     deadline = time.monotonic() + seconds
     service, announced = cluster.get("services", SERVICE), ""
     while True:
         try:
             ready_pod(cluster, service)
+            log_in(cluster, secret)
             return
-        except NotReadyError as error:
+        except (NotReadyError, UnreachableError) as error:
+            require_no_crash(cluster, service)
             if time.monotonic() > deadline:
                 raise
             if str(error) != announced:
                 announce(announced := str(error))
         time.sleep(LOOK)
+
+
+def log_in(cluster: Cluster, secret: str) -> None:
+    """Log in to the database as a worker would.
+
+    Raises:
+        UnreachableError: it does not answer.
+        ClusterError: it does not accept the Secret.
+    """
+    try:
+        with reachable(cluster, secret) as url:
+            worker_capacity(url)
+    except UnreachableError:
+        raise
+    except StorageError as error:
+        raise ClusterError(
+            f"the database does not accept Secret {secret}: {error}; its volume was made with "
+            f"other passwords: {_way_out(cluster)}"
+        ) from error
+
+
+def require_no_crash(cluster: Cluster, service: Object) -> None:
+    """Raise ClusterError with the last line of the log if the database's pod crashes repeatedly."""
+    for pod in cluster.list_objects("pods", **service["spec"]["selector"]):
+        name = pod["metadata"]["name"]
+        for container in pod.get("status", {}).get("containerStatuses") or []:
+            if container.get("restartCount", 0) >= CRASHES and not container.get("ready"):
+                raise ClusterError(
+                    f"the database crashes: pod {name} was started "
+                    f"{container['restartCount'] + 1} times; its log ends with: "
+                    f"{_last_line(cluster, name, container['name'])}"
+                )
+
+
+def _last_line(cluster: Cluster, pod: str, container: str) -> str:
+    try:
+        lines = [text for _, text in cluster.log(pod, container=container, previous=True)]
+    except ClusterError as error:
+        return str(error)
+    return next((one_line(line) for line in reversed(lines) if line.strip()), "nothing")
+
+
+def _require_no_volume(cluster: Cluster) -> None:
+    """Raise ClusterError if a volume exists, whose database new passwords would not open."""
+    try:
+        claim = cluster.find("persistentvolumeclaims", CLAIM)
+    except ForbiddenError:
+        return  # the log-in notices it later
+    if claim is not None:
+        raise ClusterError(
+            f"the volume of claim {CLAIM} has a database, but the Secret {SERVER_SECRET} with its "
+            f"passwords is missing: {_way_out(cluster)}"
+        )
+
+
+def _way_out(cluster: Cluster) -> str:
+    kubectl = f"kubectl -n {cluster.namespace} delete"
+    return (
+        f"restore the Secret {SERVER_SECRET}, or delete the database with all its studies: "
+        f"{kubectl} statefulset {SERVICE}; {kubectl} pvc {CLAIM}"
+    )
 
 
 def _secret(name: str, namespace: str, content: dict[str, str]) -> Object:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 
 from hpo_job.cluster.client import Cluster
 from hpo_job.cluster.database import reachable
+from hpo_job.cluster.pods import why
 from hpo_job.cluster.server import wait_ready
 from hpo_job.errors import ClusterError
 from tests.cluster.conftest import Api
@@ -22,6 +23,12 @@ from tests.cluster.test_place import decoded, ready_pod
 Object = dict[str, Any]
 SECRETS = "/api/v1/namespaces/hpo-job/secrets"
 pytestmark = pytest.mark.usefixtures("namespace")
+
+
+@pytest.fixture(autouse=True)
+def _logs_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No database runs here; tests/storage/mysql/test_submitting.py logs in to a real one."""
+    monkeypatch.setattr("hpo_job.cluster.server.log_in", lambda cluster, secret: None)
 
 
 @pytest.fixture
@@ -82,6 +89,42 @@ def test_the_secret_of_another_server_is_left_alone(
     assert api.created == api.applied == []
 
 
+def test_a_volume_without_its_secret_is_left_alone(
+    api: Api, cli: Callable[..., Result], clone: Path
+) -> None:
+    """New passwords would not open the database that is in it."""
+    claim = {"metadata": {"name": "data-hpo-job-mysql-0"}, "spec": {}}
+    api.put("v1/persistentvolumeclaims", claim)
+    refused = cli("database")
+    assert refused.exit_code == 2
+    assert "Secret hpo-job-mysql with its passwords is missing: restore the Secret" in (
+        refused.stderr
+    )
+    assert "delete pvc data-hpo-job-mysql-0" in refused.stderr
+    assert api.created == api.applied == []
+
+
+def test_a_database_that_crashes_ends_the_wait(
+    api: Api, cli: Callable[..., Result], clone: Path
+) -> None:
+    pod = ready_pod(api, ready="False")
+    waiting = {"reason": "CrashLoopBackOff", "message": "back-off 20s"}
+    pod["status"]["containerStatuses"] = [
+        {"name": "mysql", "restartCount": 2, "ready": False, "state": {"waiting": waiting}}
+    ]
+    log = b"2026-01-01T00:00:00.000000000Z started\n2026-01-01T00:00:01.000000000Z disk full\n"
+    api.answers["get /api/v1/namespaces/hpo-job/pods/hpo-job-mysql-0/log"] = log
+    refused = cli("database")
+    assert refused.exit_code == 2
+    assert "the database crashes: pod hpo-job-mysql-0 was started 3 times" in refused.stderr
+    assert "its log ends with: disk full" in refused.stderr
+
+
+def test_a_database_is_not_spoken_of_as_a_worker() -> None:
+    ended = {"name": "mysql", "state": {"terminated": {"exitCode": 1}}}
+    assert why({"status": {"containerStatuses": [ended]}}) == "ended with exit code 1"
+
+
 def test_while_it_waits_it_says_for_what(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hpo_job.cluster.server.time.sleep", lambda seconds: None)
     selector = {"app.kubernetes.io/component": "mysql"}
@@ -99,7 +142,7 @@ def test_while_it_waits_it_says_for_what(api: Api, monkeypatch: pytest.MonkeyPat
         else:
             ready_pod(api)
 
-    wait_ready(Cluster(), announce)
+    wait_ready(Cluster(), "hpo-job-storage", announce)
     first, second = announced
     assert "it has no pod; create Pod failed: exceeded quota: small" in first
     assert "pod hpo-job-mysql-0: no disk is left" in second
@@ -107,7 +150,7 @@ def test_while_it_waits_it_says_for_what(api: Api, monkeypatch: pytest.MonkeyPat
     api.put("v1/services", {"metadata": {"name": "hpo-job-mysql"}, "spec": {"selector": selector}})
     api.answer("get /api/v1/namespaces/hpo-job/pods", 401, "Unauthorized")
     with pytest.raises(ClusterError, match="log in again"):
-        wait_ready(Cluster(), announced.append)
+        wait_ready(Cluster(), "hpo-job-storage", announced.append)
 
 
 def service(name: str, **spec: Any) -> Object:

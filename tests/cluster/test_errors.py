@@ -244,7 +244,7 @@ def test_no_gpus(api: Api, line: Callable[..., str], digits: Path, secret: Objec
     node = {
         "metadata": {"name": "n"},
         "spec": {},
-        "status": {"allocatable": {"cpu": "8", "memory": "32Gi"}},
+        "status": {"allocatable": {"cpu": "8", "memory": "32Gi", "ephemeral-storage": "9Gi"}},
     }
     api.put("v1/nodes", node, namespace=None)
     said = line("submit", copy / "jobs/digits")

@@ -203,6 +203,7 @@ def test_a_database_in_a_namespace_that_is_given(
     monkeypatch.chdir(digits.parents[1])
     api.put("v1/namespaces", {"metadata": {"name": "other"}}, namespace=None)
     ready_pod(api, "other")
+    monkeypatch.setattr("hpo_job.cluster.server.log_in", lambda cluster, secret: None)
     done = cli("database", "-n", "other")
     assert done.exit_code == 0, done.output
     for thing in (*api.applied, *api.created):

@@ -296,7 +296,8 @@ def test_how_many_workers_have_space(
     }
     api.put("v1/pods", used, namespace="of-others")
     said = cli("submit", digits, "--workers", "3", "--dry-run").stderr
-    assert "the nodes have space for 1 more worker (each asks for cpu 1, memory 2Gi)" in said
+    asked = "cpu 1, ephemeral-storage 2Gi, memory 2Gi"
+    assert f"the nodes have space for 1 more worker (each asks for {asked})" in said
     assert "the other 2 will wait" in said
     api.put("v1/nodes", node("a", unschedulable=True), namespace=None)
     assert "no node takes it, because of taints" in cli("submit", digits, "--dry-run").stderr
@@ -580,7 +581,13 @@ def test_which_nodes_take_a_worker() -> None:
 
 def node(name: str, **spec: Any) -> Object:
     """A node with 4 CPUs and 2 GPUs."""
-    allocatable = {"cpu": "4", "memory": "32Gi", "pods": "110", "nvidia.com/gpu": "2"}
+    allocatable = {
+        "cpu": "4",
+        "memory": "32Gi",
+        "ephemeral-storage": "100Gi",
+        "pods": "110",
+        "nvidia.com/gpu": "2",
+    }
     return {"metadata": {"name": name}, "spec": spec, "status": {"allocatable": allocatable}}
 
 

@@ -174,8 +174,10 @@ def test_shared_memory_is_memory(pod: Object) -> None:
 
 def test_pods_ask_for_resources_and_spread(pod: Object) -> None:
     resources = pod["containers"][0]["resources"]
-    assert resources["requests"].keys() >= {"cpu", "memory"}
-    assert resources["limits"].keys() >= {"cpu", "memory"}
+    assert resources["requests"].keys() >= {"cpu", "memory", "ephemeral-storage"}
+    assert resources["limits"].keys() >= {"cpu", "memory", "ephemeral-storage"}
+    folders = [each["emptyDir"] for each in pod["volumes"] if "emptyDir" in each]
+    assert all("sizeLimit" in folder for folder in folders)
     (spread,) = pod["topologySpreadConstraints"]
     assert spread["topologyKey"] == "kubernetes.io/hostname"
     assert spread["matchLabelKeys"] == ["batch.kubernetes.io/job-name"]
@@ -196,6 +198,14 @@ def test_a_worker_knows_who_it_is(pod: Object) -> None:
     }
     assert variables["HPO_JOB_IMAGE"]["value"] == pod["containers"][0]["image"]
     assert variables["HPO_JOB_THREADS"]["valueFrom"]["resourceFieldRef"]["resource"] == "limits.cpu"
+
+
+def test_the_server_fills_in_nothing_of_the_environment(pod: Object) -> None:
+    """What it fills in belongs to nobody, and `apply --server-side` finds a conflict in it."""
+    for variable in env(pod).values():
+        source = variable.get("valueFrom", {})
+        assert source.get("fieldRef", {"apiVersion": "v1"})["apiVersion"] == "v1"
+        assert "divisor" in source.get("resourceFieldRef", {"divisor": "0"})
 
 
 def test_a_changed_study_has_another_config_map(tmp_path: Path) -> None:
