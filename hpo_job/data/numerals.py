@@ -114,7 +114,7 @@ def read_numbers(
     numerals = {cell: _parts(cell) for cell in distinct if cell is not None}
     if not numerals or None in numerals.values():
         return None
-    parts = {cell: found for cell, found in numerals.items() if found is not None}
+    parts = {cell: parts for cell, parts in numerals.items() if parts is not None}
     units = Counter(parts[cell].unit for cell in cells if cell in parts)
     if mixed(units):
         return None
