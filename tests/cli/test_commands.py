@@ -333,7 +333,7 @@ def test_create_says_where_and_nothing_else(job: Job, database: str, tmp_path: P
 def test_an_unexpected_error_stays_loud(
     job: Job, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr("hpo_job.study.checking.check", broken)
