@@ -56,7 +56,7 @@ lint: $(VENV)/.test  ## Check formatting, lint, types and imports
 test-gpu: $(VENV)/.test  ## What has to work on CUDA, on the GPUs of this machine
 	$(BIN)/python -m pytest tests/gpu
 
-bench-gpu: $(VENV)/.test  ## Images per second of training, with the GPU's limit next to it
+bench-gpu: $(VENV)/.test  ## Compare the speed of training with the GPU's limit
 	$(BIN)/python benchmarks/gpu.py
 
 bench-storage: $(VENV)/.test  ## Compare the MySQL storage with Optuna's
