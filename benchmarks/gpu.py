@@ -131,7 +131,7 @@ def _limit(options: argparse.Namespace) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(options.threads)
-    model = build(options.model, 2, None)[0].to(device)
+    model = build(options.model, 2, None, options.size)[0].to(device)
     model.to(memory_format=torch.channels_last)
     batch = torch.rand(options.batch, 3, options.size, options.size, device=device)
     batch = batch.to(memory_format=torch.channels_last)

@@ -89,13 +89,16 @@ def require_known(spec: StudySpec) -> None:
         raise spec.error("objective", unknown("objective", spec.objective, names))
 
 
-def check(spec: StudySpec, weights: Path, skip: Container[str] = ()) -> None:
+def check(
+    spec: StudySpec, weights: Path, skip: Container[str] = (), cache: Path | None = None
+) -> None:
     """Check, without training, that the parameters and models of trials are valid.
 
     Args:
         spec: the study.
         weights: local folder of pre-trained weights; missing ones are downloaded into it.
         skip: parameters that are not checked.
+        cache: folder in which this machine notes what it has tried; None tries again.
 
     Raises:
         SpecError: every trial, or some, would fail.
@@ -111,7 +114,7 @@ def check(spec: StudySpec, weights: Path, skip: Container[str] = ()) -> None:
         for name in SHIPPED[spec.objective].model_fields
     }
     try:
-        _shipped_module(spec).check(candidates, weights)
+        _shipped_module(spec).check(candidates, weights, cache)
     except MachineError as error:
         text = str(spec.error("search_space", str(error)))
         raise MachineError(text, error.parameter) from error

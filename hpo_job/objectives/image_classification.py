@@ -28,6 +28,7 @@ from hpo_job.objectives.finder import Curve, find_lr
 from hpo_job.objectives.images.loaders import image_loaders
 from hpo_job.objectives.images.models import build, check_known, stats
 from hpo_job.objectives.images.opening import image_block
+from hpo_job.objectives.images.trying import try_step
 from hpo_job.objectives.images.weights import find, obtain
 from hpo_job.objectives.parameters import ImageClassification
 from hpo_job.objectives.training import check_precision, finish, fit, prepare, start_afresh
@@ -37,13 +38,16 @@ from hpo_job.trial.phases import Phase
 HEAD, UNFROZEN = "head", "unfrozen"
 
 
-def check(candidates: Mapping[str, Sequence[object]], weights: Path) -> None:
-    """Check, once and before the first trial, that trials can start: build each model.
+def check(
+    candidates: Mapping[str, Sequence[object]], weights: Path, cache: Path | None = None
+) -> None:
+    """Check, before the first trial, that each model trains a step at its extreme image sizes.
 
     Args:
         candidates: the values that each parameter can have.
         weights: folder of pre-trained weights; they are downloaded where a trial may be
             ``pre_trained`` and this machine has none.
+        cache: folder in which this machine notes what it has tried; None tries again.
 
     Raises:
         SpecError: a trial could not start.
@@ -53,7 +57,9 @@ def check(candidates: Mapping[str, Sequence[object]], weights: Path) -> None:
     for name in models:
         check_known(name)
     for name in models:
-        build(name, 2, obtain(name, weights) if True in candidates["pre_trained"] else None)
+        file = obtain(name, weights) if True in candidates["pre_trained"] else None
+        for size in sorted({int(str(size)) for size in candidates["image_size"]}):
+            try_step(name, file, size, cache)
 
 
 def train(trial: optuna.Trial, context: Context) -> float | tuple[float, ...]:
@@ -119,7 +125,7 @@ def rebuild(folder: Path) -> Learner:
             item.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (size, size)).save(item)
         dls = block.dataloaders(items, bs=2, num_workers=0, device=torch.device("cpu"))
-    model, splitter = build(record["model"], len(classes), None)
+    model, splitter = build(record["model"], len(classes), None, size)
     saved.load(folder, model)
     return prepare(Learner(dls, model, splitter=splitter), None)
 
@@ -186,7 +192,7 @@ def _learner(dls: DataLoaders, context: Context, parameters: ImageClassification
         raise SpecError(
             f"model {parameters.model!r}: its weights are no longer in {context.weights}"
         )
-    model, splitter = build(parameters.model, len(dls.vocab), file)
+    model, splitter = build(parameters.model, len(dls.vocab), file, parameters.image_size)
     assert context.data is not None
     learn = prepare(
         Learner(dls, model, loss(parameters.balance, context.data), splitter=splitter),

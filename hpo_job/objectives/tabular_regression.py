@@ -18,7 +18,9 @@ from hpo_job.objectives.training import check_precision
 __all__ = ["check", "lr_find", "predict", "rebuild", "train"]
 
 
-def check(candidates: Mapping[str, Sequence[object]], weights: Path) -> None:
+def check(
+    candidates: Mapping[str, Sequence[object]], weights: Path, cache: Path | None = None
+) -> None:
     """Raise SpecError where a trial could not start. No weights are needed."""
     check_precision(candidates["precision"])
 

@@ -39,13 +39,16 @@ from hpo_job.objectives.training import check_precision, finish, prepare, start_
 from hpo_job.trial import attributes
 
 
-def check(candidates: Mapping[str, Sequence[object]], weights: Path) -> None:
+def check(
+    candidates: Mapping[str, Sequence[object]], weights: Path, cache: Path | None = None
+) -> None:
     """Check, once and before the first trial, that trials can start.
 
     Args:
         candidates: the values that each parameter can have.
         weights: folder of pre-trained weights; they are downloaded where a trial may be
             ``pre_trained`` and this machine has none.
+        cache: of no use here.
 
     Raises:
         SpecError: a trial could not start.

@@ -54,7 +54,7 @@ def check(
 ) -> Checked:
     """Look up everything that ``spec`` names.
 
-    Writes nothing, except weights and data that have to be downloaded.
+    Writes nothing, except weights and data that have to be downloaded, and notes in ``cache``.
 
     Args:
         spec: what study.toml says.
@@ -71,7 +71,7 @@ def check(
     scored = check_spec(spec)
     spec = with_data(spec, cache)
     data = read_data(spec)
-    lacking = _check_objective(spec, weights, runs_elsewhere=runs_elsewhere)
+    lacking = _check_objective(spec, weights, cache, runs_elsewhere=runs_elsewhere)
     if data and (problem := metrics.undefined(data.targets[data.valid], data.classes)):
         raise spec.error("data.valid_pct", problem)
     baselines = tuple(_baseline(metric, data) for metric in scored)
@@ -82,12 +82,14 @@ def check(
     return Checked(spec, weights, scored, data, baselines, tuple(dict.fromkeys(cautions)))
 
 
-def _check_objective(spec: StudySpec, weights: Path, *, runs_elsewhere: bool) -> list[str]:
+def _check_objective(
+    spec: StudySpec, weights: Path, cache: Path, *, runs_elsewhere: bool
+) -> list[str]:
     """Check parameters and models; what only this machine lacks, a line each."""
     lacking: dict[str, str] = {}
     while True:
         try:
-            objectives.check(spec, weights, skip=lacking)
+            objectives.check(spec, weights, lacking, cache)
         except MachineError as error:
             if not runs_elsewhere or error.parameter in lacking:
                 raise

@@ -110,9 +110,9 @@ def test_weights_in_the_folder_are_those_a_model_starts_with(
     assert layer in state
     file = tmp_path / (model + suffix)
     save_file(state, file) if suffix == ".safetensors" else torch.save(state, file)
-    built, _ = build(model, 3, obtain(model, tmp_path))
+    built, _ = build(model, 3, obtain(model, tmp_path), 64)
     assert any(torch.equal(state[layer], tensor) for tensor in built[0].state_dict().values())
-    random, _ = build(model, 3, None)
+    random, _ = build(model, 3, None, 64)
     assert not any(torch.equal(state[layer], t) for t in random[0].state_dict().values())
 
 
@@ -133,7 +133,12 @@ def test_no_weights_and_no_network_is_one_quick_line(tmp_path: Path, model: str)
     started = time.monotonic()
     with pytest.raises(FetchError) as raised:
         check(
-            {"model": [LITE0, model], "pre_trained": [True], "precision": ["auto"]},
+            {
+                "model": [LITE0, model],
+                "image_size": [64],
+                "pre_trained": [True],
+                "precision": ["auto"],
+            },
             tmp_path / "weights",
         )
     assert time.monotonic() - started < 30
@@ -155,7 +160,12 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_network")
 def test_weights_are_not_asked_for_where_no_trial_needs_them(tmp_path: Path) -> None:
     check(
-        {"model": ["squeezenet1_1"], "pre_trained": [False], "precision": ["auto"]},
+        {
+            "model": ["squeezenet1_1"],
+            "image_size": [64],
+            "pre_trained": [False],
+            "precision": ["auto"],
+        },
         tmp_path / "weights",
     )
     assert not (tmp_path / "weights").exists()
@@ -228,14 +238,30 @@ def test_a_file_of_another_model_is_one_line(tmp_path: Path) -> None:
     for model in ("squeezenet1_1", "mobilenetv3_small_050"):
         torch.save({"layer": torch.ones(2)}, tmp_path / f"{model}.pth")
         with pytest.raises(SpecError, match=f"{model}.pth: not the weights of") as raised:
-            check({"model": [model], "pre_trained": [True], "precision": ["auto"]}, tmp_path)
+            check(
+                {
+                    "model": [model],
+                    "image_size": [64],
+                    "pre_trained": [True],
+                    "precision": ["auto"],
+                },
+                tmp_path,
+            )
         assert "\n" not in str(raised.value)
 
 
 def test_nothing_in_a_weights_file_is_executed(tmp_path: Path) -> None:
     torch.save({"layer": Path("/")}, tmp_path / "squeezenet1_1.pth")
     with pytest.raises(SpecError, match="not the weights of"):
-        check({"model": ["squeezenet1_1"], "pre_trained": [True], "precision": ["auto"]}, tmp_path)
+        check(
+            {
+                "model": ["squeezenet1_1"],
+                "image_size": [64],
+                "pre_trained": [True],
+                "precision": ["auto"],
+            },
+            tmp_path,
+        )
 
 
 def test_unknown_model_names_the_nearest() -> None:
@@ -246,4 +272,7 @@ def test_unknown_model_names_the_nearest() -> None:
 @pytest.mark.parametrize("model", ["shufflenet_v2_x0_5", "mobilenet_v2"])
 def test_a_model_without_a_body_is_refused(model: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=f"{model}.*cannot be cut"):
-        check({"model": [model], "pre_trained": [False], "precision": ["auto"]}, tmp_path)
+        check(
+            {"model": [model], "image_size": [64], "pre_trained": [False], "precision": ["auto"]},
+            tmp_path,
+        )
