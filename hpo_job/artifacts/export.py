@@ -39,7 +39,12 @@ def export(study: optuna.Study, artifacts: str, folder: Path, number: int | None
     """
     if attributes.SPEC not in study.user_attrs:
         raise StudyError(f"study {study.study_name!r} was not made by hpo-job and keeps no models")
-    spec = restore(study.user_attrs[attributes.SPEC])
+    try:
+        spec = restore(study.user_attrs[attributes.SPEC])
+    except ValueError as error:  # stored by another version, or by somebody else
+        raise StudyError(
+            f"study {study.study_name!r}: this version of hpo-job cannot read its stored spec"
+        ) from error
     if objectives.is_function(spec):
         raise StudyError(
             f"study {study.study_name!r} tunes {spec.objective}, which keeps no models"

@@ -137,11 +137,12 @@ def _fastest(study: optuna.Study, share: float) -> Picked:
     fastest, first = fastest_within(study, share), best(study)
     if fastest is None or first is None:
         raise StudyError(f"study {study.study_name!r} has no best trial: {none_counts(study)}")
-    remark = (
-        f"the fastest of {fastest.among} {within(study, share)} of #{first.number}, the best with "
-        f"{number(first.value)}: {fastest.measure} {fastest.seconds:.3g} s"
+    remarks = (
+        f"the fastest of {fastest.among} {within(study, share)} of #{first.number}",
+        f"#{first.number} is best with {number(first.value)}; "
+        f"{fastest.measure} here {fastest.seconds:.3g} s",
     )
-    return Picked((fastest.trial,), remarks=(remark,))
+    return Picked((fastest.trial,), remarks=remarks)
 
 
 def _record(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:

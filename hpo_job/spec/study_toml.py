@@ -294,7 +294,13 @@ def _with_all_combinations(spec: StudySpec) -> StudySpec:
 
 
 def restore(stored: Mapping[str, Any]) -> StudySpec:
-    """The spec from what `StudySpec.stored` returned; its job folder is not known."""
+    """The spec from what `StudySpec.stored` returned; its job folder is not known.
+
+    Raises:
+        ValueError: ``stored`` is something else, such as an attribute of somebody else's study.
+    """
+    if not isinstance(stored, Mapping):
+        raise ValueError(f"a stored spec is a table, not {stored!r}")
     return StudySpec.model_validate({**stored, "folder": Path()})
 
 

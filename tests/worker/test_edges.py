@@ -17,7 +17,14 @@ from tests import synthetic
 Cli = Callable[..., Result]
 STRANGE = {"spec": "theirs", "baseline": "high", "lr_find": 3, "provenance": [1]}
 # Said by a command that has nothing to show, with exit code 2
-NOTHING = ("no COMPLETE trial", "nothing to draw", "unknown column", "several objectives")
+NOTHING = (
+    "no COMPLETE trial",
+    "has no best trial: no trial is COMPLETE yet",
+    "has no trial that counts with all of",
+    "nothing to draw",
+    "unknown column",
+    "several objectives",
+)
 NAMES = ("empty", "failed", "one", "unpruned", "several", "no-front", "theirs", "bare", "running")
 KINDS = (
     "history",
@@ -122,7 +129,7 @@ def test_all_compared_at_once(look: Callable[..., Result]) -> None:
 
 def test_what_they_say(look: Callable[..., Result]) -> None:
     assert "no trials yet" in look("results", "empty").stdout
-    assert "no COMPLETE trial" in look("best", "failed").stderr
+    assert "no trial is COMPLETE yet" in look("best", "failed").stderr
     assert look("best", "several").stdout.split()[:3] == ["trial", "f1_weighted", "execute_time"]
     assert "the Pareto front of f1_weighted, execute_time" in look("status", "several").stdout
     assert "nothing to compare" in look("importance", "one").stderr
