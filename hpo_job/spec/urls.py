@@ -19,7 +19,9 @@ def ambiguity(url: str) -> str | None:
     scheme, separator, rest = url.partition("://")
     if not separator or not re.fullmatch(r"[A-Za-z][\w+.-]*", scheme):
         return None  # no URL: a path, or a mistake that others name
-    problem = _problem(rest)
+    # a file has no password, but may have any character in its name
+    names_a_file = scheme.startswith("sqlite") and rest.startswith("/")
+    problem = _problem(rest, names_a_file=names_a_file)
     if problem is None:
         return None
     return (
@@ -28,14 +30,15 @@ def ambiguity(url: str) -> str | None:
     )
 
 
-def _problem(rest: str) -> str | None:
+def _problem(rest: str, *, names_a_file: bool) -> str | None:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     userinfo = authority.rpartition("@")[0]
     if re.search(r"[\x00-\x1f]", rest):
         return "it has a control character in it"
     if "@" in authority and rest.count("@") > 1:
         return "it has more than one @, so that the end of its password is not known"
-    if "@" not in authority and ":" in authority and "@" in rest:
+    # also where the user name itself has the / in it: us/er:password@host
+    if not names_a_file and "@" not in authority and ":" in rest.rpartition("@")[0]:
         return "it has a /, ? or # before its @, so that the end of its password is not known"
     if re.search(r"%(?![0-9A-Fa-f]{2})", userinfo):
         return "its user name or password has a % that is not followed by two hexadecimal digits"

@@ -121,7 +121,7 @@ class SQLiteFile:
 
 
 def _uri(path: Path, options: str) -> str:
-    return f"file:{quote(str(path.absolute()))}?{options}"
+    return f"file:{quote(os.fsencode(path.absolute()))}?{options}"
 
 
 def _answers(uri: str) -> bool:

@@ -168,3 +168,12 @@ def test_a_full_disk_is_one_clear_error_and_the_study_stays_readable(tmp_path: P
     assert error.startswith(f"hpo-job: storage {quick.url}: ")
     assert not [line for line in progress if not line.startswith("hpo-job: trial ")]
     assert quick.states()["COMPLETE"] >= 1
+
+
+def test_a_folder_whose_name_is_not_text(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    file = folder / "studies.db"
+    Storage(f"sqlite:///{file}", create=True).close()
+    Storage(f"sqlite:///{file}").close()  # looks into the file first
+    assert file.is_file()

@@ -62,6 +62,14 @@ def said(url: str, file: Path) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.parametrize("start", ["us/er:", "us#er:", "us?er:", "/d#user:", "/d?user:", "/user:"])
+def test_no_password_is_shown_whatever_is_before_it(tmp_path: Path, start: str) -> None:
+    for driver in DRIVERS:
+        url = f"{driver}://{start}SECRETWORD@127.0.0.1/hpo"
+        assert "SECR" not in said(url, tmp_path / "url")
+        assert ambiguity(url)
+
+
 def test_no_password_is_shown_whatever_is_in_it(tmp_path: Path) -> None:
     """5,000 URLs, half of them with the password as it is, half with it encoded."""
     draw = random.Random(4)
