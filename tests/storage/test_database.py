@@ -170,10 +170,10 @@ def test_a_full_disk_is_one_clear_error_and_the_study_stays_readable(tmp_path: P
     assert quick.states()["COMPLETE"] >= 1
 
 
-def test_a_folder_whose_name_is_not_text(tmp_path: Path) -> None:
+def test_a_folder_whose_name_is_not_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
-    file = folder / "studies.db"
-    Storage(f"sqlite:///{file}", create=True).close()
-    Storage(f"sqlite:///{file}").close()  # looks into the file first
-    assert file.is_file()
+    monkeypatch.chdir(folder)  # as a user in it, with the default storage
+    Storage("sqlite:///studies.db", create=True).close()
+    Storage("sqlite:///studies.db").close()  # looks into the file first
+    assert Path("studies.db").is_file()
