@@ -78,7 +78,11 @@ class PostgresServer:
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """kill -9."""
+        """kill -9, as the kernel does that is short of memory: what serves connections, too."""
+        if self._process is not None:
+            pid = self._process.pid
+            for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+                os.kill(int(child), signal.SIGKILL)
         self._end(signal.SIGKILL)
 
     def remove(self) -> None:

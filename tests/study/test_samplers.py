@@ -227,7 +227,7 @@ SHIPPED: list[tuple[dict[str, Any], str, str]] = [
     (
         {"search_space": {"max_turn": {"type": "float", "low": 0.0, "high": 180.0}}},
         "search_space.max_turn",
-        "known: apply_tfms, balance, batch_size, channels_last, do_flip, epochs",
+        "known: apply_tfms, balance, batch_size, channels_last, compile, do_flip, epochs",
     ),
     ({"search_space": {"epochs": 0}}, "search_space.epochs", "found 0"),
     ({"search_space": {"epochs": True}}, "search_space.epochs", "found True"),

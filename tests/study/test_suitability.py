@@ -107,7 +107,7 @@ def test_wilcoxon_without_repeats(job: Job) -> None:
 def test_what_only_this_machine_lacks_is_a_caution_of_check_and_an_error_of_a_run(
     image_job: Job, refused: Callable[..., str], cli: Callable[..., Result]
 ) -> None:
-    def check(candidates: dict[str, tuple[object, ...]], weights: Path) -> None:
+    def check(candidates: dict[str, tuple[object, ...]], weights: Path, cache: Path) -> None:
         if "fp16" in candidates["precision"]:
             raise MachineError("precision: fp16 needs a CUDA GPU, found cpu", "precision")
         if "resnet99" in candidates["model"]:

@@ -27,6 +27,7 @@ from hpo_job.storage import waiting
 from hpo_job.storage.defaults import IDLE
 from hpo_job.storage.locks import LockLost
 from hpo_job.storage.mysql import faults, lifetime
+from hpo_job.storage.mysql.freshness import fresh_until
 from hpo_job.storage.mysql.url import Server
 from hpo_job.storage.outage import Outage
 
@@ -36,7 +37,7 @@ T = TypeVar("T")
 Cursor = Any  # DB-API 2.0; neither driver has types
 Work = Callable[[Cursor, int], T]
 
-TURN = 2.0  # seconds that a busy worker keeps its connection on a crowded server
+TURN = 2.0  # seconds, at least, that a busy worker keeps its connection on a crowded server
 
 
 class Connection:
@@ -63,7 +64,7 @@ class Connection:
         self.idle = idle
         self._raw: Any = None
         self._generation = 0  # counts connections: a lock of an earlier one is lost
-        self._opened = self._used = 0.0
+        self._turn_until = self._used = 0.0
         self._in_transaction = False
         self._watched = False
         self._ever_connected = False
@@ -184,7 +185,8 @@ class Connection:
             self._raw = self.server.driver.connect(**self.server.arguments)
             self._generation += 1
             self._ever_connected = True
-            self._opened = self._used = time.monotonic()
+            self._used = time.monotonic()
+            self._turn_until = self._used + TURN
             self.touch()
         return self._raw.cursor()
 
@@ -237,9 +239,8 @@ class Connection:
         with self.mutex:
             if self._lock is not None or self._raw is None or self._in_transaction:
                 return
-            if time.monotonic() - self._opened < TURN:
+            if (begin := time.monotonic()) < self._turn_until:
                 return
-            self._opened = time.monotonic()
             try:
                 cursor = self._raw.cursor()
                 if not self._max_connections:
@@ -249,6 +250,7 @@ class Connection:
                 crowded = int(cursor.fetchone()[1]) >= self._max_connections
             except self.server.driver.Error:
                 crowded = True
+            self._turn_until = fresh_until(begin, TURN)
             if crowded:
                 self.drop()
         if crowded:

@@ -40,6 +40,7 @@ from hpo_job.storage import tables, trial_rows
 from hpo_job.storage.mysql import faults, queries, statements
 from hpo_job.storage.mysql.connection import Connection, Cursor
 from hpo_job.storage.mysql.draft import Draft, copy_of
+from hpo_job.storage.mysql.freshness import fresh_until
 from hpo_job.storage.mysql.view import StudyView
 from hpo_job.trial import clock
 
@@ -55,7 +56,8 @@ class Reader:
     Args:
         connection: the process' one connection.
         drafts: by trial id, the trials that this process runs; shared with the writer.
-        fresh_for: seconds for which a view counts as up to date, unless this process changes it.
+        fresh_for: seconds for which a view counts at least as up to date, unless this process
+            changes it, see `fresh_until`.
     """
 
     def __init__(
@@ -297,6 +299,7 @@ class Reader:
 
     def _refresh(self, view: StudyView, grace: int | None = None) -> list[int]:
         """Bring a view up to date; the ids of stale trials, if a grace is given."""
+        begin = time.monotonic()
         rows = self.query(view.query(grace))
         try:
             finished, stale = view.apply(rows)
@@ -313,8 +316,7 @@ class Reader:
             view.apply_running(self.query(renewal))
         if self._connection.holds_lock():
             self._fresh.add(view.study_id)
-        if self._fresh_for:
-            self._fresh_until[view.study_id] = time.monotonic() + self._fresh_for
+        self._fresh_until[view.study_id] = fresh_until(begin, self._fresh_for)
         return stale
 
     def _set_clock(self, utc: datetime) -> None:

@@ -11,6 +11,7 @@ from optuna.study import StudyDirection
 
 from hpo_job.storage.mysql import faults, statements
 from hpo_job.storage.mysql.connection import Connection, Cursor
+from hpo_job.storage.mysql.freshness import fresh_until
 from hpo_job.storage.optuna_private import FrozenStudy
 
 
@@ -110,10 +111,11 @@ class StudyTable:
         until, rows = self._recent.get((table, study_id), (0.0, []))
         if time.monotonic() < until:
             return rows
+        begin = time.monotonic()
         rows = self._rows(statements.study_attrs(table), (study_id,))
         if not rows:
             raise faults.gone(self._connection.server.label)
-        self._recent[table, study_id] = time.monotonic() + self._fresh_for, rows
+        self._recent[table, study_id] = fresh_until(begin, self._fresh_for), rows
         return rows
 
     def user_attrs(self, study_id: int, checksum: int | None) -> dict[str, Any]:
