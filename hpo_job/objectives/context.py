@@ -1,4 +1,4 @@
-"""The second argument of an objective: a trial's parameters, data, seed, and `report`."""
+"""The second argument of an objective: parameters, data, seed; and report, save and resume."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 
@@ -17,7 +17,43 @@ from hpo_job.data.from_spec import Labelled
 from hpo_job.spec.metrics import Metric
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
+from hpo_job.trial.state_file import State
 from hpo_job.trial.timings import Timings
+
+Misfit = Callable[[State], str | None]  # why a state cannot be continued; None if it can
+
+
+class Checkpoints(Protocol):
+    """Where a trial's states are kept; implemented above this package."""
+
+    @property
+    def due(self) -> bool:
+        """Whether a state should be written now. Cheap, so that it can be asked at every batch."""
+
+    def write(self, tree: State) -> bool:
+        """Keep ``tree``; whether it could be written. Ends the trial if it was asked to end."""
+
+    def load(self, misfit: Misfit) -> State | None:
+        """The newest tree that an attempt before this one kept, and that fits; None if none."""
+
+    def resumed(self, steps: int) -> None:
+        """Store with the trial that it continues what `load` returned last, after ``steps``."""
+
+
+@dataclass
+class History:
+    """What a trial has reported so far; shared by all repeats of the trial.
+
+    Attributes:
+        values: the reports, one for each step.
+        phases: as they are stored with the trial.
+        inherited: the names of those that had begun before the state that was resumed; None
+            where nothing was.
+    """
+
+    values: list[float] = field(default_factory=list)
+    phases: list[dict[str, Any]] = field(default_factory=list)
+    inherited: frozenset[str] | None = None
 
 
 @dataclass
@@ -38,6 +74,10 @@ class Context:
     timings: what the trial measures; stored with it, however it ends.
     quiet: whether reports are dropped, as in every repeat but the first: nothing prunes those.
     keep: set by the objective: a function that writes the trained model into an empty folder.
+    checkpoints: where `save` writes and `resume` reads; None where nothing is saved.
+    repeat: which of a trial's repeats this is.
+    repeated: the part of a saved state that holds the repeats before this one.
+    history: what the trial has reported.
     pruned: whether the pruner has stopped the trial; it ends PRUNED then, whatever the objective
         returns or raises.
     """
@@ -56,9 +96,11 @@ class Context:
     timings: Timings = field(default_factory=Timings)
     quiet: bool = False
     keep: Callable[[Path], None] | None = None
+    checkpoints: Checkpoints | None = None
+    repeat: int = 0
+    repeated: Callable[[], State] = dict
+    history: History = field(default_factory=History)
     pruned: bool = field(default=False, init=False)
-    _step: int = field(default=0, init=False)
-    _phases: list[dict[str, Any]] = field(default_factory=list, init=False)
 
     @property
     def scored(self) -> Metric:
@@ -94,12 +136,15 @@ class Context:
         return "0" if on_gpu else None
 
     def begin(self, phase: Phase) -> None:
-        """Start a phase: later reports are compared with the same phase of other trials."""
-        if self._silent:
+        """Start a phase: later reports are compared with the same phase of other trials.
+
+        A phase that had begun before the state that was resumed is not started again.
+        """
+        if self._silent or phase.name in (self.history.inherited or ()):
             return
-        self._phases.append(phase.stored(self._step))
+        self.history.phases.append(phase.stored(len(self.history.values)))
         with self.timings.measure(attributes.STORAGE_TIME):
-            self.trial.set_user_attr(attributes.PHASES, self._phases)
+            self.trial.set_user_attr(attributes.PHASES, self.history.phases)
 
     def report(self, value: float, *, last: bool = False) -> None:
         """Report the metric after an epoch (or whatever a step is), and prune a bad trial.
@@ -115,7 +160,7 @@ class Context:
                 the trial as PRUNED.
         """
         if self.should_stop_after(value, last=last):
-            raise optuna.TrialPruned(f"pruned at step {self._step - 1}")
+            raise optuna.TrialPruned(f"pruned at step {len(self.history.values) - 1}")
 
     def should_stop_after(self, value: float, *, last: bool = False) -> bool:
         """Report ``value`` as the next step; True where the trial should be pruned.
@@ -127,10 +172,75 @@ class Context:
         if self._silent or self.pruned:
             return self.pruned
         with self.timings.measure(attributes.STORAGE_TIME):
-            self.trial.report(value, self._step)
-            self._step += 1
+            self.trial.report(value, len(self.history.values))
+            self.history.values.append(float(value))
             self.pruned = not last and self.trial.should_prune()
         return self.pruned
+
+    def save(self, state: State | Callable[[], State]) -> bool:
+        """Save the state of training, if it is time to: `[checkpoint] every`, or the end is near.
+
+        Call it wherever training could be continued from, after each epoch or each batch; it
+        returns at once unless a save is due. When the worker was asked to stop (Ctrl-C, SIGTERM),
+        the state is written at once, and the trial ends in this call.
+
+        Args:
+            state: dictionaries with string keys, lists, str, int, float, bool, None, bytes and
+                numpy arrays; or a function that returns it, called only when it is written. What
+                was reported so far, the phases and the timings are saved with it.
+
+        Returns:
+            Whether it was saved. A store that cannot be written to is logged, and training goes on.
+
+        Raises:
+            TypeError: the state holds something else.
+        """
+        if self.checkpoints is None or not self.checkpoints.due:
+            return False
+        tree = {
+            "objective": state() if callable(state) else state,
+            "repeat": self.repeat,
+            "repeated": self.repeated(),
+            "values": self.history.values,
+            "phases": self.history.phases,
+            "timings": self.timings.values(),
+        }
+        return self.checkpoints.write(tree)
+
+    def resume(self, misfit: Misfit = lambda state: None) -> State | None:
+        """The newest state that an earlier attempt at these parameters has saved; None if none.
+
+        Call it once, before training. Continue from the state that it returns: what had been
+        reported until then, the phases and the timings are restored already.
+
+        Args:
+            misfit: says in a few words why a state cannot be continued, or returns None if it can.
+                A state that cannot is logged and skipped for the one before.
+        """
+        if self.checkpoints is None:
+            return None
+        tree = self.checkpoints.load(lambda tree: misfit(tree["objective"]))
+        if tree is None or tree["repeat"] != self.repeat:
+            return None
+        self.inherit(tree)
+        state: State = tree["objective"]
+        return state
+
+    def inherit(self, tree: State) -> None:
+        """Take over, once, what `save` stored with an objective's state: reports, phases, times."""
+        history = self.history
+        if self.checkpoints is None or history.inherited is not None:
+            return
+        history.values[:], history.phases[:] = tree["values"], tree["phases"]
+        history.inherited = frozenset(str(phase["name"]) for phase in history.phases)
+        self.timings.inherit(tree["timings"])
+        with self.timings.measure(attributes.STORAGE_TIME):
+            for step, value in enumerate(history.values):
+                self.trial.report(value, step)
+            if history.phases:
+                self.trial.set_user_attr(attributes.PHASES, history.phases)
+            epochs = tree["timings"].get(attributes.EPOCH_TIMES, history.values)
+            self.checkpoints.resumed(len(epochs))
 
     @property
     def _silent(self) -> bool:

@@ -146,6 +146,23 @@ class Artifacts(_Table):
         return store
 
 
+class Checkpoint(_Table):
+    """How often a running trial saves its state, so that it can be continued elsewhere.
+
+    Attributes:
+        every: seconds between two saves, at least; 0 for never.
+    """
+
+    every: float = Field(default=60.0, ge=0, allow_inf_nan=False)
+
+    @field_validator("every", mode="before")
+    @classmethod
+    def _seconds(cls, value: object) -> object:
+        if value == "off":
+            return 0.0
+        return duration(value) if isinstance(value, str) else value
+
+
 class Component(BaseModel):
     """A sampler or pruner: Optuna's class name, and its constructor's arguments."""
 
@@ -184,6 +201,7 @@ class StudySpec(_Table):
     pruner: Component = Component(name="NopPruner")
     search_space: dict[str, Parameter] = Field(default_factory=dict)
     artifacts: Artifacts = Artifacts()
+    checkpoint: Checkpoint = Checkpoint()
     enqueue: tuple[dict[str, Scalar], ...] = Field(default=(), strict=False)
 
     @field_validator("name")
@@ -379,6 +397,8 @@ def _keys_at(parents: tuple[str, ...], table: Mapping[str, Any]) -> list[str]:
             return _keys(Data)
         case ("artifacts",):
             return _keys(Artifacts)
+        case ("checkpoint",):
+            return _keys(Checkpoint)
         case ("search_space", name):
             return _keys(KINDS[table["search_space"][name]["type"]])
         case _:

@@ -16,6 +16,11 @@ DRAW = "draw"
 REASON = "fail_reason"  # one of those below, "error" or "out_of_memory"
 ERROR = "error"
 RETRY_OF = "retry_of"
+CHECKPOINTS = "checkpoints"  # the saved states of a trial: see `artifacts.checkpoints`
+RESUMED_FROM = "resumed_from_trial"  # the attempt whose saved state was continued
+RESUMED_AT = "resumed_at_epoch"  # how many epochs (or other steps) that state had behind it
+SAVED_SECONDS = "saved_seconds"  # of work that the saved state held, and that was not repeated
+LOST_SECONDS = "lost_seconds"  # of work of the attempt before that no saved state held
 PHASES = "phases"  # those it went through: see `trial.phases.Phase.stored`
 REPEAT_VALUES = "repeat_values"  # the value with each seed
 REPEAT_STD = "repeat_std"  # their standard deviation
@@ -24,6 +29,8 @@ INTERVAL = "interval"  # low and high end of the metric over samples of the vali
 ARTIFACT = "artifact_id"  # the kept model, in the study's artifact store
 
 OUTCOME = (REASON, ERROR, PHASES, REPEAT_VALUES, REPEAT_STD, PREDICTIONS, INTERVAL, ARTIFACT)
+
+RESUMPTION = (CHECKPOINTS, RESUMED_FROM, RESUMED_AT, SAVED_SECONDS, LOST_SECONDS)
 
 # Where a trial's time went: measured by each trial itself, and written however it ends
 DATA_TIME = "data_time"  # creating the data loaders
@@ -74,4 +81,4 @@ def is_measured(name: str) -> bool:
     """
     if name == LR_FIND_TIME:
         return False
-    return name in (*TIMES, *OUTCOME, *PLACE) or name.startswith(f"{TRAIN_TIME}_")
+    return name in (*TIMES, *OUTCOME, *RESUMPTION, *PLACE) or name.startswith(f"{TRAIN_TIME}_")

@@ -23,6 +23,7 @@ class Timings:
         self._seconds: dict[str, float] = {}
         self._epochs: list[float] = []
         self._gauges: dict[str, Callable[[], float | None]] = {}
+        self._peak = 0.0  # MiB of GPU memory that earlier attempts of this trial took
 
     @contextmanager
     def measure(self, *names: str) -> Iterator[None]:
@@ -50,9 +51,24 @@ class Timings:
         """Read this attribute when the measurements are written; None leaves it out."""
         self._gauges[name] = read
 
+    def inherit(self, values: dict[str, float | list[float]]) -> None:
+        """Add what an earlier attempt had measured when it saved the state that is continued."""
+        for name, amount in values.items():
+            if isinstance(amount, list):
+                self._epochs = [*amount, *self._epochs]
+            elif name == attributes.TOTAL_TIME:
+                self._started -= amount
+            elif name == attributes.PEAK_GPU_MEMORY_MIB:
+                self._peak = max(self._peak, amount)
+            else:
+                self.add(name, amount)
+
     def values(self) -> dict[str, float | list[float]]:
         """All that was measured so far, by attribute."""
         read = {name: gauge() for name, gauge in self._gauges.items()}
+        if self._peak:
+            now = read.get(attributes.PEAK_GPU_MEMORY_MIB) or 0.0
+            read[attributes.PEAK_GPU_MEMORY_MIB] = max(self._peak, now)
         return {
             **self._seconds,
             **({attributes.EPOCH_TIMES: list(self._epochs)} if self._epochs else {}),
