@@ -50,7 +50,12 @@ class _Parameter(BaseModel):
 
 
 class Categorical(_Parameter):
-    """One of a list of values."""
+    """One of a list of values.
+
+    Attributes:
+        type: the kind of parameter.
+        choices: the values: strings, numbers, true and false.
+    """
 
     type: Literal["categorical"]
     choices: tuple[Scalar, ...] = Field(min_length=1, strict=False)
@@ -76,7 +81,15 @@ class Categorical(_Parameter):
 
 
 class Int(_Parameter):
-    """An integer from ``low`` to ``high``, both included."""
+    """An integer from ``low`` to ``high``, both included.
+
+    Attributes:
+        type: the kind of parameter.
+        low: the smallest value.
+        high: the largest value.
+        step: the distance between neighbouring values, counted from ``low``.
+        log: whether values are drawn on a logarithmic scale.
+    """
 
     type: Literal["int"]
     low: int
@@ -103,7 +116,15 @@ class Int(_Parameter):
 
 
 class Float(_Parameter):
-    """A number from ``low`` to ``high``, both included; with ``step`` evenly spaced."""
+    """A number from ``low`` to ``high``, both included; with ``step`` evenly spaced.
+
+    Attributes:
+        type: the kind of parameter.
+        low: the smallest value.
+        high: the largest value.
+        step: the distance between neighbouring values, counted from ``low``; none: any number.
+        log: whether values are drawn on a logarithmic scale.
+    """
 
     type: Literal["float"]
     low: float = Field(allow_inf_nan=False)

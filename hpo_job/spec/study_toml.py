@@ -164,7 +164,11 @@ class Checkpoint(_Table):
 
 
 class Component(BaseModel):
-    """A sampler or pruner: Optuna's class name, and its constructor's arguments."""
+    """A sampler or pruner: Optuna's class name, and its constructor's arguments.
+
+    Attributes:
+        name: the class name.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
     name: str
@@ -185,6 +189,19 @@ class StudySpec(_Table):
         place: where the data is on this machine, if not in the job folder: see
             `hpo_job.data.fetch`.
         assignments: keys that ``--set`` gave another value than study.toml has.
+        name: of the study: at most 63 lower-case letters, digits and dashes.
+        objective: a shipped objective, or a function of your own as ``objective.py:train``.
+        metric: what trials are scored by; a list of several; for a function, a name of its value.
+        direction: which way is better; a list with one for each metric.
+        seed: of the sampler, of training, and of the validation set.
+        budget: when the study is over.
+        data: where the data is and how it is read; a function may do without.
+        sampler: Optuna's class name, and its arguments.
+        pruner: likewise.
+        search_space: the parameters that are searched or fixed, by their names.
+        artifacts: which models are kept.
+        checkpoint: how often a trial's state is saved.
+        enqueue: parameters that are tried first; the sampler suggests what they leave out.
     """
 
     folder: Path = Field(exclude=True)

@@ -5,17 +5,17 @@ Seconds unless the name says otherwise.
 """
 
 # Of a study
-SPEC = "spec"
+SPEC = "spec"  # study.toml as it was when the study was created
 BASELINE = "baseline"  # a number; a list of them, one for each metric, with several objectives
-PROVENANCE = "provenance"
+PROVENANCE = "provenance"  # where the study comes from: data, revision, versions
 LR_FIND = "lr_find"  # what the learning-rate finder suggests, by parameter
 
 # Of a trial, written by the worker
-WORKER = "worker"
-DRAW = "draw"
+WORKER = "worker"  # who runs the trial: host or pod, and process
+DRAW = "draw"  # the number of the parameter set in the study; a retry keeps it
 REASON = "fail_reason"  # one of those below, "error" or "out_of_memory"
-ERROR = "error"
-RETRY_OF = "retry_of"
+ERROR = "error"  # the line of the error that ended it
+RETRY_OF = "retry_of"  # the number of the trial whose parameters run again
 CHECKPOINTS = "checkpoints"  # the saved states of a trial: see `artifacts.checkpoints`
 RESUMED_FROM = "resumed_from_trial"  # the attempt whose saved state was continued
 RESUMED_AT = "resumed_at_epoch"  # how many epochs (or other steps) that state had behind it
@@ -42,7 +42,7 @@ EXECUTE_TIME = "execute_time"  # one pass over the validation set, warmed up, de
 ITEM_TIME_MS = "item_time_ms"  # milliseconds of that pass for each item
 STORAGE_TIME = "storage_time"  # waiting for the study's storage, until the result is recorded
 TOTAL_TIME = "total_time"  # from asking for the trial to recording its result
-PEAK_GPU_MEMORY_MIB = "peak_gpu_memory_mib"
+PEAK_GPU_MEMORY_MIB = "peak_gpu_memory_mib"  # the most memory that tensors took on the GPU, in MiB
 TIMES = (
     DATA_TIME,
     LR_FIND_TIME,
@@ -57,11 +57,11 @@ TIMES = (
 )
 
 # Where a trial ran
-DEVICE_NAME = "device_name"
+DEVICE_NAME = "device_name"  # the name of the GPU or of the CPU
 GPU = "gpu"  # which one of its machine: a number as in nvidia-smi, a UUID, or a MIG name
-HOST = "host"
-POD = "pod"
-IMAGE = "image"
+HOST = "host"  # the name of the machine
+POD = "pod"  # the name of the pod
+IMAGE = "image"  # the container image of the pod
 PLACE = (DEVICE_NAME, GPU, HOST, POD, IMAGE)
 
 # Why a trial failed through no fault of its objective: its parameters are run again
