@@ -78,7 +78,8 @@ grace_option = option(
 same_study_option = option(
     "--same-study",
     is_flag=True,
-    help="Continue the study although the objective's file has changed since it was created.",
+    help="Continue the study although a Python file of the job folder differs from when it was "
+    "created.",
 )
 artifacts_option = option(
     "--artifacts",

@@ -135,7 +135,7 @@ def worker_job(
         objects: as rendered.
         spec: the study that the Job should run.
         workers: how many workers; as the folder says where None.
-        same_study: whether the workers continue a study that began with another objective's file.
+        same_study: whether the workers continue the study with another version of its function.
 
     Raises:
         ClusterError: the job folder's kustomization.yaml is wrong; says where.

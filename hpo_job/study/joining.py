@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ from hpo_job.spec.study_toml import Budget, StudySpec, find_job, read_spec, rest
 from hpo_job.storage import database as storages
 from hpo_job.storage.database import Storage
 from hpo_job.storage.defaults import GRACE, PATIENCE
-from hpo_job.study import provenance
+from hpo_job.study import provenance, source_files
 from hpo_job.study.checking import Checked, inspect, read_data
 from hpo_job.study.phase_pruner import PhasePruner
 from hpo_job.study.samplers import make_pruner
@@ -47,7 +46,7 @@ def join(
         url: of the database.
         grace: seconds without a heartbeat after which a running trial is lost.
         patience: seconds to wait for a server that is away or busy.
-        same_study: whether another version of the objective's file continues the study.
+        same_study: whether another version of the user's function continues the study.
     """
     if storages.is_new(url):
         checked = inspect(checked)  # before a file is created that would have to be removed
@@ -65,7 +64,7 @@ def create(checked: Checked, storage: Storage, *, same_study: bool = False) -> o
     Args:
         checked: the spec and what it names.
         storage: where the study is.
-        same_study: whether another version of the objective's file continues the study.
+        same_study: whether another version of the user's function continues the study.
 
     Raises:
         StudyError: it exists with another spec, with other data or with another function.
@@ -271,24 +270,32 @@ def require_same_function(study: optuna.Study, spec: StudySpec) -> None:
     """Refuse another function: two users may have chosen the same name for their studies.
 
     Raises:
-        StudyError: the study was created with another function; the message says how to go on.
+        StudyError: the study was created with other Python files; the message names them, and
+            says how to go on.
     """
-    if study.user_attrs[attributes.PROVENANCE]["objective_sha256"] == _objective_sha256(spec):
+    files = source_files.changed(_objective_of(study), source_files.digests(spec))
+    if not files:
         return
     raise StudyError(
-        f"study {study.study_name!r} was created with another {objectives.source(spec)}: somebody "
-        "else's, or an earlier version; to continue it with this one, add --same-study; to start "
-        f"another study, change name in {spec.file}"
+        f"study {study.study_name!r} was created with another function than {spec.folder} has: "
+        f"somebody else's, or an earlier version ({source_files.named(files)} differs); to "
+        "continue it with this one, add --same-study; to start another study, change name in "
+        f"{spec.file}"
     )
 
 
 def _continue_with_function(study: optuna.Study, spec: StudySpec) -> None:
     """Store which version of the function continues the study: from now on the old is refused."""
-    origin, digest = study.user_attrs[attributes.PROVENANCE], _objective_sha256(spec)
-    if origin["objective_sha256"] != digest:
-        study.set_user_attr(attributes.PROVENANCE, {**origin, "objective_sha256": digest})
-        source = objectives.source(spec)
-        log.warning("study %r continues with another version of %s", study.study_name, source)
+    digests = source_files.digests(spec)
+    if files := source_files.changed(_objective_of(study), digests):
+        origin = {**study.user_attrs[attributes.PROVENANCE], "objective_sha256": digests}
+        study.set_user_attr(attributes.PROVENANCE, origin)
+        which = source_files.named(files)
+        log.warning("study %r continues with another version of %s", study.study_name, which)
+
+
+def _objective_of(study: optuna.Study) -> Any:
+    return study.user_attrs[attributes.PROVENANCE]["objective_sha256"]
 
 
 def _provenance(checked: Checked) -> dict[str, Any]:
@@ -299,7 +306,7 @@ def _provenance(checked: Checked) -> dict[str, Any]:
         "versions": provenance.versions(),
         "data_fingerprint": fingerprint(spec.data_path) if spec.data_path else None,
         "data_listing": _listing(spec, checked.data),
-        "objective_sha256": _objective_sha256(spec),
+        "objective_sha256": source_files.digests(spec),
     }
 
 
@@ -307,12 +314,6 @@ def _listing(spec: StudySpec, data: Labelled | None) -> str | None:
     if data:
         return data.listing()
     return listing(spec.data_path) if spec.data_path else None
-
-
-def _objective_sha256(spec: StudySpec) -> str | None:
-    """A digest of the file of the user's function; None for a shipped objective."""
-    source = objectives.source(spec)
-    return hashlib.sha256(source.read_bytes()).hexdigest() if source else None
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

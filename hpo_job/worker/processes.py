@@ -51,7 +51,7 @@ class Job:
         grace: seconds without a heartbeat after which a running trial counts as lost.
         machine: what the worker may use.
         wait: whether it stays while others run all that is left, in case one of them is lost.
-        same_study: whether another version of the objective's file continues the study.
+        same_study: whether another version of the user's function continues the study.
         gpus: the GPUs that workers of one machine take in turn, one each; empty leaves them all
             to each worker.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import pickle
 import platform
@@ -28,6 +29,8 @@ from hpo_job.study import joining as studies
 from hpo_job.study.admission import admit
 from hpo_job.study.checking import Checked, check
 from hpo_job.study.optuna_private import fixed_params
+from hpo_job.trial import attributes
+from tests.conftest import QUADRATIC
 
 Job = Callable[..., Path]
 Refused = Callable[..., str]
@@ -445,18 +448,60 @@ def test_another_function_is_refused_until_it_is_said_to_continue_the_study(
 ) -> None:
     mine, theirs = job(), job(folder="theirs", code=ANOTHER)
     studies.create(checked(mine), storage)
-    with pytest.raises(
-        StudyError, match=r"another .*theirs/objective\.py: somebody else's"
-    ) as error:
+    with pytest.raises(StudyError, match=r"another function than .*theirs has: some") as error:
         studies.create(checked(theirs), storage)
+    assert "(objective.py differs)" in str(error.value)
     assert "add --same-study; to start another study, change name in" in str(error.value)
     assert "\n" not in str(error.value)
     assert not caplog.records
     studies.create(checked(theirs), storage, same_study=True)
     assert "study 'quadratic' continues with another version of" in caplog.text
     studies.create(checked(theirs), storage)  # it need not be said again
-    with pytest.raises(StudyError, match=r"another .*job/objective\.py"):
+    with pytest.raises(StudyError, match=r"another function than .*job has"):
         studies.create(checked(mine), storage)
+
+
+@pytest.mark.parametrize("name", ["helper.py", "parts/helper.py", "parts/__init__.py"])
+def test_another_helper_next_to_the_same_function_is_refused(
+    job: Job, storage: Storage, name: str
+) -> None:
+    mine, theirs = job(), job(folder="theirs")
+    for folder, content in ((mine, "RATE = 1\n"), (theirs, "RATE = 2\n")):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(content)
+    studies.create(checked(mine), storage)
+    with pytest.raises(StudyError) as error:
+        studies.create(checked(theirs), storage)
+    assert f"({name} differs)" in str(error.value)
+    studies.create(checked(theirs), storage, same_study=True)
+    studies.create(checked(theirs), storage)
+
+
+def test_what_is_no_part_of_the_function_may_differ(job: Job, storage: Storage) -> None:
+    mine, theirs = job(), job(folder="theirs")
+    studies.create(checked(mine), storage)
+    for name in (".venv/a.py", "env/pyvenv.cfg", "env/lib/b.py", "notes.txt", "only_here.py"):
+        for folder, content in ((mine, "1"), (theirs, "2")):
+            if name != "only_here.py" or folder == theirs:
+                (folder / name).parent.mkdir(exist_ok=True, parents=True)
+                (folder / name).write_text(content)
+    studies.create(checked(theirs), storage)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_study_of_an_earlier_release_has_one_digest(
+    job: Job, storage: Storage, same: bool
+) -> None:
+    study = studies.create(checked(job()), storage)
+    content = QUADRATIC if same else ANOTHER
+    origin = study.user_attrs[attributes.PROVENANCE]
+    origin["objective_sha256"] = hashlib.sha256(content.encode()).hexdigest()
+    study.set_user_attr(attributes.PROVENANCE, origin)
+    if same:
+        studies.create(checked(job()), storage)
+    else:
+        with pytest.raises(StudyError, match="add --same-study"):
+            studies.create(checked(job()), storage)
 
 
 def test_two_users_with_the_same_name(
