@@ -12,7 +12,17 @@ from typing import Any
 import click
 
 from hpo_job import __version__
-from hpo_job.cli import archives, completion, insight, kubernetes, models, pages, results, studies
+from hpo_job.cli import (
+    archives,
+    completion,
+    init,
+    insight,
+    kubernetes,
+    models,
+    pages,
+    results,
+    studies,
+)
 from hpo_job.cli.terminal import warn
 from hpo_job.errors import HpoJobError
 from hpo_job.worker.output import replace_unencodable
@@ -45,7 +55,7 @@ def main() -> None:
     """
 
 
-for module in (studies, results, insight, pages, models, archives, kubernetes, completion):
+for module in (init, studies, results, insight, pages, models, archives, kubernetes, completion):
     for command in module.COMMANDS:
         main.add_command(command)
 

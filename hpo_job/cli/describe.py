@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 
 from hpo_job import objectives
+from hpo_job.data.from_spec import Labelled
 from hpo_job.results import clock, number
 from hpo_job.spec import search_space
 from hpo_job.spec.metrics import ANSWERS
@@ -28,14 +29,14 @@ def describe(checked: Checked) -> Iterator[str]:
     yield f"pruner        {_pruner(spec)}"
     yield f"seed          {spec.seed}"
     if checked.data:
-        yield from _data(checked)
+        yield from described_data(checked.data)
     elif spec.data_path:
         yield f"data          {spec.data_path}"
     for metric, baseline in zip(checked.metrics, checked.baselines, strict=True):
         if baseline is not None:
             yield f"baseline      {metric.name} {number(baseline)} by {ANSWERS[metric.answer]}"
     for caution in checked.cautions:
-        yield from _wrapped("caution", caution)
+        yield from wrapped("caution", caution)
     yield from _space(checked)
     if spec.enqueue:
         yield f"enqueued      {len(spec.enqueue)} trial{'s' if len(spec.enqueue) > 1 else ''}"
@@ -59,7 +60,7 @@ def _component(component: Component) -> str:
     return f"{component.name}({options})"
 
 
-def _wrapped(heading: str, text: str) -> Iterator[str]:
+def wrapped(heading: str, text: str) -> Iterator[str]:
     """Text of any length, in lines of 80 columns."""
     for position, line in enumerate(textwrap.wrap(text, 80 - 14)):
         yield f"{'' if position else heading:<13} {line}"
@@ -70,11 +71,11 @@ def _pruner(spec: StudySpec) -> str:
     return _component(spec.pruner) + (": off, with several metrics" if off else "")
 
 
-def _data(checked: Checked) -> Iterator[str]:
-    assert checked.data is not None
-    for heading, text in checked.data.described():
+def described_data(data: Labelled) -> Iterator[str]:
+    """What is in the data: classes, columns and parts."""
+    for heading, text in data.described():
         whole = heading in ("data", "")  # a path, or a class with its count
-        yield from [f"{heading:<13} {text}"] if whole else _wrapped(heading, text)
+        yield from [f"{heading:<13} {text}"] if whole else wrapped(heading, text)
 
 
 def _space(checked: Checked) -> Iterator[str]:

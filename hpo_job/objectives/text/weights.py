@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import tarfile
 from dataclasses import dataclass
@@ -16,7 +15,12 @@ from fastai.data.external import URLs
 
 from hpo_job.data.once import make_once
 from hpo_job.errors import SpecError
-from hpo_job.objectives.downloads import LANGUAGE_MODEL, download, failed, places
+from hpo_job.objectives.downloads import (
+    LANGUAGE_MODEL,
+    download,
+    failed,
+    find_language_model,
+)
 
 NAME = LANGUAGE_MODEL  # trained on 103 million words of Wikipedia, forwards
 
@@ -38,19 +42,6 @@ class Pretrained:
         }
 
 
-def find(folder: Path) -> Path | None:
-    """The folder of the model on this machine, or None.
-
-    Looked for in ``folder``, then in the folder that an image has weights in, then in fastai's own.
-    """
-    # Where fastai unpacks it. fastai is not asked: it would write a file into the home folder
-    own = Path(os.environ.get("FASTAI_HOME", "~/.fastai")).expanduser() / "models"
-    for place in (*places(folder), own):
-        if _file(place / NAME, "*.pth") and _file(place / NAME, "*.pkl"):
-            return place / NAME
-    return None
-
-
 def obtain(folder: Path) -> Path:
     """The folder of the model, downloaded into ``folder`` where this machine has none.
 
@@ -61,7 +52,9 @@ def obtain(folder: Path) -> Path:
         SpecError: it failed for good.
     """
     try:
-        return make_once(folder / NAME, lambda: find(folder), partial(_fetch, folder / NAME))
+        return make_once(
+            folder / NAME, lambda: find_language_model(folder), partial(_fetch, folder / NAME)
+        )
     except (OSError, HTTPException, tarfile.TarError) as error:  # most of urllib's are OSErrors
         reason = " ".join(str(error).split())
         raise failed(

@@ -25,6 +25,7 @@ from hpo_job.data.tables import LabelledRows, read_table
 from hpo_job.errors import DataError, FetchError, SpecError
 from hpo_job.objectives import text_classification
 from hpo_job.objectives.context import Context
+from hpo_job.objectives.downloads import find_language_model
 from hpo_job.objectives.parameters import TextClassification
 from hpo_job.objectives.predictions import LONGEST
 from hpo_job.objectives.text import language_model, weights
@@ -440,9 +441,9 @@ def test_the_language_model_of_an_image(
     baked = tmp_path / "image"
     done = cli("weights", "wt103-fwd", "--weights", baked)
     assert done.output.splitlines() == [f"wt103-fwd: {baked / 'wt103-fwd'}"]
-    assert weights.find(tmp_path / "cache") is None
+    assert find_language_model(tmp_path / "cache") is None
     monkeypatch.setenv("HPO_JOB_BAKED_WEIGHTS", str(baked))
-    assert weights.find(tmp_path / "cache") == baked / "wt103-fwd"
+    assert find_language_model(tmp_path / "cache") == baked / "wt103-fwd"
     assert weights.obtain(tmp_path / "cache") == baked / "wt103-fwd"
     assert not (tmp_path / "cache").exists()
 

@@ -1,0 +1,128 @@
+"""A job with a function of the user's own: a program that runs, to be changed step by step."""
+
+from __future__ import annotations
+
+import json
+
+from hpo_job.proposal.document import Table, document
+from hpo_job.proposal.look import SEED, Look
+from hpo_job.proposal.study import Limits
+
+OBJECTIVE = "objective.py"
+_TRAIN = '''
+
+def train(trial, context):
+    """Train one model with context.params; returns what study.toml calls the metric."""
+    data = load(context)
+    split = train_test_split(*data, test_size=0.3, random_state=context.seed)
+    train_items, valid_items, train_targets, valid_targets = split
+    scale = StandardScaler(with_mean=False).fit(train_items)
+    model = {model}(
+        alpha=context.params["alpha"],
+        learning_rate="constant",
+        eta0=context.params["learning_rate"],
+        random_state=context.seed,
+    )
+    score = 0.0
+    for _ in range(context.params["epochs"]):
+        {fit}
+        score = {score}
+        context.report(score)  # counts the epochs, and ends a bad trial here
+    return score
+'''
+_CLASSES = {
+    "model": "SGDClassifier",
+    "fit": "model.partial_fit(scale.transform(train_items), train_targets, np.unique(data[1]))",
+    "score": "float(model.score(scale.transform(valid_items), valid_targets))",
+}
+_NUMBERS = {
+    "model": "SGDRegressor",
+    "fit": "model.partial_fit(scale.transform(train_items), train_targets)",
+    "score": "float(np.abs(model.predict(scale.transform(valid_items)) - valid_targets).mean())",
+}
+_DIGITS = '''
+def load(context):
+    """Images of digits, a row of pixels each, and the digits: put your own data here."""
+    return load_digits(return_X_y=True)
+'''
+_IMAGES = '''
+def load(context):
+    """A row of pixels for each image, and its class: the name of its folder."""
+    files = [file for file in sorted(context.path.glob("*/*")) if not file.name.startswith(".")]
+    images = [Image.open(file).convert("L").resize((32, 32)) for file in files]
+    pixels = np.stack([np.asarray(image).ravel() / 255 for image in images])
+    return pixels, np.array([file.parent.name for file in files])
+'''
+_ROWS = '''
+def load(context):
+    """A row of numbers for each row of the table, with a column for each category."""
+    table = pd.{read}(context.path).dropna(subset=[LABEL])
+    targets = table.pop(LABEL).to_numpy()
+    return pd.get_dummies(table).fillna(0).to_numpy(float), targets
+'''
+_TEXTS = '''
+def load(context):
+    """The words of each text, counted, and its class."""
+    table = pd.{read}(context.path)
+    return HashingVectorizer(n_features=2**16).transform(table[TEXT]), table[LABEL].to_numpy()
+'''
+_SKLEARN = "from sklearn.{module} import {names}"
+
+
+def program(look: Look | None) -> str:
+    """The text of objective.py: reads the data, trains a linear model, reports every epoch."""
+    imports, constants, load = ["import numpy as np"], "", _DIGITS
+    modules = {"linear_model": "SGDClassifier", "model_selection": "train_test_split"}
+    modules["preprocessing"] = "StandardScaler"
+    regression = look is not None and not look.data.classes
+    if regression:
+        modules["linear_model"] = "SGDRegressor"
+    if look is None:
+        modules["datasets"] = "load_digits"
+    elif look.objective == "image_classification":
+        imports, load = [*imports, "from PIL import Image"], _IMAGES
+    else:
+        imports.append("import pandas as pd")
+        label, text = look.settings["label"], look.settings.get("text")
+        constants = f"\nLABEL = {json.dumps(label, ensure_ascii=False)}\n" + (f"TEXT = {json.dumps(text, ensure_ascii=False)}\n" if text else "")
+        if text:
+            modules["feature_extraction.text"] = "HashingVectorizer"
+        read = "read_parquet" if look.data.root.suffix == ".parquet" else "read_csv"
+        load = (_TEXTS if text else _ROWS).format(read=read)
+    imports += [_SKLEARN.format(module=key, names=modules[key]) for key in sorted(modules)]
+    train = _TRAIN.format(**(_NUMBERS if regression else _CLASSES))
+    head = (
+        '"""What a trial does: change it as you like, as long as `train` returns a number."""\n\n'
+    )
+    return head + "\n".join(imports) + "\n" + constants + "\n" + load + train
+
+
+def propose(look: Look | None, name: str, path: str | None, limits: Limits) -> str:
+    """The text of a study.toml for `program`."""
+    regression = look is not None and not look.data.classes
+    study = Table("")
+    study.add("name", name, "of the study; lower-case letters, digits and dashes")
+    study.add("objective", f"{OBJECTIVE}:train", "file:function; it trains one model")
+    study.add("metric", "mae" if regression else "accuracy", "what its return value is called")
+    study.add("direction", "minimize" if regression else "maximize", "which way is better")
+    study.add("seed", SEED, "context.seed, and the sampler's")
+    tables = [study]
+    if path is not None:
+        data = Table("[data]")
+        data.add("path", path, "context.path: relative to this file")
+        tables.append(data)
+    sampler = Table("[sampler]")
+    sampler.add("name", "TPESampler", "any of Optuna's; this one learns from trials")
+    pruner = Table("[pruner]")
+    pruner.add("name", "MedianPruner", "ends trials that are worse than half of those before")
+    pruner.add("n_warmup_steps", 2, "none is ended in its first epochs")
+    space = Table("[search_space]", "context.params: plain values are fixed, tables are searched.")
+    rates = {"type": "float", "low": 1e-5, "high": 1e-1, "log": True}
+    space.add("learning_rate", rates, "of the optimiser")
+    space.add("alpha", {**rates, "low": 1e-7}, "how much large weights cost")
+    space.add("epochs", {"type": "int", "low": 3, "high": 20}, "passes over the training items")
+    head = (
+        f"Written by `hpo-job init`. {OBJECTIVE} next to it is the function; `hpo-job check` says "
+        "what will run, `hpo-job run` runs it."
+    )
+    return document(head, [*tables, limits.table(), sampler, pruner, space])

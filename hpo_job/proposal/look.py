@@ -1,0 +1,245 @@
+"""What lies at a path: images, texts or a table; which column is what, and how it is divided."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpo_job.data import columns, labels
+from hpo_job.data.image_folder import list_images
+from hpo_job.data.images import LabelledFiles, read_image_folder
+from hpo_job.data.kinds import recognise
+from hpo_job.data.parts import COLUMNS as PART_COLUMNS
+from hpo_job.data.scripts import share_unspaced
+from hpo_job.data.tables import LabelledRows, read_table
+from hpo_job.errors import DataError
+from hpo_job.spec.study_toml import Data
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROWS = 5000  # of a table that are looked at to tell its columns apart
+WORDS = 6  # in a middling cell of a column of texts, at least
+CHARACTERS = 20  # in one, where the script has no spaces
+CLASSES = 50  # different values of a label that is taken for classes, at most
+OTHER = "other"  # the class that classes with one item are merged into
+# Names that people give to the column that is to be predicted, the likeliest first
+LABELS = ("label", "labels", "target", "class", "category", "y", "klasse", "kategorie", "outcome")
+GROUPS = ("group", "patient", "subject", "author", "book", "volume", "document", "address", "page")
+SHARES = (0.2, 0.3, 0.4, 0.5)  # of validation; the first that can be drawn is taken
+SMALL = 1000  # items below which more than a fifth is held out
+SEED = 42
+
+
+@dataclass(frozen=True)
+class Look:
+    """Data as a study would read it.
+
+    Attributes:
+        objective: The shipped objective that fits.
+        data: The labelled items.
+        settings: The [data] that read them, but for its path.
+        reasons: Why a key of [data] has its value, where it was guessed.
+        groups: Columns that may say which rows belong together.
+    """
+
+    objective: str
+    data: LabelledFiles | LabelledRows
+    settings: dict[str, Any]
+    reasons: dict[str, str] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user said about the data; None where it is to be guessed."""
+
+    label: str | None = None
+    text: str | None = None
+    objective: str | None = None
+
+
+def look(path: Path, wanted: Wanted) -> Look:
+    """Look at the folder of images, or the table, at ``path``.
+
+    Raises:
+        DataError: It is neither, or no study could learn from it.
+    """
+    if path.is_dir():
+        tables = sorted(file for file in path.iterdir() if columns.is_table(file))
+        try:
+            return _images(path, wanted)
+        except DataError as error:
+            if not tables or any(file.is_dir() for file in path.iterdir()):
+                raise
+            names = ", ".join(file.name for file in tables[:5])
+            raise DataError(f"--data {path}: {error}; its tables: {names}; name one") from error
+    return _table(path, wanted)
+
+
+def _images(root: Path, wanted: Wanted) -> Look:
+    if wanted.label or wanted.text:
+        raise DataError(
+            f"--data {root}: a folder, whose folders are the classes; --label and --text are "
+            "for tables"
+        )
+    names = [label for _, label, _ in list_images(root, by_parts=True).files]
+    settings = _merged(names)
+    data, settings = _first_that_can_be_drawn(
+        lambda data: read_image_folder(root, data, SEED), settings, len(names)
+    )
+    return Look("image_classification", data, settings)
+
+
+def _table(file: Path, wanted: Wanted) -> Look:
+    known = columns.names(file)
+    cells = columns.read(file, known).head(ROWS)
+    if cells.empty:
+        raise DataError(f"{file}: no rows in it")
+    for name in (wanted.label, wanted.text):
+        if name is not None:
+            columns.require(file, "label" if name == wanted.label else "text", name, known)
+    text = wanted.text or _text_column(cells, wanted)
+    label, why = _label_column(file, cells, text, wanted)
+    settings: dict[str, Any] = {"label": label}
+    reasons = {"label": why}
+    objective = _objective(cells[label], text, wanted)
+    if objective == "text_classification":
+        settings = {"text": text, **settings}
+        reasons["text"] = "the column of texts"
+    regression = objective == "tabular_regression"
+    every_label = columns.read(file, [label], [label])[label].tolist()
+    settings |= {} if regression else _merged(every_label)
+    data, settings = _first_that_can_be_drawn(
+        lambda data: read_table(file, data, SEED, regression=regression),
+        settings,
+        len(every_label),
+    )
+    return Look(objective, data, settings, reasons, _groups(cells, label, text))
+
+
+def _first_that_can_be_drawn(
+    read: Any, settings: dict[str, Any], count: int
+) -> tuple[Any, dict[str, Any]]:
+    """The data, and the settings with the first share of validation that holds every class."""
+    shares = SHARES[1:] if count < SMALL else SHARES
+    for share in shares:
+        tried = {**settings, "valid_pct": share}
+        try:
+            data = read(Data.model_validate({"path": "data", **tried}))
+        except DataError:
+            if share == shares[-1]:
+                raise
+            continue
+        classes = len(data.classes)
+        if share == shares[-1] or len(set(data.targets[data.valid].tolist())) >= classes:
+            return data, tried
+    raise AssertionError(shares)
+
+
+def _merged(names: Sequence[str]) -> dict[str, Any]:
+    """[data] labels that merge the classes of one item, which cannot be learnt and scored."""
+    counts = Counter(names)
+    lonely = [name for name, count in counts.items() if count == 1]
+    if not lonely or len(counts) - len(lonely) < 1:
+        return {}
+    if len(lonely) == 1:  # the next rarest one goes with it
+        lonely.append(min((n for n in counts if n not in lonely), key=lambda n: (counts[n], n)))
+    if len(counts) - len(lonely) < 1:
+        return {}
+    other = OTHER
+    while other in counts and other not in lonely:
+        other += "_"
+    return {"labels": dict.fromkeys(sorted(lonely), other)}
+
+
+def _objective(label: pd.Series[Any], text: str | None, wanted: Wanted) -> str:
+    if wanted.objective:
+        return wanted.objective
+    if text is not None:
+        return "text_classification"
+    return "tabular_regression" if _is_quantity(label) else "tabular_classification"
+
+
+def _is_quantity(label: pd.Series[Any]) -> bool:
+    """Whether a label is a number to be predicted rather than the number of a class."""
+    try:
+        return recognise(label).format.kind == "number"
+    except DataError:
+        return False
+
+
+def _text_column(cells: pd.DataFrame, wanted: Wanted) -> str | None:
+    """The column with the longest texts; None where none holds texts."""
+    if wanted.objective not in (None, "text_classification"):
+        return None
+    lengths = {
+        name: length
+        for name in map(str, cells.columns)
+        if name != wanted.label and (length := _text_length(cells[name]))
+    }
+    return max(lengths, key=lambda name: lengths[name]) if lengths else None
+
+
+def _text_length(column: pd.Series[Any]) -> float:
+    """The characters of a middling cell of a column of texts; 0 of any other column."""
+    present = [cell for cell in column.dropna() if isinstance(cell, str)]
+    if len(present) < len(column) / 2 or len(set(present)) < len(present) / 2:
+        return 0
+    characters = float(np.median([len(cell) for cell in present]))
+    if share_unspaced(present) > 0.5:
+        return characters if characters >= CHARACTERS else 0
+    words = np.median([len(cell.split()) for cell in present])
+    return characters if words >= WORDS else 0
+
+
+def _label_column(
+    file: Path, cells: pd.DataFrame, text: str | None, wanted: Wanted
+) -> tuple[str, str]:
+    """The column that is to be predicted, and why it was taken for it."""
+    if wanted.label is not None:
+        return wanted.label, "the column to predict"
+    candidates = [
+        name
+        for name in map(str, cells.columns)
+        if name != text
+        and name.casefold() not in PART_COLUMNS
+        and cells[name].nunique() > 1
+        and cells[name].notna().all()
+        and (_classes(cells[name]) or (text is None and _is_quantity(cells[name])))
+    ]
+    if not candidates:
+        raise DataError(
+            f"{file}: no column looks like one to predict; name it with --label: "
+            f"{', '.join(map(str, cells.columns))}"
+        )
+    named = sorted(
+        (LABELS.index(name.casefold()), name) for name in candidates if name.casefold() in LABELS
+    )
+    if named:
+        return named[0][1], "the column to predict, by its name; another one: --label"
+    return candidates[-1], "the column to predict: the last that can be; another one: --label"
+
+
+def _classes(column: pd.Series[Any]) -> bool:
+    """Whether the values of a column can be classes: few, and each several times."""
+    return column.nunique() <= min(CLASSES, max(2, len(column) // 2)) and not (
+        _is_quantity(column) and column.nunique() > len(column) / 10
+    )
+
+
+def _groups(cells: pd.DataFrame, label: str, text: str | None) -> tuple[str, ...]:
+    """Columns that are called as ones that say which rows belong together, and repeat."""
+    return tuple(
+        name
+        for name in map(str, cells.columns)
+        if name not in (label, text)
+        and labels.folded(name).removesuffix(" id") in GROUPS
+        and 1 < cells[name].nunique() < len(cells)
+        and cells[name].notna().all()
+    )
