@@ -115,7 +115,14 @@ def command_line() -> str:
     """The help of every command, as a terminal of 80 columns shows it."""
     parts = ["# The command line"]
     for path, command in _commands(main, "hpo-job"):
-        context = click.Context(command, info_name=path, terminal_width=80, max_content_width=80)
+        # click keeps a command's help option with the names of its first context
+        context = click.Context(
+            command,
+            info_name=path,
+            terminal_width=80,
+            max_content_width=80,
+            help_option_names=["-h", "--help"],
+        )
         parts += [f"## {path}", f"```text\n{command.get_help(context)}\n```"]
     return "\n\n".join(parts)
 

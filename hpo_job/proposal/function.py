@@ -84,7 +84,9 @@ def program(look: Look | None) -> str:
     else:
         imports.append("import pandas as pd")
         label, text = look.settings["label"], look.settings.get("text")
-        constants = f"\nLABEL = {json.dumps(label, ensure_ascii=False)}\n" + (f"TEXT = {json.dumps(text, ensure_ascii=False)}\n" if text else "")
+        constants = f"\nLABEL = {json.dumps(label, ensure_ascii=False)}\n" + (
+            f"TEXT = {json.dumps(text, ensure_ascii=False)}\n" if text else ""
+        )
         if text:
             modules["feature_extraction.text"] = "HashingVectorizer"
         read = "read_parquet" if look.data.root.suffix == ".parquet" else "read_csv"

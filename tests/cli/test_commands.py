@@ -234,7 +234,7 @@ def test_options_of_the_issue() -> None:
     on_clusters = {"submit", "scale", "stop", "resume", "delete", "logs", "database"}
     for name in on_clusters:
         assert {"--namespace", "--context"} <= options(name)
-    apart = {"check", "completion", "data", "weights", "lr-find", "predict", *on_clusters}
+    apart = {"init", "check", "completion", "data", "weights", "lr-find", "predict", *on_clusters}
     for name in COMMANDS - apart:
         assert {"--storage", "--cluster"} <= options(name)
 

@@ -1,0 +1,308 @@
+"""``hpo-job init`` writes a study of the user's data that reads it, and says what it saw."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from PIL import Image
+
+from hpo_job.spec.metrics import METRICS
+from hpo_job.spec.study_toml import StudySpec, read_spec
+from hpo_job.study.checking import check_spec, read_data
+from tests import ROOT
+
+Cli = Callable[..., Result]
+Refused = Callable[..., str]
+WORDS = {
+    "de": "der alte Mann ging mit dem Hund an den Fluss und es war nicht spät",
+    "en": "the prisoner was indicted for stealing a watch from the house of his master",
+}
+
+
+def read(folder: str | Path) -> StudySpec:
+    """The study of a job that init wrote, with its names and its data looked up."""
+    spec = read_spec(folder)
+    check_spec(spec)
+    assert read_data(spec) is not None
+    return spec
+
+
+def text_table(file: Path, language: str, rows: int = 60) -> Path:
+    draw = random.Random(0)
+    lines = ["nummer,inhalt,klasse"]
+    for row in range(rows):
+        words = draw.choices(WORDS[language].split(), k=12)
+        lines.append(f"{row},{' '.join(words)},{'Brief' if row % 3 else 'Rede'}")
+    lines += [lines[1]] * 3  # copies
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def table(file: Path, header: str, *rows: str, times: int = 20) -> Path:
+    file.write_text("\n".join([header, *rows * times]) + "\n", encoding="utf-8")
+    return file
+
+
+# What is written reads the data
+
+
+def test_images(cli: Cli, image_folder: Path) -> None:
+    done = cli("init", "pets", "--data", image_folder)
+    assert done.exit_code == 0, done.output
+    assert "data          " in done.stdout
+    assert "20 images in 2 classes" in done.stdout
+    assert "sizes         8 x 8 pixels in the middle" in done.stdout
+    assert "formats       20 png" in done.stdout
+    assert "wrote         pets/study.toml" in done.stdout
+    assert "check pets" in done.stdout
+    spec = read("pets")
+    assert (spec.name, spec.objective, spec.metric) == ("pets", "image_classification", "accuracy")
+    assert spec.data is not None
+    assert spec.data.path == "../images"
+    assert spec.search_space["image_size"] == 32
+
+
+def test_uneven_classes_are_scored_and_trained_evenly(
+    cli: Cli, images: Callable[..., Path]
+) -> None:
+    assert cli("init", "rare", "--data", images({"common": 30, "rare": 5})).exit_code == 0
+    spec = read("rare")
+    assert spec.metric == "f1_macro"
+    assert "balance" in spec.search_space
+
+
+def test_classes_of_one_image_are_merged(cli: Cli, images: Callable[..., Path]) -> None:
+    folder = images({"cats": 9, "dogs": 8, "emu": 1, "yak": 1})
+    done = cli("init", "zoo", "--data", folder)
+    assert done.exit_code == 0, done.output
+    assert "merged        classes of one item, into 'other': 'emu', 'yak'" in done.stdout
+    data = read_data(read("zoo"))
+    assert data is not None
+    assert data.counts == {"cats": 9, "dogs": 8, "other": 2}
+
+
+def test_parts_that_the_folders_name(cli: Cli, tmp_path: Path) -> None:
+    for part in ("train", "valid"):
+        for shade, name in enumerate(("cats", "dogs")):
+            folder = tmp_path / "given" / part / name
+            folder.mkdir(parents=True)
+            for number in range(3):
+                Image.new("L", (40, 50), 90 * shade + number).save(folder / f"{number}.png")
+    assert cli("init", "given-parts", "--data", "given").exit_code == 0
+    assert "valid_pct" not in Path("given-parts/study.toml").read_text()
+    data = read_data(read("given-parts"))
+    assert data is not None
+    assert len(data.valid) == 6
+
+
+@pytest.mark.parametrize(("language", "name"), [("de", "German"), ("en", "English")])
+def test_texts(cli: Cli, tmp_path: Path, language: str, name: str) -> None:
+    text_table(tmp_path / "texts.csv", language)
+    done = cli("init", "texts", "--data", "texts.csv", "--time", "overnight")
+    assert done.exit_code == 0, done.output
+    assert f"language      {name}" in done.stdout
+    assert "guessed       'klasse' is the column to predict, by its name" in done.stdout
+    assert re.search(r"texts are copies|texts are also in training", done.stdout)
+    spec = read("texts")
+    assert spec.data is not None
+    assert (spec.objective, spec.data.text, spec.data.label) == (
+        "text_classification",
+        "inhalt",
+        "klasse",
+    )
+    assert (spec.budget.timeout, spec.budget.trials) == (36000, None)
+
+
+def test_texts_without_spaces(cli: Cli, tmp_path: Path) -> None:
+    draw = random.Random(1)
+    letters = "日本語学研究言文字書本人大小中国語東京都市山川田"
+    rows = [f"{''.join(draw.choices(letters, k=30))},{'a' if n % 2 else 'b'}" for n in range(40)]
+    (tmp_path / "ja.csv").write_text("\n".join(["文,類", *rows]), encoding="utf-8")
+    done = cli("init", "ja", "--data", "ja.csv")
+    assert done.exit_code == 0, done.output
+    assert "language      of a script without spaces" in done.stdout
+    assert read("ja").objective == "text_classification"
+
+
+def test_a_number_to_predict(cli: Cli) -> None:
+    penguins = ROOT / "jobs" / "penguins-mass" / "penguins.csv"
+    done = cli("init", "mass", "--data", penguins, "--label", "body_mass_g", "--trials", "7")
+    assert done.exit_code == 0, done.output
+    spec = read("mass")
+    assert (spec.objective, spec.metric, spec.budget.trials) == ("tabular_regression", "rmse", 7)
+
+
+def test_far_values_are_scored_by_mae(cli: Cli, tmp_path: Path) -> None:
+    rows = [f"{n % 7},{n % 50 + 0.5}" for n in range(200)] + ["1,90000.5", "2,95000.5"]
+    table(tmp_path / "prices.csv", "rooms,price", *rows, times=1)
+    assert cli("init", "prices", "--data", "prices.csv").exit_code == 0
+    assert read("prices").metric == "mae"
+
+
+def test_classes_of_a_table(cli: Cli) -> None:
+    penguins = ROOT / "jobs" / "penguins-species" / "penguins.csv"
+    assert cli("init", "kinds", "--data", penguins, "--label", "species").exit_code == 0
+    spec = read("kinds")
+    assert (spec.objective, spec.metric) == ("tabular_classification", "f1_macro")
+
+
+def test_odd_names_in_a_table(cli: Cli, tmp_path: Path) -> None:
+    header = '"breite ""cm""","größe, in #",target'
+    table(tmp_path / "odd.csv", header, "1.5,2,a b", "2.5,7,c=d", "0.5,9,007")
+    done = cli("init", "odd", "--data", "odd.csv")
+    assert done.exit_code == 0, done.output
+    data = read_data(read("odd"))
+    assert data is not None
+    assert set(data.counts) == {"a b", "c=d", "007"}
+
+
+def test_a_gzipped_table_with_rows_that_belong_together(cli: Cli, tmp_path: Path) -> None:
+    text = "\n".join(["patient,x,y", *(f"{n % 9},{n / 7},{'ab'[n % 2]}" for n in range(90))])
+    with gzip.open(tmp_path / "visits.csv.gz", "wt") as file:
+        file.write(text)
+    assert cli("init", "visits", "--data", "visits.csv.gz").exit_code == 0
+    assert '# group = "patient"' in Path("visits/study.toml").read_text()
+    read("visits")
+
+
+def test_every_line_is_explained(cli: Cli, image_folder: Path) -> None:
+    cli("init", "pets", "--data", image_folder)
+    lines = Path("pets/study.toml").read_text().splitlines()
+    for before, line in zip(["", *lines], lines, strict=False):
+        if "=" in line and not line.startswith("#"):
+            assert "# " in line or before.startswith("# "), line
+        assert len(line) <= 100
+
+
+@pytest.mark.parametrize("kind", ["digits", "rows", "numbers", "texts", "images"])
+def test_a_function_that_runs(
+    cli: Cli, tmp_path: Path, images: Callable[..., Path], kind: str
+) -> None:
+    data = {
+        "rows": lambda: table(tmp_path / "t.csv", "a,b,label", "1,x,u", "2,y,v", "3,x,w"),
+        "numbers": lambda: table(
+            tmp_path / "n.csv", "a,label", *(f"{n},{n * 1.7}" for n in range(40)), times=1
+        ),
+        "texts": lambda: text_table(tmp_path / "texts.csv", "en"),
+        "images": lambda: images({"cats": 12, "dogs": 8}),
+    }.get(kind, lambda: None)()
+    options = [] if data is None else ["--data", data]
+    done = cli("init", "mine", "--function", *options)
+    assert done.exit_code == 0, done.output
+    assert cli("check", "mine").exit_code == 0
+    ran = cli("worker", "mine", "--set", "budget.trials=2")
+    assert ran.exit_code == 0, ran.output
+    assert "2 of 2 trials" in cli("status", "mine").stdout
+
+
+def test_measured_by_one_short_trial(cli: Cli) -> None:
+    done = cli("init", "mine", "--function", "--measure", "--trials", "9")
+    assert done.exit_code == 0, done.output
+    assert "measured      one trial with the fewest epochs took " in done.stdout
+    assert "9 of them " in " ".join(done.stdout.split())
+    assert not Path(".hpo/studies.db").exists()  # nothing of the short trial is kept
+
+
+# Like another job
+
+
+def test_like_another_job(cli: Cli, tmp_path: Path) -> None:
+    table(tmp_path / "birds.csv", "a,species", "1,x", "2,y")
+    job = ROOT / "jobs" / "penguins-species"
+    like = tmp_path / "first"
+    like.mkdir()
+    text = (job / "study.toml").read_text().replace('features = ["bill_depth_mm"', "#")
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("#  "))
+    (like / "study.toml").write_text(text.replace('"penguins.csv"', '"penguins.csv"  # kept'))
+    (like / "penguins.csv").write_bytes((job / "penguins.csv").read_bytes())
+    done = cli("init", "second", "--like", "first", "--data", "birds.csv")
+    assert done.exit_code == 0, done.output
+    written = Path("second/study.toml").read_text()
+    assert 'path = "../birds.csv"  # kept' in written
+    before, after = tomllib.loads(text), tomllib.loads(written)
+    assert (after.pop("name"), after["data"].pop("path")) == ("second", "../birds.csv")
+    del before["name"], before["data"]["path"]
+    assert before == after
+    assert read("second").metric == "f1_macro"
+
+
+def test_like_a_job_with_a_function_and_the_same_data(cli: Cli, job: Callable[..., Path]) -> None:
+    first = job(data={"path": "../numbers.txt"})
+    Path(first.parent, "numbers.txt").write_text("1 2 3")
+    assert cli("init", "deep/second", "--like", first).exit_code == 0
+    spec = read_spec("deep/second")
+    assert spec.name == "second"
+    assert spec.data_path is not None
+    assert spec.data_path.resolve() == first.parent / "numbers.txt"
+    assert cli("check", "deep/second").exit_code == 0
+
+
+# Where it is written
+
+
+def test_a_plain_name_is_a_folder_under_jobs(cli: Cli, image_folder: Path) -> None:
+    Path("jobs").mkdir()
+    done = cli("init", "My Pets", "--data", image_folder)
+    assert "wrote         jobs/My Pets/study.toml" in done.stdout
+    assert read("My Pets").name == "my-pets"
+
+
+# What cannot be done is said in one line, and nothing is written
+
+
+def test_nothing_is_overwritten(refused: Refused, job: Callable[..., Path]) -> None:
+    line = refused("init", job(), "--function")
+    assert "study.toml: exists already; name another JOB, or remove it" in line
+
+
+def test_a_folder_without_images(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "empty: no images in it" in refused("init", "x", "--data", tmp_path / "empty")
+
+
+def test_a_folder_with_tables_names_them(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    table(tmp_path / "tables" / "one.csv", "a,b", "1,2")
+    assert "its tables: one.csv; name one" in refused("init", "x", "--data", tmp_path / "tables")
+
+
+def test_no_column_to_predict(refused: Refused, tmp_path: Path) -> None:
+    file = table(tmp_path / "ids.csv", "id", *(f"k{n}z" for n in range(40)), times=1)
+    assert "no column looks like one to predict; name it with --label: id" in refused(
+        "init", "x", "--data", file
+    )
+
+
+def test_an_unknown_column(refused: Refused, tmp_path: Path) -> None:
+    file = table(tmp_path / "t.csv", "a,target", "1,u", "2,v")
+    line = refused("init", "x", "--data", file, "--label", "traget")
+    assert "unknown column 'traget'; did you mean 'target'?" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "name your data with --data, or add --function or --like JOB"),
+        (["--function", "--time", "soon"], "'30m', '1h30m' or '90s', found 'soon'"),
+        (["--like", "job", "--trials", "3"], "--like job goes with --data alone"),
+    ],
+)
+def test_options_that_say_too_little_or_too_much(
+    cli: Cli, job: Callable[..., Path], arguments: list[str], text: str
+) -> None:
+    job()
+    done = cli("init", "x", *arguments)
+    assert done.exit_code == 2
+    assert text in " ".join(done.stderr.split())
+    assert not Path("x").exists()
+
+
+def test_metrics_that_are_proposed_exist() -> None:
+    assert {"accuracy", "f1_macro", "rmse", "mae"} <= set(METRICS)
