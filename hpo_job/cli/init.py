@@ -34,7 +34,12 @@ OBJECTIVES = (
 )
 @option("--label", metavar="COLUMN", help="The column of a table to predict.  [default: guessed]")
 @option("--text", metavar="COLUMN", help="The column of its texts.  [default: guessed]")
-@option("--objective", type=click.Choice(OBJECTIVES), help="What is trained.  [default: what fits]")
+@option(
+    "--objective",
+    metavar="NAME",
+    type=click.Choice(OBJECTIVES),
+    help=f"What is trained: {', '.join(OBJECTIVES)}.  [default: what fits]",
+)
 @option("--trials", type=click.IntRange(min=1), metavar="N", help="How many trials it may take.")
 @option("--time", metavar="TIME", help="How long: 8h, 1h30m, lunch, overnight or weekend.")
 @option("--measure", is_flag=True, help="Run one short trial to say how many fit into the time.")
