@@ -12,7 +12,8 @@ import optuna
 import pandas as pd
 
 from hpo_job import objectives
-from hpo_job.artifacts.models import Models, open_store
+from hpo_job.artifacts.models import Models
+from hpo_job.artifacts.stores import open_store
 from hpo_job.errors import DataError, SpecError, StudyError
 from hpo_job.objectives import learner_file
 from hpo_job.spec.study_toml import restore

@@ -4,90 +4,30 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
 import zipfile
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urlparse
-from uuid import uuid4
 
 import optuna
 from optuna.artifacts import (
-    Boto3ArtifactStore,
-    FileSystemArtifactStore,
-    GCSArtifactStore,
     download_artifact,
     upload_artifact,
 )
 from optuna.artifacts.exceptions import ArtifactNotFound
-from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from hpo_job.data.fetch import is_final
-from hpo_job.errors import SpecError, StudyError
+from hpo_job.artifacts.stores import Store, reason, remove
+from hpo_job.errors import StudyError
 from hpo_job.objectives.predictions import FILE, Predictions
-from hpo_job.spec.study_toml import store_problem
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import counts
 
 MODEL = "model.zip"
 RECORD = "trial.json"  # which trial the model is of, and what it scored
-Store = FileSystemArtifactStore | Boto3ArtifactStore | GCSArtifactStore
-NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError"}  # boto3's, when first asked
 log = logging.getLogger(__name__)
-
-
-def open_store(url: str) -> Store:
-    """The store at ``url``: a folder, created if missing, ``s3://…`` or ``gs://…``.
-
-    Credentials come from where boto3 and google-cloud-storage look for them.
-
-    Raises:
-        SpecError: there is no such place, or its package or credentials are missing.
-    """
-    if problem := store_problem(url):
-        raise SpecError(f"artifacts: {problem}")
-    parsed = urlparse(url)
-    try:
-        if "://" not in url or parsed.scheme == "file":
-            folder = Path(url.removeprefix("file://"))
-            folder.mkdir(parents=True, exist_ok=True)
-            return FileSystemArtifactStore(folder)
-        kind = Boto3ArtifactStore if parsed.scheme == "s3" else GCSArtifactStore
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # Google's has been since 3.4
-            return kind(parsed.netloc)
-    except ImportError as error:
-        extra = "s3" if parsed.scheme == "s3" else "gcs"
-        raise SpecError(f"artifacts: {url}: pip install 'hpo-job[{extra}]'") from error
-    except Exception as error:  # no permission, no credentials: every client has its own
-        raise SpecError(f"artifacts: {url}: {_reason(error)}") from error
-
-
-def writable_store(url: str) -> Store:
-    """The store at ``url``, after a trial write, so that no study runs and loses every model.
-
-    A store that is unreachable just now may be back when the first trial ends: that is logged.
-
-    Raises:
-        SpecError: the store refuses to be written to.
-    """
-    store, probe = open_store(url), f"hpo-job-{uuid4()}"
-    try:
-        store.write(probe, BytesIO(b"can models be kept here?"))
-        store.remove(probe)
-    except Exception as error:
-        line = f"artifacts: {url}: cannot be written to: {_reason(error)}"
-        if _is_refusal(store, error):
-            raise SpecError(
-                f"{line}; name another place with [artifacts] store or --artifacts, or set keep = 0"
-            ) from error
-        log.warning("%s", line)
-    return store
 
 
 class Models:
@@ -137,7 +77,7 @@ class Models:
                     study_or_trial=trial,
                 )
         except Exception as error:  # every store's client has its own
-            log.warning("trial %d: its model is not kept: %s", trial.number, _reason(error))
+            log.warning("trial %d: its model is not kept: %s", trial.number, reason(error))
             return None
 
     def _keep_predictions(self, trial: optuna.Trial, file: Path, *, with_interval: bool) -> None:
@@ -166,12 +106,7 @@ class Models:
         if artifact in self._gone:
             return
         self._gone.add(artifact)
-        try:
-            self._store.remove(artifact)
-        except (ArtifactNotFound, FileNotFoundError):
-            pass  # another worker was first
-        except Exception as error:
-            log.warning("model %s cannot be removed: %s", artifact, _reason(error))
+        remove(self._store, artifact, "model")  # unless another worker was first
 
     def kept(self) -> list[FrozenTrial]:
         """The trials whose models should be here, the best first."""
@@ -229,7 +164,7 @@ class Models:
         except Exception as error:  # every store's client has its own
             raise StudyError(
                 f"study {self._study.study_name!r}: the model of trial {trial.number} cannot "
-                f"be fetched: {_reason(error)}"
+                f"be fetched: {reason(error)}"
             ) from error
 
     def _not_kept(self, trial: FrozenTrial) -> str:
@@ -262,20 +197,3 @@ def _zipped(folder: Path, archive: Path) -> Path:
         for file in sorted(folder.rglob("*")):
             packed.write(file, file.relative_to(folder))
     return archive
-
-
-def _reason(error: Exception) -> str:
-    """One line about an error of a store, whose client's message may be long."""
-    text = " ".join(str(error).split())[:200]
-    name = type(error).__name__
-    return text if text.startswith(name) else f"{name}: {text}"
-
-
-def _is_refusal(store: Store, error: Exception) -> bool:
-    """Whether a retry would fail again: no such bucket, or no right to write to it."""
-    if isinstance(store, FileSystemArtifactStore) or type(error).__name__ in NO_CREDENTIALS:
-        return True
-    response = getattr(error, "response", None)  # boto3's; Google's has the status as its code
-    metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
-    status = metadata.get("HTTPStatusCode") or getattr(error, "code", None)
-    return isinstance(status, int) and is_final(status)

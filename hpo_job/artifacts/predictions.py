@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import FrozenTrial
 
-from hpo_job.artifacts.models import Models, open_store
+from hpo_job.artifacts.models import Models
+from hpo_job.artifacts.stores import open_store
 from hpo_job.errors import HpoJobError, StudyError
 from hpo_job.objectives.predictions import Predictions
 from hpo_job.spec.study_toml import restore

@@ -76,6 +76,7 @@ class Context:
     keep: set by the objective: a function that writes the trained model into an empty folder.
     checkpoints: where `save` writes and `resume` reads; None where nothing is saved.
     repeat: which of a trial's repeats this is.
+    resumable: whether an earlier attempt may have been in this repeat when it saved a state.
     repeated: the part of a saved state that holds the repeats before this one.
     history: what the trial has reported.
     pruned: whether the pruner has stopped the trial; it ends PRUNED then, whatever the objective
@@ -98,6 +99,7 @@ class Context:
     keep: Callable[[Path], None] | None = None
     checkpoints: Checkpoints | None = None
     repeat: int = 0
+    resumable: bool = True
     repeated: Callable[[], State] = dict
     history: History = field(default_factory=History)
     pruned: bool = field(default=False, init=False)
@@ -217,7 +219,7 @@ class Context:
             misfit: says in a few words why a state cannot be continued, or returns None if it can.
                 A state that cannot is logged and skipped for the one before.
         """
-        if self.checkpoints is None:
+        if self.checkpoints is None or not self.resumable:
             return None
         tree = self.checkpoints.load(lambda tree: misfit(tree["objective"]))
         if tree is None or tree["repeat"] != self.repeat:

@@ -32,10 +32,11 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_job.spec.combinations import EXHAUSTIVE
 from hpo_job.spec.study_toml import Budget, StudySpec
 from hpo_job.storage.database import Storage
+from hpo_job.study.attempts import retried
 from hpo_job.study.grid import Grid
 from hpo_job.study.joining import budget
 from hpo_job.study.ledger import Ledger
-from hpo_job.study.recovery import fail_lost, requeue, retried, trial_id
+from hpo_job.study.recovery import fail_lost, requeue, trial_id
 from hpo_job.study.samplers import make_sampler
 from hpo_job.study.workers import identity
 from hpo_job.trial import attributes

@@ -6,7 +6,8 @@ called within the study's lock.
 
 - RUNNING, and its worker is gone or sends no heartbeat: failed as ``lost`` by `fail_lost`.
 - FAIL as ``lost``, ``preempted`` or ``interrupted``, and no trial names it as its ``retry_of``:
-  enqueued again by `requeue`, until its parameters have used up the budget's ``retries``.
+  enqueued again by `requeue`, until its parameters have used up the budget's ``retries``, which
+  count anew from each attempt that saved some of its work.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.spec.study_toml import Budget
 from hpo_job.storage.database import Storage
+from hpo_job.study.attempts import earlier, made_progress
 from hpo_job.study.joining import budget
 from hpo_job.study.ledger import Ledger
 from hpo_job.study.optuna_private import fixed_params
@@ -92,25 +94,22 @@ def requeue(study: optuna.Study, bound: Budget, ledger: Ledger) -> None:
             study.enqueue_trial(parameters, user_attrs={attributes.RETRY_OF: trial.number})
 
 
-def retried(trial: FrozenTrial, trials: list[FrozenTrial]) -> FrozenTrial | None:
-    """The trial that ``trial`` runs again, if any.
-
-    One that was copied in from another study may name a trial that is not in this one.
-    """
-    number = trial.user_attrs.get(attributes.RETRY_OF)
-    return trials[number] if isinstance(number, int) and 0 <= number < trial.number else None
-
-
 def trial_id(study: optuna.Study, number: int, storage: Storage) -> int:
     """The storage's own number of a trial, by which it knows heartbeats."""
     study_id = storage.study_id(study.study_name)
     return storage.optuna.get_trial_id_from_study_id_trial_number(study_id, number)
 
 
-def _attempts(trial: FrozenTrial | None, trials: list[FrozenTrial]) -> int:
-    """How often the parameters of ``trial`` were lost or preempted; interruptions are free."""
-    count, attempt = 0, trial
-    while attempt is not None:
+def _attempts(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
+    """How often in a row the parameters of ``trial`` were lost or preempted without progress.
+
+    Interruptions are free, and so is an attempt that saved more work than it had begun with: on
+    nodes that come and go, a long training ends after many attempts.
+    """
+    count = 0
+    attempts = [trial, *earlier(trial, trials)]
+    for position, attempt in enumerate(attempts, 1):
+        if made_progress(attempt, attempts[position:]):
+            break
         count += attempt.user_attrs.get(attributes.REASON) != attributes.INTERRUPTED
-        attempt = retried(attempt, trials)
     return count

@@ -15,7 +15,9 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from hpo_job import objectives
-from hpo_job.artifacts.models import Models, writable_store
+from hpo_job.artifacts.checkpoints import Checkpoints
+from hpo_job.artifacts.models import Models
+from hpo_job.artifacts.stores import writable_store
 from hpo_job.errors import FailuresError, StorageError
 from hpo_job.machine import ARTIFACTS, CACHE, CACHE_SIZE
 from hpo_job.objectives.context import Context
@@ -40,6 +42,7 @@ from hpo_job.worker.outcomes import (
     of_trained,
     record,
 )
+from hpo_job.worker.saving import Saving
 from hpo_job.worker.signals import Stop, Stopped
 
 POLL = 1.0  # seconds until a worker asks again, when running trials may still use up the budget
@@ -144,10 +147,15 @@ class Worker:
         with self._heartbeat(trial):
             outcome = self._train(context)
             artifact = self._keep_model(trial, outcome)
+            saving = context.checkpoints
+            if isinstance(saving, Saving):
+                saving.finish()
             recorded = record(self._study, trial, described(outcome, context, artifact))
         if self._models and artifact:
             self._models.sweep() if recorded else self._models.remove(artifact)
         if recorded:
+            if isinstance(saving, Saving) and outcome.reason not in attributes.RETRIED:
+                saving.remove()
             self._react_to_end(outcome)
         return replace(outcome, keep=None)
 
@@ -185,6 +193,7 @@ class Worker:
         spec, trial = self._checked.spec, context.trial
         with context.timings.measure(attributes.STORAGE_TIME):
             _forget_measurements(trial)
+            context.checkpoints = self._saving(trial)
             suggested = search_space.suggest(trial, spec.search_space)
         context.params = {**objectives.defaults(spec), **suggested}
         compared = spec.pruner.name == "WilcoxonPruner"
@@ -193,6 +202,15 @@ class Worker:
         if outcome.error:
             log.error("trial %d failed: %s", trial.number, outcome.error)
         return outcome
+
+    def _saving(self, trial: optuna.Trial) -> Saving | None:
+        """What saves the states of ``trial``; None if the study switched that off."""
+        spec = self._checked.spec
+        if not spec.checkpoint.every:
+            return None
+        store = spec.artifacts.store or self._machine.artifacts
+        checkpoints = Checkpoints(self._study, self._storage, trial, store)
+        return Saving(checkpoints, spec.checkpoint.every, self._stop)
 
     def _keep_model(self, trial: optuna.Trial, outcome: Outcome) -> str | None:
         """Keep the model of a COMPLETE trial, if it is among the study's best; its id."""

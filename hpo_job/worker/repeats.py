@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from optuna.study import StudyDirection
 from hpo_job.objectives import Train
 from hpo_job.objectives.context import Context
 from hpo_job.trial import attributes
+from hpo_job.trial.state_file import State
 
 
 @dataclass(frozen=True)
@@ -47,27 +50,84 @@ def run(train: Train, context: Context, repeats: int, compared: bool) -> Trained
     if repeats == 1:
         value = _once(train, context)
         return Trained(value, {}, context.keep, value)
-    values: list[list[float]] = []
-    keep, kept = None, None
     maximize = context.trial.study.directions[0] == StudyDirection.MAXIMIZE
-    for number in range(repeats):
-        quiet = compared or number > 0
-        again = replace(context, seed=(context.seed + number) % 2**32, quiet=quiet, keep=None)
-        value = _once(train, again)
-        values.append(_numbers(value))
-        if kept is None or (values[-1] > _numbers(kept)) == maximize:
-            keep, kept = again.keep, value
+    done = _Done()
+    context.repeated = done.packed
+    begun = done.restore(context)
+    for number in range(len(done.values), repeats):
+        again = replace(
+            context,
+            seed=(context.seed + number) % 2**32,
+            quiet=compared or number > 0,
+            keep=None,
+            repeat=number,
+            resumable=number == begun,
+        )
+        done.add(_once(train, again), again.keep, maximize=maximize)
         del again
         gc.collect()
         if compared:
-            context.report(values[-1][0], last=number == repeats - 1)
-    mean, spread = np.mean(values, axis=0), np.std(values, axis=0)
+            context.report(done.values[-1][0], last=number == repeats - 1)
+    mean, spread = np.mean(done.values, axis=0), np.std(done.values, axis=0)
     one = len(mean) == 1
     attrs = {
-        attributes.REPEAT_VALUES: [each[0] for each in values] if one else values,
+        attributes.REPEAT_VALUES: [each[0] for each in done.values] if one else done.values,
         attributes.REPEAT_STD: float(spread[0]) if one else spread.tolist(),
     }
-    return Trained(float(mean[0]) if one else tuple(map(float, mean)), attrs, keep, kept)
+    return Trained(float(mean[0]) if one else tuple(map(float, mean)), attrs, done.keep, done.kept)
+
+
+class _Done:
+    """The repeats of a trial that have ended: their values, and the model of the best."""
+
+    def __init__(self) -> None:
+        self.values: list[list[float]] = []
+        self.keep: Callable[[Path], None] | None = None
+        self.kept: Any = None
+        self._files: dict[str, bytes] | None = None  # of the model, once they were written
+
+    def add(self, value: Any, keep: Callable[[Path], None] | None, *, maximize: bool) -> None:
+        self.values.append(_numbers(value))
+        if self.kept is None or (self.values[-1] > _numbers(self.kept)) == maximize:
+            self.keep, self.kept, self._files = keep, value, None
+
+    def packed(self) -> State:
+        """All of it, as part of a saved state."""
+        if self.keep is not None and self._files is None:
+            self._files = _files_of(self.keep)
+        kept = None if self.kept is None else _numbers(self.kept)
+        return {"values": self.values, "kept": kept, "files": self._files}
+
+    def restore(self, context: Context) -> int:
+        """Take over the repeats that an earlier attempt had ended; which one it was in."""
+        tree = context.checkpoints.load(lambda _: None) if context.checkpoints else None
+        if tree is None or not tree["repeat"]:
+            return 0
+        context.inherit(tree)
+        self.values = tree["repeated"]["values"]
+        kept, self._files = tree["repeated"]["kept"], tree["repeated"]["files"]
+        self.kept = kept[0] if len(kept) == 1 else kept
+        if self._files is not None:
+            self.keep = partial(_write_files, self._files)
+        return int(tree["repeat"])
+
+
+def _files_of(keep: Callable[[Path], None]) -> dict[str, bytes]:
+    """The files that ``keep`` writes, by their paths."""
+    with TemporaryDirectory() as place:
+        keep(folder := Path(place))
+        return {
+            str(file.relative_to(folder)): file.read_bytes()
+            for file in sorted(folder.rglob("*"))
+            if file.is_file()
+        }
+
+
+def _write_files(files: dict[str, bytes], folder: Path) -> None:
+    for name, content in files.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
 
 
 def _once(train: Train, context: Context) -> Any:

@@ -8,6 +8,9 @@ Guaranteed, inside `Stop.breaking`:
   or a connection is therefore never left half done: the signal is tried again every `RETRY`
   seconds until the storage's code has returned. The exception is the pause in which a
   storage waits for a server that is away: nothing is half done there, and it may take minutes.
+- An objective that saves its state is given `SAVE_WAIT` seconds to reach the next place where it
+  does, and `SAVE_TIME` seconds to write it; then Stopped is raised there. Together they are less
+  than the 30 seconds after which Kubernetes kills a pod.
 - Where Stopped was swallowed, it is raised again after `CLEANUP` seconds, and so on until the
   objective ends. A bare ``except`` swallows it; so does Python, where it was raised in a
   finalizer. An objective's own ``finally`` blocks have as long to clean up.
@@ -31,6 +34,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 import optuna.storages
 
@@ -46,6 +50,8 @@ PROTECTED = (optuna.storages.__name__, hpo_job.storage.__name__)
 INTERRUPTIBLE = waiting.__name__
 RETRY = 0.02  # seconds until the next try to raise Stopped, where this one came in PROTECTED code
 CLEANUP = 5.0  # seconds until Stopped is raised again, where the objective has not ended by then
+SAVE_WAIT = 10.0  # seconds until Stopped is raised in an objective that does not save its state
+SAVE_TIME = 10.0  # seconds that writing it may take
 
 
 class Stopped(BaseException):
@@ -63,6 +69,8 @@ class Stop:
         self.requested: signal.Signals | None = None
         self.hurry: Callable[[], None] = lambda: None  # called once, when asked to stop
         self.broke_off = False  # whether Stopped was raised in the last `breaking`
+        self.awaits_save = False  # whether what runs in `breaking` saves its state now and then
+        self._deadline = 0.0  # until when Stopped waits for that, by the monotonic clock
         self._breaking = False
         self._process = os.getpid()
 
@@ -99,7 +107,8 @@ class Stop:
     @contextmanager
     def breaking(self) -> Iterator[None]:
         """Let a signal break off what runs in here with Stopped; at once, if there was one."""
-        self.broke_off = False
+        self.broke_off = self.awaits_save = False
+        self._deadline = 0.0
         self._breaking = True
         try:
             if self.requested:
@@ -109,12 +118,28 @@ class Stop:
             self._breaking = False
             signal.setitimer(signal.ITIMER_REAL, 0)
 
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Let what runs in here write a state before Stopped is raised, at its end if at all.
+
+        If it takes longer than `SAVE_TIME`, Stopped is raised in it.
+        """
+        self._deadline = time.monotonic() + SAVE_TIME
+        try:
+            yield
+        finally:
+            self._deadline = 0.0
+        if self.requested and self._breaking:
+            self._raise()
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
             self._on_signal_in_fork(number)
         elif self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         else:
+            if not self.requested and self.awaits_save:
+                self._deadline = max(self._deadline, time.monotonic() + SAVE_WAIT)
             self.requested = self.requested or signal.Signals(number)
             self.hurry()
             self._on_alarm(number, frame)
@@ -126,6 +151,13 @@ class Stop:
         if is_protected(frame):
             signal.setitimer(signal.ITIMER_REAL, RETRY)
             return
+        left = self._deadline - time.monotonic()
+        if left > 0:
+            signal.setitimer(signal.ITIMER_REAL, left)
+            return
+        self._raise()
+
+    def _raise(self) -> NoReturn:
         self.broke_off = True
         signal.setitimer(signal.ITIMER_REAL, CLEANUP)
         raise Stopped

@@ -15,7 +15,8 @@ import pytest
 from click.testing import Result
 from moto.server import ThreadedMotoServer
 
-from hpo_job.artifacts.models import Models, open_store, writable_store
+from hpo_job.artifacts.models import Models
+from hpo_job.artifacts.stores import open_store, writable_store
 from hpo_job.errors import SpecError, StudyError
 from tests import ROOT
 from tests.artifacts.test_models import finish

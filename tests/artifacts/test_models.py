@@ -8,7 +8,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from hpo_job.artifacts.models import Models, open_store, writable_store
+from hpo_job.artifacts.models import Models
+from hpo_job.artifacts.stores import open_store, writable_store
 from hpo_job.errors import SpecError, StudyError
 from hpo_job.trial import attributes
 

@@ -18,8 +18,9 @@ from click.testing import Result
 from PIL import Image
 
 from hpo_job import report
-from hpo_job.artifacts.models import Models, open_store
+from hpo_job.artifacts.models import Models
 from hpo_job.artifacts.predictions import kept_predictions, trial_predictions
+from hpo_job.artifacts.stores import open_store
 from hpo_job.errors import StudyError
 from hpo_job.objectives.predictions import FILE, Predictions, interval
 from hpo_job.results.errors import by_class, calibration, confusion, mcnemar, worst, wrong_in_all

@@ -1,0 +1,97 @@
+"""The attempts at one set of parameters: a trial, the trial that it runs again, and so on back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from hpo_job.trial import attributes
+from hpo_job.trial.clock import running_time
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A saved state, as it is noted with the trial that saved it.
+
+    Attributes:
+        name: in the artifact store; no other object there ever has it.
+        size: in bytes.
+        sha256: of the file.
+        seconds: of work that it holds, those of earlier attempts included.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    seconds: float
+
+
+def noted(kept: Sequence[Checkpoint], upcoming: str) -> dict[str, Any]:
+    """What is stored with a trial of its checkpoints.
+
+    Args:
+        kept: the complete ones, the newest first.
+        upcoming: the name of the next one. It is stored before the object is written, so that
+            what a killed worker left half-written can be found and removed.
+    """
+    return {"kept": [asdict(each) for each in kept], "next": upcoming}
+
+
+def checkpoints(trial: FrozenTrial) -> list[Checkpoint]:
+    """The complete checkpoints of ``trial``, the newest first; it may run still."""
+    stored = trial.user_attrs.get(attributes.CHECKPOINTS)
+    kept = stored.get("kept") if isinstance(stored, dict) else None
+    return [Checkpoint(**each) for each in kept or ()]
+
+
+def object_names(trial: FrozenTrial) -> list[str]:
+    """The names of all checkpoints that may be in the store, the one being written included."""
+    stored = trial.user_attrs.get(attributes.CHECKPOINTS)
+    upcoming = stored.get("next") if isinstance(stored, dict) else None
+    return [*(each.name for each in checkpoints(trial)), *([str(upcoming)] if upcoming else [])]
+
+
+def retried(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """The trial that ``trial`` runs again, if any.
+
+    One that was copied in from another study may name a trial that is not in this one.
+    """
+    number = trial.user_attrs.get(attributes.RETRY_OF)
+    return trials[number] if isinstance(number, int) and 0 <= number < trial.number else None
+
+
+def earlier(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The attempts before ``trial``, the latest first."""
+    attempts: list[FrozenTrial] = []
+    attempt = retried(trial, trials)
+    while attempt is not None:
+        attempts.append(attempt)
+        attempt = retried(attempt, trials)
+    return attempts
+
+
+def work(trial: FrozenTrial) -> float:
+    """The seconds of work that a finished attempt had behind it, with those that it continued.
+
+    Of a lost one it is more than that by up to the grace: nobody knows when it ended.
+    """
+    return saved_work(trial) + running_time(trial)
+
+
+def saved_work(trial: FrozenTrial) -> float:
+    """The seconds of work that ``trial`` continued; 0 where it began at the beginning."""
+    return float(trial.user_attrs.get(attributes.SAVED_SECONDS) or 0.0)
+
+
+def made_progress(trial: FrozenTrial, before: Sequence[FrozenTrial]) -> bool:
+    """Whether ``trial`` saved more work than the attempts ``before`` it.
+
+    One that began at the beginning although there was something to continue made none: its
+    objective may save states without ever continuing one, and would be run again for ever.
+    """
+    if saved_work(trial) == 0.0 and any(map(checkpoints, before)):
+        return False
+    return any(each.seconds > saved_work(trial) for each in checkpoints(trial))
