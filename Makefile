@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick test-gpu test-optuna-newest lint docs \
+.PHONY: help setup demo test test-quick test-mutants test-gpu test-optuna-newest lint docs \
 	bench-gpu bench-storage bench-faults clean \
 	image cluster database submit scale status results test-cluster
 
@@ -58,6 +58,9 @@ docs: $(VENV)/.test  ## Write docs/reference, and the site in build/site
 	rm -rf build/pages && mkdir -p build/pages
 	cp -r *.md docs build/pages
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+test-mutants: $(VENV)/.test  ## Break each guarantee, and see that a test notices
+	$(BIN)/python -m tests.mutants
 
 test-gpu: $(VENV)/.test  ## What has to work on CUDA, on the GPUs of this machine
 	$(BIN)/python -m pytest tests/gpu
