@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 import gc
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Where workers keep files, unless an option says otherwise
+# Where workers keep files, unless an option says otherwise; `in_hpo` says in which folder
+HPO = ".hpo"
 CACHE = Path(".hpo/cache")
 WEIGHTS = Path(".hpo/weights")
 ARTIFACTS = ".hpo/artifacts"  # a folder, or a bucket's URL
 CACHE_SIZE = 16.0  # GiB of the cache that decoded images may take
 CPUINFO = Path("/proc/cpuinfo")
 BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # AVX-512 BF16, AMX, or Arm's
+
+
+def in_hpo(path: Path) -> Path:
+    """A path such as ``.hpo/cache``, in the nearest folder from here upwards that has ``.hpo``.
+
+    So a command finds the studies of its repository from any folder in it. The search ends at the
+    root of a git repository, and leaves out a ``.hpo`` that belongs to another user, as git does.
+
+    Returns:
+        The path, relative to the working folder; as it is where no folder above has ``.hpo``.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if _is_own(folder / HPO):
+            return Path(os.path.relpath(folder / path, here))
+        if (folder / ".git").exists():
+            break
+    return path
+
+
+def repository_root() -> Path | None:
+    """The nearest folder from here upwards that is a git repository's; None outside of any."""
+    here = Path.cwd()
+    return next((each for each in (here, *here.parents) if (each / ".git").exists()), None)
+
+
+def _is_own(folder: Path) -> bool:
+    try:
+        return folder.is_dir() and folder.stat().st_uid == os.getuid()
+    except OSError:  # it may not be looked into
+        return False
 
 
 def cpu_name() -> str:

@@ -24,7 +24,8 @@ from hpo_job.results.ranking import leaders
 from hpo_job.results.timings import timings
 from hpo_job.spec.choices import IMPORTANCE_METHODS, PLOT_KINDS
 from hpo_job.storage.database import Storage
-from hpo_job.storage.defaults import EMBEDDED, PROMPT
+from hpo_job.storage.defaults import PROMPT
+from hpo_job.storage.urls import embedded_url
 from hpo_job.study import joining
 
 
@@ -136,12 +137,13 @@ def load(study: str, storage: str | None = None) -> Results:
 
     Args:
         study: its name.
-        storage: the URL of its database; .hpo/studies.db below the working folder where None.
+        storage: the URL of its database; where None, .hpo/studies.db of the working folder or the
+            nearest one above it.
 
     Raises:
         StudyError: there is no such study.
         StorageError: there is no such database, or it cannot be reached.
     """
-    opened = Storage(storage or EMBEDDED, patience=PROMPT, read_only=True)
+    opened = Storage(storage or embedded_url(), patience=PROMPT, read_only=True)
     with opened.reaching():
         return Results(joining.load(study, opened))

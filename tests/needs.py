@@ -8,6 +8,7 @@ sees no programs but ``BASIC``, so one that forgets its mark fails on every mach
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -112,6 +113,10 @@ NEEDS = {
     "openssl": Need(_program("openssl"), "install the package openssl"),
     "faketime": Need(_program("faketime"), "install the package faketime"),
     "mount": Need(_may_mount, "run as root, where mount namespaces are allowed", in_ci=False),
+    "setuptools": Need(
+        lambda: int(importlib.metadata.version("setuptools").split(".")[0]) >= 77,
+        "pip install 'setuptools>=77', which builds the package",
+    ),
     "setpriv": Need(
         lambda: os.geteuid() != 0 or find_program("setpriv"), "install the package util-linux"
     ),

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from hpo_job import machine
+from hpo_job.machine import CACHE, in_hpo, repository_root
+from hpo_job.storage import urls
 
 INTEL = """processor\t: 0
 model name\t: Intel(R) Xeon(R) Platinum 8481C
@@ -53,3 +55,40 @@ def test_elsewhere_than_on_linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(machine, "CPUINFO", tmp_path / "none")
     assert not machine.has_bf16()
     assert machine.cpu_name()
+
+
+def test_studies_are_found_from_any_folder_of_a_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = tmp_path / "repository/jobs/x"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert in_hpo(CACHE) == CACHE  # none yet: it will be here
+    (tmp_path / "repository/.hpo").mkdir()
+    assert in_hpo(CACHE) == Path("../../.hpo/cache")
+    assert urls.embedded_url() == "sqlite:///../../.hpo/studies.db"
+    (below / ".hpo").mkdir()
+    assert in_hpo(CACHE) == CACHE
+
+
+def test_the_search_ends_at_the_root_of_a_git_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".hpo").mkdir()
+    below = tmp_path / "repository/jobs"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert in_hpo(CACHE) == Path("../../.hpo/cache")
+    (tmp_path / "repository/.git").mkdir()
+    assert in_hpo(CACHE) == CACHE
+    assert repository_root() == tmp_path / "repository"
+
+
+def test_the_studies_of_another_user_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".hpo").mkdir()
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    monkeypatch.setattr("hpo_job.machine.os.getuid", lambda: tmp_path.stat().st_uid + 1)
+    assert in_hpo(CACHE) == CACHE

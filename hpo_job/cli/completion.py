@@ -61,8 +61,7 @@ def _studies(context: click.Context) -> list[str]:
 
     from hpo_job.errors import HpoJobError
     from hpo_job.storage.database import Storage
-    from hpo_job.storage.defaults import EMBEDDED
-    from hpo_job.storage.urls import storage_url
+    from hpo_job.storage.urls import embedded_url, storage_url
 
     url, file = (
         context.params.get(name) or os.environ.get(f"HPO_JOB_{name.upper()}")
@@ -70,7 +69,7 @@ def _studies(context: click.Context) -> list[str]:
     )
     try:
         url = storage_url(url, Path(file) if file else None)
-        storage = Storage(url or EMBEDDED, patience=1, read_only=True)
+        storage = Storage(url or embedded_url(), patience=1, read_only=True)
         with storage.reaching():
             return sorted(optuna.get_all_study_names(storage.optuna))
     except HpoJobError:

@@ -1,4 +1,4 @@
-"""``hpo-job init``: a study.toml for the user's own data."""
+"""``hpo-job init``: a study.toml for the user's own data, and manifests for a cluster."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ OBJECTIVES = (
 
 
 @click.command()
-@click.argument("job", metavar="JOB")
+@click.argument("job", metavar="[JOB]", required=False)
+@click.option(  # no environment variable: HPO_JOB_CLUSTER is another --cluster
+    "--cluster",
+    is_flag=True,
+    help="Copy the Kubernetes manifests into k8s/ of this repository (the nearest folder with "
+    ".git, or else the current one). Files that exist are kept.",
+)
 @option(
     "--data",
     metavar="PATH",
@@ -52,7 +58,8 @@ OBJECTIVES = (
 )
 @weights_option
 def init_command(
-    job: str,
+    job: str | None,
+    cluster: bool,
     data: Path | None,
     label: str | None,
     text: str | None,
@@ -69,7 +76,18 @@ def init_command(
     Looks at the data, says what is in it, and writes JOB/study.toml with every line explained:
     metric, split, search space, sampler, pruner and budget. JOB is a new folder; a plain name
     becomes jobs/NAME where there is a folder jobs.
+
+    With --cluster, writes what submit and database need: edit k8s/settings/kustomization.yaml,
+    commit k8s/, and every clone of the repository can submit.
     """
+    if cluster:
+        from hpo_job.cli.kubernetes import lay_manifests_here
+
+        lay_manifests_here()
+        if job is None:
+            return
+    if job is None:
+        raise click.UsageError("name a JOB, or add --cluster")
     from hpo_job.proposal import function as functions
     from hpo_job.proposal.like import path_from, relative, study_like
     from hpo_job.proposal.study import Limits, propose

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from hpo_job.cli.opening import cluster_option, same_place
 from hpo_job.cli.options import job_argument, option, same_study_option, set_option
 from hpo_job.cli.terminal import program, warn
 from hpo_job.errors import ClusterError
+from hpo_job.machine import repository_root
 
 if TYPE_CHECKING:
     from hpo_job.cluster.client import Cluster
@@ -186,11 +188,15 @@ def database_command(dry_run: bool, cluster: Cluster) -> None:
     """
     from hpo_job.cluster.names import secret_of_settings
     from hpo_job.cluster.render import manifest, placed, render
+    from hpo_job.cluster.repository import manifests_above
     from hpo_job.cluster.server import make_secrets, wait_ready
 
-    folder = Path("k8s/mysql")
-    if not folder.is_dir():
-        raise ClusterError("k8s/mysql: no such folder; run this in a clone of hpo-job")
+    folder = manifests_above(Path.cwd(), "mysql")
+    if folder is None:
+        raise ClusterError(
+            "no k8s/mysql here or in a folder above; hpo-job init --cluster copies k8s/ into the "
+            "repository that you are in"
+        )
     objects = placed(render(folder), cluster.namespace)
     cluster.require_namespace()
     if dry_run:
@@ -207,6 +213,25 @@ def database_command(dry_run: bool, cluster: Cluster) -> None:
     click.echo("waiting until the database is ready")
     wait_ready(cluster, secret, announce=click.echo)
     click.echo(f"the database is ready; next: {program()} submit JOB{same_place(cluster)}")
+
+
+def lay_manifests_here() -> None:
+    """Copy k8s/ into the repository of the working folder, and say what comes next."""
+    from hpo_job.cluster.repository import lay_manifests
+    from hpo_job.cluster.wording import counted
+
+    root = Path(os.path.relpath(repository_root() or Path.cwd()))
+    laid = lay_manifests(root)
+    for file in laid.kept:
+        click.echo(f"kept          {root / file}: it differs from the one of this version")
+    if laid.written:
+        click.echo(f"wrote         {root / 'k8s'} ({counted(len(laid.written), 'file')})")
+    else:
+        click.echo(f"{root / 'k8s'} is there already")
+    click.echo(f"\nnext\n  edit {root / 'k8s/settings/kustomization.yaml'}   # image, resources")
+    click.echo(f"  kubectl apply -k {root / 'k8s/cluster'}   # the namespace")
+    click.echo(f"  {program()} database   # a MySQL server, if you have none")
+    click.echo(f"  {program()} submit JOB")
 
 
 COMMANDS = (

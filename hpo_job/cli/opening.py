@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from hpo_job.cli.options import F, context_option, namespace_option, storage_options
 from hpo_job.cli.terminal import show_log, warn
 from hpo_job.errors import StorageError
-from hpo_job.storage.defaults import EMBEDDED, PROMPT
+from hpo_job.storage.defaults import PROMPT
 
 if TYPE_CHECKING:
     import optuna
@@ -97,7 +97,7 @@ def url_from_options(storage: str | None, storage_file: Path | None, *, cluster:
         StorageError: More than one of these options names a database.
     """
     from hpo_job.storage.database import warning
-    from hpo_job.storage.urls import storage_url
+    from hpo_job.storage.urls import embedded_url, storage_url
 
     url = storage_url(storage, storage_file)
     if cluster and url:
@@ -107,7 +107,7 @@ def url_from_options(storage: str | None, storage_file: Path | None, *, cluster:
         )
     if url and (line := warning(url)):
         warn(line)
-    return url or EMBEDDED
+    return url or embedded_url()
 
 
 def cluster_option(command: F) -> F:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hpo_job.cli.completion import complete_job, complete_study
-from hpo_job.machine import ARTIFACTS, CACHE, CACHE_SIZE, WEIGHTS
+from hpo_job.machine import ARTIFACTS, CACHE, CACHE_SIZE, WEIGHTS, in_hpo
 from hpo_job.spec.choices import IMPORTANCE_METHODS
 from hpo_job.storage.defaults import GRACE
 
@@ -55,17 +55,17 @@ weights_option = option(
     "--weights",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    default=WEIGHTS,
-    show_default=True,
-    help="Folder of pre-trained weights; missing ones are downloaded into it.",
+    default=lambda: in_hpo(WEIGHTS),
+    help="Folder of pre-trained weights; missing ones are downloaded into it.  "
+    f"[default: {WEIGHTS}]",
 )
 cache_option = option(
     "--cache",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    default=CACHE,
-    show_default=True,
-    help="Folder of files that all workers of this machine use, such as fetched data.",
+    default=lambda: in_hpo(CACHE),
+    help="Folder of files that all workers of this machine use, such as fetched data.  "
+    f"[default: {CACHE}]",
 )
 grace_option = option(
     "--grace",
@@ -84,9 +84,8 @@ same_study_option = option(
 artifacts_option = option(
     "--artifacts",
     metavar="URL",
-    default=ARTIFACTS,
-    show_default=True,
-    help="Folder, s3://bucket or gs://bucket for the best trials' models.",
+    default=lambda: str(in_hpo(Path(ARTIFACTS))),
+    help=f"Folder, s3://bucket or gs://bucket for the best trials' models.  [default: {ARTIFACTS}]",
 )
 threads_option = option(
     "--threads",

@@ -8,7 +8,10 @@ from typing import Any
 
 from hpo_job.errors import ClusterError
 
-NO_NAMESPACE = "namespace {} does not exist; `make cluster` creates the one that k8s/settings names"
+NO_NAMESPACE = (
+    "namespace {} does not exist; `kubectl apply -k k8s/cluster` creates the one that k8s/settings "
+    "names"
+)
 # "User ann cannot patch resource "jobs" in API group "batch""
 _CANNOT = re.compile(r'cannot (\S+) resource "([^"]+)"(?: in API group "([^"]*)")?')
 

@@ -17,11 +17,12 @@ import yaml
 from hpo_job import objectives
 from hpo_job.cluster.names import INSTANCE, SUFFIX, WORKER, check_job_name, kustomization_of
 from hpo_job.cluster.names import KUSTOMIZATION as FILE
+from hpo_job.cluster.repository import manifests_above
 from hpo_job.errors import ClusterError
 from hpo_job.spec.study_toml import SPEC_FILE, StudySpec
 
 Object = dict[str, Any]
-BASE = Path("k8s/worker")
+BASE = "worker"  # the folder of k8s/
 TEMPLATE = """\
 # On a cluster: kubectl apply -k {folder}, or hpo-job submit {folder}
 apiVersion: kustomize.config.k8s.io/v1beta1
@@ -73,7 +74,7 @@ def kustomization(spec: StudySpec, workers: int, *, keep: bool) -> Iterator[Path
     files = sorted({SPEC_FILE, *(path.name for path in spec.folder.glob("*.py"))})
     file.write_text(
         TEMPLATE.format(
-            folder=spec.folder,
+            folder=Path(os.path.relpath(spec.folder.resolve(), base.parents[1])).as_posix(),
             base=Path(os.path.relpath(base, spec.folder.resolve())).as_posix(),
             study=spec.name,
             files="\n".join(f"      - {name}" for name in files),
@@ -203,10 +204,10 @@ def _labels(thing: Object) -> dict[str, str]:
 
 
 def _base(folder: Path) -> Path:
-    for place in (*folder.resolve().parents, Path.cwd()):
-        if (place / BASE / FILE).is_file():
-            return place / BASE
-    raise ClusterError(
-        f"{folder}: no {FILE} in it, and no {BASE} in a folder above it to build one on; put the "
-        "job folder into a clone of hpo-job"
-    )
+    base = manifests_above(folder, BASE) or manifests_above(Path.cwd(), BASE)
+    if base is None:
+        raise ClusterError(
+            f"{folder}: no {FILE} in it, and no k8s/{BASE} in a folder above it to build one on; "
+            "hpo-job init --cluster copies k8s/ into the repository that you are in"
+        )
+    return base

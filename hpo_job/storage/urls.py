@@ -9,7 +9,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from hpo_job.errors import StorageError
+from hpo_job.machine import in_hpo
 from hpo_job.spec.urls import ambiguity
+from hpo_job.storage.defaults import EMBEDDED
 
 BACKENDS = ("sqlite", "mysql", "mariadb", "postgresql")
 # Keys of a query whose values are no secrets
@@ -38,6 +40,12 @@ def storage_url(url: str | None, file: Path | None) -> str | None:
     if len(text.split()) != 1:
         raise StorageError(f"--storage-file {file}: should hold one database URL, and nothing else")
     return text
+
+
+def embedded_url() -> str:
+    """`EMBEDDED`, in the nearest folder from here upwards that has ``.hpo``."""
+    scheme, _, file = EMBEDDED.partition(":///")
+    return f"{scheme}:///{in_hpo(Path(file))}"
 
 
 def parse(url: str) -> URL:

@@ -332,3 +332,13 @@ def test_bash_reads_its_script(cli: Cli, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "_hpo_job_completion" in done.stdout
+
+
+def test_a_study_is_found_from_a_folder_below(
+    cli: Cli, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = job()
+    assert cli("create", folder).exit_code == 0
+    monkeypatch.chdir(folder)
+    assert "quadratic" in cli("status", "quadratic").stdout
+    assert not (folder / ".hpo").exists()

@@ -89,7 +89,7 @@ def test_expired_credentials(api: Api, line: Callable[..., str]) -> None:
 def test_a_missing_namespace(api: Api, line: Callable[..., str], digits: Path) -> None:
     api.answer("get /api/v1/namespaces/hpo-job", 404, "not found", kind="namespaces")
     said = line("submit", digits)
-    assert "namespace hpo-job does not exist; `make cluster`" in said
+    assert "namespace hpo-job does not exist; `kubectl apply -k k8s/cluster`" in said
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,9 @@ def test_a_missing_namespace(api: Api, line: Callable[..., str], digits: Path) -
 )
 def test_a_misspelt_namespace(api: Api, line: Callable[..., str], command: str) -> None:
     """It is named, rather than what cannot be found in it."""
-    assert "namespace nope does not exist; `make cluster`" in line(*command.split(), "-n", "nope")
+    assert "namespace nope does not exist; `kubectl apply -k k8s/cluster`" in line(
+        *command.split(), "-n", "nope"
+    )
 
 
 def test_a_proxy_before_a_server_that_is_not_there(

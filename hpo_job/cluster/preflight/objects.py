@@ -64,7 +64,7 @@ def _require(
 def _check_claim(cluster: Cluster, name: str, more: int, findings: Findings) -> None:
     missing = f"PersistentVolumeClaim {name} is missing in namespace {cluster.namespace}"
     if name == CACHE:
-        missing += ": switch on the component cache-volume in k8s/cluster, and run make cluster"
+        missing += ": switch on cache-volume in k8s/cluster, and kubectl apply -k k8s/cluster"
     kind = "PersistentVolumeClaim"
     claim = _require(cluster, "persistentvolumeclaims", kind, name, missing, findings)
     if claim is None:
