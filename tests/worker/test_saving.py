@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
+from hpo_job.artifacts.checkpoints import Checkpoints
+from hpo_job.study.attempts import checkpoints
 from hpo_job.trial import attributes
-from tests.worker.attempts import EPOCHS, Study, undisturbed
+from tests.quick import wait_until
+from tests.worker.attempts import ALWAYS, EPOCHS, Study, undisturbed
 
 pytestmark = pytest.mark.processes
 
@@ -80,3 +88,133 @@ def test_attempts_without_progress_use_up_the_retries(tmp_path: Path) -> None:
     parameters = [trial.params["x"] for trial in study.trials]
     assert parameters.count(parameters[0]) == 4  # one that saved something, and its two retries
     assert len(set(parameters)) > 1
+
+
+# A state of 8 MB, all of one number, saved without a pause
+LARGE = """
+import os
+from pathlib import Path
+
+import numpy as np
+
+def train(trial, context):
+    folder = Path(__file__).parent
+    state = context.resume()
+    start = 0
+    if state:
+        numbers = {*np.unique(state["weights"]).tolist()}
+        assert numbers == {state["round"]}, numbers
+        start = state["round"]
+    (folder / "begun").write_text(str(start))
+    for number in range(start + 1, 10**9):
+        weights = np.full(2**20, number)
+        while not context.save(lambda: {"round": number, "weights": weights}):
+            pass
+        (folder / "round").write_text(str(number))
+"""
+
+
+def test_killed_at_any_point_of_a_save_the_state_is_whole(tmp_path: Path) -> None:
+    study, chance = Study(tmp_path, LARGE), random.Random(1)
+    begun = 0
+    for _ in range(10):
+        for name in ("begun", "round"):
+            (study.job / name).unlink(missing_ok=True)
+        worker = study.fork()
+        wait_until((study.job / "round").exists)
+        rounds = int((study.job / "round").read_text() or 0) + chance.randint(1, 4)
+        wait_until(lambda: int((study.job / "round").read_text() or 0) >= rounds)  # noqa: B023
+        time.sleep(chance.random() / 20)  # anywhere in the next save
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+        assert "Error" not in study.log.read_text()
+        assert int((study.job / "begun").read_text()) >= begun
+        begun = int((study.job / "begun").read_text())
+    assert begun > 0
+    assert study.states() == {"FAIL": 9, "RUNNING": 1}
+    assert len(study.objects()) <= 3
+
+
+class Killed:
+    """A study whose first trial was killed after seven epochs, and the trial that goes on."""
+
+    def __init__(self, folder: Path, **job: str) -> None:
+        self.study = Study(folder, **job)
+        self.study.end_at(6, "SIGKILL")
+        assert self.study.run() == -9
+        self.trial = self.study.start()
+        newest, before = checkpoints(self.study.trials[0])
+        self.newest, self.before = newest.name, before.name
+
+    def found(self, store: Path) -> int | None:
+        """The epoch from which the next attempt goes on, with the files in ``store``."""
+        one = Checkpoints(self.study.study, self.study.storage, self.trial, str(store))
+        state = one.load(lambda _: None)
+        return None if state is None else int(state["objective"]["epoch"])
+
+    def copy(self, folder: Path) -> Path:
+        return Path(shutil.copytree(self.study.store, folder / "store"))
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    return Killed(tmp_path_factory.mktemp("killed"))
+
+
+def test_a_file_cut_short_is_skipped_for_the_one_before(
+    killed: Killed, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, chance = killed.copy(tmp_path), random.Random(3)
+    assert killed.found(store) == 7
+    content = (store / killed.newest).read_bytes()
+    for size in (0, *(chance.randrange(len(content)) for _ in range(20))):
+        (store / killed.newest).write_bytes(content[:size])
+        caplog.clear()
+        assert killed.found(store) == 6
+        line = f"trial 1: a checkpoint of trial 0 is skipped: it has {size} bytes instead of"
+        assert line in caplog.text
+        assert len(caplog.messages) == 1
+    (store / killed.newest).write_bytes(content)
+    assert killed.found(store) == 7
+
+
+def test_a_file_with_other_contents_is_skipped(killed: Killed, tmp_path: Path) -> None:
+    store = killed.copy(tmp_path)
+    content = bytearray((store / killed.newest).read_bytes())
+    content[len(content) // 2] ^= 1
+    (store / killed.newest).write_bytes(content)
+    assert killed.found(store) == 6
+
+
+def test_where_none_is_usable_it_begins_at_the_beginning(
+    killed: Killed, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = killed.copy(tmp_path)
+    (store / killed.newest).unlink()
+    (store / killed.before).write_bytes(b"")
+    assert killed.found(store) is None
+    first, second = caplog.messages
+    assert first.endswith(f"is skipped: it is not in {store}")
+    assert " is skipped: it has 0 bytes instead of " in second
+
+
+def test_the_files_of_two_studies_are_not_mixed_up(
+    killed: Killed, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Swapped in the store; and noted with the wrong trial, as in a study that was copied badly."""
+    other = Killed(tmp_path / "other", more=f"{ALWAYS}[artifacts]\nkeep = 0\n")
+    store = killed.copy(tmp_path)
+    shutil.copy(other.study.store / other.newest, store / killed.newest)
+    shutil.copy(other.study.store / other.before, store / killed.before)
+    assert killed.found(store) is None
+    assert caplog.text.count(" is skipped: ") == 2
+
+    caplog.clear()
+    stored = killed.study.trials[0].user_attrs[attributes.CHECKPOINTS]
+    number = other.trial.number
+    other.trial.set_user_attr(attributes.CHECKPOINTS, stored)
+    other.study.study.tell(number, state=TrialState.FAIL)
+    other.study.study.enqueue_trial({}, user_attrs={attributes.RETRY_OF: number})
+    other.trial = other.study.start()
+    assert other.found(killed.study.store) is None
+    assert caplog.text.count("it belongs to another trial: 0") == 2
