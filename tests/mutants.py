@@ -52,7 +52,7 @@ MUTANTS = (
         "study/admission.py",
         "storage.run_exclusively(study.study_name, lambda: _admit(study, spec, storage, ledger))",
         "_admit(study, spec, storage, ledger)",
-        "tests/study tests/storage/test_faults.py",
+        "tests/study/test_admission.py",
     ),
     Mutant(
         "lost parameters run at most retries times",
@@ -146,18 +146,19 @@ MUTANTS = (
         "tests/storage/mysql/test_faults.py",
     ),
     Mutant(
-        "under the lock, a worker sees what others did before",
+        "what was read under the lock is good for one more read only",
         "storage/mysql/reader.py",
-        "        self._fresh.clear()\n        self.started = self._just_read = None\n",
-        "        self.started = self._just_read = None\n",
-        "tests/storage/mysql/test_sharing.py tests/storage/mysql/test_exclusive.py",
+        "(read, until), self._just_read = self._just_read, None",
+        "read, until = self._just_read",
+        "tests/storage/mysql/test_exclusive.py tests/storage/mysql/test_sharing.py "
+        "tests/storage/mysql/test_view.py",
     ),
     Mutant(
         "a study that is gone ends a worker with one line",
-        "storage/mysql/reader.py",
-        "            raise faults.gone(self._connection.server.label) from error\n",
-        "            raise\n",
-        "tests/storage",
+        "errors.py",
+        "class GoneError(StorageError, KeyError):",
+        "class GoneError(KeyError):",
+        "tests/storage/test_deletion.py",
     ),
     Mutant(
         "a report escapes what studies contain",
@@ -171,7 +172,7 @@ MUTANTS = (
         "errors.py",
         'reach it."""\n\n    exit_code = 1',
         'reach it."""\n\n    exit_code = 2',
-        "tests/docs tests/cli tests/storage",
+        "tests/storage/mysql/test_unknown_host.py",
     ),
     Mutant(
         "data behind a URL has the checksum that study.toml names",

@@ -91,7 +91,7 @@ def sqlite_path(url: URL) -> Path | None:
 def redacted_url(url: URL) -> str:
     """The URL as it may be shown: what may be secret, also in the query, is replaced by `***`."""
     query = {key: value if key in _SAFE_QUERY_KEYS else "***" for key, value in url.query.items()}
-    return url.set(query=query).render_as_string()
+    return url.set(query=query).render_as_string().replace(quote("***"), "***")
 
 
 def redact(text: str, url: URL) -> str:

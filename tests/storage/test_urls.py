@@ -147,3 +147,10 @@ def test_credentials_of_a_bucket_are_refused_and_not_shown(place: str, reason: s
     problem = store_problem(place)
     assert problem is not None and reason in problem
     assert "cret" not in problem
+
+
+def test_what_may_be_secret_in_a_query_is_not_shown() -> None:
+    url = urls.parse("mysql+pymysql://hpo:S3CRET@db/hpo?charset=utf8mb4&ssl_key=T0KEN%20A")
+    assert urls.redacted_url(url) == "mysql+pymysql://hpo:***@db/hpo?charset=utf8mb4&ssl_key=***"
+    answer = "no S3CRET,\n no T0KEN A, no T0KEN%20A with utf8mb4"
+    assert urls.redact(answer, url) == "no ***, no ***, no *** with utf8mb4"

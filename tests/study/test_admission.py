@@ -7,6 +7,7 @@ import os
 import random
 import sqlite3
 import subprocess
+import threading
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -371,3 +372,27 @@ def test_what_a_worker_of_plain_optuna_left_running_is_lost_and_said(
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "trial 0 is lost, and is run again: a worker of plain Optuna" in record.message
+
+
+def test_one_worker_at_a_time_decides(tmp_path: Path) -> None:
+    quick = Quick(tmp_path)
+    started: list[optuna.Trial | Refusal] = []
+
+    other = Quick(tmp_path)  # with a storage of its own, as another process has
+
+    def ask() -> None:
+        asking.set()
+        started.append(admit(other.study, other.checked.spec, other.storage))
+
+    asking = threading.Event()
+    asker = threading.Thread(target=ask)
+
+    def decide() -> bool:
+        asker.start()
+        assert asking.wait(60)
+        asker.join(1)  # it could have ended, without the lock
+        return bool(started)
+
+    assert not quick.storage.run_exclusively(quick.study.study_name, decide)
+    asker.join(60)
+    assert isinstance(started[0], optuna.Trial)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import sqlalchemy
 from optuna.storages import RDBStorage
 
+from hpo_job.storage import waiting
 from hpo_job.trial import attributes
 from hpo_job.worker.loop import Machine, work
 from hpo_job.worker.signals import Stop, Stopped
@@ -213,3 +215,17 @@ def test_the_handlers_of_before_are_put_back() -> None:
     with Stop().listening():
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_worker_that_waits_for_a_server_is_interrupted() -> None:
+    """It may wait for ten minutes; nothing is half done meanwhile."""
+    stop = Stop()
+
+    def wait() -> None:
+        with stop.breaking():
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            for _ in range(5):
+                waiting.pause(10)
+
+    with stop.listening(), pytest.raises(Stopped):
+        wait()

@@ -112,3 +112,15 @@ def test_32_processes_start_at_once_on_an_empty_database(url: str) -> None:
     assert exit_codes(start(32, join), 60) == [0] * 32
     assert sql(url, "SELECT COUNT(*) FROM studies") == [(1,)]
     assert sql(url, "SELECT COUNT(*) FROM alembic_version") == [(1,)]
+
+
+def test_what_was_read_under_the_lock_spares_one_read_and_no_more(
+    url: str, storage: MySQLStorage
+) -> None:
+    study = study_on(storage)
+    with storage.exclusive(study.study_name):
+        study.ask()
+    other = study_on(MySQLStorage(url))
+    other.ask()
+    assert len(study.get_trials(deepcopy=False)) == 1  # as the trial's sampler saw it
+    assert len(study.get_trials(deepcopy=False)) == 2
