@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hpo_job.cli.options import option
+from hpo_job.text import plural
 
 table_option = option(
     "--output",
@@ -68,8 +69,8 @@ def old_bailey_command(sources: tuple[Path, ...], decade: str, output: Path) -> 
         sys.exit(130)
     repeated = f", {summary.repeated} repeated" if summary.repeated else ""
     click.echo(
-        f"{output}: {summary.sessions} sessions, {summary.trials} trials{repeated}, "
-        f"{summary.rows} rows; {summary.skipped} files skipped"
+        f"{output}: {plural(summary.sessions, 'session')}, {plural(summary.trials, 'trial')}"
+        f"{repeated}, {plural(summary.rows, 'row')}; {plural(summary.skipped, 'file')} skipped"
     )
     sys.exit(1 if summary.skipped else 0)
 

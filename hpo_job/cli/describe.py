@@ -14,6 +14,7 @@ from hpo_job.spec import search_space
 from hpo_job.spec.metrics import ANSWERS
 from hpo_job.spec.study_toml import Component, StudySpec
 from hpo_job.study.checking import Checked
+from hpo_job.text import plural
 
 
 def describe(checked: Checked) -> Iterator[str]:
@@ -39,7 +40,7 @@ def describe(checked: Checked) -> Iterator[str]:
         yield from wrapped("caution", caution)
     yield from _space(checked)
     if spec.enqueue:
-        yield f"enqueued      {len(spec.enqueue)} trial{'s' if len(spec.enqueue) > 1 else ''}"
+        yield f"enqueued      {plural(len(spec.enqueue), 'trial')}"
 
 
 def assigned(spec: StudySpec) -> list[str]:
@@ -49,10 +50,11 @@ def assigned(spec: StudySpec) -> list[str]:
 
 def _budget(checked: Checked) -> str:
     budget = checked.spec.budget
-    trials = f"{budget.trials} trials" if budget.trials else "any number of trials"
+    trials = plural(budget.trials, "trial") if budget.trials else "any number of trials"
     repeats = f", each on {budget.repeats} seeds" if budget.repeats > 1 else ""
     timeout = f" in at most {clock(budget.timeout)}" if budget.timeout else ""
-    return f"{trials}{repeats}{timeout}; {budget.failures} failed trials in a row stop a worker"
+    failures = plural(budget.failures, "failed trial stops", "failed trials in a row stop")
+    return f"{trials}{repeats}{timeout}; {failures} a worker"
 
 
 def _component(component: Component) -> str:
@@ -85,7 +87,7 @@ def _space(checked: Checked) -> Iterator[str]:
     if not spec.search_space and objectives.is_function(spec):
         yield "search space  suggested by the function itself"
         return
-    yield f"search space  {many} combination{'s' if count != 1 else ''}"
+    yield f"search space  {many} {'combination' if count == 1 else 'combinations'}"
     width = max((len(name) for name in spec.search_space), default=0)
     for name, parameter in spec.search_space.items():
         yield f"              {name:<{width}}  {search_space.describe(parameter)}"

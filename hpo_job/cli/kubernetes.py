@@ -95,10 +95,10 @@ def submit_command(
 
 
 def _say_what_is_next(cluster: Cluster, plan: Plan, study: str) -> None:
-    from hpo_job.cluster.wording import counted
+    from hpo_job.text import plural
 
     image = plan.job["spec"]["template"]["spec"]["containers"][0]["image"]
-    started = counted(plan.workers, "worker")
+    started = plural(plan.workers, "worker")
     click.echo(f"{started} of {image} in namespace {cluster.namespace}")
     click.echo("\nnext")
     place = same_place(cluster, study)

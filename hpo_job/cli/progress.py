@@ -14,6 +14,7 @@ from rich.text import Text
 
 from hpo_job import results
 from hpo_job.results.forecast import forecast
+from hpo_job.text import plural
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import evaluated
 
@@ -62,7 +63,7 @@ class Progress:
         self._printed = {trial.number for trial in trials if trial.state.is_finished()}
         for line in self._heading(study, workers):
             self._console.print(line, markup=False)
-        self.say(f"starting {_count(workers, 'worker')}")
+        self.say(f"starting {plural(workers, 'worker')}")
 
     def look(self) -> None:
         """Print the trials that ended since the last look, and update what is shown."""
@@ -88,15 +89,15 @@ class Progress:
             self._live.update(picture, refresh=True)
 
     def _heading(self, study: optuna.Study, workers: int) -> list[str]:
-        bound = study.user_attrs[attributes.SPEC]["budget"].get("trials", "any number of")
+        bound = study.user_attrs[attributes.SPEC]["budget"].get("trials")
+        trials = plural(bound, "trial") if bound else "any number of trials"
         known = [each for each in results.baselines(study) if each is not None]
         baseline = f", baseline {', '.join(map(results.number, known))}" if known else ""
         metric = results.metric_name(study)
         earlier = sum(map(evaluated, study.get_trials(deepcopy=False)))
         done = f" ({earlier} done before)" if earlier else ""
         return [
-            f"{study.study_name}: {bound} trials{done}, {_count(workers, 'worker')}; "
-            f"{metric}{baseline}",
+            f"{study.study_name}: {trials}{done}, {plural(workers, 'worker')}; {metric}{baseline}",
             f"{'trial':>6}  {'state':<8}  {metric[:8]:>8}  {'time':>6}  parameters",
         ]
 
@@ -104,7 +105,7 @@ class Progress:
         """A bar, and beside it trials, best value and expected end."""
         bound = study.user_attrs[attributes.SPEC]["budget"].get("trials")
         done = sum(map(evaluated, trials))
-        parts = [f"{done} of {bound} trials" if bound else f"{done} trials"]
+        parts = [f"{done} of {plural(bound, 'trial')}" if bound else plural(done, "trial")]
         if leading := results.leading(study, 1):
             best = leading[0]
             values = " ".join(map(results.number, best.values or ()))
@@ -142,7 +143,3 @@ def summary(study: optuna.Study, program: str, *, interrupted: bool = False) -> 
 
 def _line(text: str) -> Text:
     return Text(text, no_wrap=True, overflow="ellipsis")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' if number > 1 else ''}"

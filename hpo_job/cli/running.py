@@ -16,6 +16,7 @@ from hpo_job.storage.database import Storage, is_new, worker_capacity
 from hpo_job.storage.defaults import PROMPT
 from hpo_job.study.checking import check
 from hpo_job.study.joining import find, join, require_same_function
+from hpo_job.text import plural
 from hpo_job.trial import attributes
 from hpo_job.worker.output import Printer
 from hpo_job.worker.processes import Job, run_workers
@@ -81,6 +82,6 @@ def _warn_of_few_connections(url: str, workers: int) -> None:
     capacity = worker_capacity(url)
     if capacity is not None and workers >= capacity:  # this process takes one more
         warn(
-            f"the server has free connections for {capacity} more workers; of {workers}, some "
-            "will wait until others end"
+            f"the server has free connections for {plural(capacity, 'more worker')}; of {workers}, "
+            "some will wait until others end"
         )

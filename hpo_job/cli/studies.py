@@ -34,6 +34,7 @@ from hpo_job.cli.options import (
 from hpo_job.cli.terminal import log_printer, put, show_log, warn
 from hpo_job.errors import SpecError
 from hpo_job.storage.defaults import PROMPT
+from hpo_job.text import plural
 
 
 @click.command()
@@ -64,7 +65,7 @@ def check_command(
         return
     put("\n".join(describe(checked)))
     if capacity is not None:
-        click.echo(f"server        has free connections for {capacity} more workers")
+        click.echo(f"server        has free connections for {plural(capacity, 'more worker')}")
 
 
 @click.command()
@@ -269,8 +270,8 @@ def _gpus_and_workers(
     if per_gpu is None:
         if names is None and workers < len(chosen):
             warn(
-                f"{len(chosen)} GPUs here, and {workers} used: one worker uses one GPU; start more "
-                "with --workers or --workers-per-gpu"
+                f"{plural(len(chosen), 'GPU')} here, and {workers} used: one worker uses one GPU; "
+                "start more with --workers or --workers-per-gpu"
             )
         return chosen, workers
     if click.get_current_context().get_parameter_source("workers") is ParameterSource.COMMANDLINE:

@@ -18,8 +18,8 @@ from hpo_job.cluster.refusals import (
     NotFoundError,
     error_of,
 )
-from hpo_job.cluster.wording import one_line
 from hpo_job.errors import ClusterError
+from hpo_job.text import one_line
 
 try:
     import urllib3

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from hpo_job.cluster.wording import one_line
 from hpo_job.errors import ClusterError
 from hpo_job.spec.study_toml import find_job, read_spec
+from hpo_job.text import one_line, read_text
 
 KUSTOMIZATION = "kustomization.yaml"
 KUSTOMIZATIONS = (KUSTOMIZATION, "kustomization.yml", "Kustomization")  # what kustomize accepts
@@ -125,8 +125,8 @@ def _folder(job: str | None) -> Path | None:
 
 def _yaml(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(read_text(file)) or {}
+    except (yaml.YAMLError, OSError, ValueError) as error:
         raise ClusterError(f"{file}: not valid YAML: {one_line(error)}") from error
     if not isinstance(content, dict):
         raise ClusterError(f"{file}: not a kustomization: keys and values are expected")

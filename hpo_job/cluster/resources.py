@@ -8,7 +8,7 @@ from typing import Any
 
 from kubernetes.utils.quantity import format_quantity, parse_quantity
 
-from hpo_job.cluster.wording import counted
+from hpo_job.text import plural
 
 Object = dict[str, Any]
 Amounts = dict[str, Decimal]  # by resource, such as cpu or nvidia.com/gpu
@@ -70,7 +70,7 @@ def exceeded(quota: Object, pod: Object, more: int) -> list[str]:
     needed = _counted_by_quotas(pod, more)
     return [
         f"{name} {hard[name]}, of which {used.get(name, 0)} are used: too little for "
-        f"{counted(more, 'more worker')} ({plain(value)})"
+        f"{plural(more, 'more worker')} ({plain(value)})"
         for name, value in needed.items()
         if name in hard and quantity(used.get(name, 0)) + value > quantity(hard[name])
     ]

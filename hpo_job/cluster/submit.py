@@ -16,9 +16,9 @@ from hpo_job.cluster.preflight import preflight
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.refusals import ImmutableError
 from hpo_job.cluster.render import check_files, check_namespace, placed, render, worker_job
-from hpo_job.cluster.wording import counted
 from hpo_job.errors import ClusterError
 from hpo_job.spec.study_toml import StudySpec
+from hpo_job.text import plural
 
 GONE = 300  # seconds to wait until the pods of a deleted Job have ended their trials and are gone
 STUDY = "study"  # the volume, and the ConfigMap, with the job folder's files
@@ -141,7 +141,7 @@ def submit(
         delete_job(cluster, name)
     elif plan.there and plan.workers < (before := int(plan.there["spec"]["parallelism"])):
         _keep_the_last(cluster, plan.there, plan.workers)
-        announce(f"job/{name}: {counted(before, 'worker')}, {plan.workers} from now on")
+        announce(f"job/{name}: {plural(before, 'worker')}, {plan.workers} from now on")
     lines = [_applied(cluster, thing) for thing in plan.objects]
     _prune(cluster, plan)
     return lines
@@ -162,7 +162,7 @@ def scale(cluster: Cluster, study: str, workers: int) -> str:
     if workers < before:
         _keep_the_last(cluster, job, workers)
     cluster.patch("jobs", name, {"spec": {"parallelism": workers, "completions": workers}})
-    return f"job/{name}: {counted(before, 'worker')}, {workers} from now on"
+    return f"job/{name}: {plural(before, 'worker')}, {workers} from now on"
 
 
 def suspend(cluster: Cluster, study: str, *, stop: bool) -> str:
@@ -219,7 +219,7 @@ def _keep_workers(job: Object, there: Object | None) -> str | None:
         return None
     job["spec"].update(parallelism=now, completions=now)
     return (
-        f"the Job keeps its {counted(now, 'worker')}; --workers {wanted} changes that to the "
+        f"the Job keeps its {plural(now, 'worker')}; --workers {wanted} changes that to the "
         "number of the job folder"
     )
 
@@ -306,7 +306,7 @@ def _keep_the_last(cluster: Cluster, job: Object, workers: int) -> None:
         if pod.get("status", {}).get("phase") in ("Pending", "Running")
     ]
     raise ClusterError(
-        f"Job {name}: with {counted(workers, 'worker')} it would be complete at once, because "
+        f"Job {name}: with {plural(workers, 'worker')} it would be complete at once, because "
         f"those have ended, and interrupt what index {', '.join(map(str, sorted(busy)))} runs; it "
         "ends by itself once nothing is left to start"
     )

@@ -15,7 +15,7 @@ from hpo_job import results
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import QUEUE, SUFFIX
 from hpo_job.cluster.pods import Worker, describe, has_log, pods_of, why_none
-from hpo_job.cluster.wording import counted, one_line
+from hpo_job.text import one_line, plural
 from hpo_job.trial import attributes
 
 ENDED_SHOWN = 20  # of the pods that ended, only the latest are listed
@@ -59,7 +59,7 @@ def _state(job: Object) -> str:
                     return f"waits in queue {queue}"
                 return "stopped (hpo-job resume starts it again)"
             return f"failed: {message or condition.get('reason')}"
-    return counted(int(job["spec"].get("parallelism", 1)), "worker")
+    return plural(int(job["spec"].get("parallelism", 1)), "worker")
 
 
 def pods(cluster: Cluster, job: Object, running: Mapping[int, str]) -> Group:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo_job.data.dialect import Dialect, recognise_dialect
 from hpo_job.data.kinds import as_text
 from hpo_job.errors import DataError, unknown
 
@@ -45,6 +46,11 @@ def is_table(file: Path) -> bool:
     return file.name.lower().endswith((*CSV, *PARQUET))
 
 
+def dialect(file: Path) -> Dialect:
+    """How a table is written, where that is text."""
+    return Dialect() if file.name.lower().endswith(PARQUET) else recognise_dialect(file)
+
+
 def names(file: Path) -> tuple[str, ...]:
     """The names of the table's columns, in its order; those without a name are left out.
 
@@ -59,7 +65,6 @@ def names(file: Path) -> tuple[str, ...]:
         raise DataError(f"{file}: not a table that can be read; expected {_SUFFIXES}")
     if file.name.lower().endswith(PARQUET):
         return tuple(name for name in _parquet_columns(file) if not name.startswith("__index_"))
-    _require_commas(file)
     # Two lines: where the second is longer, pandas would take its first cells for row names.
     first = _csv(file, header=None, nrows=2, dtype="str", keep_default_na=False).iloc[0]
     present = [name for name in first if name]  # one without a name is a row number, as a rule
@@ -113,29 +118,23 @@ def require(file: Path, key: str, column: str, known: Sequence[str]) -> None:
 def _csv(file: Path, **options: object) -> pd.DataFrame:
     import pandas as pd
 
+    written = dialect(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # it would lose data
             # low_memory: pandas would guess a column's type anew for every part of the file.
             frame: pd.DataFrame = pd.read_csv(  # type: ignore[call-overload]
-                file, low_memory=False, encoding="utf-8", **options
+                file,
+                low_memory=False,
+                encoding=written.encoding,
+                sep=written.separator,
+                **options,
             )
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{file}: empty; expected a first line that names the columns") from error
     except (ValueError, OSError, EOFError, zlib.error, pd.errors.ParserWarning) as error:
         raise _unreadable(file, "CSV", error) from error
     return frame
-
-
-def _require_commas(file: Path) -> None:
-    """Raise DataError for a table as spreadsheets write it where a comma is in the numbers."""
-    first = _csv(file, header=None, nrows=1, dtype="str", keep_default_na=False).iloc[0]
-    odd = next((mark for mark in (";", "\t") if len(first) == 1 and mark in first[0]), None)
-    if odd:
-        raise DataError(
-            f"{file}: its columns are divided by {odd!r}, which needs to be a comma (and a decimal "
-            "comma a point); save it as comma-separated, or as Parquet"
-        )
 
 
 def _parquet(file: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -183,5 +182,8 @@ def _plain(file: Path, table: Any) -> Any:
 
 
 def _unreadable(file: Path, kind: str, error: BaseException) -> DataError:
-    fix = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
-    return DataError(f"{file}: not a readable {kind} file: {' '.join(str(error).split())}{fix}")
+    if isinstance(error, UnicodeDecodeError):
+        text = f"the byte 0x{error.object[error.start]:02x} in it is not UTF-8; save it as UTF-8"
+    else:
+        text = " ".join(str(error).split())
+    return DataError(f"{file}: not a readable {kind} file: {text}")

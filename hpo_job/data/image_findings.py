@@ -23,6 +23,7 @@ from hpo_job.data.image_file import (
     range_of,
 )
 from hpo_job.machine import cpus
+from hpo_job.text import plural
 
 if TYPE_CHECKING:
     from hpo_job.data.images import LabelledFiles
@@ -102,15 +103,17 @@ def of_images(data: LabelledFiles, looks: Sequence[Look | None]) -> Iterator[str
     seen = [(position, one) for position, one in enumerate(looks) if one is not None]
     flat = [data.files[position] for position, one in seen if one.is_flat]
     if flat:
-        of = "all" if len(flat) == len(looks) else f"{len(flat)} of {len(looks)}"
-        yield f"{of} images are of one colour, and say nothing: {_named(flat)}"
+        of = "all" if len(flat) == len(looks) else f"{len(flat)} of"
+        images = plural(len(looks), "image")
+        yield f"of one colour, which says nothing: {of} {images}: {_named(flat)}"
     paged = [data.files[position] for position, one in seen if one.frames > 1]
     if paged:
         what = "several frames or pages, of which the first is used"
-        yield f"{len(paged)} images have {what}: {_named(paged)}"
+        yield f"{plural(len(paged), 'image has', 'images have')} {what}: {_named(paged)}"
     odd = [data.files[position] for position, one in seen if one.odd_profile]
     if odd:
-        yield f"{len(odd)} images have a colour profile that cannot be applied: {_named(odd)}"
+        having = plural(len(odd), "image has", "images have")
+        yield f"{having} a colour profile that cannot be applied: {_named(odd)}"
     yield from _copies(data, seen)
 
 
@@ -129,11 +132,12 @@ def _copies(data: LabelledFiles, seen: Sequence[tuple[int, Look]]) -> Iterator[s
     known = {n for group in same if train & set(group) for n in group if n in valid}
     if known:
         yield (
-            f"{len(known)} of {len(valid)} validation images are also in training, so that a good "
-            f"score may be remembered, not learnt: {_named([data.files[n] for n in sorted(known)])}"
+            f"{len(known)} of {plural(len(valid), 'validation image')} also in training, so that a "
+            "good score may be remembered, not learnt: "
+            + _named([data.files[n] for n in sorted(known)])
         )
     elif copies := sum(len(group) - 1 for group in same):
-        yield f"{copies} images are copies of others"
+        yield plural(copies, "image is a copy of another", "images are copies of others")
     yield from _nearly_the_same(data, dict(seen), known)
 
 
@@ -155,7 +159,8 @@ def _nearly_the_same(data: LabelledFiles, looks: dict[int, Look], known: set[int
     if alike:
         names = [data.files[valid[position]] for position in alike]
         what = "nearly the same as one in training"
-        yield f"{len(alike)} validation images are {what}: {_named(names)}"
+        are = plural(len(alike), "validation image is", "validation images are")
+        yield f"{are} {what}: {_named(names)}"
 
 
 def _standardised(images: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +19,9 @@ from hpo_job.data.parts import Parts, divide, part_named
 from hpo_job.data.split import require_classes
 from hpo_job.errors import DataError
 from hpo_job.spec.study_toml import Data
+from hpo_job.text import plural
+
+NAMED = 3  # folders that a line names
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,12 @@ class LabelledFiles:
 
     def described(self) -> Iterator[tuple[str, str]]:
         """The data for a person, as (heading, text); a further line has no heading."""
-        yield "data", f"{self.root}: {len(self)} images in {len(self.classes)} classes"
+        classes = plural(len(self.classes), "class", "classes")
+        yield "data", f"{self.root}: {plural(len(self), 'image')} in {classes}"
         for name, count in self.counts.items():
             yield "", f"{count:>7}  {count / len(self):>4.0%}  {labels.readable(name)}"
         parts = Parts(self.train, self.valid, self.test, self.source)
-        yield "validation", parts.described("images")
+        yield "validation", parts.described("image")
         for line in self.left_out:
             yield "left out", line
 
@@ -132,7 +136,9 @@ def read_image_folder(root: Path, data: Data, seed: int) -> LabelledFiles:
             named = None if None in parts else parts
             divided = divide(named, "folders", len(files), data.valid_pct, seed, classes)
         except DataError as error:
-            raise DataError(f"{root}: {len(files)} images: {error}{_deeper(files)}") from error
+            raise DataError(
+                f"{root}: {plural(len(files), 'image')}: {error}{_deeper(files)}"
+            ) from error
     except DataError as error:
         raise DataError(f"data.path: {error}") from error
     return LabelledFiles(
@@ -144,11 +150,13 @@ def read_image_folder(root: Path, data: Data, seed: int) -> LabelledFiles:
         divided.test,
         divided.source,
         tuple(text for _, text in listing.lines()),
-        (*suspicious(listing), *_cautions(classes, divided, data)),
+        (*suspicious(listing), *_cautions(files, classes, divided, data)),
     )
 
 
-def _cautions(classes: list[str], parts: Parts, data: Data) -> Iterator[str]:
+def _cautions(
+    files: tuple[str, ...], classes: list[str], parts: Parts, data: Data
+) -> Iterator[str]:
     counts = Counter(classes)
     kept = {*(data.labels or {}), *(data.labels or {}).values()}
     if line := labels.caution(counts, kept):
@@ -159,10 +167,27 @@ def _cautions(classes: list[str], parts: Parts, data: Data) -> Iterator[str]:
             f"the classes {' and '.join(named)} are called as parts of the data; if they are: "
             f"{named[0]}/<class>/<image>"
         )
+    if not parts.source and data.split is not False:
+        yield from _same_below(files)
     learnt = {classes[position] for position in parts.train}
     new = sorted({classes[position] for position in parts.valid} - learnt)
     if new:
         yield f"no training image is of class {', '.join(map(repr, new))}: no model can learn it"
+
+
+def _same_below(files: tuple[str, ...]) -> Iterator[str]:
+    """A line where folders taken for classes hold the same folders, as parts of data do."""
+    below: defaultdict[str, set[str]] = defaultdict(set)
+    for name in files:
+        top, *rest = name.split("/")
+        below[top].add(rest[0] if len(rest) > 1 else "")
+    tops, folders = sorted(below), set.union(*below.values())
+    if len(tops) > 1 and len(folders) > 1 and all(each == folders for each in below.values()):
+        yield (
+            f"the classes {' and '.join(tops[:NAMED])} hold the same folders "
+            f"({', '.join(sorted(folders)[:NAMED])}): if those are the classes, rename "
+            f"{' and '.join(tops[:NAMED])} to train, valid or test"
+        )
 
 
 def _deeper(files: tuple[str, ...]) -> str:

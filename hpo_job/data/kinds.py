@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hpo_job.data import numerals
+from hpo_job.data import amounts, numerals
 from hpo_job.data.numerals import Marks
 from hpo_job.errors import DataError
+from hpo_job.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Kind = Literal["number", "category", "date"]
 FEW = 20  # different whole numbers of a category; a column with more of them holds numbers
-LARGEST = 1e30  # whatever is larger is taken for missing: squares of it overflow float32
+LARGEST = 1e30  # whatever is larger is taken for missing: float32 ends at 3e38
 DAY = 24 * 60 * 60  # seconds
 ISO = "ISO8601"
 # How dates are written; of two ways that fit all values, the first one is taken
@@ -96,6 +97,8 @@ def recognise(
     decimal: str | None = None,
     thousands: str | None = None,
     missing: Sequence[str] = (),
+    *,
+    prefers_comma: bool = False,
 ) -> Feature:
     """What ``column`` holds.
 
@@ -105,6 +108,7 @@ def recognise(
         decimal: The decimal mark of its numbers; guessed where None, as is the next.
         thousands: What divides their thousands.
         missing: Cells that stand for a missing value.
+        prefers_comma: Whether a comma that could be either is a decimal mark.
 
     Raises:
         DataError: It does not hold what ``kind`` says.
@@ -124,7 +128,7 @@ def recognise(
         return _of_dates(name, column, missing)
     if column.notna().any() and not isinstance(column.dropna().iloc[0], str):
         return Feature(name, Format("category", missing=missing))
-    return _of_text(name, column, kind, (decimal, thousands), missing)
+    return _of_text(name, column, kind, (decimal, thousands), missing, prefers_comma)
 
 
 def as_text(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -177,7 +181,7 @@ def _of_numbers(
     caution = ""
     if huge:
         worst = present[present.abs() >= LARGEST].iloc[0]
-        caution = f"{huge} numbers as large as {worst:g} are taken for missing"
+        caution = f"{plural(huge, 'number')} as large as {worst:g} taken for missing"
     return Feature(name, read, note, caution)
 
 
@@ -194,6 +198,7 @@ def _of_text(
     kind: Kind | None,
     marks: tuple[str | None, str | None],
     missing: tuple[str, ...],
+    prefers_comma: bool,
 ) -> Feature:
     import pandas as pd
 
@@ -205,17 +210,18 @@ def _of_text(
         note = "days since 1970" + (_order_note(column, written))
         return Feature(name, Format("date", date=written, missing=missing), note)
     texts = _texts(column)
-    numbers = numerals.read_numbers(texts, *marks)
+    numbers = numerals.read_numbers(texts, *marks, prefers_comma=prefers_comma)
     if numbers is not None:
         note = _note(numbers, texts)
         values = pd.Series(numbers.values, column.index)
         read = Format("number", numbers.marks, missing=missing)
         return _of_numbers(name, values, kind, read, note)
-    obstacle = numerals.obstacle(texts)
+    obstacle = amounts.obstacle(texts) or numerals.obstacle(texts)
     if kind == "number":
         raise DataError(f"column {name!r}: {obstacle or 'its values are no numbers'}")
-    caution = f"read as a category, because {obstacle}" if obstacle else ""
-    return Feature(name, Format("category", missing=missing), "", caution)
+    order = amounts.order_note(texts)
+    caution = f"read as a category, because {obstacle}" if obstacle and not order else ""
+    return Feature(name, Format("category", missing=missing), order, caution)
 
 
 def _is_grouped(numbers: pd.Series[Any], texts: pd.Series[Any]) -> bool:
@@ -236,6 +242,7 @@ def _note(numbers: numerals.Numbers, texts: Sequence[str | None]) -> str:
         parts.append(f"written like {example}")
     if units := [unit for unit in numbers.units if unit]:
         parts.append(f"in {units[0]}")
+    parts += [f"{word} for {10.0**power:,.0f}" for word, power in numbers.powers.items()]
     if words := sorted({text for text in texts if text and numerals.is_missing(text)}):
         parts.append(f"missing where it says {' or '.join(map(repr, words[:3]))}")
     return ", ".join(parts) or "written as text"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,13 +12,21 @@ from numpy.typing import NDArray
 
 from hpo_job.data.split import split
 from hpo_job.errors import DataError
+from hpo_job.text import plural
 
 Part = Literal["train", "valid", "test"]
 NAMES: dict[str, Part] = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(("valid", "val", "validation", "dev", "eval"), "valid"),
-    **dict.fromkeys(("test", "testing", "tst", "holdout", "held_out"), "test"),
+    **dict.fromkeys(("train", "training", "trainings", "trn", "learn", "learning"), "train"),
+    **dict.fromkeys(("valid", "val", "validation", "validate", "dev", "development"), "valid"),
+    **dict.fromkeys(("eval", "evaluate", "evaluation"), "valid"),
+    **dict.fromkeys(("test", "testing", "tests", "tst", "holdout", "heldout"), "test"),
 }
+# What names of parts are joined with: train_set, TestData, 01-train-images, val2017
+FILLERS = (
+    *("dataset", "data", "daten", "subset", "set", "split", "part", "images", "imgs", "image"),
+    *("img", "files", "samples", "photos", "pictures", "texts"),
+)
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 IS_VALID: dict[str, Part] = {
     **dict.fromkeys(("true", "1", "yes"), "valid"),
     **dict.fromkeys(("false", "0", "no"), "train"),
@@ -43,16 +52,29 @@ class Parts:
     source: str = ""
 
     def described(self, item: str, group: str | None = None) -> str:
-        """One line for a person; ``item`` is the word for several items."""
+        """One line for a person; ``item`` is the word for one item."""
         kept = f", {group} kept whole" if group and not self.source else ""
         source = f", by {self.source}" if self.source else ""
-        test = f"; {len(self.test)} {item} are held out: no trial sees them" * bool(len(self.test))
-        return f"{len(self.valid)} {item}, the same in every trial{kept}{source}{test}"
+        held = plural(len(self.test), f"{item} is held out: no", f"{item}s are held out: no")
+        test = f"; {held} trial sees {'it' if len(self.test) == 1 else 'them'}" * bool(
+            len(self.test)
+        )
+        return f"{plural(len(self.valid), item)}, the same in every trial{kept}{source}{test}"
 
 
 def part_named(name: str) -> Part | None:
-    """The part that a folder or a cell of this name means; None where it means none."""
-    return NAMES.get(name.strip().casefold())
+    """The part that a folder or a cell of this name means; None where it means none.
+
+    In any case, with or without a number and a word such as set, data or images.
+    """
+    words = [word.casefold() for word in _WORD.findall(name)]
+    words = [_without_filler(word) for word in words if word not in FILLERS]
+    joined = "".join(words).replace("holdout", "heldout")
+    return NAMES.get(joined) if not re.search(r"[^\W\d_]", _WORD.sub("", name)) else None
+
+
+def _without_filler(word: str) -> str:
+    return next((word.removesuffix(each) for each in FILLERS if word.endswith(each)), word)
 
 
 def read_parts(column: str, cells: Sequence[str]) -> list[Part] | str:
@@ -60,14 +82,12 @@ def read_parts(column: str, cells: Sequence[str]) -> list[Part] | str:
 
     Where a column is called is_valid, or nothing but yes and no is in it, yes is validation.
     """
-    table = NAMES
     words = {cell.strip().casefold() for cell in cells}
+    parts: dict[str, Part | None] = {cell: part_named(cell) for cell in set(cells)}
     if column.casefold() == YES_OR_NO or words <= IS_VALID.keys():
-        table = IS_VALID
-    try:
-        return [table[cell.strip().casefold()] for cell in cells]
-    except KeyError:
-        return next(cell for cell in cells if cell.strip().casefold() not in table)
+        parts = {cell: IS_VALID.get(cell.strip().casefold()) for cell in parts}
+    odd = next((cell for cell in cells if parts[cell] is None), None)
+    return odd if odd is not None else [part for cell in cells if (part := parts[cell])]
 
 
 def divide(

@@ -19,6 +19,7 @@ from hpo_job.spec.study_toml import Data
 if TYPE_CHECKING:
     import pandas as pd
 
+FEWEST = 20  # rows from which a text that is another in each is left out
 _UNNAMED = re.compile(r"Unnamed: ?\d+|index|level_0", re.IGNORECASE)  # as pandas calls row names
 
 
@@ -130,6 +131,8 @@ def features(
             dropped[name] = "as kinds says"
         elif kind is None and not roles.named and is_row_number(frame[name], name):
             dropped[name] = "row numbers"
+        elif kind is None and not roles.named and is_unique_text(frame[name]):
+            dropped[name] = "another text in every row"
         else:
             read.append(_feature(file, data, frame[name], kind))
     if not read and not roles.text:
@@ -146,6 +149,16 @@ def is_row_number(column: pd.Series[Any], name: str | None = None) -> bool:
     numbers = pd.to_numeric(column, errors="coerce")
     steps = np.diff(numbers.to_numpy(dtype=np.float64))
     return len(steps) > 1 and bool((np.abs(steps) == 1).all()) and len(set(steps)) == 1
+
+
+def is_unique_text(column: pd.Series[Any]) -> bool:
+    """Whether every row has another text, of which nothing can be learnt: an id, or a name."""
+    import pandas as pd
+
+    if len(column) < FEWEST or column.isna().any() or not column.is_unique:
+        return False
+    is_text = pd.to_numeric(column, errors="coerce").isna().any()
+    return bool(is_text) and recognise(column).format.kind == "category"
 
 
 def marks_of_missing(data: Data, name: str) -> tuple[str, ...]:
@@ -187,6 +200,13 @@ def _require_features(
 def _feature(file: Path, data: Data, column: pd.Series[Any], kind: Kind | None) -> Feature:
     missing = marks_of_missing(data, str(column.name))
     try:
-        return recognise(column, kind, data.decimal, data.thousands, missing)
+        return recognise(
+            column,
+            kind,
+            data.decimal,
+            data.thousands,
+            missing,
+            prefers_comma=columns.dialect(file).prefers_comma,
+        )
     except DataError as error:
         raise DataError(f"data.kinds: {file}: {error}") from error

@@ -12,6 +12,7 @@ import numpy as np
 
 from hpo_job.data import labels, leaks
 from hpo_job.data.scripts import share_unspaced
+from hpo_job.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +76,7 @@ def useless(column: pd.Series[Any]) -> str | None:
     if different == 1 and len(present) == len(column):
         return "is the same in every row"
     if not pd.api.types.is_numeric_dtype(column) and different > len(column) * NEARLY_ALL:
-        return f"is a category with {different} values in {len(column)} rows"
+        return f"is a category with {different} values in {plural(len(column), 'row')}"
     return None
 
 
@@ -84,9 +85,9 @@ def length(data: LabelledRows) -> str:
     texts = data.frame[data.text]
     if share_unspaced(texts) > 0.5:
         characters = int(texts.str.len().median())
-        return f"{characters} characters in a middling row; each is read as a word"
+        return f"{plural(characters, 'character')} in a middling row; each is read as a word"
     words = int(texts.str.count(r"\S+").median())
-    return f"{words} words in a middling row"
+    return f"{plural(words, 'word')} in a middling row"
 
 
 def _mark_of_missing(column: pd.Series[Any], kind: str) -> str | None:
@@ -106,7 +107,7 @@ def _mark_of_missing(column: pd.Series[Any], kind: str) -> str | None:
         low, high = np.quantile(others, [0.25, 0.75])
         usual = NINES.fullmatch(f"{value:.10g}") is not None and gap > 3 * (high - low)
         if usual or gap > (GAP if count > 2 else FAR) * (others[-1] - others[0]):
-            rows = f"{count} rows" if count > 1 else "one row"
+            rows = plural(count, "row")
             return f"{value:g} in {rows} is far from all others ({others[0]:g} to {others[-1]:g})"
     return None
 
@@ -115,7 +116,7 @@ def _first_day(days: np.ndarray[Any, Any]) -> str | None:
     for day, name in FIRST_DAYS.items():
         count = int((np.floor(days) == day).sum())
         if count > max(1, 0.01 * len(days)):
-            return f"{name} in {count} rows looks as if no date was known"
+            return f"{name} in {plural(count, 'row')} looks as if no date was known"
     return None
 
 
@@ -132,8 +133,8 @@ def _of_parts(data: LabelledRows) -> Iterator[str]:
         both = sorted(set(groups[data.train]) & set(groups[data.valid]))
         if both:
             yield (
-                f"{len(both)} groups of {data.group!r} are in training and in validation, such as "
-                f"{both[0]!r}: {data.source} says so"
+                f"in training and in validation: {plural(len(both), 'group')} of {data.group!r}, "
+                f"such as {both[0]!r}: {data.source} says so"
             )
 
 
@@ -155,23 +156,24 @@ def _duplicates(data: LabelledRows) -> Iterator[str]:
     keys = _keys(data)
     if keys is None:
         return
-    rows = "texts" if data.text else "rows"
+    row = "text" if data.text else "row"
     copies = int(keys.duplicated().sum())
     learnt = set(keys[data.train])
     known = int(keys[data.valid].isin(learnt).sum())
     least = 0 if data.text else CHANCE  # of rows of numbers, some are the same by chance
     if known > least * len(data.valid):
         yield (
-            f"{known} of {len(data.valid)} validation {rows} are also in training, so that a good "
-            "score may be remembered, not learnt; remove the copies, or keep them together by group"
+            f"{known} of {plural(len(data.valid), f'validation {row}')} also in training, so that "
+            "a good score may be remembered, not learnt; remove the copies, or keep them together "
+            "by group"
         )
     elif copies > least * len(data):
-        yield f"{copies} {rows} are copies of others"
+        yield plural(copies, f"{row} is a copy of another", f"{row}s are copies of others")
     if data.classes:
         classes = pd.Series(data.targets).groupby(keys.to_numpy()).nunique()
         torn = int((classes > 1).sum())
         if torn > least * len(data):
-            yield f"{torn} {rows} are there with different labels"
+            yield plural(torn, f"{row} has", f"{row}s have") + " copies with different labels"
 
 
 def _keys(data: LabelledRows) -> pd.Series[Any] | None:

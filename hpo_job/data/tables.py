@@ -21,6 +21,7 @@ from hpo_job.data.roles import Roles
 from hpo_job.data.split import require_classes, sample
 from hpo_job.errors import DataError
 from hpo_job.spec.study_toml import Data
+from hpo_job.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,17 +114,20 @@ class LabelledRows:
 
     def described(self) -> Iterator[tuple[str, str]]:
         """The data for a person, as (heading, text); a further line has no heading."""
+        rows = plural(len(self), "row")
         if self.classes:
-            yield "data", f"{self.file}: {len(self)} rows in {len(self.classes)} classes"
+            yield "data", f"{self.file}: {rows} in {plural(len(self.classes), 'class', 'classes')}"
             for name, count in self.counts.items():
                 yield "", f"{count:>7}  {count / len(self):>4.0%}  {labels.readable(name)}"
         else:
             low, middle, high = np.quantile(self.targets, [0, 0.5, 1])
-            yield "data", f"{self.file}: {len(self)} rows"
+            yield "data", f"{self.file}: {rows}"
             yield "target", f"{self.label}: {low:g} to {high:g}, median {middle:g}"
+        if note := columns.dialect(self.file).note:
+            yield "file", note
         yield from self._described_columns()
         parts = Parts(self.train, self.valid, self.test, self.source)
-        yield "validation", parts.described("rows", self.group)
+        yield "validation", parts.described("row", self.group)
 
     def _described_columns(self) -> Iterator[tuple[str, str]]:
         if self.text is None:
@@ -222,13 +226,24 @@ class _Reader:
         where = f"data.label: {self.file}: column {str(label.name)!r}"
         numbers = pd.to_numeric(label, errors="coerce").to_numpy(dtype=np.float64)
         if np.isnan(numbers).any() or self.data.decimal or self.data.thousands:
-            written = read_numbers(label.tolist(), self.data.decimal, self.data.thousands)
+            written = read_numbers(
+                label.tolist(),
+                self.data.decimal,
+                self.data.thousands,
+                prefers_comma=columns.dialect(self.file).prefers_comma,
+            )
             numbers = numbers if written is None else written.values
         bad = np.flatnonzero(~(np.abs(numbers) < LARGEST))
         if bad.size:
+            row = f"{where}: {label.iloc[bad[0]]!r} in row {bad[0] + 1} below the header"
+            if not np.isnan(numbers[bad]).any():
+                raise DataError(
+                    f"{row} is too large: numbers from {LARGEST:g} on cannot be learnt "
+                    f"({bad.size} of {plural(len(label), 'row')}); correct or remove such rows"
+                )
             raise DataError(
-                f"{where}: {label.iloc[bad[0]]!r} in row {bad[0] + 1} below the header is no "
-                f"number; regression predicts numbers ({bad.size} of {len(label)} rows have none)"
+                f"{row} is no number; regression predicts numbers ({bad.size} of "
+                f"{plural(len(label), 'row')} without one)"
             )
         if len(set(numbers)) < 2:
             raise DataError(f"{where}: {numbers[0]:g} in every row; nothing to predict")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hpo_job.data import columns
 from hpo_job.data.tables import LabelledRows
-from hpo_job.errors import DataError, SpecError, unknown
+from hpo_job.errors import DataError, SpecError, problem, unknown
 from hpo_job.objectives import learner_file, saved
 from hpo_job.objectives.balance import loss, sample
 from hpo_job.objectives.batches import Mapped
@@ -36,6 +36,7 @@ from hpo_job.objectives.text.loaders import (
 from hpo_job.objectives.text.tokens import Corpus, tokenised, tokens_of
 from hpo_job.objectives.text.weights import load, obtain
 from hpo_job.objectives.training import check_precision, finish, prepare, start_afresh
+from hpo_job.text import read_text
 from hpo_job.trial import attributes
 
 
@@ -235,9 +236,7 @@ def _texts(file: Path, column: str) -> pd.DataFrame:
             raise DataError(f"{file}: no rows in it")
     else:
         try:
-            texts = [file.read_text(encoding="utf-8-sig")]
+            texts = [read_text(file)]
         except (OSError, ValueError) as error:
-            raise DataError(
-                f"{file}: not a readable text: {' '.join(str(error).split())}"
-            ) from error
+            raise DataError(f"{file}: not a readable text: {problem(error)}") from error
     return pd.DataFrame({"file": str(file), "row": range(1, len(texts) + 1), "text": texts})

@@ -17,6 +17,7 @@ from hpo_job.results import comparison
 from hpo_job.results.formatting import plain
 from hpo_job.results.ranking import top
 from hpo_job.results.trials import finite, metric_names
+from hpo_job.text import plural
 from hpo_job.trial.counting import counted
 
 
@@ -95,7 +96,7 @@ def curves(studies: Sequence[optuna.Study], over: str) -> go.Figure | None:
                     showlegend=False,
                     hoverinfo="text",
                     marker={"color": colour, "size": 11, "symbol": "star"},
-                    hovertext=f"{name}: 95% after {reached.trials} trials",
+                    hovertext=f"{name}: 95% after {plural(reached.trials, 'trial')}",
                 )
             )
     if not figure.data:

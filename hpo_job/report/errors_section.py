@@ -25,6 +25,7 @@ from hpo_job.results.errors_text import (
     item_row,
 )
 from hpo_job.results.formatting import sentence
+from hpo_job.text import plural
 
 LISTED = 20  # items of each list
 SIDE = 128  # pixels of an embedded image, at most
@@ -84,7 +85,7 @@ def _suspects(kept: Sequence[Kept]) -> list[Block]:
     items = wrong_in_all(models)
     if not items:
         return []
-    count = f"{len(items)} item{'s' * (len(items) != 1)}"
+    count = plural(len(items), "item")
     return [
         Heading("Wrong in all kept models"),
         Note(

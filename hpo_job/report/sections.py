@@ -39,6 +39,7 @@ from hpo_job.results.trials import (
     value,
 )
 from hpo_job.study.ledger import working_time
+from hpo_job.text import plural
 from hpo_job.trial.counting import evaluated, infeasible
 
 FRONT = 12  # trials of a Pareto front that are listed
@@ -114,7 +115,7 @@ def _best_cards(study: optuna.Study) -> list[Card]:
     if is_multi_objective(study):
         trials = front(study)
         text = f"one end: {score(study, trials[0])}" if trials else sentence(none_counts(study))
-        return [Card("Pareto front", f"{len(trials)} trials", text)]
+        return [Card("Pareto front", plural(len(trials), "trial"), text)]
     metric, baseline, first = metric_names(study)[0], baselines(study)[0], best(study)
     if first is None:
         known = [] if baseline is None else [Card("Baseline", number(baseline), metric)]

@@ -13,6 +13,7 @@ from hpo_job.report.page import Page
 from hpo_job.results import clock
 from hpo_job.results.timings import Timings, timings
 from hpo_job.results.trials import seconds, trials_of, worker_name
+from hpo_job.text import plural
 from hpo_job.trial import attributes
 
 UNKNOWN = "no reason stored"
@@ -68,7 +69,7 @@ def failures_section(study: optuna.Study, page: Page, prefix: str) -> None:
 
 
 def _total(spent: Timings) -> str:
-    workers = f"of {spent.workers} worker{'s' * (spent.workers != 1)}"
+    workers = f"of {plural(spent.workers, 'worker')}"
     if not spent.workers:
         workers = "in all; which workers there were is not stored"
     useful = (
@@ -84,7 +85,7 @@ def _failed(failed: list[FrozenTrial], trials: int) -> str:
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     known = f" ({counts})" if list(reasons) != [UNKNOWN] else ""
     lost = clock(sum(map(seconds, failed)))
-    return f"{len(failed)} of {trials} trials failed{known}; {lost} were spent on them."
+    return f"{len(failed)} of {plural(trials, 'trial')} failed{known}; {lost} were spent on them."
 
 
 def _failure(trial: FrozenTrial, retry: FrozenTrial | None) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from hpo_job.results.trials import (
     trials_of,
     value,
 )
+from hpo_job.text import plural
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import counted
 
@@ -271,7 +272,7 @@ def _classes(predictions: Predictions) -> list[Advice]:
     if weak.empty:
         return []
     names = ", ".join(
-        f"{name} (F1 {f1:.2f}, {items} items)"
+        f"{name} (F1 {f1:.2f}, {plural(items, 'item')})"
         for name, f1, items in zip(weak.index, weak["f1"], weak["items"], strict=True)
     )
     text = f"the best model fails on some classes: {names}; add items of them, or set balance"

@@ -19,6 +19,7 @@ from hpo_job.results.errors import (
     wrong_in_all,
 )
 from hpo_job.results.formatting import text_table
+from hpo_job.text import plural
 
 WORST = 10  # items that are listed
 LONGEST_NAME = 18  # characters of a class name in a terminal
@@ -39,13 +40,13 @@ def errors_text(
     parts = {title: ""}
     if predictions.classes:
         wrong = int(predictions.wrong.sum())
-        parts[title] = f"{wrong} of {len(predictions.items)} validation items are wrong"
+        parts[title] = f"wrong: {wrong} of {plural(len(predictions.items), 'validation item')}"
         parts |= confusion_text(predictions, width)
         parts["by class"] = classes_text(predictions, width)
         parts["calibration"] = "\n".join(textwrap.wrap(calibration_text(predictions), width))
     else:
         mean = float(np.sqrt(predictions.losses.mean()))
-        parts[title] = f"{len(predictions.items)} validation items, rmse {mean:.4g}"
+        parts[title] = f"{plural(len(predictions.items), 'validation item')}, rmse {mean:.4g}"
     parts["worst items"] = items_text(worst(predictions, WORST), width)
     suspects = wrong_in_all(models)
     if suspects:

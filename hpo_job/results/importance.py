@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial
 from hpo_job.errors import QueryError, unknown
 from hpo_job.results.trials import finite, metric_names, trials_of, value
 from hpo_job.spec.choices import IMPORTANCE_METHODS
+from hpo_job.text import plural
 from hpo_job.trial.counting import infeasible
 
 # Importances are unreliable with fewer COMPLETE trials than FEW, or than EACH per parameter
@@ -136,7 +137,7 @@ def _evaluated(
 ) -> tuple[dict[str, float], str | None]:
     """The shares, and why there are none."""
     if len(trials) < 2:
-        return {}, f"{len(trials)} COMPLETE trial{'s' * (len(trials) != 1)}: nothing to compare"
+        return {}, f"{plural(len(trials), 'COMPLETE trial')}: nothing to compare"
     if not names:
         return {}, "no parameter varied"
     if len({value(trial, objective) for trial in trials}) == 1:
@@ -181,6 +182,6 @@ def _few(trials: int, names: int) -> tuple[str, ...]:
     if trials >= needed:
         return ()
     return (
-        f"unreliable: {trials} COMPLETE trials are few for {names} "
-        f"parameter{'s' * (names != 1)}; run {needed - trials} more",
+        f"unreliable: {plural(trials, 'COMPLETE trial is', 'COMPLETE trials are')} few for "
+        f"{plural(names, 'parameter')}; run {needed - trials} more",
     )

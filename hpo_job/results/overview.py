@@ -36,6 +36,7 @@ from hpo_job.results.trials import (
 from hpo_job.spec.metrics import ANSWERS, METRICS
 from hpo_job.study.ledger import working_time
 from hpo_job.study.optuna_private import fixed_params
+from hpo_job.text import plural
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import evaluated, infeasible
 from hpo_job.trial.phases import measured_values
@@ -52,7 +53,8 @@ def overview(study: optuna.Study) -> list[str]:
         f"{counts[state.name]} {state.name}" for state in TrialState if counts[state.name]
     )
     time = working_time(trials, datetime.now())
-    lines = [f"finished  {done}{f' of {bound}' if bound else ''} trials in {clock(time)}"]
+    trials_done = f"{done} of {plural(bound, 'trial')}" if bound else plural(done, "trial")
+    lines = [f"finished  {trials_done} in {clock(time)}"]
     if states:
         more = f" ({broken} COMPLETE but infeasible: their values do not count)" if broken else ""
         lines += folded("states", f"{states}{more}")
@@ -118,7 +120,7 @@ def _front(study: optuna.Study) -> list[str]:
     trials = front(study)
     if not trials:
         return [f"best      {none_counts(study)}"]
-    lines = [f"best      the Pareto front of {metric_name(study)}: {len(trials)} trials"]
+    lines = [f"best      the Pareto front of {metric_name(study)}: {plural(len(trials), 'trial')}"]
     lines += [f"          #{trial.number}  {score(study, trial)}" for trial in trials[:5]]
     if len(trials) > 5:
         lines.append(f"          and {len(trials) - 5} more: hpo-job best {study.study_name}")

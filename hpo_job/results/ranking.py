@@ -21,6 +21,7 @@ from hpo_job.results.trials import (
     value,
 )
 from hpo_job.spec.metrics import METRICS
+from hpo_job.text import plural
 from hpo_job.trial.counting import counted, counts
 
 NEARLY = 0.01  # the share of the best trial's gain that a faster trial may cost
@@ -139,7 +140,7 @@ def within_chance_text(study: optuna.Study) -> str | None:
     text = f"#{trials[0].number} at {number(value(trials[0]))}"
     if len(trials) == 1:
         return f"{text} is within chance of it"
-    others = f"{len(trials) - 1} other{'s' * (len(trials) > 2)}"
+    others = plural(len(trials) - 1, "other")
     return f"{text} and {others} are within chance of it"
 
 

@@ -18,11 +18,12 @@ from pydantic import (
     model_validator,
 )
 
-from hpo_job.errors import SpecError, unknown
+from hpo_job.errors import SpecError, problem, unknown
 from hpo_job.spec import combinations
 from hpo_job.spec.assignments import assign, sets
 from hpo_job.spec.search_space import KINDS, Parameter, Scalar, conditions_problem
 from hpo_job.spec.urls import ambiguity, without_password
+from hpo_job.text import read_text
 from hpo_job.trial.phases import Direction
 
 SPEC_FILE = "study.toml"
@@ -212,7 +213,7 @@ class StudySpec(_Table):
     metric: str | Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None
     direction: Direction | Annotated[tuple[Direction, ...], Field(min_length=1, strict=False)]
     seed: int = Field(default=0, ge=0, lt=2**32)
-    budget: Budget
+    budget: Budget = Budget()
     data: Data | None = None
     sampler: Component = Component(name="TPESampler")
     pruner: Component = Component(name="NopPruner")
@@ -284,10 +285,12 @@ def read_spec(job: str | Path, assignments: Sequence[str] = ()) -> StudySpec:
     folder = job_folder(job)
     file = folder / SPEC_FILE
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise SpecError(f"{file}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = read_text(file)
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{file}: cannot be read: {problem(error)}") from error
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{file}: not valid TOML: {error}") from error
     assign(table, assignments)
     for key in UNWRITTEN & table.keys():

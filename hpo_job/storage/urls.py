@@ -8,10 +8,11 @@ from urllib.parse import quote
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from hpo_job.errors import StorageError
+from hpo_job.errors import StorageError, problem
 from hpo_job.machine import in_hpo
 from hpo_job.spec.urls import ambiguity
 from hpo_job.storage.defaults import EMBEDDED
+from hpo_job.text import read_text
 
 BACKENDS = ("sqlite", "mysql", "mariadb", "postgresql")
 # Keys of a query whose values are no secrets
@@ -33,10 +34,9 @@ def storage_url(url: str | None, file: Path | None) -> str | None:
     if file is None:
         return url
     try:
-        text = file.read_text(encoding="utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise StorageError(f"--storage-file {file}: {reason}") from error
+        text = read_text(file).strip()
+    except (OSError, ValueError) as error:
+        raise StorageError(f"--storage-file {file}: {problem(error)}") from error
     if len(text.split()) != 1:
         raise StorageError(f"--storage-file {file}: should hold one database URL, and nothing else")
     return text

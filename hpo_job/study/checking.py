@@ -16,6 +16,7 @@ from hpo_job.spec.metrics import METRICS, Metric
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study import suitability
 from hpo_job.study.samplers import make_pruner, make_sampler
+from hpo_job.text import plural
 from hpo_job.trial import attributes
 
 NAMED = 10  # unreadable images that an error names
@@ -123,8 +124,8 @@ def inspect(checked: Checked) -> Checked:
     if checked.data and (unreadable := checked.data.unreadable):
         named = ", ".join(unreadable[:NAMED]) + (", ..." if len(unreadable) > NAMED else "")
         raise DataError(
-            f"{checked.spec.file}: data.path: {checked.data.root}: {len(unreadable)} unreadable "
-            f"image{'s' if len(unreadable) > 1 else ''}: {named}; repair or remove them"
+            f"{checked.spec.file}: data.path: {checked.data.root}: "
+            f"{plural(len(unreadable), 'unreadable image')}: {named}; repair or remove them"
         )
     if checked.data is None:
         return checked

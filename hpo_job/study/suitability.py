@@ -18,6 +18,7 @@ from hpo_job.spec.combinations import EXHAUSTIVE
 from hpo_job.spec.search_space import Float
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study.samplers import make_sampler
+from hpo_job.text import plural
 
 PROBES = 12  # finished trials that a sampler is tried with: more than it takes to start sampling
 # Samplers that search only some kinds of parameters; they sample the others independently
@@ -66,7 +67,8 @@ def cautions(spec: StudySpec, independent: tuple[str, ...]) -> Iterator[str]:
     trials, count = spec.budget.trials, search_space.size(spec.search_space)
     if trials and spec.search_space and math.isfinite(count) and trials > count:
         exhaustive = spec.sampler.name in EXHAUSTIVE
-        yield f"budget.trials is {trials}, but there are only {count:.0f} combinations: " + (
+        only = plural(int(count), "combination is", "combinations are")
+        yield f"budget.trials is {trials}, but only {only} possible: " + (
             "the study ends when all have been tried"
             if exhaustive
             else "some will be tried repeatedly; GridSampler tries each once"

@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from hpo_job.text import plural
 from hpo_job.worker.outcomes import OUT_OF_MEMORY, Outcome
 
 
@@ -54,7 +55,7 @@ def in_common(failures: list[Failure]) -> str:
     """One line about failed trials: what their errors and their parameters share."""
     numbers = ", ".join(f"#{failure.number}" for failure in failures)
     if all(failure.memory for failure in failures):
-        times = f"{len(failures)} trials in a row" if len(failures) > 1 else "1 trial"
+        times = plural(len(failures), "trial", "trials in a row")
         return f"{times} failed ({numbers}), all out of memory: {_to_exclude(failures)}"
     errors = {failure.error for failure in failures}
     kinds = {error.partition(":")[0] for error in errors}
@@ -70,5 +71,5 @@ def in_common(failures: list[Failure]) -> str:
         if all(failure.params.get(name) == value for failure in failures)
     ]
     same = f"; all with {', '.join(params)}" if params and len(failures) > 1 else ""
-    times = f"{len(failures)} trials in a row" if len(failures) > 1 else "1 trial"
+    times = plural(len(failures), "trial", "trials in a row")
     return f"{times} failed ({numbers}), {shared}{same}"

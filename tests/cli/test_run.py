@@ -93,7 +93,7 @@ def test_a_finished_study_answers_without_torch_and_data(image_job: Job, tmp_pat
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    assert "finished  1 of 1 trials" in done.stdout
+    assert "finished  1 of 1 trial in" in done.stdout
     assert done.stdout.endswith("[]\n")
     assert done.stderr == ""
 

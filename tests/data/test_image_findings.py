@@ -40,13 +40,13 @@ def test_nothing_to_say(pictures: Path) -> None:
 
 def test_copies(pictures: Path) -> None:
     shutil.copy(pictures / "train/a/0.png", pictures / "train/a/copy.png")
-    assert lines(pictures) == ["1 images are copies of others"]
+    assert lines(pictures) == ["1 image is a copy of another"]
     Image.open(pictures / "train/a/1.png").save(pictures / "valid/a/again.bmp")
     (known,) = lines(pictures)
-    assert known.startswith("1 of 9 validation images are also in training")
+    assert known.startswith("1 of 9 validation images also in training")
     assert known.endswith(": valid/a/again.bmp")
     Image.open(pictures / "train/b/1.png").save(pictures / "valid/b/saved.jpg", quality=85)
-    assert "1 validation images are nearly the same as one in training: valid/b/saved.jpg" in lines(
+    assert "1 validation image is nearly the same as one in training: valid/b/saved.jpg" in lines(
         pictures
     )
 
@@ -60,10 +60,10 @@ def test_the_same_under_two_labels(pictures: Path) -> None:
 
 def test_blank_images(pictures: Path) -> None:
     Image.new("RGB", (9, 9), "red").save(pictures / "train/a/red.png")
-    assert lines(pictures) == ["1 of 25 images are of one colour, and say nothing: train/a/red.png"]
+    assert lines(pictures) == ["of one colour, which says nothing: 1 of 25 images: train/a/red.png"]
     for number, file in enumerate(pictures.rglob("*.png")):
         Image.new("L", (9, 9), number).save(file)
-    assert lines(pictures)[0].startswith("all images are of one colour")
+    assert lines(pictures)[0].startswith("of one colour, which says nothing: all ")
 
 
 def test_pages_and_profiles(pictures: Path) -> None:
@@ -71,6 +71,6 @@ def test_pages_and_profiles(pictures: Path) -> None:
     frames[0].rotate(90).save(pictures / "train/a/pages.tif", save_all=True, append_images=frames)
     frames[1].rotate(90).save(pictures / "train/a/odd.png", icc_profile=b"none" * 50)
     assert lines(pictures) == [
-        "1 images have several frames or pages, of which the first is used: train/a/pages.tif",
-        "1 images have a colour profile that cannot be applied: train/a/odd.png",
+        "1 image has several frames or pages, of which the first is used: train/a/pages.tif",
+        "1 image has a colour profile that cannot be applied: train/a/odd.png",
     ]

@@ -121,7 +121,17 @@ def folders(images: Images, *parts: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("train", "valid", "test"), [("train", "valid", "test"), ("Training", "val", "holdout")]
+    ("train", "valid", "test"),
+    [
+        ("train", "valid", "test"),
+        ("Training", "val", "holdout"),
+        ("train_set", "validation-set", "test_set"),
+        ("TrainData", "DevData", "TestData"),
+        ("1. Learning", "2. Evaluation", "3. Hold-Out"),
+        ("train2017", "val2017", "test2017"),
+        ("TRAIN", "EVAL", "TESTING_IMAGES"),
+        ("Trainingsdaten", "Dev", "Testdaten"),
+    ],
 )
 def test_given_parts(images: Images, train: str, valid: str, test: str) -> None:
     data = read(folders(images, train, valid, test))
@@ -163,6 +173,26 @@ def test_classes_that_are_called_as_parts(images: Images) -> None:
     assert "the classes test and train are called as parts of the data" in data.cautions[0]
     assert read(images({}, "images"), split=False).cautions == ()
     assert read(images({"train": 4, "car": 4}, "vehicles")).cautions == ()
+
+
+@pytest.mark.parametrize(
+    "names", [("trainA", "trainB"), ("protest", "contest"), ("trains", "values"), ("1", "2")]
+)
+def test_other_folders_are_classes(images: Images, names: tuple[str, str]) -> None:
+    data = read(images(dict.fromkeys(names, 6)))
+    assert data.classes == names or data.classes == tuple(sorted(names))
+    assert data.cautions == ()
+
+
+def test_unknown_names_of_parts_are_asked_about(images: Images) -> None:
+    root = folders(images, "a", "b")
+    data = read(root)
+    assert data.classes == ("a", "b")
+    assert data.cautions == (
+        "the classes a and b hold the same folders (cats, dogs): if those are the classes, rename "
+        "a and b to train, valid or test",
+    )
+    assert read(root, split=False).cautions == ()
 
 
 def test_parts_may_be_ignored(images: Images) -> None:

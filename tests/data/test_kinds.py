@@ -59,7 +59,15 @@ def test_what_was_guessed_is_said() -> None:
     assert feature(["5 kg", "?"])[0].note == "in kg, missing where it says '?'"
     assert feature(["03/04/2020"])[0].note == "days since 1970, month first"
     assert feature(["13/04/2020"])[0].note == "days since 1970"
-    assert "1 numbers as large as" in feature([1.5, 1e300])[0].caution
+    assert "1 number as large as" in feature([1.5, 1e300])[0].caution
+    assert feature(["12k", "1.5M"])[0].note == "k for 1,000, M for 1,000,000"
+    assert feature(["low", "high", "medium"])[0].note == "the order low, medium, high is not used"
+    assert "durations or times, such as '1:30'" in feature(["1:30", "2:45:10", "?"])[0].caution
+    assert "durations or times, such as '1h 30m'" in feature(["1h 30m", "2 h 5 min"])[0].caution
+    assert "ranges, such as '0-9'" in feature(["0-9", "10-19", "20+", "5"])[0].caution
+    for cells in (["red", "high"], ["030-12345", "040-2"], ["1850-1840"], ["a-b"], ["S", "M"]):
+        assert feature(cells)[0].caution == feature(cells)[0].note == ""
+    assert feature(["1.5"], kind="category")[0].caution == ""
     assert "such as 'x'" in feature(["1"] * 9 + ["x"])[0].caution
 
 

@@ -26,6 +26,15 @@ WRITTEN: dict[str, tuple[list[str | None], list[float]]] = {
     "degrees": (["12.5°C", "−3 °C"], [12.5, -3]),  # noqa: RUF001  # a real minus sign
     "exponents": (["1e3", "2.5E-4"], [1000, 0.00025]),
     "about": (["c. 1850", "ca. 1851", "~1852", "circa 1853"], [1850, 1851, 1852, 1853]),
+    "thousands and millions": (
+        ["12k", "1.5M", "950", "$2.1m", "3 Mio."],
+        [12e3, 1.5e6, 950, 2.1e6, 3e6],
+    ),
+    "German powers": (["1,2 Mio. €", "3 Mrd. €", "12 Tsd. €"], [1.2e6, 3e9, 12e3]),
+    "words for powers": (["2 million", "1.1 billion", "5"], [2e6, 1.1e9, 5]),
+    "metres": (["1.5 m", "2m"], [1.5, 2]),
+    "letters that begin a unit": (["5 kg", "7 kg"], [5, 7]),
+    "megabytes": (["5 MB", "7 MB"], [5, 7]),
     "words for missing": (["1", "?", None, "n/a", "-", "\u2014", "unknown"], [1, *[math.nan] * 6]),
 }
 NO_NUMBERS: dict[str, list[str | None]] = {
@@ -42,6 +51,7 @@ NO_NUMBERS: dict[str, list[str | None]] = {
     "both conventions": ["1,234.5", "1.234,5"],
     "lists": ["1,2,3"],
     "nothing": ["?", None],
+    "thousands and metres": ["5k", "7 m"],
     "feet and inches": ["5'10", "6'1"],
 }
 
@@ -66,6 +76,17 @@ def test_marks_that_are_known_are_not_guessed() -> None:
     assert read_numbers(["1,5"], decimal=".", thousands=",") is None
 
 
+def test_a_comma_is_a_decimal_mark_where_that_is_likelier() -> None:
+    for texts, expected in (
+        (["1,234", "2,500"], [1.234, 2.5]),
+        (["1.234,5", "2"], [1234.5, 2]),
+        (["1,234,567"], [1234567]),
+        (["7.4", "0.75"], [7.4, 0.75]),
+    ):
+        numbers = read_numbers(texts, prefers_comma=True)
+        assert numbers is not None and numbers.values.tolist() == expected
+
+
 def test_the_guess_is_of_all_texts_whatever_their_order() -> None:
     texts: list[str | None] = ["1.200", "3,5", "950", "12"]
     for start in range(4):
@@ -76,7 +97,7 @@ def test_the_guess_is_of_all_texts_whatever_their_order() -> None:
 @pytest.mark.parametrize(
     ("texts", "expected"),
     [
-        (["1"] * 9 + ["x"], "1 of its 10 values are no numbers, such as 'x'"),
+        (["1"] * 9 + ["x"], "not numbers: 1 of its 10 values, such as 'x'"),
         (["5 kg"] * 8 + ["300 g"] * 2, "its numbers have different units: kg (8), g (2)"),
         (["3,5", "2.5"], "its numbers have different marks, as 1,234.5 and 1.234,5"),
         (["red", "blue", "7"], None),

@@ -109,7 +109,7 @@ def test_texts(cli: Cli, tmp_path: Path, language: str, name: str) -> None:
     assert done.exit_code == 0, done.output
     assert f"language      {name}" in done.stdout
     assert "guessed       'klasse' is the column to predict, by its name" in done.stdout
-    assert re.search(r"texts are copies|texts are also in training", done.stdout)
+    assert re.search(r"texts are copies|texts also in training", done.stdout)
     spec = read("texts")
     assert spec.data is not None
     assert (spec.objective, spec.data.text, spec.data.label) == (

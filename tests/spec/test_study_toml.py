@@ -156,7 +156,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"name": None}, "name", "missing"),
     ({"objective": None}, "objective", "missing"),
     ({"direction": None}, "direction", "missing"),
-    ({"budget": None}, "budget", "missing"),
+    ({"budget": None}, "budget", "set trials or timeout"),
     ({"budget": {}}, "budget", "set trials or timeout"),
     ({"budget": {"failures": 2}}, "budget", "set trials or timeout"),
     ({"data": {"seed": 1}}, "data.path", "missing"),
@@ -261,10 +261,14 @@ def test_bad_toml_names_file_and_line(job: Job, refused: Refused, text: str) -> 
     assert "line" in line or "end of document" in line
 
 
-def test_no_text_at_all(job: Job, refused: Refused) -> None:
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1", "utf-32"])
+def test_a_study_toml_that_is_not_utf8(job: Job, refused: Refused, encoding: str) -> None:
     folder = job()
-    (folder / "study.toml").write_bytes(b"\xff\xfe\x00")
-    assert "study.toml: not valid TOML" in refused("check", folder)
+    text = "# größe\n" + (folder / "study.toml").read_text()
+    (folder / "study.toml").write_bytes(text.encode(encoding))
+    line = refused("check", folder)
+    assert "study.toml: cannot be read: " in line and "as UTF-8" in line
+    assert "codec" not in line
 
 
 @pytest.mark.parametrize("command", ["check", "create", "run", "worker"])

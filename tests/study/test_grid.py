@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from optuna.trial import TrialState
 
 from hpo_job.spec import search_space
 from hpo_job.spec.combinations import EXHAUSTIVE
+from hpo_job.spec.study_toml import read_spec
 from hpo_job.study.admission import Refusal, admit
 from hpo_job.study.joining import enqueue
 from hpo_job.study.ledger import Ledger
@@ -53,6 +55,13 @@ def start(quick: Quick, ledger: Ledger | None = None) -> optuna.Trial:
     assert isinstance(trial, optuna.Trial)
     search_space.suggest(trial, quick.checked.spec.search_space)
     return trial
+
+
+@pytest.mark.parametrize("name", EXHAUSTIVE)
+def test_no_budget_need_be_written(job: Callable[..., Path], name: str) -> None:
+    keys = {"sampler": {"name": name}, "search_space": {"n": {"type": "int", "low": 1, "high": 3}}}
+    assert read_spec(job(budget=None, **keys)).budget.trials == 3
+    assert read_spec(job(budget={"retries": 1}, **keys)).budget.trials == 3
 
 
 @pytest.mark.parametrize("name", EXHAUSTIVE)

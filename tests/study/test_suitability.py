@@ -90,7 +90,7 @@ def test_more_trials_than_combinations(job: Job) -> None:
     space = {"kind": KIND, "n": {"type": "int", "low": 1, "high": 3}}
     (line,) = cautions(job(budget={"trials": 7}, search_space=space))
     assert line == (
-        "budget.trials is 7, but there are only 6 combinations: some will be tried repeatedly; "
+        "budget.trials is 7, but only 6 combinations are possible: some will be tried repeatedly; "
         "GridSampler tries each once"
     )
     assert cautions(job(budget={"trials": 6}, search_space=space)) == ()

@@ -6,7 +6,6 @@ from hpo_job.cluster.client import Cluster
 from hpo_job.cluster.database import reachable
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.refusals import ForbiddenError
-from hpo_job.cluster.wording import counted
 from hpo_job.errors import ClusterError, StorageError, StudyError, UnreachableError
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.storage.database import Storage, worker_capacity
@@ -14,6 +13,7 @@ from hpo_job.storage.defaults import PROMPT
 from hpo_job.storage.mysql import require_can_create
 from hpo_job.storage.tables import NoTablesError
 from hpo_job.study.joining import require_joinable
+from hpo_job.text import plural
 
 
 def check_database(
@@ -59,7 +59,7 @@ def _check(url: str, spec: StudySpec, more: int, findings: Findings, same_study:
         return
     if capacity < more:
         findings.warnings.append(
-            f"the database has connections for {counted(capacity, 'more worker')}; of {more}, "
+            f"the database has connections for {plural(capacity, 'more worker')}; of {more}, "
             "some will wait for each other"
         )
     try:
@@ -71,4 +71,4 @@ def _check(url: str, spec: StudySpec, more: int, findings: Findings, same_study:
             storage.require_writable()
             require_joinable(spec, storage, same_study=same_study)
         storage.close()
-    findings.checked.append(f"database with connections for {counted(capacity, 'worker')}")
+    findings.checked.append(f"database with connections for {plural(capacity, 'worker')}")

@@ -7,8 +7,8 @@ from hpo_job.cluster.limit_range import outside
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.refusals import ForbiddenError
 from hpo_job.cluster.resources import exceeded
-from hpo_job.cluster.wording import counted
 from hpo_job.errors import ClusterError
+from hpo_job.text import plural
 
 
 def check_quotas(cluster: Cluster, pod: Object, more: int, findings: Findings) -> None:
@@ -22,7 +22,7 @@ def check_quotas(cluster: Cluster, pod: Object, more: int, findings: Findings) -
         if problems := exceeded(quota, pod, more):
             name = quota["metadata"]["name"]
             raise ClusterError(f"quota {name} in namespace {cluster.namespace}: {problems[0]}")
-    findings.checked.append(counted(len(quotas), "quota") if quotas else "no quota")
+    findings.checked.append(plural(len(quotas), "quota") if quotas else "no quota")
 
 
 def check_limit_ranges(cluster: Cluster, pod: Object, findings: Findings) -> None:

@@ -9,8 +9,8 @@ from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.refusals import ForbiddenError
 from hpo_job.cluster.resources import Amounts, devices, fits, plain, requests, used_by
 from hpo_job.cluster.scheduling import takes
-from hpo_job.cluster.wording import counted
 from hpo_job.errors import ClusterError
+from hpo_job.text import plural
 
 
 def check_nodes(
@@ -42,7 +42,7 @@ def check_nodes(
                 "the cluster adds such nodes"
             )
         findings.warnings.append(f"{problem}; pods wait, unless the cluster adds such a node")
-        findings.checked.append(counted(len(nodes), "node"))
+        findings.checked.append(plural(len(nodes), "node"))
     elif asked and more > 0:
         _headroom(cluster, nodes, asked, more, findings)
 
@@ -59,11 +59,11 @@ def _headroom(
     headroom = fits(nodes, {**asked, "pods": Decimal(1)}, used)
     if headroom < more:
         findings.warnings.append(
-            f"the nodes have space for {counted(headroom, 'more worker')}{but} (each asks for "
+            f"the nodes have space for {plural(headroom, 'more worker')}{but} (each asks for "
             f"{_wanted(asked)}); the other {more - headroom} will wait"
         )
     findings.checked.append(
-        f"{counted(len(nodes), 'node')} with space for {counted(headroom, 'more worker')}{but}"
+        f"{plural(len(nodes), 'node')} with space for {plural(headroom, 'more worker')}{but}"
     )
 
 

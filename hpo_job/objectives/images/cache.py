@@ -21,6 +21,7 @@ from hpo_job.data.once import make_once
 from hpo_job.errors import problem
 from hpo_job.machine import cpus
 from hpo_job.objectives.images.pixels import METHOD, decode
+from hpo_job.text import plural
 
 FORMAT = 1  # of the arrays; increased whenever the meaning of their bytes changes
 GIB = 2**30
@@ -54,8 +55,8 @@ def decoded(data: LabelledFiles, size: int, cache: Path, limit: float) -> NDArra
     if needed > limit * GIB:
         if limit:
             _warn_once(
-                f"{len(data)} images at {size} px take {needed / GIB:.1f} GiB decoded, and "
-                f"--cache-size is {limit:g}: each trial decodes them again, which is slower"
+                f"{plural(len(data), 'image')} at {size} px take {needed / GIB:.1f} GiB decoded, "
+                f"and --cache-size is {limit:g}: each trial decodes them again, which is slower"
             )
         return None
     file = cache / "images" / f"{_key(data, size)}.npy"

@@ -274,7 +274,7 @@ def test_a_malformed_file_is_named_and_the_rest_converted(
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"hpo-job: {bad}: ")
     assert line.endswith("; skipped")
-    assert result.stdout == "out.csv: 1 sessions, 1 trials, 1 rows; 1 files skipped\n"
+    assert result.stdout == "out.csv: 1 session, 1 trial, 1 row; 1 file skipped\n"
     assert [row["id"] for row in rows_of(tmp_path / "out.csv")] == ["t17341204-1"]
 
 
@@ -604,7 +604,7 @@ def source(tmp_path: Path) -> Path:
 def test_a_conversion_ends_with_one_line(cli: Cli, tmp_path: Path) -> None:
     result = cli("data", "old-bailey", SOURCE, "--decade", "1730s", "-o", "out.csv.gz")
     assert result.exit_code == 0
-    line = "out.csv.gz: 1 sessions, 1 trials, 1 repeated, 1 rows; 0 files skipped\n"
+    line = "out.csv.gz: 1 session, 1 trial, 1 repeated, 1 row; 0 files skipped\n"
     assert (result.stdout, result.stderr) == (line, "")
     assert sorted(path.name for path in tmp_path.iterdir()) == [SOURCE, "out.csv.gz"]
 
