@@ -218,14 +218,14 @@ def database_command(dry_run: bool, cluster: Cluster) -> None:
 def lay_manifests_here() -> None:
     """Copy k8s/ into the repository of the working folder, and say what comes next."""
     from hpo_job.cluster.repository import lay_manifests
-    from hpo_job.cluster.wording import counted
+    from hpo_job.text import plural
 
     root = Path(os.path.relpath(repository_root() or Path.cwd()))
     laid = lay_manifests(root)
     for file in laid.kept:
         click.echo(f"kept          {root / file}: it differs from the one of this version")
     if laid.written:
-        click.echo(f"wrote         {root / 'k8s'} ({counted(len(laid.written), 'file')})")
+        click.echo(f"wrote         {root / 'k8s'} ({plural(len(laid.written), 'file')})")
     else:
         click.echo(f"{root / 'k8s'} is there already")
     click.echo(f"\nnext\n  edit {root / 'k8s/settings/kustomization.yaml'}   # image, resources")
