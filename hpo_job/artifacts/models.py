@@ -90,11 +90,15 @@ class Models:
         if with_interval and interval is not None:  # the mean of repeats is another value
             trial.set_user_attr(attributes.INTERVAL, interval)
 
+    def best(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Of ``trials``, those whose models are kept, the best first."""
+        return self._ranked(trials)[: self.keep]
+
     def sweep(self) -> None:
         """Remove the models of trials that are not among the best, or are so no longer."""
         # read once: between two readings a trial may end, and would lose its model however good
         trials = self._study.get_trials(deepcopy=False)
-        best = {trial.number for trial in self._ranked(trials)[: self.keep]}
+        best = {trial.number for trial in self.best(trials)}
         for trial in trials:
             if not trial.state.is_finished() or trial.number in best:
                 continue
@@ -110,7 +114,7 @@ class Models:
 
     def kept(self) -> list[FrozenTrial]:
         """The trials whose models should be here, the best first."""
-        return self._ranked(self._study.get_trials(deepcopy=False))[: self.keep]
+        return self.best(self._study.get_trials(deepcopy=False))
 
     def fetch(self, trial: FrozenTrial, folder: Path) -> dict[str, Any]:
         """Unpack the model of ``trial`` into ``folder``; returns its record: trial and values.

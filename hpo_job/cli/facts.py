@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job import results
+from hpo_job.results.continued import continued
 from hpo_job.results.forecast import forecast
 from hpo_job.results.trials import baselines, metric_names, parameters, spec_of, trials_of
 from hpo_job.spec import search_space
@@ -77,8 +78,20 @@ def of_status(study: optuna.Study) -> dict[str, Any]:
         "working_time": working_time(trials, now),
         "trials_per_hour": None if expected.rate is None else expected.rate * 3600,
         "seconds_left": expected.left,
+        "retries": _retries(study),
         "best": [_best(study, trial) for trial in best],
         "running": [_running(trial, now) for trial in trials if trial.state == TrialState.RUNNING],
+    }
+
+
+def _retries(study: optuna.Study) -> dict[str, Any]:
+    facts = continued(study)
+    return {
+        "resumed": facts.resumed,
+        "restarted": facts.restarted,
+        "saved_seconds": facts.saved,
+        "lost_seconds": facts.lost,
+        "stored_bytes": facts.size,
     }
 
 

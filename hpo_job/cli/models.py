@@ -151,4 +151,29 @@ def weights_command(models: tuple[str, ...], weights: Path) -> None:
         click.echo(f"{model}: {place}")
 
 
-COMMANDS = (lr_find_command, export_command, predict_command, weights_command)
+@click.command()
+@study_argument
+@option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
+@artifacts_option
+@storage_option
+def gc_command(study: str, dry_run: bool, artifacts: str, storage: str) -> None:
+    """Remove files that killed workers left in the artifact store.
+
+    Those are saved states that no trial will continue, and models that are not among the best.
+    Only what this study's trials name is looked at. It may run while workers do.
+    """
+    from hpo_job.artifacts.garbage import orphans, remove_orphans
+    from hpo_job.results.continued import mebibytes
+
+    with open_study(study, storage) as (opened, database):
+        url, found = orphans(opened, database, artifacts)
+    for orphan in found:
+        click.echo(f"trial {orphan.trial}  {orphan.kind:<10}  {mebibytes(orphan.size):>9}")
+    if not dry_run:
+        remove_orphans(url, found)
+    size = mebibytes(sum(orphan.size for orphan in found))
+    verb = "would be removed" if dry_run else "removed"
+    click.echo(f"{len(found)} file{'s' * (len(found) != 1)}, {size}, {verb} from {url}")
+
+
+COMMANDS = (lr_find_command, export_command, predict_command, weights_command, gc_command)

@@ -11,6 +11,7 @@ from hpo_job.report import figures
 from hpo_job.report.blocks import Block, Heading, Note, Paragraph, Table
 from hpo_job.report.page import Page
 from hpo_job.results import clock
+from hpo_job.results.continued import work_text
 from hpo_job.results.timings import Timings, timings
 from hpo_job.results.trials import seconds, trials_of, worker_name
 from hpo_job.text import plural
@@ -63,6 +64,7 @@ def failures_section(study: optuna.Study, page: Page, prefix: str) -> None:
         "Failures and retries",
         f"{prefix}failures",
         Paragraph(_failed(failed, len(trials))) if failed else None,
+        Paragraph(f"Trials: {work}.") if (work := work_text(study)) else None,
         Table(header, rows, right=(4,)),
         Note(f"The last {len(rows)} are listed.") if len(failed) > len(rows) else None,
     )

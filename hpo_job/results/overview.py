@@ -9,6 +9,7 @@ from datetime import datetime
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_job.results.continued import states_text, work_text
 from hpo_job.results.formatting import clock, number, sentence, settings
 from hpo_job.results.gain import shortfalls, within
 from hpo_job.results.ranking import (
@@ -58,6 +59,7 @@ def overview(study: optuna.Study) -> list[str]:
     if states:
         more = f" ({broken} COMPLETE but infeasible: their values do not count)" if broken else ""
         lines += folded("states", f"{states}{more}")
+    lines += folded("retries", work_text(study) or "") + folded("stored", states_text(study) or "")
     return lines + (_front(study) if is_multi_objective(study) else _highlights(study))
 
 
@@ -93,11 +95,13 @@ def notes(trial: FrozenTrial) -> str:
 def remarks(trial: FrozenTrial) -> str:
     """Why a trial failed or does not count, and which trial it runs again; mostly nothing."""
     retry = trial.user_attrs.get(attributes.RETRY_OF)
+    step = trial.user_attrs.get(attributes.RESUMED_AT)
+    again = f"retry of #{retry}" if step is None else f"continues #{retry} after epoch {step}"
     reason = trial.user_attrs.get(attributes.ERROR) or trial.user_attrs.get(attributes.REASON)
     parts = (
         f"({reason})" if reason else "",
         f"({broken_constraints(trial)})" if infeasible(trial) else "",
-        f"(retry of #{retry})" if retry is not None else "",
+        f"({again})" if retry is not None else "",
     )
     return " ".join(filter(None, parts))
 

@@ -9,6 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from hpo_job.results.columns import columns
+from hpo_job.results.continued import work_text
 from hpo_job.results.formatting import settings, text_table
 from hpo_job.results.overview import caption
 from hpo_job.results.trials import trials_of
@@ -30,5 +31,6 @@ def captioned(study: optuna.Study, text: str, count: int) -> str:
     """A table of so many trials, with what should be known of their values below."""
     if not count:
         return f"{text}\n{NOTHING if trials_of(study) else 'no trials yet'}"
-    line = caption(study)
-    return f"{text}\n{line}" if line else text
+    work = work_text(study)
+    lines = [caption(study), None if work is None else "\n".join(wrap(f"retries: {work}", 80))]
+    return "\n".join([text, *filter(None, lines)])

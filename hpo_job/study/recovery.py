@@ -13,6 +13,7 @@ called within the study's lock.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -90,7 +91,7 @@ def requeue(study: optuna.Study, bound: Budget, ledger: Ledger) -> None:
     ledger.update(trials)
     for trial in ledger.broken_off.values():
         parameters = {**fixed_params(trial), **trial.params}
-        if _attempts(trial, trials) <= bound.retries:
+        if _runs_again(trial, trials, bound.retries):
             study.enqueue_trial(parameters, user_attrs={attributes.RETRY_OF: trial.number})
 
 
@@ -100,7 +101,35 @@ def trial_id(study: optuna.Study, number: int, storage: Storage) -> int:
     return storage.optuna.get_trial_id_from_study_id_trial_number(study_id, number)
 
 
-def _attempts(trial: FrozenTrial, trials: list[FrozenTrial]) -> int:
+def continuable(trials: Sequence[FrozenTrial], retries: int) -> set[int]:
+    """The numbers of the trials whose saved states may still be continued.
+
+    They are the attempts at parameters that run now, or will run again.
+
+    Args:
+        trials: all of the study.
+        retries: of its budget.
+    """
+    again = {trial.user_attrs.get(attributes.RETRY_OF) for trial in trials}
+    needed: set[int] = set()
+    for trial in trials:
+        if trial.number in again:
+            continue  # the attempt after it decides
+        broken_off = (
+            trial.state == TrialState.FAIL
+            and trial.user_attrs.get(attributes.REASON) in attributes.RETRIED
+        )
+        if not trial.state.is_finished() or (broken_off and _runs_again(trial, trials, retries)):
+            needed |= {attempt.number for attempt in (trial, *earlier(trial, trials))}
+    return needed
+
+
+def _runs_again(trial: FrozenTrial, trials: Sequence[FrozenTrial], retries: int) -> bool:
+    """Whether the parameters of a trial that was broken off are run once more."""
+    return _attempts(trial, trials) <= retries
+
+
+def _attempts(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
     """How often in a row the parameters of ``trial`` were lost or preempted without progress.
 
     Interruptions are free, and so is an attempt that saved more work than it had begun with: on

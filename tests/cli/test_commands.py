@@ -45,6 +45,7 @@ COMMANDS = {
     "data",
     "lr-find",
     "export",
+    "gc",
     "predict",
     "submit",
     "scale",
