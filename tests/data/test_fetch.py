@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import http.server
+import io
+import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -101,6 +104,27 @@ def test_an_archive_that_is_damaged(server: Server, tmp_path: Path) -> None:
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     with pytest.raises(DataError, match=r"images\.zip: cannot be unpacked: BadZipFile"):
         fetch(f"{server.url}/images.zip", digest, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar.gz"])
+def test_an_archive_writes_nothing_outside_its_folder(
+    server: Server, tmp_path: Path, suffix: str
+) -> None:
+    file = tmp_path / f"www/images.{suffix}"
+    names = ("cats/1.png", "../../../outside.png")
+    if suffix == "zip":
+        with zipfile.ZipFile(file, "w") as packed:
+            for name in names:
+                packed.writestr(name, "x")
+    else:
+        with tarfile.open(file, "w:gz") as archive:
+            for name in names:
+                archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    with contextlib.suppress(DataError):
+        fetch(f"{server.url}/images.{suffix}", digest, tmp_path / "cache")
+    for outside in tmp_path.rglob("outside.png"):
+        assert tmp_path / "cache/data" in outside.parents, outside
 
 
 def test_another_checksum_is_refused(table: tuple[str, str], tmp_path: Path) -> None:
