@@ -15,6 +15,7 @@ from hpo_job import __version__
 from hpo_job.cli import (
     archives,
     completion,
+    housekeeping,
     init,
     insight,
     kubernetes,
@@ -55,7 +56,18 @@ def main() -> None:
     """
 
 
-for module in (init, studies, results, insight, pages, models, archives, kubernetes, completion):
+for module in (
+    init,
+    studies,
+    results,
+    insight,
+    pages,
+    models,
+    housekeeping,
+    archives,
+    kubernetes,
+    completion,
+):
     for command in module.COMMANDS:
         main.add_command(command)
 

@@ -146,21 +146,6 @@ def _suspend(cluster: Cluster, job: str, *, stop: bool) -> None:
 
 @click.command()
 @job_argument
-@cluster_option
-def delete_command(job: str, cluster: Cluster) -> None:
-    """Delete a study's Job from a cluster.
-
-    Its trials stay in the database.
-    """
-    from hpo_job.cluster.names import study_of
-    from hpo_job.cluster.submit import delete
-
-    for line in delete(cluster, study_of(job)):
-        click.echo(f"deleted {line}")
-
-
-@click.command()
-@job_argument
 @option("--follow", "-f", is_flag=True, help="Keep printing until the Job has ended.")
 @cluster_option
 def logs_command(job: str, follow: bool, cluster: Cluster) -> None:
@@ -239,7 +224,6 @@ COMMANDS = (
     scale_command,
     stop_command,
     resume_command,
-    delete_command,
     logs_command,
     database_command,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -52,7 +52,7 @@ def open_studies(
 
     show_log()
     storage = Storage(url, patience=PROMPT, read_only=read_only)
-    with storage.reaching():
+    with closing(storage), storage.reaching():
         unique = dict.fromkeys(named(name, storage) for name in names)
         yield [load(name, storage) for name in unique], storage
 

@@ -206,9 +206,15 @@ def compare_command(
     show_default=True,
     help="How many trials of the other study.",
 )
+@option("--from-storage", metavar="URL", help="Database of the other study.  [default: the same]")
 @storage_option
 def enqueue_command(
-    study: str, parameters: tuple[str, ...], source: str | None, top: int, storage: str
+    study: str,
+    parameters: tuple[str, ...],
+    source: str | None,
+    top: int,
+    from_storage: str | None,
+    storage: str,
 ) -> None:
     """Enqueue parameters that the next free worker tries.
 
@@ -223,6 +229,15 @@ def enqueue_command(
     values = dict(map(_assignment, parameters))
     if len(values) < len(parameters):
         raise SpecError("enqueue: a parameter is set twice; set each once")
+    if from_storage is not None and source is None:
+        raise click.UsageError("--from-storage: name the study in it with --from")
+    if source is not None and from_storage is not None:
+        with (
+            open_study(source, from_storage) as (other, _),
+            open_study(study, storage, read_only=False) as (target, database),
+        ):
+            _enqueue_best([target, other], database, top, values)
+        return
     if source is not None:
         with open_studies([study, source], storage, read_only=False) as (opened, database):
             _enqueue_best(opened, database, top, values)

@@ -225,7 +225,7 @@ class StudySpec(_Table):
     @field_validator("name")
     @classmethod
     def _dns_label(cls, name: str) -> str:
-        if not _NAME.fullmatch(name):  # the study's objects on Kubernetes have this name
+        if not is_study_name(name):
             raise ValueError(
                 f"should be at most 63 lower-case letters, digits and dashes, found {name!r}"
             )
@@ -358,6 +358,11 @@ def find_job(job: str | Path) -> Path | None:
     """Like `job_folder`, but None if there is none."""
     folders = (Path(job), Path("jobs") / job)
     return next((folder for folder in folders if (folder / SPEC_FILE).is_file()), None)
+
+
+def is_study_name(name: str) -> bool:
+    """Whether a study can be called so: its objects on Kubernetes have this name."""
+    return _NAME.fullmatch(name) is not None
 
 
 def is_url(path: str) -> bool:

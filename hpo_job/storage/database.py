@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from filelock import Timeout as LockTimeout
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
 
-from hpo_job.errors import StorageError
+from hpo_job.errors import StorageError, StudyError
 from hpo_job.storage import mysql, postgresql, rdb_faults, urls
 from hpo_job.storage.defaults import EMBEDDED, GRACE, PATIENCE
 from hpo_job.storage.locks import LockLost
@@ -130,6 +130,20 @@ class Storage:
         if name not in self._studies:
             self._studies[name] = self.optuna.get_study_id_from_name(name)
         return self._studies[name]
+
+    def rename_study(self, name: str, new: str) -> None:
+        """Give a study another name; all else of it stays.
+
+        Raises:
+            StudyError: there is a study of that name.
+        """
+        try:
+            self.optuna.rename_study(self.study_id(name), new)
+        except DuplicatedStudyError as error:
+            raise StudyError(
+                f"{self}: there is a study {new!r} already; use another name"
+            ) from error
+        self._studies.pop(name)
 
     @contextmanager
     def starting_with(self, attrs: Mapping[str, Any]) -> Iterator[bool]:

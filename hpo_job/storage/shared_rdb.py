@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.errors import GoneError
@@ -125,6 +125,23 @@ class SharedRDBStorage(FastRDBStorage):
             self._check_lock()
 
     # -- studies ------------------------------------------------------------------------------
+
+    def rename_study(self, study_id: int, name: str) -> None:
+        """Give a study another name; Optuna's storages cannot.
+
+        Raises:
+            DuplicatedStudyError: there is one of that name.
+        """
+        statement = sqlalchemy.text("UPDATE studies SET study_name = :name WHERE study_id = :id")
+
+        def rename() -> None:
+            with self.engine.begin() as connection:
+                connection.execute(statement, {"name": name, "id": study_id})
+
+        try:
+            self._answer(rename)
+        except sqlalchemy.exc.IntegrityError as error:
+            raise DuplicatedStudyError(f"there is a study named {name} already") from error
 
     def get_study_id_from_name(self, study_name: str) -> int:
         # raises a plain KeyError: a study that nobody has made yet is not gone

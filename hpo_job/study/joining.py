@@ -22,7 +22,7 @@ from hpo_job.spec.study_toml import Budget, StudySpec, find_job, read_spec, rest
 from hpo_job.storage import database as storages
 from hpo_job.storage.database import Storage
 from hpo_job.storage.defaults import GRACE, PATIENCE
-from hpo_job.study import provenance, source_files
+from hpo_job.study import imported, provenance, source_files
 from hpo_job.study.checking import Checked, inspect, read_data
 from hpo_job.study.phase_pruner import PhasePruner
 from hpo_job.study.samplers import make_pruner
@@ -202,7 +202,14 @@ def _needs_creating(checked: Checked, storage: Storage) -> bool:
 
 
 def _is_unfinished(study: optuna.Study, spec: StudySpec) -> bool:
-    """Whether whoever created the study died before its spec was stored."""
+    """Whether whoever created the study died before its spec was stored, or imported it.
+
+    Raises:
+        StudyError: it was imported, and its trials do not fit the spec.
+    """
+    if imported.is_unclaimed(study):
+        imported.require_fitting(study, spec)
+        return True
     return (
         attributes.SPEC not in study.user_attrs
         and tuple(way.name.lower() for way in study.directions) == spec.directions

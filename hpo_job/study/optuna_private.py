@@ -38,6 +38,8 @@ ATTRIBUTES = (
 )
 # The system attribute that holds the parameters a trial was enqueued with
 FIXED_PARAMS = "fixed_params"
+# How the system attributes of a trial begin that describe its artifacts
+ARTIFACTS_PREFIX = "artifacts:"
 
 
 def fixed_params(trial: FrozenTrial) -> dict[str, object]:

@@ -8,6 +8,7 @@ Seconds unless the name says otherwise.
 SPEC = "spec"  # study.toml as it was when the study was created
 BASELINE = "baseline"  # a number; a list of them, one for each metric, with several objectives
 PROVENANCE = "provenance"  # where the study comes from: data, revision, versions
+IMPORTED = "imported_from"  # the database and study that its trials were copied from
 LR_FIND = "lr_find"  # what the learning-rate finder suggests, by parameter
 
 # Of a trial, written by the worker

@@ -26,6 +26,11 @@ Cli = Callable[..., Result]
 HPO_JOB = Path(sys.executable).parent / "hpo-job"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = {
+    "list",
+    "rename",
+    "copy",
+    "import",
+    "du",
     "init",
     "check",
     "create",
@@ -232,7 +237,7 @@ def test_options_of_the_issue() -> None:
 
     assert "--workers" in options("run")
     assert "--format" in options("results")
-    on_clusters = {"submit", "scale", "stop", "resume", "delete", "logs", "database"}
+    on_clusters = {"submit", "scale", "stop", "resume", "logs", "database"}
     for name in on_clusters:
         assert {"--namespace", "--context"} <= options(name)
     apart = {"init", "check", "completion", "data", "weights", "lr-find", "predict", *on_clusters}

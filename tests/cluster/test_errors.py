@@ -64,7 +64,7 @@ def test_nobody_answers(
 ) -> None:
     kubeconfig(tmp_path / "dead", "http://127.0.0.1:9")
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "dead"))
-    said = line("delete", "digits")
+    said = line("delete", "digits", "--cluster")
     assert "the API server http://127.0.0.1:9 does not answer" in said
     assert "refused" in said
 
@@ -100,7 +100,7 @@ def test_a_missing_namespace(api: Api, line: Callable[..., str], digits: Path) -
         "logs digits",
         "scale digits 2",
         "stop digits",
-        "delete digits",
+        "delete digits --cluster",
     ],
 )
 def test_a_misspelt_namespace(api: Api, line: Callable[..., str], command: str) -> None:
@@ -121,7 +121,7 @@ def test_a_proxy_before_a_server_that_is_not_there(
             "status digits --cluster",
             "results digits --cluster",
             "logs digits",
-            "delete digits",
+            "delete digits --cluster",
         ):
             assert "answers, but not as a Kubernetes API server does" in line(*command.split())
 
@@ -336,7 +336,7 @@ def test_a_study_with_a_long_name(api: Api, line: Callable[..., str], digits: Pa
 @pytest.mark.usefixtures("namespace")
 def test_a_job_that_is_not_there(api: Api, line: Callable[..., str]) -> None:
     assert "has no Job nothing-worker" in line("scale", "nothing", "2")
-    assert "nothing was submitted for nothing" in line("delete", "nothing")
+    assert "nothing was submitted for nothing" in line("delete", "nothing", "--cluster")
 
 
 def test_a_file_that_pods_would_miss(api: Api, line: Callable[..., str], digits: Path) -> None:

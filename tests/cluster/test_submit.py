@@ -512,7 +512,7 @@ def test_a_watch_goes_on_over_a_database_that_goes_away_in_between(
 def test_delete_leaves_nothing(api: Api, cli: Callable[..., Result], job: Object) -> None:
     api.put("batch/v1/jobs", job)
     api.put("v1/configmaps", {"metadata": {"name": "digits-study-x", "labels": LABELS}})
-    done = cli("delete", "digits")
+    done = cli("delete", "digits", "--cluster")
     assert done.exit_code == 0, done.output
     assert "deleted job/digits-worker" in done.stdout
     assert "deleted configmap/digits-study-x" in done.stdout

@@ -168,4 +168,4 @@ def test_a_resubmitted_study_goes_on(clone: Path, cluster: Cluster) -> None:
     hpo(clone, "submit", "digits", "--replace")
     until(lambda: is_over(cluster.find("jobs", JOB)), 300)
     assert f"{TRIALS + 4} of {TRIALS + 4} trials" in hpo(clone, "status", "digits", "--cluster")
-    assert "deleted job/digits-worker" in hpo(clone, "delete", "digits")
+    assert "deleted job/digits-worker" in hpo(clone, "delete", "digits", "--cluster")

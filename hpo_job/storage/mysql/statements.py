@@ -83,6 +83,7 @@ HEARTBEAT = (
 NEW_STUDY = "INSERT INTO studies (study_name) VALUES (%s)"
 NEW_DIRECTION = "INSERT INTO study_directions (direction, study_id, objective) VALUES (%s, %s, %s)"
 STUDY_ID = "SELECT study_id FROM studies WHERE study_name = %s"
+RENAME_STUDY = "UPDATE studies SET study_name = %s WHERE study_id = %s"
 STUDY_NAME = "SELECT study_name FROM studies WHERE study_id = %s"
 DIRECTIONS = "SELECT direction FROM study_directions WHERE study_id = %s ORDER BY objective"
 TRIAL_ID = "SELECT trial_id FROM trials WHERE study_id = %s AND number = %s"

@@ -192,6 +192,14 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
                     del self._drafts[draft.trial_id]
             self._studies.delete(study_id)
 
+    def rename_study(self, study_id: int, name: str) -> None:
+        """Give a study another name; Optuna's storages cannot.
+
+        Raises:
+            DuplicatedStudyError: there is one of that name.
+        """
+        self._studies.rename(study_id, name)
+
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         self._studies.set_attr("study_user_attributes", study_id, key, value)
 

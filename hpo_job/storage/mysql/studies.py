@@ -81,6 +81,24 @@ class StudyTable:
         self._names.pop(study_id, None)
         self._directions.pop(study_id, None)
 
+    def rename(self, study_id: int, name: str) -> None:
+        """Give a study another name.
+
+        Raises:
+            DuplicatedStudyError: there is one of that name.
+        """
+
+        def rename(cursor: Cursor, _: int) -> None:
+            cursor.execute(statements.RENAME_STUDY, (name, study_id))
+
+        try:
+            self._connection.run(rename, transaction=True)
+        except self._connection.server.driver.IntegrityError as error:
+            if faults.code_of(error) != faults.DUPLICATE:
+                raise faults.storage_error(error, self._connection.server.label) from error
+            raise DuplicatedStudyError(f"there is a study named {name} already") from error
+        self._names.pop(study_id, None)
+
     def set_attr(self, table: str, study_id: int, key: str, value: Any) -> None:
         """Write an attribute.
 
