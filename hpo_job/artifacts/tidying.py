@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -140,6 +141,6 @@ def _name_in_spec(study: optuna.Study) -> None:
         study.set_user_attr(attributes.SPEC, {**spec, "name": study.study_name})
 
 
-def _system_attrs(study: optuna.Study, storage: Storage) -> dict[str, object]:
+def _system_attrs(study: optuna.Study, storage: Storage) -> dict[str, Any]:
     """What Optuna itself keeps with a study, such as the names of its metrics."""
     return dict(storage.optuna.get_study_system_attrs(storage.study_id(study.study_name)))
