@@ -125,19 +125,19 @@ def delete_command(
 
 def _delete_study(name: str, url: str, artifacts: str, yes: bool) -> None:
     from hpo_job.artifacts.tidying import delete
-    from hpo_job.text import counted
+    from hpo_job.text import plural
 
     with open_study(name, url, read_only=False) as (study, storage):
         trials = len(study.get_trials(deepcopy=False))
         if not yes:
             size = _bytes(_size_of_models(study, artifacts))
             _confirm(
-                f"delete {study.study_name} from {storage}: {counted(trials, 'trial')}, models: "
+                f"delete {study.study_name} from {storage}: {plural(trials, 'trial')}, models: "
                 f"{size or 'none'}"
             )
         done = delete(study, storage, artifacts)
         freed = f", {_bytes(done.models)} of models" if done.models else ""
-        click.echo(f"deleted {study.study_name}: {counted(done.trials, 'trial')}{freed}")
+        click.echo(f"deleted {study.study_name}: {plural(done.trials, 'trial')}{freed}")
 
 
 @click.command()
@@ -170,13 +170,13 @@ def copy_command(study: str, name: str, to: str | None, artifacts: str, storage:
     With --to, into another database, also of another kind. Not while a trial runs.
     """
     from hpo_job.artifacts.tidying import copy_study
-    from hpo_job.text import counted
+    from hpo_job.text import plural
 
     _require_name(name)
     with open_study(study, storage, read_only=False) as (opened, database):
         with _target(to) if to else nullcontext(database) as target:
             done = copy_study(opened, database, target, name, artifacts)
-        copied = f", {counted(done.models, 'artifact')}" if done.models else ""
+        copied = f", {plural(done.models, 'artifact')}" if done.models else ""
         click.echo(
             f"copied {opened.study_name} to {name} in {target}: {done.trials} trials{copied}"
         )
@@ -195,13 +195,13 @@ def import_command(name: str, source: str, new: str | None, storage: str) -> Non
     """
     from hpo_job.artifacts.tidying import copy_study
     from hpo_job.storage.urls import parse, redacted_url
-    from hpo_job.text import counted
+    from hpo_job.text import plural
 
     _require_name(new or name)
     with _target(storage) as target, open_study(name, source) as (opened, database):
         origin = f"{opened.study_name} in {redacted_url(parse(source))}"
         done = copy_study(opened, database, target, new or opened.study_name, "", origin)
-    click.echo(f"imported {counted(done.trials, 'trial')} as {new or name} into {target}")
+    click.echo(f"imported {plural(done.trials, 'trial')} as {new or name} into {target}")
 
 
 @click.command()
