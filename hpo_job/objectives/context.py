@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from hpo_job.trial.phases import Phase
 from hpo_job.trial.state_file import State
 from hpo_job.trial.timings import Timings
 
+log = logging.getLogger(__name__)
 Misfit = Callable[[State], str | None]  # why a state cannot be continued; None if it can
 
 
@@ -74,6 +76,9 @@ class Context:
     timings: what the trial measures; stored with it, however it ends.
     quiet: whether reports are dropped, as in every repeat but the first: nothing prunes those.
     keep: set by the objective: a function that writes the trained model into an empty folder.
+    progress: call it now and then in a long training that reports nothing: a worker without
+        progress is restarted on Kubernetes, as docs/kubernetes.md says. `report` and `save` call
+        it, and so does every batch of a fastai learner.
     checkpoints: where `save` writes and `resume` reads; None where nothing is saved.
     repeat: which of a trial's repeats this is.
     resumable: whether an earlier attempt may have been in this repeat when it saved a state.
@@ -97,6 +102,7 @@ class Context:
     timings: Timings = field(default_factory=Timings)
     quiet: bool = False
     keep: Callable[[Path], None] | None = None
+    progress: Callable[[], None] = lambda: None
     checkpoints: Checkpoints | None = None
     repeat: int = 0
     resumable: bool = True
@@ -171,12 +177,14 @@ class Context:
         once a step, because its answer changes with other workers' reports, and never at the
         ``last`` step, when pruning would save nothing.
         """
+        self.progress()
         if self._silent or self.pruned:
             return self.pruned
         with self.timings.measure(attributes.STORAGE_TIME):
             self.trial.report(value, len(self.history.values))
             self.history.values.append(float(value))
             self.pruned = not last and self.trial.should_prune()
+        log.info("trial %d step %d: %.6g", self.trial.number, len(self.history.values) - 1, value)
         return self.pruned
 
     def save(self, state: State | Callable[[], State]) -> bool:
@@ -197,6 +205,7 @@ class Context:
         Raises:
             TypeError: the state holds something else.
         """
+        self.progress()
         if self.checkpoints is None or not self.checkpoints.due:
             return False
         tree = {

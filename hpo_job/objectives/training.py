@@ -69,6 +69,7 @@ def prepare(
         learn.model.to(memory_format=torch.channels_last)
     if context is None:
         return learn
+    learn.add_cb(Batches(context.progress))
     learn.opt_func = FusedAdam
     wait_less(learn.recorder)
     kind = resolved(precision, context.device)
@@ -269,6 +270,19 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
         if self.context.should_stop_after(value, last=last):
             self.pruned = True
             raise CancelFitException
+
+
+class Batches(Callback):  # type: ignore[misc]
+    """Notes progress at the start of each fit, and after each batch of training and validation."""
+
+    def __init__(self, progress: Callable[[], None]) -> None:
+        self.progress = progress
+
+    def before_fit(self) -> None:
+        self.progress()
+
+    def after_batch(self) -> None:
+        self.progress()
 
 
 class Float32Predictions(Callback):  # type: ignore[misc]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ from hpo_job.artifacts.checkpoints import Checkpoints
 from hpo_job.artifacts.models import Models
 from hpo_job.artifacts.stores import writable_store
 from hpo_job.errors import FailuresError, StorageError
-from hpo_job.machine import ARTIFACTS, CACHE, CACHE_SIZE
+from hpo_job.machine import ARTIFACTS, CACHE, CACHE_SIZE, cpu_name
 from hpo_job.objectives.context import Context
 from hpo_job.spec import search_space
 from hpo_job.storage.database import STORAGE_ERRORS, Storage
@@ -42,6 +44,7 @@ from hpo_job.worker.outcomes import (
     of_trained,
     record,
 )
+from hpo_job.worker.progress import Progress
 from hpo_job.worker.saving import Saving
 from hpo_job.worker.signals import Stop, Stopped
 
@@ -77,6 +80,7 @@ def work(
     stop: Stop,
     machine: Machine,
     patience: float = math.inf,
+    progress: Progress | None = None,
 ) -> Refusal | None:
     """Run trials until there are none to start.
 
@@ -88,6 +92,7 @@ def work(
         machine: what this worker may use.
         patience: seconds to wait while other workers run all that is left. It must be longer
             than the grace: by then each of them has sent a heartbeat, or is lost.
+        progress: notes what the trials do; nobody looks at it by default.
 
     Returns:
         Why there is no trial to start, or None if ``stop`` ended it.
@@ -95,7 +100,8 @@ def work(
     Raises:
         FailuresError: as many trials failed in a row as the budget tolerates.
     """
-    worker = Worker(checked, study, storage, stop, machine)
+    worker = Worker(checked, study, storage, stop, machine, progress or Progress(None))
+    log.info("%s", described_worker(checked.spec.name, machine))
     failures: list[Failure] = []
     while True:
         context = worker.start_trial(patience)
@@ -112,10 +118,16 @@ class Worker:
     """What the trials of one worker share."""
 
     def __init__(
-        self, checked: Checked, study: optuna.Study, storage: Storage, stop: Stop, machine: Machine
+        self,
+        checked: Checked,
+        study: optuna.Study,
+        storage: Storage,
+        stop: Stop,
+        machine: Machine,
+        progress: Progress,
     ) -> None:
         self._checked, self._study, self._storage = checked, study, storage
-        self._stop, self._machine = stop, machine
+        self._stop, self._machine, self._progress = stop, machine, progress
         self._objective = objectives.load(checked.spec)
         self._models = kept_models(checked, study, machine)
         self._ledger = Ledger()
@@ -144,7 +156,7 @@ class Worker:
             HpoJobError: its objective's, where no other trial of this worker would fare better.
         """
         trial = context.trial
-        with self._heartbeat(trial):
+        with self._heartbeat(trial), self._progress.trial():
             outcome = self._train(context)
             artifact = self._keep_model(trial, outcome)
             saving = context.checkpoints
@@ -194,6 +206,7 @@ class Worker:
         with context.timings.measure(attributes.STORAGE_TIME):
             _forget_measurements(trial)
             context.checkpoints = self._saving(trial)
+            context.progress = self._progress.note
             suggested = search_space.suggest(trial, spec.search_space)
         context.params = {**objectives.defaults(spec), **suggested}
         compared = spec.pruner.name == "WilcoxonPruner"
@@ -278,6 +291,17 @@ def context_of(
         metrics=checked.metrics,
         timings=timings,
     )
+
+
+def described_worker(study: str, machine: Machine) -> str:
+    """A worker's first line: what it works on, and with what."""
+    torch = sys.modules.get("torch")  # a function that never imports torch needs no GPU
+    on_gpu = torch is not None and torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if torch is not None and on_gpu else cpu_name()
+    threads = f"{machine.threads} thread{'s' if machine.threads > 1 else ''}"
+    index = os.environ.get("HPO_JOB_INDEX")
+    where = f", index {index} on node {os.environ.get('HPO_JOB_NODE')}" if index else ""
+    return f"worker of study {study}: {device}, {threads}{where}"
 
 
 def _forget_measurements(trial: optuna.Trial) -> None:

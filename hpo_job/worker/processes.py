@@ -31,6 +31,7 @@ from hpo_job.study.workers import OWNER
 from hpo_job.worker import gpus, lr_find
 from hpo_job.worker.loop import Machine, work
 from hpo_job.worker.output import Printer, listen
+from hpo_job.worker.progress import Progress
 from hpo_job.worker.relay import Relay, write_to
 from hpo_job.worker.signals import REASONS, Stop, Stopped
 
@@ -76,7 +77,8 @@ def run_worker(job: Job, stop: Stop) -> int:
         HpoJobError: what the user can fix; it says how in one line.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(job.machine.threads))  # for later imports
-    with stop.listening(), threadpool_limits(job.machine.threads):
+    progress = Progress.from_environment()
+    with progress.kept(), stop.listening(), threadpool_limits(job.machine.threads):
         try:
             with stop.breaking():
                 checked = check(job.spec, job.weights, job.machine.cache)
@@ -88,7 +90,7 @@ def run_worker(job: Job, stop: Stop) -> int:
             with storage.reaching():
                 lr_find.ensure(checked, study, storage, stop, job.machine, job.grace)
                 patience = math.inf if job.wait else job.grace + SLACK
-                refusal = work(checked, study, storage, stop, job.machine, patience)
+                refusal = work(checked, study, storage, stop, job.machine, patience, progress)
         except StorageError as error:
             if not stop.requested:
                 raise

@@ -77,7 +77,7 @@ def test_a_long_error_is_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
         run(Quick(tmp_path, source, budget="trials = 1\nfailures = 1"))
     entries = [Entry.of(record) for record in caplog.records]
     assert sum(len(entry.line) + len(entry.trace) for entry in entries) < 10**4
-    assert entries[0].trace.endswith("xxx")
+    assert any(entry.trace.endswith("xxx") for entry in entries)
 
 
 def test_failures_in_a_row_stop_the_worker(tmp_path: Path) -> None:

@@ -98,7 +98,10 @@ def rows(frame: pd.DataFrame, folder: Path, label: str = "kind", **options: Any)
 def test_it_learns(name: str, make_context: Make, request: pytest.FixtureRequest) -> None:
     data = request.getfixturevalue(name)
     context = make_context(data, epochs=5)
+    steps: list[int] = []  # what was reported before each note of progress
+    context.progress = lambda: steps.append(len(context.history.values))
     value = train(context)
+    assert all(steps.count(epoch) > 2 for epoch in range(5))  # batches of both sets, and a report
     targets = data.targets[data.train], data.targets[data.valid]
     nothing = baseline(context.metrics[0], *targets)
     assert value > nothing + 0.5 if data.classes else value < 0.6 * nothing
