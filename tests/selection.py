@@ -1,7 +1,8 @@
 """Which tests run together, which are quick, and which try Optuna; decided by marks, in one place.
 
 `make test` runs all of them, in parallel processes. `make test-quick` runs those that take no
-server, no program, no other Python process and no torch; ``pytest --quick`` holds them to it.
+server, no program, no other Python process, no torch and no whole study; ``pytest --quick`` holds
+them to no process and no torch.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pytest
 
 from tests import needs
 
-NOT_QUICK = ("fastai", "needs", "processes", "slow")
+NOT_QUICK = ("fastai", "needs", "processes", "slow", "studies")
 SERVERS = ("mysql", "mariadb", "postgres")
 ON_OPTUNA = ("results", "storage", "study", "trial", "worker")  # folders of packages that use it
 

@@ -31,6 +31,7 @@ def run_without_programs(folder: Path, *arguments: str, **env: str) -> tuple[int
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.processes
 def test_where_all_is_missing_tests_are_skipped_and_say_what_to_install(tmp_path: Path) -> None:
     # tests/objectives imports torch, which takes long, and needs no program
     code, text = run_without_programs(
@@ -42,6 +43,7 @@ def test_where_all_is_missing_tests_are_skipped_and_say_what_to_install(tmp_path
     assert reasons == {name: needs.NEEDS[name].hint for name in reasons}
 
 
+@pytest.mark.processes
 def test_in_ci_what_it_installs_has_to_be_there(tmp_path: Path) -> None:
     code, text = run_without_programs(
         tmp_path, "tests/storage/mysql/test_dashboard.py", f"--basetemp={tmp_path}/base", CI="true"
@@ -50,6 +52,7 @@ def test_in_ci_what_it_installs_has_to_be_there(tmp_path: Path) -> None:
     assert "needs mysql: install the package mariadb-server" in text
 
 
+@pytest.mark.processes
 def test_a_name_that_nobody_knows_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(
         "from tests import needs\n"

@@ -17,7 +17,7 @@ from tests.cluster.test_errors import JOB
 
 Object = dict[str, Any]
 Make = Callable[..., "subprocess.CompletedProcess[str]"]
-pytestmark = pytest.mark.usefixtures("namespace")
+pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("namespace")]
 
 
 @pytest.fixture

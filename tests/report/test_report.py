@@ -37,6 +37,8 @@ from hpo_job.trial.counting import counted
 from tests import browser, synthetic
 from tests.report.test_plots import texts
 
+pytestmark = pytest.mark.studies
+
 Cli = Callable[..., Result]
 PATIENCE = 120  # seconds; a busy machine draws slowly
 

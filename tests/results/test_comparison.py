@@ -22,6 +22,8 @@ from hpo_job.storage.database import Storage
 from hpo_job.trial.phases import measured_value
 from tests import synthetic
 
+pytestmark = pytest.mark.studies
+
 Cli = Callable[..., Result]
 
 

@@ -17,7 +17,10 @@ from hpo_job.study import bounded_tpe as history
 from hpo_job.study.bounded_tpe import BoundedTPESampler
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+pytestmark = [
+    pytest.mark.studies,
+    pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),
+]
 
 
 def mixed(trial: optuna.Trial) -> float:

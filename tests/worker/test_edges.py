@@ -14,6 +14,8 @@ from optuna.trial import TrialState, create_trial
 from hpo_job.storage.database import Storage
 from tests import synthetic
 
+pytestmark = pytest.mark.studies
+
 Cli = Callable[..., Result]
 STRANGE = {"spec": "theirs", "baseline": "high", "lr_find": 3, "provenance": [1]}
 # Said by a command that has nothing to show, with exit code 2

@@ -18,6 +18,8 @@ from hpo_job.worker.output import Entry
 from hpo_job.worker.signals import Stop
 from tests.quick import Quick
 
+pytestmark = pytest.mark.studies
+
 
 def run(quick: Quick) -> Refusal | None:
     return work(quick.checked, quick.study, quick.storage, Stop(), Machine(threads=1))

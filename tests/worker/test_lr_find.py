@@ -26,6 +26,8 @@ from hpo_job.worker.signals import Stop
 from tests.quick import wait_until
 from tests.worker.finding import STORED, stand_in
 
+pytestmark = pytest.mark.studies
+
 STUDY = """
 name = "found"
 objective = "tabular_classification"

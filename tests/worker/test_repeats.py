@@ -15,6 +15,8 @@ from hpo_job.worker.loop import Machine, work
 from hpo_job.worker.signals import Stop
 from tests.quick import SPACE, Quick
 
+pytestmark = pytest.mark.studies
+
 SEEDED = """
 def train(trial, context):
     for epoch in range(2):
