@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -59,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not import what imports torch, where it would be deselected."""
-    return True if config.getoption("quick") and collection_path.name == "objectives" else None
+    return True if config.getoption("quick") and selection.imports_torch(collection_path) else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
@@ -69,6 +70,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("quick"):
         config.hook.pytest_deselected(items=[i for i in items if not selection.is_quick(i)])
         items[:] = [item for item in items if selection.is_quick(item)]
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is imported by now, often torch, out of the collections of garbage at each trial."""
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
 
 
 def pytest_report_header() -> str:
@@ -97,7 +107,7 @@ def fresh_process(
         monkeypatch.setenv("PATH", str(basic_programs))
     monkeypatch.setattr(sys, "path", list(sys.path))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if request.config.getoption("quick"):
+    if selection.is_quick(request.node):
         selection.hold_to_quick(monkeypatch)
     yield
     for name in [name for name in sys.modules if name.startswith("hpo_job_objective_")]:
@@ -146,10 +156,16 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(scope="session")
+def template_database(empty_database: Path) -> Path:
+    """What ``storage`` begins with; a module whose tests begin with the same study has its own."""
+    return empty_database
+
+
 @pytest.fixture
-def storage(database: str, empty_database: Path) -> Iterator[Storage]:
+def storage(database: str, template_database: Path) -> Iterator[Storage]:
     """An embedded storage in a file of the test's own, that at ``database``."""
-    shutil.copy(empty_database, database.removeprefix("sqlite:///"))
+    shutil.copy(template_database, database.removeprefix("sqlite:///"))
     opened = Storage(database)
     yield opened
     opened.close()

@@ -1,8 +1,8 @@
 """Which tests run together, which are quick, and which try Optuna; decided by marks, in one place.
 
 `make test` runs all of them, in parallel processes. `make test-quick` runs those that take no
-server, no program, no other Python process, no torch and no whole study; ``pytest --quick`` holds
-them to no process and no torch.
+server, no program, no other Python process, no torch and no whole study. A test that has none of
+these marks and starts a Python process or imports torch fails, in every run.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tests import needs
+from tests import ROOT, needs
 
 NOT_QUICK = ("fastai", "needs", "processes", "slow", "studies")
 SERVERS = ("mysql", "mariadb", "postgres")
+ON_TORCH = ("gpu", "objectives")  # folders whose modules import torch
 ON_OPTUNA = ("results", "storage", "study", "trial", "worker")  # folders of packages that use it
 
 
@@ -26,7 +27,7 @@ def mark(item: pytest.Item) -> None:
     """Add the marks that follow from what a test needs and from its folder."""
     needs.mark(item)
     folders = item.path.parts
-    if "objectives" in folders:
+    if imports_torch(item.path):
         item.add_marker("fastai")
     if any(folder in folders for folder in ON_OPTUNA):
         item.add_marker("optuna")
@@ -41,6 +42,11 @@ def _group(item: pytest.Item) -> str:
     if any(need in SERVERS for need in needs.of_item(item)):
         return "servers"
     return item.nodeid.partition("::")[0]
+
+
+def imports_torch(path: Path) -> bool:
+    """Whether this is a folder of tests that import torch, or in one."""
+    return any(folder in ON_TORCH for folder in path.relative_to(ROOT / "tests").parts)
 
 
 def is_quick(item: pytest.Item) -> bool:
@@ -58,7 +64,7 @@ class _NoTorch:
 
 
 def hold_to_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail a test of ``--quick`` that imports torch or starts a Python process."""
+    """Fail a test that counts as quick and imports torch or starts a Python process."""
     monkeypatch.setattr(sys, "meta_path", [_NoTorch, *sys.meta_path])
     popen = subprocess.Popen.__init__
 

@@ -31,6 +31,8 @@ from hpo_job.storage.database import Storage
 from hpo_job.trial import attributes
 from tests import synthetic
 
+pytestmark = pytest.mark.studies
+
 Cli = Callable[..., Result]
 CLASSES = ("cats", "dogs", "<i>birds</i>")
 

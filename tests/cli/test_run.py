@@ -33,6 +33,7 @@ def train(trial, context):
 # --set
 
 
+@pytest.mark.processes
 def test_what_a_study_stores_is_what_was_set(job: Job, cli: Cli, database: str) -> None:
     folder = job(budget={"trials": 9})
     done = cli("run", folder, "--storage", database, "--set", "budget.trials=2")
@@ -68,6 +69,7 @@ def test_a_wrong_key_is_refused(job: Job, refused: Callable[..., str]) -> None:
 # a study that is finished
 
 
+@pytest.mark.processes
 def test_a_finished_study_answers_without_torch_and_data(image_job: Job, tmp_path: Path) -> None:
     """Nothing is to be run, so nothing that only a trial needs is imported or read."""
     database = f"sqlite:///{tmp_path}/studies.db"
@@ -98,6 +100,7 @@ def test_a_finished_study_answers_without_torch_and_data(image_job: Job, tmp_pat
     assert done.stderr == ""
 
 
+@pytest.mark.processes
 def test_a_finished_study_with_a_larger_budget_goes_on(job: Job, cli: Cli, database: str) -> None:
     for trials in (1, 2):
         folder = job(budget={"trials": trials})
@@ -110,6 +113,7 @@ def test_a_finished_study_with_a_larger_budget_goes_on(job: Job, cli: Cli, datab
 # how much is printed
 
 
+@pytest.mark.processes
 def test_quiet_prints_warnings_and_errors_only(job: Job, cli: Cli, tmp_path: Path) -> None:
     folder, log = job(code=COUNTING, budget={"trials": 3}), tmp_path / "run.log"
     done = cli("run", folder, "--quiet", "--log-file", log)
@@ -122,6 +126,7 @@ def test_quiet_prints_warnings_and_errors_only(job: Job, cli: Cli, tmp_path: Pat
     assert written.count("the objective's own line\n") == 4
 
 
+@pytest.mark.processes
 def test_verbose_prints_what_each_worker_logs(job: Job, tmp_path: Path) -> None:
     run = [str(Path(sys.executable).with_name("hpo-job")), "run", str(job(budget={"trials": 2}))]
     usual, verbose = (
@@ -295,6 +300,7 @@ def completed(line: str, cwd: Path, **env: str) -> list[str]:
     return [each.partition(",")[2] for each in done.stdout.splitlines()]
 
 
+@pytest.mark.processes
 def test_completion(job: Job, tmp_path: Path) -> None:
     job(folder="jobs/alpha")
     job(folder="jobs/beta")

@@ -100,6 +100,7 @@ def test_every_command_writes_what_the_terminal_can_show(
                 output.decode("utf-8" if env is ASCII else "latin-1")
 
 
+@pytest.mark.processes
 def test_files_are_utf_8_without_terminal_codes(place: Path) -> None:
     hpo_job(place, "worker", "JOB")
     for form in ("table", "csv", "json"):
@@ -118,6 +119,7 @@ def test_files_are_utf_8_without_terminal_codes(place: Path) -> None:
     assert b"\x1b" not in page.read_bytes()
 
 
+@pytest.mark.processes
 def test_a_pipe_gets_no_terminal_codes(place: Path) -> None:
     hpo_job(place, "worker", "JOB")
     for arguments in (["results", "quick"], ["status", "quick"], ["compare", "quick", "quick"]):
@@ -125,6 +127,7 @@ def test_a_pipe_gets_no_terminal_codes(place: Path) -> None:
         assert b"\x1b" not in done.stdout + done.stderr
 
 
+@pytest.mark.processes
 def test_a_name_with_terminal_codes_is_escaped(job: Callable[..., Path], tmp_path: Path) -> None:
     folder = job(folder="\x1b[31mred\x07", budget={"trails": 3})
     done = subprocess.run(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -28,6 +30,7 @@ from hpo_job.results.pareto import pareto, pareto_axes
 from hpo_job.results.warm_start import starts
 from hpo_job.spec.choices import IMPORTANCE_METHODS
 from hpo_job.storage.database import Storage
+from hpo_job.study import joining
 from tests import synthetic
 
 Cli = Callable[..., Result]
@@ -63,9 +66,17 @@ def constrained(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     return kept
 
 
+@pytest.fixture(scope="module")
+def template_database(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = shutil.copy(empty_database, tmp_path_factory.mktemp("infeasible"))
+    with closing(Storage(f"sqlite:///{file}")) as storage:
+        synthetic.study(constrained(synthetic.trials(80)), storage=storage.optuna)
+    return file
+
+
 @pytest.fixture
 def study(storage: Storage) -> optuna.Study:
-    return synthetic.study(constrained(synthetic.trials(80)), storage=storage.optuna)
+    return joining.load("synthetic", storage)
 
 
 def broken_numbers(study: optuna.Study) -> set[int]:
@@ -116,10 +127,10 @@ def test_importances_are_those_of_the_other_trials(study: optuna.Study, method: 
 
 def test_all_infeasible_is_said(storage: Storage, cli: Cli, database: str) -> None:
     trials = [t for t in synthetic.trials(20) if t.state == TrialState.COMPLETE][:3]
-    synthetic.study([with_constraint(t, 1.0) for t in trials], storage=storage.optuna)
-    text = cli("status", "synthetic", "--storage", database).stdout
+    synthetic.study([with_constraint(t, 1.0) for t in trials], "all", storage=storage.optuna)
+    text = cli("status", "all", "--storage", database).stdout
     assert "no trial counts yet: 3 COMPLETE but infeasible" in text
-    done = cli("best", "synthetic", "--storage", database)
+    done = cli("best", "all", "--storage", database)
     assert done.exit_code == 2
     assert "3 COMPLETE but infeasible" in done.stderr
 

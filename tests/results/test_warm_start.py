@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,11 +27,18 @@ SPACE = {
 }
 
 
+@pytest.fixture(scope="module")
+def template_database(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = shutil.copy(empty_database, tmp_path_factory.mktemp("warm-start"))
+    with closing(Storage(f"sqlite:///{file}")) as storage:
+        synthetic.study(synthetic.trials(60), "other", storage=storage.optuna)
+    return file
+
+
 @pytest.fixture
 def target(job: Callable[..., Path], storage: Storage) -> str:
     folder = job(search_space=SPACE)
     joining.create(check(read_spec(folder), folder), storage)
-    synthetic.study(synthetic.trials(60), "other", storage=storage.optuna)
     return "quadratic"
 
 

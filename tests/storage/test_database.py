@@ -69,6 +69,7 @@ storage.close()
 """
 
 
+@pytest.mark.processes
 def test_a_process_that_opens_a_file_twice_sees_what_others_write(tmp_path: Path) -> None:
     """As a notebook does; the second opening must not release the locks of the first."""
     first = Storage(url(tmp_path), create=True)

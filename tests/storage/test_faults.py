@@ -42,6 +42,7 @@ pytestmark = [
 # ---- workers die, freeze, and come back ----------------------------------------------------
 
 
+@pytest.mark.processes
 def test_8_workers_at_once_on_an_empty_database_run_the_budget_and_then_none(
     empty_url: str, tmp_path: Path
 ) -> None:
@@ -58,6 +59,7 @@ def test_8_workers_at_once_on_an_empty_database_run_the_budget_and_then_none(
         assert "Traceback" not in pods.said()
 
 
+@pytest.mark.processes
 def test_trials_of_killed_workers_are_noticed_in_mid_trial_and_run_again_once(
     rdb_url: str, tmp_path: Path
 ) -> None:
@@ -80,6 +82,7 @@ def test_trials_of_killed_workers_are_noticed_in_mid_trial_and_run_again_once(
 
 
 @pytest.mark.parametrize("when", ["before the ask", "after the ask"])
+@pytest.mark.processes
 def test_a_worker_that_dies_while_it_asks_leaves_nothing_behind(
     rdb_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
@@ -100,6 +103,7 @@ def test_a_worker_that_dies_while_it_asks_leaves_nothing_behind(
         assert pods.states() == {"COMPLETE": 2, **lost}
 
 
+@pytest.mark.processes
 def test_a_running_trial_of_plain_optuna_without_heartbeat_is_run_again(
     rdb_url: str, tmp_path: Path
 ) -> None:
@@ -117,6 +121,7 @@ def test_a_running_trial_of_plain_optuna_without_heartbeat_is_run_again(
         assert pods.reasons() == {zombie.number: "lost"}
 
 
+@pytest.mark.processes
 def test_sigterm_is_a_preemption_and_the_parameters_wait_at_once(
     rdb_url: str, tmp_path: Path
 ) -> None:
@@ -130,6 +135,7 @@ def test_sigterm_is_a_preemption_and_the_parameters_wait_at_once(
         assert pods.retries() == {1: "0"}
 
 
+@pytest.mark.processes
 def test_a_worker_that_is_woken_after_its_trial_was_given_away_takes_a_new_one(
     rdb_url: str, tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def test_no_budget_need_be_written(job: Callable[..., Path], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXHAUSTIVE)
+@pytest.mark.processes
 def test_workers_try_each_once(tmp_path: Path, name: str) -> None:
     quick = grid(tmp_path, sampler=f'[sampler]\nname = "{name}"')
     assert run_workers(quick.told(), 2, Stop(), lambda: None) == 0

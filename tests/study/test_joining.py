@@ -504,6 +504,7 @@ def test_a_study_of_an_earlier_release_has_one_digest(
             studies.create(checked(job()), storage)
 
 
+@pytest.mark.processes
 def test_two_users_with_the_same_name(
     job: Job, cli: Callable[..., Result], refused: Refused, database: str
 ) -> None:
@@ -519,6 +520,7 @@ def test_two_users_with_the_same_name(
 
 
 @pytest.mark.parametrize("command", ["run", "worker"])
+@pytest.mark.processes
 def test_whoever_runs_trials_may_say_so_too(
     job: Job,
     cli: Callable[..., Result],

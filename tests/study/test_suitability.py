@@ -32,13 +32,12 @@ def cautions(folder: Path) -> tuple[str, ...]:
         ("CmaEsSampler", MIXED, "kind, mult"),
         ("CmaEsSampler", {"x": X}, "x"),
         ("QMCSampler", MIXED, "mult"),
-        ("GPSampler", MIXED, "mult"),
+        pytest.param("GPSampler", MIXED, "mult", marks=pytest.mark.fastai),
     ],
 )
 def test_what_a_sampler_does_not_search_is_named(
     job: Job, sampler: str, space: dict[str, Any], names: str
 ) -> None:
-    pytest.importorskip("torch")
     (line,) = cautions(job(sampler={"name": sampler}, search_space=space))
     assert line.startswith(f"{sampler} does not search {names}: ")
     assert "TPESampler searches all of them" in line
@@ -74,11 +73,16 @@ def test_a_sampler_for_one_metric_refuses_two(
     assert "multi-objective" in line
 
 
-@pytest.mark.parametrize("sampler", sorted({*SAMPLERS} - {"GridSampler", "BruteForceSampler"}))
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        pytest.param(name, marks=pytest.mark.fastai if name == "GPSampler" else ())
+        for name in sorted({*SAMPLERS} - {"GridSampler", "BruteForceSampler"})
+    ],
+)
 def test_nothing_of_optunas_is_printed(
     job: Job, sampler: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("torch")
     options: dict[str, Any] = {"name": sampler}
     if sampler == "PartialFixedSampler":
         options |= {"fixed_params": {"x": 0.5}, "base_sampler": {"name": "TPESampler"}}

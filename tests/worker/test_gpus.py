@@ -128,10 +128,12 @@ def seen_by_run(tmp_path: Path, workers: int, *options: str, visible: str) -> li
     return sorted(trial.user_attrs["gpu"] for trial in trials)
 
 
+@pytest.mark.processes
 def test_four_workers_use_four(tmp_path: Path) -> None:
     assert seen_by_run(tmp_path, 4, "--workers", "4", visible="0,1,2,3") == ["0", "1", "2", "3"]
 
 
+@pytest.mark.processes
 def test_some_are_chosen_with_several_workers_each(tmp_path: Path) -> None:
     gpus_of_trials = seen_by_run(
         tmp_path, 4, "--gpus", "0,MIG-b", "--workers-per-gpu", "2", visible="0,1,MIG-b"

@@ -54,6 +54,7 @@ def run_worker(quick: Quick) -> tuple[int, str]:
     return worker.returncode, errors
 
 
+@pytest.mark.processes
 def test_the_next_trial_runs_in_the_memory_of_one_that_had_too_little(tmp_path: Path) -> None:
     quick = Quick(tmp_path, TORCH, budget="trials = 2", space=SPACE + more_entries(128, 64, 64))
     assert run_worker(quick)[0] == 0
@@ -65,6 +66,7 @@ def test_the_next_trial_runs_in_the_memory_of_one_that_had_too_little(tmp_path: 
     assert all(attributes.ERROR not in trial.user_attrs for trial in others)
 
 
+@pytest.mark.processes
 def test_failures_in_a_row_say_what_to_exclude(tmp_path: Path) -> None:
     budget = "trials = 9\nfailures = 3"
     space = SPACE.replace("x = {", "# x = {") + entries(1024, 256, 128)

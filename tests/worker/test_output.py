@@ -167,6 +167,7 @@ def train(trial, context):
 """
 
 
+@pytest.mark.processes
 def test_one_mistake_is_one_traceback_for_all_workers(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,6 +184,7 @@ def test_one_mistake_is_one_traceback_for_all_workers(
     assert "\x1e" not in err
 
 
+@pytest.mark.processes
 def test_an_unexpected_error_of_a_worker_is_one_traceback(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,6 +197,7 @@ def test_an_unexpected_error_of_a_worker_is_one_traceback(
     assert "hpo-job: worker " in err
 
 
+@pytest.mark.processes
 def test_what_an_objective_prints_at_its_end_is_not_lost(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
