@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Keep what is imported by now, often torch, out of the collections of garbage at each trial."""
+    """Keep what is imported by now out of the garbage collection after each trial."""
     gc.freeze()
 
 
