@@ -68,7 +68,7 @@ def constrained(trials: list[FrozenTrial]) -> list[FrozenTrial]:
 
 @pytest.fixture(scope="module")
 def template_database(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = shutil.copy(empty_database, tmp_path_factory.mktemp("infeasible"))
+    file = Path(shutil.copy(empty_database, tmp_path_factory.mktemp("infeasible")))
     with closing(Storage(f"sqlite:///{file}")) as storage:
         synthetic.study(constrained(synthetic.trials(80)), storage=storage.optuna)
     return file

@@ -29,7 +29,7 @@ SPACE = {
 
 @pytest.fixture(scope="module")
 def template_database(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = shutil.copy(empty_database, tmp_path_factory.mktemp("warm-start"))
+    file = Path(shutil.copy(empty_database, tmp_path_factory.mktemp("warm-start")))
     with closing(Storage(f"sqlite:///{file}")) as storage:
         synthetic.study(synthetic.trials(60), "other", storage=storage.optuna)
     return file
