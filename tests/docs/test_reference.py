@@ -69,6 +69,7 @@ def test_links_between_files_lead_somewhere(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
+@pytest.mark.processes
 def test_a_workflow_is_one(file: Path) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
     done = subprocess.run(
