@@ -17,6 +17,7 @@ from rich.console import Console
 
 from hpo_job.cli.progress import Progress, summary
 from hpo_job.storage.database import Storage
+from hpo_job.text import plural
 from tests.quick import Quick
 
 Job = Callable[..., Path]
@@ -106,7 +107,7 @@ def test_a_finished_study_with_a_larger_budget_goes_on(job: Job, cli: Cli, datab
         folder = job(budget={"trials": trials})
         done = cli("run", folder, "--storage", database)
         assert done.exit_code == 0, done.output
-        assert f"finished  {trials} of {trials} trials" in done.stdout
+        assert f"finished  {trials} of {plural(trials, 'trial')} in" in done.stdout
     assert "quadratic: 2 trials (1 done before), 1 worker; value" in done.stdout
 
 
