@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from datetime import datetime
 from typing import Any
@@ -14,6 +13,7 @@ from hpo_job import results
 from hpo_job.results.continued import continued
 from hpo_job.results.forecast import forecast
 from hpo_job.results.trials import baselines, metric_names, parameters, spec_of, trials_of
+from hpo_job.results.writing import to_json
 from hpo_job.spec import search_space
 from hpo_job.study.checking import Checked
 from hpo_job.study.ledger import working_time
@@ -23,8 +23,8 @@ from hpo_job.trial.counting import evaluated
 
 
 def as_json(facts: Any) -> str:
-    """JSON with numbers as they are; what is not finite, which JSON does not have, is null."""
-    return json.dumps(_finite(facts), indent=2, allow_nan=False)
+    """JSON with numbers as they are, as `results` writes it."""
+    return to_json(facts).removesuffix("\n")
 
 
 def of_check(checked: Checked, connections: int | None) -> dict[str, Any]:
@@ -113,12 +113,3 @@ def _running(trial: FrozenTrial, now: datetime) -> dict[str, Any]:
         "parameters": trial.params,
         "worker": trial.user_attrs.get(attributes.WORKER),
     }
-
-
-def _finite(facts: Any) -> Any:
-    if isinstance(facts, dict):
-        return {str(key): _finite(value) for key, value in facts.items()}
-    if isinstance(facts, list | tuple):
-        return [_finite(value) for value in facts]
-    facts = facts.item() if hasattr(facts, "item") else facts  # numpy's numbers
-    return None if isinstance(facts, float) and not math.isfinite(facts) else facts

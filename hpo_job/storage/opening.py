@@ -85,7 +85,7 @@ def _rdb(
     engine: dict[str, Any],
     check_lock: Callable[[], None] | None = None,
 ) -> SharedRDBStorage:
-    template = url.render_as_string(hide_password=False)
+    template = urls.printable(url).render_as_string(hide_password=False)
     for brace in "{}":
         template = template.replace(brace, 2 * brace)  # Optuna calls str.format on the URL
 

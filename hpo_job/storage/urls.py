@@ -68,7 +68,17 @@ def parse(url: str) -> URL:
         raise StorageError(f"storage: {backend} is none of sqlite, mysql and postgresql")
     if backend == "sqlite":
         _require_file(parsed)
+    if not _is_text(url.partition("?")[2] if backend == "sqlite" else url):
+        raise StorageError("storage: its URL holds bytes that are not UTF-8; percent-encode them")
     return parsed
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # of a byte in an argument or a variable that is no text
+        return False
+    return True
 
 
 def _require_file(url: URL) -> None:
@@ -88,10 +98,15 @@ def sqlite_path(url: URL) -> Path | None:
     return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
+def printable(url: URL) -> URL:
+    """``url`` with `?` in place of each byte in the name of its file that is no text."""
+    return url.set(database=url.database and url.database.encode("utf-8", "replace").decode())
+
+
 def redacted_url(url: URL) -> str:
     """The URL as it may be shown: what may be secret, also in the query, is replaced by `***`."""
     query = {key: value if key in _SAFE_QUERY_KEYS else "***" for key, value in url.query.items()}
-    return url.set(query=query).render_as_string().replace(quote("***"), "***")
+    return printable(url).set(query=query).render_as_string().replace(quote("***"), "***")
 
 
 def redact(text: str, url: URL) -> str:

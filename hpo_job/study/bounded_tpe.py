@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.study.optuna_private import ExtensibleTPESampler, trials_as_first_asked
-from hpo_job.trial.counting import EVALUATED, evaluated
+from hpo_job.trial.counting import EVALUATED, counts, evaluated
 
 # How many finished trials, apart from TPE's good ones, it uses of a longer study. For limits of
 # 225 and 1,000 it was not established that the best value stays the same: see docs/storage.md.
@@ -155,8 +155,8 @@ def _rank(trial: FrozenTrial, sign: float) -> tuple[int, float, float]:
     violation = sum(value for value in trial.constraints.values() if value > 0)
     if violation > 0:
         return 2, violation, 0.0
-    if trial.state == TrialState.COMPLETE:
-        return 0, sign * (trial.value or 0.0), 0.0
+    if counts(trial):
+        return 0, sign * trial.values[0], 0.0
     if not trial.intermediate_values:
         return 1, 1.0, 0.0
     step, value = max(trial.intermediate_values.items())

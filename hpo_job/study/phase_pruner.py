@@ -13,6 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.trial import attributes
+from hpo_job.trial.counting import counted
 
 
 class PhasePruner(BasePruner):
@@ -79,7 +80,11 @@ class _PhaseView(InMemoryStorage):
         return [trial for trial in trials if trial and (states is None or trial.state in states)]
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
-        complete = self.get_all_trials(study_id, states=(TrialState.COMPLETE,))
+        complete = [
+            reduced
+            for trial in counted(self._study)
+            if (reduced := self._reduced_once(trial)) and reduced.values
+        ]
         if not complete:
             raise ValueError("No trials are completed yet.")  # what every storage raises
         best = max if self._phase["direction"] == "maximize" else min

@@ -58,13 +58,14 @@ def measured_values(trial: FrozenTrial) -> list[float | None]:
 def measured_value(trial: FrozenTrial) -> float | None:
     """The last value that ``trial`` had of the study's first metric; None if it never had one.
 
-    That is the value of a COMPLETE trial, and the last report of any other. A trial that was
-    pruned in a phase with another metric has none: Optuna takes its last report for its value,
-    say a language model's perplexity in a study of F1.
+    That is the value of a COMPLETE trial, and the last report of one that runs or was pruned. A
+    trial that FAILed has none, however far it came. A trial that was pruned in a phase with
+    another metric has none either: Optuna takes its last report for its value, say a language
+    model's perplexity in a study of F1.
     """
     if trial.state == TrialState.COMPLETE:
         return float(trial.values[0])
-    if not trial.intermediate_values:
+    if trial.state == TrialState.FAIL or not trial.intermediate_values:
         return None
     last = max(trial.intermediate_values)
     phases = trial.user_attrs.get(attributes.PHASES)  # anything, in a study of another tool

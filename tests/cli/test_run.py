@@ -268,7 +268,7 @@ def test_status_as_json_has_every_digit(tmp_path: Path, cli: Cli) -> None:
     assert facts["evaluated"] == 1
     assert not facts["over"]
     (trial,) = facts["running"]
-    assert (trial["number"], trial["steps"], trial["last_value"]) == (1, 1, None)
+    assert (trial["number"], trial["steps"], trial["last_value"]) == (1, 1, "Infinity")
 
 
 def test_status_of_an_empty_study_as_json(cli: Cli, storage: Storage, database: str) -> None:

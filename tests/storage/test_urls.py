@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import string
 from collections.abc import Iterator
@@ -154,3 +155,13 @@ def test_what_may_be_secret_in_a_query_is_not_shown() -> None:
     assert urls.redacted_url(url) == "mysql+pymysql://hpo:***@db/hpo?charset=utf8mb4&ssl_key=***"
     answer = "no S3CRET,\n no T0KEN A, no T0KEN%20A with utf8mb4"
     assert urls.redact(answer, url) == "no ***, no ***, no *** with utf8mb4"
+
+
+def test_a_sqlite_file_whose_name_is_no_text(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/b\udcff.db"
+    opened = database.Storage(url, create=True)
+    assert str(opened).endswith("/b%3F.db")
+    assert [os.fsencode(file.name) for file in tmp_path.glob("*.db")] == [b"b\xff.db"]
+    for wrong in (f"{url}?mode=\udcfe", "mysql://u:p\udcff@h/d", "postgresql://u:p@h/d\udcff"):
+        with pytest.raises(StorageError, match="not UTF-8; percent-encode them"):
+            urls.parse(wrong)

@@ -182,7 +182,7 @@ def test_nothing_is_looked_at_where_nothing_is_pruned(ask: Callable[..., bool]) 
         ([90.0, 80.0], [], TrialState.PRUNED, None),
         ([90.0, 80.0], [], TrialState.RUNNING, None),
         ([90.0], [0.5, 0.4], TrialState.PRUNED, 0.4),
-        ([90.0], [0.5], TrialState.FAIL, 0.5),
+        ([90.0], [0.5], TrialState.FAIL, None),
         ([90.0], [0.5, 0.6], TrialState.COMPLETE, 0.6),
     ],
 )
@@ -198,6 +198,41 @@ def test_a_phase_that_began_without_a_report_is_not_the_last_ones() -> None:
     begun = trial([90.0], [0.5], TrialState.PRUNED)
     begun.intermediate_values = {0: 90.0}
     assert measured_value(begun) is None
+
+
+def test_a_trial_that_failed_has_no_value() -> None:
+    reports = {0: 0.1, 1: 0.2}
+    failed = create_trial(state=TrialState.FAIL, intermediate_values=reports)
+    assert measured_value(failed) is None
+    lost = create_trial(
+        state=TrialState.FAIL, intermediate_values=reports, user_attrs={"fail_reason": "lost"}
+    )
+    assert results.row(lost)[2] == "-"
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")
+def test_an_infeasible_trial_is_not_the_best_of_its_phase(storage: Storage) -> None:
+    study = optuna.create_study(storage=storage.optuna)
+    bests: list[int] = []
+
+    class Asking(BasePruner):
+        def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+            bests.append(study.best_trial.number)
+            return False
+
+    phases = [Phase("p", 1, "loss", "minimize").stored(0)]
+    for value, constraint in ((1.0, 1.0), (2.0, 0.0), (3.0, 0.0)):
+        asked = study.ask()
+        asked.set_user_attr(attributes.PHASES, phases)
+        asked.set_constraint("k", constraint)
+        asked.report(value, 0)
+        study.tell(asked, value)
+    running = study.ask()
+    running.set_user_attr(attributes.PHASES, phases)
+    running.report(5.0, 0)
+    study.pruner = PhasePruner(Asking, storage.optuna)
+    assert running.should_prune() is False
+    assert bests == [1]
 
 
 def test_a_trial_that_names_no_phases_has_its_last_report() -> None:
