@@ -186,6 +186,7 @@ class Checkpoints:
 
     def _note(self) -> None:
         self._trial.set_user_attr(attributes.CHECKPOINTS, noted(self._own, self._upcoming))
+        self._storage.flush()  # before an object of that name is written, or an older one removed
         self._announced = True
 
     def _superseded(self) -> list[str]:

@@ -167,6 +167,15 @@ class Storage:
             return self.optuna.now()
         return datetime.now()
 
+    def flush(self) -> None:
+        """Write what is buffered: attributes of this process's trials, on MySQL.
+
+        Raises:
+            UpdateFinishedTrialError: a trial of them has been ended by another worker.
+        """
+        if isinstance(self.optuna, MySQLStorage):
+            self.optuna.flush()
+
     def close(self) -> None:
         """Write what is buffered, and give the connections back."""
         self.optuna.remove_session()

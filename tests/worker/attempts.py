@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from optuna.trial import FrozenTrial
+from threadpoolctl import threadpool_limits
 
 from hpo_job.storage.database import Storage
 from hpo_job.study.joining import create
@@ -80,7 +81,8 @@ class Study(Quick):
             storage = Storage(self.url)
             study = create(self.checked, storage)
             stop, machine = Stop(), Machine(threads=1, artifacts=str(self.store))
-            with stop.listening():
+            # torch's threads do not live on in a fork, if this process has imported it
+            with stop.listening(), threadpool_limits(1):
                 work(self.checked, study, storage, stop, machine)
             os._exit(stop.exit_code)
         except BaseException as error:

@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from hpo_job.artifacts.checkpoints import Checkpoints
 from hpo_job.study.attempts import checkpoints
-from hpo_job.trial import attributes
+from hpo_job.trial import attributes, state_file
+from hpo_job.worker import repeats
 from tests.quick import wait_until
 from tests.worker.attempts import ALWAYS, EPOCHS, Study, undisturbed
 
@@ -218,3 +220,124 @@ def test_the_files_of_two_studies_are_not_mixed_up(
     other.trial = other.study.start()
     assert other.found(killed.study.store) is None
     assert caplog.text.count("it belongs to another trial: 0") == 2
+
+
+# Killed in its second repeat, once
+SECOND = """
+
+once = train
+
+def train(trial, context):
+    mark = Path(__file__).with_name("second")
+    if context.repeat == 1 and not mark.exists():
+        mark.touch()
+        mark.with_name("at-5").write_text("SIGKILL")
+    return once(trial, context) + context.repeat
+"""
+
+
+@pytest.mark.parametrize("pruner", ["NopPruner", "WilcoxonPruner"])
+def test_a_trial_of_two_repeats_goes_on_in_the_second(tmp_path: Path, pruner: str) -> None:
+    more = f'{ALWAYS}[pruner]\nname = "{pruner}"\n'
+    study = Study(tmp_path, EPOCHS + SECOND, budget="trials = 1\nrepeats = 2", more=more)
+    assert study.run() == -9
+    assert study.run() == 0, study.log.read_text()
+    trial = study.trials[1]
+    value = undisturbed(trial.params["x"])
+    assert trial.user_attrs[attributes.REPEAT_VALUES] == [value, value + 1]
+    assert trial.value == value + 0.5
+    epochs = [epoch for number, epoch in study.epochs() if number == 1]
+    assert epochs == list(range(6, 20))  # of the second repeat
+    steps = 2 if pruner == "WilcoxonPruner" else 20
+    assert list(trial.intermediate_values) == list(range(steps))
+
+
+def test_the_model_of_an_earlier_repeat_is_saved_with_the_state(tmp_path: Path) -> None:
+    done = repeats._Done()
+
+    def keep(folder: Path) -> None:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "weights").write_bytes(b"\x00\xff")
+
+    done.add(0.5, keep, maximize=True)
+    done.add(0.4, None, maximize=True)
+    packed = done.packed()
+    assert packed == {
+        "values": [[0.5], [0.4]],
+        "kept": [0.5],
+        "files": {"inner/weights": b"\x00\xff"},
+    }
+    repeats._write_files(packed["files"], tmp_path)
+    assert (tmp_path / "inner" / "weights").read_bytes() == b"\x00\xff"
+
+
+def test_a_signal_waits_for_the_next_save_and_no_longer(tmp_path: Path) -> None:
+    """An objective that saves is not broken off before it can; one that stops saving is."""
+    source = """
+    import os, signal, time
+    from pathlib import Path
+
+    def train(trial, context):
+        folder = Path(__file__).parent
+        context.save({"value": 0})
+        os.kill(os.getpid(), signal.SIGTERM)
+        if trial.number == 0:
+            (folder / "reached").touch()
+            context.save({"value": 1})
+        while True:
+            time.sleep(0.01)
+    """
+    study = Study(tmp_path, source)
+    assert study.run() == 143
+    assert (study.job / "reached").exists()
+    (newest, *_) = checkpoints(study.trials[0])
+    with (study.store / newest.name).open("rb") as file:
+        assert state_file.read(file)[0]["objective"] == {"value": 1}
+    assert study.run() == 143  # after `signals.SAVE_WAIT`
+    assert study.states() == {"FAIL": 2, "WAITING": 1}
+
+
+def test_a_store_that_cannot_be_written_to_stops_no_training(tmp_path: Path) -> None:
+    study = Study(tmp_path, more=f"{ALWAYS}[artifacts]\nkeep = 0\n")
+    study.store.write_text("not a folder")
+    assert study.run() == 0
+    assert study.states() == {"COMPLETE": 1}
+    assert "trial 0: its state was not saved: artifacts: " in study.log.read_text()
+
+
+@pytest.mark.parametrize("every", ['"off"', "0", '"0s"'])
+def test_what_is_switched_off_writes_nothing(tmp_path: Path, every: str) -> None:
+    study = Study(tmp_path, more=f"[checkpoint]\nevery = {every}\n")
+    study.end_at(6, "SIGKILL")
+    assert study.run() == -9
+    assert study.run() == 0
+    assert study.objects() == set()
+    assert [epoch for number, epoch in study.epochs() if number == 1] == list(range(20))
+
+
+def test_what_cannot_be_saved_is_an_error_of_the_trial(tmp_path: Path) -> None:
+    source = "def train(trial, context):\n    context.save({'model': object()})\n    return 1\n"
+    study = Study(tmp_path, source, budget="trials = 1\nfailures = 1")
+    assert study.run() == 99
+    error = study.trials[0].user_attrs[attributes.ERROR]
+    assert error.startswith("TypeError: state['objective']['model'] cannot be saved: builtins.obj")
+    assert study.objects() == set()
+
+
+def test_a_lost_worker_takes_nothing_from_the_one_that_goes_on(tmp_path: Path) -> None:
+    """Its trial is declared lost while it trains: its next save is refused, and ends it."""
+    study = Study(tmp_path)
+    first = study.start()
+    mine = Checkpoints(study.study, study.storage, first, str(study.store))
+    tree = {"objective": {"epoch": 1}, "timings": {}}
+    with mine.pack(tree) as file:
+        mine.upload(file, 1.0)
+    first.set_user_attr(attributes.REASON, attributes.LOST)
+    study.study.tell(first.number, state=TrialState.FAIL)
+    second = study.start()
+    theirs = Checkpoints(study.study, study.storage, second, str(study.store))
+    before = study.objects()
+    with mine.pack(tree) as file, pytest.raises(UpdateFinishedTrialError):
+        mine.upload(file, 2.0)
+    assert study.objects() == before
+    assert theirs.load(lambda _: None) is not None
