@@ -51,7 +51,8 @@ def test_workers_that_are_killed_again_and_again_run_the_budget_once(
             victim = workers[0]
         workers.remove(victim)
         code = os.waitstatus_to_exitcode(os.waitpid(victim, 0)[1])
-        assert code in (0, -signal.SIGKILL, 128 + signal.SIGTERM)
+        # one that was forked a moment ago does not listen yet
+        assert code in (0, -signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)
         if code:
             workers.append(study.fork())
     complete = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
