@@ -46,6 +46,7 @@ KINDS = {
     },
     "batch/v1": {"Job": "jobs"},
     "apps/v1": {"StatefulSet": "statefulsets"},
+    "policy/v1": {"PodDisruptionBudget": "poddisruptionbudgets"},
 }
 
 
@@ -67,6 +68,7 @@ class Api:
     """A cluster of what was `put` into it; what was applied is in ``applied``, and is there.
 
     warnings: the Warning headers of each answer to an apply.
+    rules: of the Roles that the account has; None for an account that may do everything.
     """
 
     def __init__(self, mock: Any) -> None:
@@ -77,6 +79,7 @@ class Api:
         self.created: list[Object] = []
         self.warnings: list[str] = []
         self.dry_runs = 0
+        self.rules: list[Object] | None = None
         self.tolerations: dict[str, Any] = {}  # of a Job, as they were applied last
         for version, kinds in KINDS.items():
             resources = [
@@ -126,6 +129,8 @@ class Api:
 
     async def _handle(self, request: Any) -> Any:
         method, path = request.method.value.lower(), request.url.path
+        if self.rules is not None:
+            self._authorize(method, path, dict(request.params))
         canned = self.answers.get(f"{method} {path}")
         if isinstance(canned, Exception):
             raise canned
@@ -142,6 +147,31 @@ class Api:
         if path not in self.objects:
             raise kmock.KubernetesError(404, "NotFound", f"{path} not found", {})
         return self.objects.pop(path) if method == "delete" else self.objects[path]
+
+    def _authorize(self, method: str, path: str, params: Mapping[str, str]) -> None:
+        """Refuse what no rule allows, as RBAC does."""
+        place = re.fullmatch(
+            r"/apis?(?:/(?P<group>[a-z0-9.]+\.[a-z0-9.]+|batch|apps|policy))?/v[0-9a-z]+"
+            r"(?:/namespaces/(?P<namespace>[^/]+))?/?(?P<resource>[a-z]+)?"
+            r"(?:/(?P<name>[^/]+))?(?:/(?P<sub>[a-z]+))?",
+            path,
+        )
+        if place is None or (place["resource"] is None and place["namespace"] is None):
+            return  # which kinds there are, everybody may ask
+        group, name = place["group"] or "", place["name"]
+        resource = place["resource"] or "namespaces"
+        name = name if place["resource"] else place["namespace"]
+        resource += f"/{place['sub']}" if place["sub"] else ""
+        verb = {"get": "get" if name else "list", "post": "create"}.get(method, method)
+        # an object that an apply makes has to be created as well
+        verbs = [verb, "create"] if "force" in params and path not in self.objects else [verb]
+        for each in verbs:
+            if not any(_allows(rule, each, group, resource, name) for rule in self.rules or []):
+                namespace = place["namespace"]
+                scope = f'the namespace "{namespace}"' if namespace else "the cluster scope"
+                named = f'in API group "{group}" in {scope}'
+                message = f'User "ann" cannot {each} resource "{resource}" {named}'
+                raise kmock.KubernetesError(403, "Forbidden", message, {})
 
     def put_at(self, path: str, thing: Object) -> Object:
         if "stringData" in thing:
@@ -193,6 +223,15 @@ class Api:
             and wanted.items() <= (thing["metadata"].get("labels") or {}).items()
             and kind in (None, thing.get("involvedObject", {}).get("kind"))
         ]
+
+
+def _allows(rule: Object, verb: str, group: str, resource: str, name: str | None) -> bool:
+    return (
+        verb in rule["verbs"]
+        and group in rule["apiGroups"]
+        and resource in rule["resources"]
+        and ("resourceNames" not in rule or name in rule["resourceNames"])
+    )
 
 
 def _tolerations(job: Object) -> Any:

@@ -24,8 +24,15 @@ FOLDERS = {
     "mysql": ROOT / "k8s/mysql",
 }
 # Everything that may be switched on, in a copy of k8s/
-WORKER_COMPONENTS = ("gpu", "spot", "cache", "kueue")
-CLUSTER_COMPONENTS = ("network-policy", "cache-volume", "dashboard")
+WORKER_COMPONENTS = ("gpu", "spot", "pack", "arch", "cache", "kueue")
+CLUSTER_COMPONENTS = (
+    "network-policy",
+    "cache-volume",
+    "dashboard",
+    "gpu-dra-claim",
+    "backup",
+    "roles",
+)
 Object = dict[str, Any]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hpo_job.cluster.render import render
+from tests import ROOT
 from tests.manifests.renders import CLUSTER_COMPONENTS, WORKER_COMPONENTS, with_components
 
 Object = dict[str, Any]
@@ -103,3 +104,64 @@ def test_the_settings_are_one_place(tmp_path: Path) -> None:
         assert spec["containers"][0]["image"] == "registry.example/ours:0.1.0"
         (storage,) = [v for v in spec["volumes"] if v["name"] == "storage"]
         assert storage["secret"]["secretName"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("component", "device"),
+    [
+        ("gpu-amd", "amd.com/gpu"),
+        ("gpu-intel", "gpu.intel.com/xe"),
+        ("gpu-mig", "nvidia.com/mig-1g.10gb"),
+        ("gpu-shared", "nvidia.com/gpu.shared"),
+    ],
+)
+def test_a_gpu_of_another_kind(component: str, device: str, tmp_path: Path) -> None:
+    copy = with_components(tmp_path / "all", (component, "spot"), ())
+    (job,) = [t for t in render(copy / "jobs/digits") if t["kind"] == "Job"]
+    pod = job["spec"]["template"]["spec"]
+    assert pod["containers"][0]["resources"]["limits"][device] == 1
+    vendor = {each["key"] for each in pod["tolerations"]} & {device, "nvidia.com/gpu"}
+    assert len(vendor) == 1
+
+
+def test_a_gpu_by_a_claim(tmp_path: Path) -> None:
+    """The pod names the claim's template, and the container the claim, by the same names."""
+    copy = with_components(tmp_path / "all", ("gpu-dra",), ("gpu-dra-claim",))
+    (job,) = [t for t in render(copy / "jobs/digits") if t["kind"] == "Job"]
+    (template,) = [t for t in render(copy / "k8s/cluster") if t["kind"] == "ResourceClaimTemplate"]
+    pod = job["spec"]["template"]["spec"]
+    (claim,) = pod["resourceClaims"]
+    assert claim["resourceClaimTemplateName"] == template["metadata"]["name"]
+    assert pod["containers"][0]["resources"]["claims"] == [{"name": claim["name"]}]
+
+
+def test_workers_spread_or_are_packed(tmp_path: Path) -> None:
+    """Next to what spot nodes are preferred by."""
+    copy = with_components(tmp_path / "all", ("pack", "spot"), ())
+    (job,) = [t for t in render(copy / "jobs/digits") if t["kind"] == "Job"]
+    pod = job["spec"]["template"]["spec"]
+    assert "topologySpreadConstraints" not in pod
+    assert set(pod["affinity"]) == {"nodeAffinity", "podAffinity"}
+
+
+def test_the_database_stays_off_nodes_that_are_reclaimed() -> None:
+    from hpo_job.cluster.scheduling import takes
+
+    things = render(ROOT / "k8s/mysql")
+    (server,) = [t for t in things if t["kind"] == "StatefulSet"]
+    (budget,) = [t for t in things if t["kind"] == "PodDisruptionBudget"]
+    labels = server["spec"]["template"]["metadata"]["labels"]
+    assert budget["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    pod = server["spec"]["template"]["spec"]
+    assert takes(node({"kubernetes.io/os": "linux"}), pod)
+    for label, value in {
+        "cloud.google.com/gke-spot": "true",
+        "kubernetes.azure.com/scalesetpriority": "spot",
+        "eks.amazonaws.com/capacityType": "SPOT",
+        "karpenter.sh/capacity-type": "spot",
+    }.items():
+        assert not takes(node({label: value}), pod)
+
+
+def node(labels: Object) -> Object:
+    return {"metadata": {"name": "n1", "labels": labels}, "spec": {}}

@@ -51,11 +51,9 @@ def pod(job: Object) -> Object:
 
 
 def pod_specs(objects: list[Object]) -> list[Object]:
-    return [
-        thing["spec"]["template"]["spec"]
-        for thing in objects
-        if thing["kind"] in ("Job", "StatefulSet", "Deployment")
-    ]
+    specs = [t["spec"]["jobTemplate"]["spec"] for t in objects if t["kind"] == "CronJob"]
+    specs += [t["spec"] for t in objects if t["kind"] in ("Job", "StatefulSet", "Deployment")]
+    return [spec["template"]["spec"] for spec in specs]
 
 
 def env(pod: Object) -> dict[str, Object]:
