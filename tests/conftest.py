@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import shutil
 import sys
@@ -107,6 +108,7 @@ def fresh_process(
         monkeypatch.setenv("PATH", str(basic_programs))
     monkeypatch.setattr(sys, "path", list(sys.path))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("hpo_job").setLevel(logging.NOTSET)  # a command sets it
     if selection.is_quick(request.node):
         selection.hold_to_quick(monkeypatch)
     yield

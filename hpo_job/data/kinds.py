@@ -242,7 +242,8 @@ def _note(numbers: numerals.Numbers, texts: Sequence[str | None]) -> str:
         parts.append(f"written like {example}")
     if units := [unit for unit in numbers.units if unit]:
         parts.append(f"in {units[0]}")
-    parts += [f"{word} for {10.0**power:,.0f}" for word, power in numbers.powers.items()]
+    powers = sorted(numbers.powers.items(), key=lambda item: item[1])
+    parts += [f"{word} for {10.0**power:,.0f}" for word, power in powers]
     if words := sorted({text for text in texts if text and numerals.is_missing(text)}):
         parts.append(f"missing where it says {' or '.join(map(repr, words[:3]))}")
     return ", ".join(parts) or "written as text"

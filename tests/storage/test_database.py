@@ -142,6 +142,7 @@ def test_optuna_still_answers_the_private_question_we_ask() -> None:
     assert callable(RDBStorage._get_stale_trial_ids)
 
 
+@pytest.mark.processes
 def test_a_full_disk_is_one_clear_error_and_the_study_stays_readable(tmp_path: Path) -> None:
     quick = Quick(
         tmp_path,
@@ -167,7 +168,8 @@ def test_a_full_disk_is_one_clear_error_and_the_study_stays_readable(tmp_path: P
     assert full.returncode == 2
     *progress, error = full.stderr.splitlines()
     assert error.startswith(f"hpo-job: storage {quick.url}: ")
-    assert not [line for line in progress if not line.startswith("hpo-job: trial ")]
+    usual = ("hpo-job: trial ", "hpo-job: worker of ")
+    assert not [line for line in progress if not line.startswith(usual)]
     assert quick.states()["COMPLETE"] >= 1
 
 
