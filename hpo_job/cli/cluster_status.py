@@ -17,7 +17,7 @@ from hpo_job.cluster import view
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.database import reachable
 from hpo_job.cluster.names import study_of
-from hpo_job.cluster.pods import is_over
+from hpo_job.cluster.pods import is_over, is_stopped
 from hpo_job.cluster.refusals import DeniedError
 from hpo_job.errors import ClusterError, HpoJobError
 from hpo_job.results.forecast import forecast_lines
@@ -74,7 +74,9 @@ class View:
         """Lines about the study, or why it cannot be read; and what runs at each index."""
         try:
             study = load(self._name, self._storage)
-            lines = [f"study     {self._name}", *self._overview(study), *forecast_lines(study)]
+            lines = [f"study     {self._name}", *self._overview(study)]
+            if not is_over(job) and not is_stopped(job):  # nothing goes on as it did otherwise
+                lines += forecast_lines(study)
             return lines, view.running(study, job)
         except (HpoJobError, *STORAGE_ERRORS) as error:
             return [f"study     {' '.join(str(error).split())}"], {}

@@ -16,6 +16,7 @@ from hpo_job.cluster.credentials import credentials, secret_of
 from hpo_job.cluster.forward import forwarded
 from hpo_job.cluster.pods import is_ready, why
 from hpo_job.errors import ClusterError
+from hpo_job.storage.urls import show_as
 
 MOUNTED = "/var/run/hpo-job/storage"  # where pods mount the Secret
 PORT = 3306  # of a URL without a port
@@ -57,7 +58,10 @@ def reachable(
 
         greets = url.get_backend_name() in ("mysql", "mariadb")
         with forwarded(home, pod, _target_port(service, url), greets=greets) as local:
-            yield url.set(host="127.0.0.1", port=local).render_as_string(hide_password=False)
+            here = url.set(host="127.0.0.1", port=local)
+            name = service["metadata"]["name"]
+            show_as(here, f"{name}/{url.database} in namespace {home.namespace}")
+            yield here.render_as_string(hide_password=False)
 
 
 def with_driver(url: URL) -> URL:

@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from operator import itemgetter
 
 from hpo_job.cluster.client import Cluster, Object
-from hpo_job.cluster.pods import describe, has_log, is_over, pods_of, short, why_none
+from hpo_job.cluster.pods import (
+    STOPPED,
+    describe,
+    has_log,
+    is_over,
+    is_stopped,
+    pods_of,
+    short,
+    why_none,
+)
 from hpo_job.cluster.refusals import DeniedError, NotFoundError
 from hpo_job.errors import ClusterError
 
@@ -27,7 +36,8 @@ def written(cluster: Cluster, job: str) -> Iterator[str]:
     pods = pods_of(cluster, job)
     ran = [pod for pod in pods if has_log(pod)]
     if not ran:
-        raise ClusterError(f"no pod has run yet; {_why_silent(cluster, job, pods)}")
+        reason = _why_silent(cluster, job, pods)
+        raise ClusterError(reason if reason == STOPPED else f"no pod has run yet; {reason}")
     for _, line in heapq.merge(*(_lines_of(cluster, pod) for pod in ran), key=itemgetter(0)):
         yield line
 
@@ -80,7 +90,9 @@ class _Following:
             silent = [pod for pod in pods if not has_log(pod)]
             job = self._cluster.find("jobs", self._job)
             reasons = [(short(pod), reason) for pod, reason in _waiting(self._cluster, silent)]
-            reasons.append((self._job, why_none(self._cluster, job)))
+            reasons.append(
+                (self._job, STOPPED if is_stopped(job) else why_none(self._cluster, job))
+            )
         except DeniedError:
             raise
         except ClusterError as error:
@@ -164,4 +176,7 @@ def _why_silent(cluster: Cluster, name: str, pods: list[Object]) -> str:
         f"{pod['metadata']['name']}: {reason or 'is starting'}"
         for pod, reason in _waiting(cluster, pods)
     ]
-    return "; ".join(reasons) or why_none(cluster, cluster.find("jobs", name)) or "there is none"
+    job = cluster.find("jobs", name)
+    if is_stopped(job) and not reasons:
+        return STOPPED
+    return "; ".join(reasons) or why_none(cluster, job) or "there is none"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo_job.cluster.client import Cluster, Object
+from hpo_job.cluster.names import QUEUE
 from hpo_job.text import one_line
 
 INDEX = "batch.kubernetes.io/job-completion-index"
@@ -15,6 +16,10 @@ FAILURES = (  # of a pod's index: those that count, and those that the failure p
     "batch.kubernetes.io/job-index-ignored-failure-count",
 )
 JOB = "batch.kubernetes.io/job-name"
+STOPPED = (
+    "the Job is stopped, which deleted its pods with their logs; a log collector of the cluster "
+    "may still have them"
+)
 PULLING = (
     "ErrImagePull",
     "ImagePullBackOff",
@@ -161,6 +166,13 @@ def is_over(job: Object | None) -> bool:
         return True
     conditions = job.get("status", {}).get("conditions") or []
     return any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions)
+
+
+def is_stopped(job: Object | None) -> bool:
+    """Whether a person has stopped a Job; one that waits in a queue is suspended by Kueue."""
+    if job is None or QUEUE in (job["metadata"].get("labels") or {}):
+        return False
+    return bool(job["spec"].get("suspend"))
 
 
 def short(pod: Object) -> str:

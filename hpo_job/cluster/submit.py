@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from hpo_job import objectives
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import QUEUE, SUFFIX, check_job_name, worker_labels
-from hpo_job.cluster.pods import index, indexes_in, is_over, pods_of
+from hpo_job.cluster.pods import index, indexes_in, is_over, is_stopped, pods_of
 from hpo_job.cluster.preflight import preflight
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.refusals import ImmutableError
@@ -101,7 +101,7 @@ def plan(
     plan = Plan(spec.name, [*others, job], job, findings, there, changed)
     findings.warnings += cluster.warnings
     findings.warnings += filter(None, (kept, _models_are_lost(job, spec)))
-    if there is not None and not plan.ends and _is_stopped(there):
+    if there is not None and not plan.ends and is_stopped(there):
         findings.warnings.append(f"the Job is stopped: hpo-job resume {spec.name} starts it again")
     return plan
 
@@ -171,7 +171,11 @@ def suspend(cluster: Cluster, study: str, *, stop: bool) -> str:
     if is_over(_job(cluster, name)):
         raise ClusterError(f"Job {name} has ended; hpo-job submit --replace starts it again")
     cluster.patch("jobs", name, {"spec": {"suspend": stop}})
-    done = "stopped; its running trials are interrupted, and run again later" if stop else "resumed"
+    done = (
+        "stopped; its running trials are interrupted, and run again later; logs are deleted"
+        if stop
+        else "resumed"
+    )
     return f"job/{name}: {done}"
 
 
@@ -275,12 +279,6 @@ def _models_are_lost(job: Object, spec: StudySpec) -> str | None:
                 "a bucket as [artifacts] store, or switch on the component cache in k8s/settings"
             )
     return None
-
-
-def _is_stopped(job: Object) -> bool:
-    """Whether a person has stopped the Job; one that waits in a queue is suspended by Kueue."""
-    queued = QUEUE in (job["metadata"].get("labels") or {})
-    return bool(job["spec"].get("suspend")) and not queued
 
 
 def _job(cluster: Cluster, name: str) -> Object:

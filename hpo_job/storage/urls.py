@@ -17,6 +17,7 @@ from hpo_job.text import read_text
 BACKENDS = ("sqlite", "mysql", "mariadb", "postgresql")
 # Keys of a query whose values are no secrets
 _SAFE_QUERY_KEYS = frozenset({"charset", "sslmode", "ssl_ca", "ssl_mode", "unix_socket"})
+_NAMES: dict[tuple[str | None, int | None], str] = {}  # by host and port; see `show_as`
 _EXPECTED = "write it like sqlite:///file.db or mysql://user:password@host/database"
 
 
@@ -103,8 +104,15 @@ def printable(url: URL) -> URL:
     return url.set(database=url.database and url.database.encode("utf-8", "replace").decode())
 
 
+def show_as(url: URL, name: str) -> None:
+    """Show a server by the name that the user knows: a tunnel to it has an address of its own."""
+    _NAMES[url.host, url.port] = name
+
+
 def redacted_url(url: URL) -> str:
     """The URL as it may be shown: what may be secret, also in the query, is replaced by `***`."""
+    if name := _NAMES.get((url.host, url.port)):
+        return name
     query = {key: value if key in _SAFE_QUERY_KEYS else "***" for key, value in url.query.items()}
     return printable(url).set(query=query).render_as_string().replace(quote("***"), "***")
 
@@ -116,4 +124,6 @@ def redact(text: str, url: URL) -> str:
         if isinstance(secret, str) and len(secret) > 3:
             for form in (secret, quote(secret, safe=""), quote(secret)):
                 text = text.replace(form, "***")
+    if name := _NAMES.get((url.host, url.port)):
+        text = text.replace(f"{url.host}:{url.port}", name).replace(f"'{url.host}'", f"'{name}'")
     return " ".join(text.split())

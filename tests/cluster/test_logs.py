@@ -162,3 +162,15 @@ def test_following_goes_on_over_an_api_server_that_is_away(
     done = cli("logs", "digits", "-f")
     assert done.exit_code == 0, done.output
     assert done.stdout.count("etcd is away; trying again") == 1
+
+
+def test_after_a_stop_it_is_said_where_the_logs_went(
+    api: Api, cli: Callable[..., Result], job: Object
+) -> None:
+    """Stopping a Job deletes its pods; Kueue's waiting is no stop."""
+    job["spec"]["suspend"] = True
+    refused = cli("logs", "digits")
+    assert refused.exit_code == 2
+    assert "which deleted its pods with their logs; a log collector" in refused.stderr
+    job["metadata"].setdefault("labels", {})["kueue.x-k8s.io/queue-name"] = "default"
+    assert "deleted its pods" not in cli("logs", "digits").stderr

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import copy
 import csv
 import io
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
+import optuna
 import pytest
 from click.testing import Result
 from sqlalchemy.engine import make_url
 
 from hpo_job.storage.mysql import MySQLStorage
 from tests.cluster.conftest import Api, api, namespace  # noqa: F401  # fixtures
+from tests.cluster.test_errors import JOB
 from tests.storage.mysql.fleet import study_on
 from tests.storage.mysql.proxy import RoundTrips
+from tests.storage.mysql.server import PrivateServer, new_database
 
 Object = dict[str, Any]
 
@@ -85,3 +90,42 @@ def test_a_status_before_the_first_worker_says_so(
     cluster_of(url)
     text = " ".join(cli("status", "s", "--cluster").stdout.split())
     assert "has no studies yet; the first worker makes its tables" in text
+
+
+def test_a_database_is_called_by_the_users_words(
+    own_server: PrivateServer,
+    api: Api,  # noqa: F811
+    cluster_of: Callable[[str], None],
+    cli: Callable[..., Result],
+) -> None:
+    """Not by the address of a port-forward, which nobody has typed."""
+    url = new_database(own_server.root_url)
+    cluster_of(url)
+    name = "hpo-job-mysql/hpo_"
+    for command in ("results", "status"):
+        said = cli(command, "s", "--cluster").output
+        assert name in said
+        assert "127.0.0.1" not in said
+
+
+def test_a_stopped_job_is_forecast_nothing(
+    url: str,
+    api: Api,  # noqa: F811
+    cluster_of: Callable[[str], None],
+    cli: Callable[..., Result],
+) -> None:
+    study = study_on(MySQLStorage(url))
+    study.set_user_attr("spec", {"name": "digits", "budget": {"trials": 9}})
+    trial = optuna.trial.create_trial(value=1.0)
+    trial.datetime_start = datetime.now() - timedelta(minutes=5)
+    study.add_trial(trial)
+    cluster_of(url)
+    job = api.put("batch/v1/jobs", copy.deepcopy(JOB))
+    job["metadata"]["name"] = "s-worker"
+    api.put("batch/v1/jobs", job)
+    assert "rate " in cli("status", "s", "--cluster").stdout
+    job["spec"]["suspend"] = True
+    assert "rate " not in cli("status", "s", "--cluster").stdout
+    job["spec"]["suspend"] = False
+    job["status"] = {"conditions": [{"type": "Failed", "status": "True", "reason": "x"}]}
+    assert "rate " not in cli("status", "s", "--cluster").stdout
