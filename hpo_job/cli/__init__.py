@@ -21,6 +21,7 @@ from hpo_job.cli import (
     kubernetes,
     models,
     pages,
+    predicting,
     results,
     studies,
 )
@@ -63,6 +64,7 @@ for module in (
     insight,
     pages,
     models,
+    predicting,
     housekeeping,
     archives,
     kubernetes,

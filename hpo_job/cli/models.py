@@ -1,4 +1,4 @@
-"""The commands about trained models: learning-rate finder, export and predictions; and weights."""
+"""The commands about models: learning-rate finder, export, and pre-trained weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import click
 from hpo_job.cli.opening import open_study, storage_option
 from hpo_job.cli.options import (
     artifacts_option,
-    format_option,
     grace_option,
     job_argument,
     machine_options,
@@ -19,7 +18,7 @@ from hpo_job.cli.options import (
     study_argument,
     weights_option,
 )
-from hpo_job.cli.terminal import put, put_rows, show_log
+from hpo_job.cli.terminal import show_log
 
 
 @click.command("lr-find")
@@ -109,28 +108,6 @@ def export_command(
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.argument(
-    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
-@format_option("table", "csv", "json", help_text="How the predictions are printed.")
-def predict_command(folder: Path, files: tuple[Path, ...], form: str) -> None:
-    """Predict new files with an exported model.
-
-    DIR is a folder that hpo-job export wrote. FILE is an image, a text, or a table with the
-    columns that the model was trained on.
-    """
-    from hpo_job.artifacts.export import predict
-    from hpo_job.results.frames import frame_rows
-
-    table = predict(folder, files)
-    if form != "table":
-        put_rows(list(map(str, table.columns)), frame_rows(table), form, None)
-    else:
-        put(table.to_string(index=False, float_format="{:.4f}".format))
-
-
-@click.command()
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @weights_option
 def weights_command(models: tuple[str, ...], weights: Path) -> None:
@@ -176,4 +153,4 @@ def gc_command(study: str, dry_run: bool, artifacts: str, storage: str) -> None:
     click.echo(f"{len(found)} file{'s' * (len(found) != 1)}, {size}, {verb} from {url}")
 
 
-COMMANDS = (lr_find_command, export_command, predict_command, weights_command, gc_command)
+COMMANDS = (lr_find_command, export_command, weights_command, gc_command)

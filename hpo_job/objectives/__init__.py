@@ -180,6 +180,13 @@ def shipped(objective: str) -> ModuleType:
         raise SpecError(f"{objective} needs {error.name}: pip install 'hpo-job[fastai]'") from error
 
 
+def licence_of_weights(model: str) -> str | None:
+    """The licence of an image model's pre-trained weights, where their publisher states one."""
+    from hpo_job.objectives.images.weights import licence  # imports torch
+
+    return licence(model)
+
+
 def source(spec: StudySpec) -> Path | None:
     """The file of the user's own function, or None for a shipped objective."""
     return spec.folder / spec.objective.partition(":")[0] if is_function(spec) else None

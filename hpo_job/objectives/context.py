@@ -143,6 +143,22 @@ class Context:
         on_gpu = visible is None and sys.modules.get("torch") is not None and self.device == "cuda"
         return "0" if on_gpu else None
 
+    def save_model(self, path: Path | str) -> None:
+        """Offer a file or folder as the model of this trial; the last one counts.
+
+        It is copied at once. If the trial ends among the study's best, the copy is kept, as
+        ``[artifacts] keep`` says, and `hpo-job export` writes it out.
+
+        Args:
+            path: what the function has written: relative to the folder it runs in, or absolute.
+
+        Raises:
+            DataError: there is nothing, or it cannot be read.
+        """
+        from hpo_job.objectives.saved_files import SavedFiles
+
+        self.keep = SavedFiles(Path(path))
+
     def begin(self, phase: Phase) -> None:
         """Start a phase: later reports are compared with the same phase of other trials.
 

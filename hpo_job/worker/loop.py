@@ -20,7 +20,7 @@ from hpo_job import objectives
 from hpo_job.artifacts.checkpoints import Checkpoints
 from hpo_job.artifacts.models import Models
 from hpo_job.artifacts.stores import writable_store
-from hpo_job.errors import FailuresError, StorageError
+from hpo_job.errors import FailuresError, SpecError, StorageError
 from hpo_job.machine import ARTIFACTS, CACHE, CACHE_SIZE, cpu_name
 from hpo_job.objectives.context import Context
 from hpo_job.spec import search_space
@@ -227,9 +227,28 @@ class Worker:
 
     def _keep_model(self, trial: optuna.Trial, outcome: Outcome) -> str | None:
         """Keep the model of a COMPLETE trial, if it is among the study's best; its id."""
-        if self._models is None or outcome.keep is None or outcome.values is None:
+        if outcome.keep is None or outcome.values is None:
+            return None
+        if self._models is None and objectives.is_function(self._checked.spec):
+            self._models = self._models_of_function()
+        if self._models is None:
             return None
         return self._models.offer(trial, outcome.values, outcome.kept, outcome.keep)
+
+    def _models_of_function(self) -> Models | None:
+        """Where a function's models are kept: opened when the first one has been saved.
+
+        The trial is done by then, and is worth more than its model.
+        """
+        settings = self._checked.spec.artifacts
+        if not settings.keep:
+            return None
+        try:
+            store = writable_store(settings.store or self._machine.artifacts)
+        except SpecError as error:
+            log.warning("no model is kept: %s", error)
+            return None
+        return Models(self._study, store, settings.keep)
 
     def _react_to_end(self, outcome: Outcome) -> None:
         """End this worker with an error that no trial is spared; run again what was broken off."""
@@ -265,7 +284,7 @@ class Worker:
 
 
 def kept_models(checked: Checked, study: optuna.Study, machine: Machine) -> Models | None:
-    """Where the best trials' models are kept; None if the study keeps none."""
+    """Where the best trials' models are kept; None if the study keeps none, or tunes a function."""
     settings = checked.spec.artifacts
     if not settings.keep or objectives.is_function(checked.spec):
         return None

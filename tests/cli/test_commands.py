@@ -26,6 +26,8 @@ Cli = Callable[..., Result]
 HPO_JOB = Path(sys.executable).parent / "hpo-job"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = {
+    "train",
+    "serve",
     "list",
     "rename",
     "copy",
@@ -241,7 +243,17 @@ def test_options_of_the_issue() -> None:
     on_clusters = {"submit", "scale", "stop", "resume", "logs", "database"}
     for name in on_clusters:
         assert {"--namespace", "--context"} <= options(name)
-    apart = {"init", "check", "completion", "data", "weights", "lr-find", "predict", *on_clusters}
+    apart = {
+        "init",
+        "check",
+        "completion",
+        "data",
+        "weights",
+        "lr-find",
+        "predict",
+        "serve",
+        *on_clusters,
+    }
     for name in COMMANDS - apart:
         assert {"--storage", "--cluster"} <= options(name)
 

@@ -99,6 +99,14 @@ def is_fastai(model: str) -> bool:
     return model in FASTAI
 
 
+def licence(model: str) -> str | None:
+    """The licence of the published weights of ``model``, where their publisher states one."""
+    published = (
+        None if is_torchvision(model) or is_fastai(model) else timm.get_pretrained_cfg(model)
+    )
+    return (published.license or None) if published else None
+
+
 def _file_names(model: str) -> list[str]:
     """The names a weights file may have: the model's, or one that it is published under."""
     published = [_base_name(url) for url in _urls(model)]

@@ -1,0 +1,171 @@
+"""The commands that use a trained model: train, predict and serve."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from hpo_job.cli.opening import open_study, storage_option
+from hpo_job.cli.options import (
+    format_option,
+    machine_options,
+    option,
+    output_option,
+    study_argument,
+    weights_option,
+)
+from hpo_job.cli.terminal import program, put, put_rows, show_log, width
+
+
+@click.command()
+@study_argument
+@option(
+    "--trial",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Number of the trial whose parameters are trained.  [default: the best]",
+)
+@option("--all-data", is_flag=True, help="Learn from every item; nothing is left to score on.")
+@option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Train so many models; predict averages what they say.",
+)
+@option(
+    "--output",
+    "-o",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder to create, for predict and serve.",
+)
+@storage_option
+@weights_option
+@machine_options
+def train_command(
+    study: str,
+    trial: int | None,
+    all_data: bool,
+    seeds: int,
+    output: Path,
+    storage: str,
+    weights: Path,
+    threads: int | None,
+    cache: Path,
+    artifacts: str,
+    cache_size: float,
+    loader_workers: int | None,
+) -> None:
+    """Train the best parameters again, as the final model.
+
+    Learns from the training and validation part and is scored on the test part, where the data
+    has one; otherwise it is trained and scored as trials are. Writes the model with a card
+    (README.md): data, scores with their interval, parameters, versions. Needs the job's folder.
+    """
+    from threadpoolctl import threadpool_limits
+
+    from hpo_job.artifacts.export import require_new
+    from hpo_job.machine import cpus
+    from hpo_job.study.checking import check
+    from hpo_job.study.origin import job_of, parameters_of
+    from hpo_job.worker.final import train
+    from hpo_job.worker.loop import Machine
+    from hpo_job.worker.model_card import scores
+
+    show_log(logging.WARNING)
+    require_new(output)
+    with open_study(study, storage) as (opened, _):
+        spec = job_of(opened, study)
+        chosen = parameters_of(opened, trial)
+        title = f"trial {chosen.number} of study {opened.study_name}"
+    checked = check(spec, weights, cache)
+    threads = threads or cpus()
+    machine = Machine(threads, cache, artifacts, cache_size, loader_workers)
+    with threadpool_limits(threads):
+        final = train(
+            checked,
+            chosen.params,
+            output,
+            machine,
+            title=title,
+            seeds=seeds,
+            all_data=all_data,
+        )
+    put(f"{output}: {title}, trained again")
+    put("\n".join(scores(checked, final)))
+    put(f"\nnext\n  {program()} predict {output} FILE\n  {program()} serve {output}")
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    metavar="K",
+    help="How many classes of each item the table has.",
+)
+@format_option(
+    "table", "csv", "json", "parquet", help_text="All but table have every class's probability."
+)
+@output_option("Write to a file instead.")
+def predict_command(
+    folder: Path, files: tuple[Path, ...], top: int, form: str, output: Path | None
+) -> None:
+    """Predict new files with an exported model.
+
+    DIR is a folder that hpo-job export or train wrote. FILE is an image, a text, a table with
+    the columns that the model was trained on, a folder of those, or a pattern such as "*.png".
+    """
+    from hpo_job.artifacts.prediction import predict
+    from hpo_job.cli.predictions import predictions_text
+    from hpo_job.results.frames import frame_rows
+
+    if form == "parquet" and output is None:
+        raise click.UsageError("parquet is not text: name a file with --output")
+    table = predict(folder, files)
+    if form != "table":
+        put_rows(list(map(str, table.columns)), frame_rows(table), form, output)
+    else:
+        put(predictions_text(table, top, width(output)), output)
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen at; 0.0.0.0 for all, which lets anybody on the network use it.",
+)
+@option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen at; 0 for any that is free.",
+)
+def serve_command(folder: Path, host: str, port: int) -> None:
+    """Serve an exported model over HTTP until Ctrl-C.
+
+    A page to drop files on, and POST /predict for programs: files in the form field "files",
+    predictions as JSON. Nobody has to log in: put it behind a proxy that asks, where others can
+    reach it.
+    """
+    from hpo_job.artifacts.prediction import load
+    from hpo_job.report.serving import serve
+
+    show_log()
+    model = load(folder)
+    serve(model, host, port, lambda url: click.echo(f"{folder}: {url}  (Ctrl-C ends it)"))
+
+
+COMMANDS = (train_command, predict_command, serve_command)

@@ -1,0 +1,55 @@
+"""What ``predict`` prints: the likeliest classes of each item, and how often each was predicted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from hpo_job.artifacts.prediction import ANSWER, ITEM, class_columns
+from hpo_job.results import number, text_table
+from hpo_job.text import plural
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEWEST = 5  # items, from which a summary says more than the items
+
+
+def predictions_text(table: pd.DataFrame, top: int, width: int) -> str:
+    """The predictions as lines of at most ``width`` columns.
+
+    Args:
+        table: as `Model.predict` returns it.
+        top: how many classes are shown for each item.
+        width: columns of the terminal.
+    """
+    items = [name for name in ITEM if name in table.columns]
+    classes = class_columns(table)
+    rows = []
+    for _, row in table.iterrows():
+        names = [str(row[name]) for name in items]
+        rows.append((*names, _answer(row, classes, top)))
+    header = (*items, f"{ANSWER}, the {min(top, len(classes))} likeliest" if classes else ANSWER)
+    right = tuple(name == "row" for name in items)
+    text = text_table(header, rows, width, right=right, bold=True)
+    if len(table) < FEWEST:
+        return text
+    return f"{text}\n\n{_summary(table, classes)}"
+
+
+def _answer(row: pd.Series[Any], classes: list[str], top: int) -> str:
+    if not classes:
+        return number(float(row[ANSWER]))
+    shares = sorted(((float(row[name]), name) for name in classes), key=lambda pair: -pair[0])
+    return ", ".join(f"{name} {share:.4f}" for share, name in shares[:top])
+
+
+def _summary(table: pd.DataFrame, classes: list[str]) -> str:
+    total = len(table)
+    if not classes:
+        values = table[ANSWER]
+        low, middle, high = (number(float(values.quantile(share))) for share in (0, 0.5, 1))
+        return f"{plural(total, 'item')}: {low} to {high}, median {middle}"
+    counts = Counter(map(str, table[ANSWER])).most_common()
+    lines = [f"{count:>7}  {count / total:>4.0%}  {name}" for name, count in counts]
+    return "\n".join([f"{plural(total, 'item')}", *lines])
