@@ -88,9 +88,10 @@ def _space(checked: Checked) -> Iterator[str]:
         yield "search space  suggested by the function itself"
         return
     yield f"search space  {many} {'combination' if count == 1 else 'combinations'}"
-    width = max((len(name) for name in spec.search_space), default=0)
+    usual = objectives.defaults(spec)
+    width = max(map(len, {**spec.search_space, **usual}), default=0)
     for name, parameter in spec.search_space.items():
         yield f"              {name:<{width}}  {search_space.describe(parameter)}"
-    for name, value in objectives.defaults(spec).items():
+    for name, value in usual.items():
         if name not in spec.search_space:
             yield f"              {name:<{width}}  {value} (default)"

@@ -126,7 +126,8 @@ def _of_deep(image: Image.Image, levels: Levels) -> Image.Image:
     low, high = levels.get(deep_mode(image)) or range_of(image)
     if low == high and 0 <= low <= 255:  # of one colour, which 8 bits can say
         low, high = 0.0, 255.0
-    scaled = (np.nan_to_num(_pixels(image), nan=low) - low) / ((high - low) or 1.0)
+    pixels = np.nan_to_num(_pixels(image), nan=low, posinf=high, neginf=low)
+    scaled = (pixels - low) / ((high - low) or 1.0)
     bytes_ = np.rint(scaled.clip(0, 1) * 255).astype(np.uint8)
     return Image.fromarray(bytes_).convert("RGB")
 

@@ -32,6 +32,7 @@ NAMED = 3  # files that a line names
 SIDE = 16  # pixels of the small images that are compared
 ALIKE = 0.997  # correlation of two small images that are taken for nearly the same
 PLAIN = 4.0  # standard deviation of levels, below which a small image says nothing
+FAINT = 16  # levels of 255 between the darkest and the brightest pixel, of an image hardly seen
 PAIRS = 10**8  # of small images that are compared at most
 SAMPLED = 200  # images of which the range of values is measured
 
@@ -43,6 +44,7 @@ class Look:
     Attributes:
         digest: Of its pixels.
         is_flat: Whether it is of one colour.
+        is_faint: Whether it is not, but hardly any level differs from the others.
         frames: How many frames or pages the file has.
         odd_profile: Whether its colour profile cannot be applied.
         small: Its brightness, SIDE x SIDE, as one row of float32.
@@ -50,6 +52,7 @@ class Look:
 
     digest: bytes
     is_flat: bool
+    is_faint: bool
     frames: int
     odd_profile: bool
     small: NDArray[np.float32]
@@ -65,9 +68,16 @@ def look(path: Path, levels: Levels) -> Look | None:
     except Exception:  # Pillow's decoders raise whatever a broken file makes them trip over
         return None
     digest = hashlib.blake2b(repr(image.size).encode() + image.tobytes(), digest_size=16).digest()
-    flat = all(low == high for low, high in image.getextrema())  # type: ignore[misc]
+    contrast = max(high - low for low, high in image.getextrema())  # type: ignore[misc]
     small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
-    return Look(digest, flat, frames, odd, np.asarray(small, dtype=np.float32).ravel())
+    return Look(
+        digest,
+        contrast == 0,
+        0 < contrast < FAINT,
+        frames,
+        odd,
+        np.asarray(small, dtype=np.float32).ravel(),
+    )
 
 
 def look_at_all(data: LabelledFiles) -> list[Look | None]:
@@ -106,6 +116,13 @@ def of_images(data: LabelledFiles, looks: Sequence[Look | None]) -> Iterator[str
         of = "all" if len(flat) == len(looks) else f"{len(flat)} of"
         images = plural(len(looks), "image")
         yield f"of one colour, which says nothing: {of} {images}: {_named(flat)}"
+    faint = [data.files[position] for position, one in seen if one.is_faint]
+    if faint:
+        having = plural(len(faint), "image has", "images have")
+        yield (
+            f"{having} hardly any contrast, fewer than {FAINT} of 255 levels: {_named(faint)}; "
+            "such files often hold fewer bits than their format: save them with the full range"
+        )
     paged = [data.files[position] for position, one in seen if one.frames > 1]
     if paged:
         what = "several frames or pages, of which the first is used"

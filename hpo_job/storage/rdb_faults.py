@@ -107,6 +107,14 @@ def is_without_tables(error: BaseException) -> bool:
     return _state(cause) == "42P01" or str(cause).startswith("no such table")
 
 
+def is_forbidden(error: BaseException) -> bool:
+    """Whether the account has no right to what the statement does."""
+    cause = driver_error(error)
+    return _state(cause) == "42501" or (
+        isinstance(cause, sqlite3.Error) and _sqlite_code(cause) == sqlite3.SQLITE_READONLY
+    )
+
+
 def _state(error: BaseException) -> str | None:
     return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
 

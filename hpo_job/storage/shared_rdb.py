@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy
@@ -123,6 +123,16 @@ class SharedRDBStorage(FastRDBStorage):
     def _require_lock(self) -> None:
         if self._check_lock is not None:
             self._check_lock()
+
+    def execute(self, sql: str, parameters: Mapping[str, str]) -> list[Any]:
+        """The rows that a statement of hpo-job's own answers; it must be safe to repeat."""
+
+        def send() -> list[Any]:
+            with self.engine.begin() as connection:
+                result = connection.execute(sqlalchemy.text(sql), dict(parameters))
+                return list(result) if result.returns_rows else []
+
+        return self._answer(send)
 
     # -- studies ------------------------------------------------------------------------------
 

@@ -20,9 +20,10 @@ from hpo_job.errors import SpecError, StudyError, unknown
 from hpo_job.spec.search_space import Scalar
 from hpo_job.spec.study_toml import Budget, StudySpec, find_job, read_spec, restore
 from hpo_job.storage import database as storages
+from hpo_job.storage import joined
 from hpo_job.storage.database import Storage
 from hpo_job.storage.defaults import GRACE, PATIENCE
-from hpo_job.study import imported, provenance, source_files
+from hpo_job.study import imported, provenance, source_files, workers
 from hpo_job.study.checking import Checked, inspect, read_data
 from hpo_job.study.phase_pruner import PhasePruner
 from hpo_job.study.samplers import make_pruner
@@ -67,11 +68,18 @@ def create(checked: Checked, storage: Storage, *, same_study: bool = False) -> o
         same_study: whether another version of the user's function continues the study.
 
     Raises:
-        StudyError: it exists with another spec, with other data or with another function.
+        StudyError: it exists with another spec, with other data or with another function; or it
+            was deleted after this Job had begun.
         DataError: images cannot be read; nothing has been written then.
     """
-    spec = checked.spec
+    spec, owner = checked.spec, workers.owner()
+    is_known = owner is not None and joined.has_joined(storage, owner, spec.name)  # asked first
     if _needs_creating(checked, storage):
+        if is_known:
+            raise StudyError(
+                f"study {spec.name!r} was deleted or renamed after this Job had begun; submit the "
+                "job again to begin it anew"
+            )
         checked = inspect(checked)
         origin = _provenance(checked)  # reads all data, so not within the lock
         storage.run_exclusively(spec.name, lambda: _store(checked, origin, storage))
@@ -86,6 +94,8 @@ def create(checked: Checked, storage: Storage, *, same_study: bool = False) -> o
     if study.user_attrs[attributes.SPEC] != spec.stored():
         study.set_user_attr(attributes.SPEC, spec.stored())
     study.pruner = PhasePruner(lambda: make_pruner(spec), storage.optuna)
+    if owner is not None and not is_known:
+        joined.note_joined(storage, owner, spec.name)
     return study
 
 

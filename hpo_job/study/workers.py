@@ -17,6 +17,11 @@ def identity() -> dict[str, str | int]:
     return {**worker, "owner": owner, "index": index} if owner and index else worker
 
 
+def owner() -> str | None:
+    """The uid of the Job that this process belongs to; None outside of a pod of one."""
+    return os.environ.get(OWNER)
+
+
 def is_gone(worker: object) -> bool:
     """Whether a worker is known to have ended, so that there is no grace to wait out.
 

@@ -79,7 +79,7 @@ def test_16_bits(save: Save, name: str, top: int) -> None:
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0), (0.1, 0.2), (100.0, 5000.0)])
 def test_floats(save: Save, low: float, high: float) -> None:
     values = np.where(np.asarray(shape()) > 128, high, low).astype(np.float32)
-    values[0, 0] = np.nan
+    values[0, 0], values[0, 1], values[0, 2] = np.nan, np.inf, -np.inf
     assert shows_the_square(open_image(save(Image.fromarray(values), "a.tif")))
 
 

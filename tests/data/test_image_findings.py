@@ -66,6 +66,19 @@ def test_blank_images(pictures: Path) -> None:
     assert lines(pictures)[0].startswith("of one colour, which says nothing: all ")
 
 
+def test_faint_images(pictures: Path) -> None:
+    """As masks of few classes are, and 12 bits in a file of 16."""
+    for number in range(3):
+        levels = np.zeros((20, 20), dtype=np.uint8)
+        levels[: 5 + number] = 3
+        Image.fromarray(levels).save(pictures / f"train/a/faint{number}.png")
+    (line,) = (line for line in lines(pictures) if "contrast" in line)
+    assert line.startswith("3 images have hardly any contrast, fewer than 16 of 255 levels: train/")
+    levels[:5] = 40
+    Image.fromarray(levels).save(pictures / "train/a/faint0.png")
+    assert any(line.startswith("2 images have hardly") for line in lines(pictures))
+
+
 def test_pages_and_profiles(pictures: Path) -> None:
     frames = [Image.open(pictures / f"train/a/{number}.png") for number in range(2)]
     frames[0].rotate(90).save(pictures / "train/a/pages.tif", save_all=True, append_images=frames)

@@ -12,7 +12,8 @@ import sqlalchemy
 
 from hpo_job.errors import GoneError, StorageError
 from hpo_job.storage.database import Storage
-from tests.storage.pods import HELD, pods_of
+from hpo_job.study.workers import INDEX, OWNER
+from tests.storage.pods import HELD, pods_of, short
 from tests.storage.postgres import PostgresServer
 from tests.storage.sql import sql
 
@@ -140,3 +141,41 @@ def test_what_is_gone_is_a_key_error_for_optuna(rdb_url: str) -> None:
         storage.optuna.get_study_id_from_name("s")
     assert not isinstance(unknown.value, GoneError)
     storage.close()
+
+
+@pytest.mark.parametrize(
+    "case_url",
+    [
+        pytest.param(kind, id=kind, marks=[pytest.mark.needs(*needs)] if needs else [])
+        for kind, needs in NEEDS.items()
+    ],
+    indirect=True,
+)
+@pytest.mark.processes
+def test_a_pod_that_starts_after_the_deletion_makes_nothing_anew(
+    case_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its Job has begun, so it may have no study to make; another Job may."""
+    monkeypatch.setenv(OWNER, "uid-1")
+    with pods_of(tmp_path, case_url, short(), budget="trials = 2") as pods:
+        for index in ("0", "1"):
+            monkeypatch.setenv(INDEX, index)
+            pods.start()
+        assert pods.end() == [0, 0], pods.said()
+        delete_study(case_url)
+        (late,) = pods.start()
+        assert pods.end() == [0, 0, 2]
+        (line,) = pods.said_by(late).splitlines()
+        assert line == (
+            "hpo-job: study 'quick' was deleted or renamed after this Job had begun; submit the "
+            "job again to begin it anew"
+        )
+        assert pods.states() == {}
+        monkeypatch.setenv(OWNER, "uid-2")
+        pods.start()
+        assert pods.end() == [0, 0, 2, 0]
+        monkeypatch.delenv(OWNER)
+        delete_study(case_url)
+        pods.start()  # by hand, without a Job
+        assert pods.end() == [0, 0, 2, 0, 0]
+        assert pods.states() == {"COMPLETE": 2}

@@ -44,6 +44,7 @@ SETTLED = frozenset({2026})  # TLS error
 
 DUPLICATE = 1062
 NO_SUCH_TABLE = 1146
+NO_RIGHT = frozenset({1044, 1142})  # of this account, to the database or to a statement
 # Not retried: somebody has to do something about it.
 EXPLANATIONS = {
     1021: "the server's disk is full",

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_job.storage import tables
 from hpo_job.storage.defaults import IDLE, PATIENCE
 from hpo_job.storage.locks import lock_name
-from hpo_job.storage.mysql.connection import Connection
+from hpo_job.storage.mysql.connection import Connection, Cursor
 from hpo_job.storage.mysql.draft import Draft
 from hpo_job.storage.mysql.reader import Reader
 from hpo_job.storage.mysql.rights import require_can_write
@@ -147,6 +147,15 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
         """How many trials are in each state, at a cost that does not grow with the study."""
         with self._connection.mutex:
             return self._reader.refreshed(study_id).counts()
+
+    def execute(self, sql: str, parameters: Mapping[str, str]) -> list[Any]:
+        """The rows that a statement of hpo-job's own answers; it must be safe to repeat."""
+
+        def send(cursor: Cursor, _: int) -> list[Any]:
+            cursor.execute(sql, dict(parameters))
+            return list(cursor.fetchall()) if cursor.description else []
+
+        return self._connection.run(send, transaction=True)
 
     def now(self) -> datetime:
         """The server's time, as naive local time like that of the trials."""

@@ -12,7 +12,9 @@ import optuna
 import pytest
 from sqlalchemy.engine import make_url
 
+from hpo_job.storage.database import Storage
 from hpo_job.storage.mysql import MySQLStorage, faults
+from hpo_job.study.workers import INDEX, OWNER
 from tests.quick import command, wait_until
 from tests.storage.mysql.server import PrivateServer, new_database, sql
 from tests.storage.mysql.test_faults import account
@@ -59,6 +61,23 @@ def test_an_account_that_may_only_read_ends_every_worker_with_one_line(
         assert pods.end() == [0, 2]
         (line,) = pods.said_by(refused).splitlines()
         assert "this account may not write" in line and "s3cret" not in line
+        assert pods.states() == {"COMPLETE": 1}
+
+
+def test_an_account_that_may_not_create_tables_works_all_the_same(
+    root_url: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON {database}.* TO {user}"
+    writer = account(root_url, url, grant)
+    with pods_of(tmp_path, url, short(), budget="trials = 1") as pods:
+        Storage(url, create=True).close()  # Optuna's tables, by an account that may
+        monkeypatch.setenv(OWNER, "uid-1")
+        monkeypatch.setenv(INDEX, "0")
+        pods.start(url=writer)
+        assert pods.end() == [0], pods.said()
+        (line,) = (line for line in pods.said().splitlines() if "hpo_job_studies" in line)
+        assert "let the account create and write the table hpo_job_studies" in line
+        assert "s3cret" not in line
         assert pods.states() == {"COMPLETE": 1}
 
 
