@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from tempfile import TemporaryFile
 from typing import IO, Any
 from uuid import uuid4
@@ -165,20 +165,18 @@ class Checkpoints:
         for each in [*(one.name for one in old), *self._superseded()]:
             remove(store, each, "checkpoint")
 
+    def keep_newest(self) -> None:
+        """Remove all states of the trial and of the attempts before it but the newest."""
+        if self._own:
+            for name in [*(each.name for each in self._own[1:]), *self._of_earlier]:
+                remove(self._store(), name, "checkpoint")
+
     def remove(self) -> None:
         """Remove all states of the trial and of the attempts before it: nobody continues them."""
         names = [*(each.name for each in self._own), *self._of_earlier]
         if self._announced:
             names.append(self._upcoming)
-        if not names:
-            return
-        try:
-            store = self._store()
-        except SpecError as error:
-            log.warning("%s", error)
-            return
-        for name in names:
-            remove(store, name, "checkpoint")
+        remove_all(self._url, names)
 
     def _store(self) -> Store:
         self._opened = self._opened or open_store(self._url)
@@ -235,6 +233,19 @@ class Checkpoints:
             if record[key] != value:
                 raise DamagedError(f"it belongs to another {key}: {record[key]}")
         return state
+
+
+def remove_all(url: str, names: Sequence[str]) -> None:
+    """Remove these checkpoints from the store at ``url``; what goes wrong is logged."""
+    if not names:
+        return
+    try:
+        store = open_store(url)
+    except SpecError as error:
+        log.warning("%s", error)
+        return
+    for name in names:
+        remove(store, name, "checkpoint")
 
 
 def _measured(file: IO[bytes]) -> tuple[int, str]:

@@ -77,10 +77,10 @@ def orphans(study: optuna.Study, storage: Storage, artifacts: str) -> tuple[str,
     ]
 
 
-def remove_orphans(url: str, found: Sequence[Orphan]) -> None:
+def remove_orphans(url: str, orphaned: Sequence[Orphan]) -> None:
     """Remove these objects from the store at ``url``."""
     store = open_store(url)
-    for orphan in found:
+    for orphan in orphaned:
         remove(store, orphan.name, orphan.kind)
 
 

@@ -19,7 +19,7 @@ from hpo_job.study.checking import Checked
 from hpo_job.study.ledger import working_time
 from hpo_job.trial import attributes
 from hpo_job.trial.clock import running_time
-from hpo_job.trial.counting import evaluated
+from hpo_job.trial.counting import takes_place
 
 
 def as_json(facts: Any) -> str:
@@ -70,7 +70,7 @@ def of_status(study: optuna.Study) -> dict[str, Any]:
         "directions": [direction.name.lower() for direction in study.directions],
         "baselines": list(baselines(study)),
         "budget": {"trials": budget.get("trials"), "timeout": budget.get("timeout")},
-        "evaluated": sum(map(evaluated, trials)),
+        "evaluated": sum(map(takes_place, trials)),
         "over": results.finished(study),
         "states": {
             state.name: sum(trial.state == state for trial in trials) for state in TrialState

@@ -141,16 +141,17 @@ def gc_command(study: str, dry_run: bool, artifacts: str, storage: str) -> None:
     """
     from hpo_job.artifacts.garbage import orphans, remove_orphans
     from hpo_job.results.continued import mebibytes
+    from hpo_job.text import plural
 
     with open_study(study, storage) as (opened, database):
-        url, found = orphans(opened, database, artifacts)
-    for orphan in found:
+        url, orphaned = orphans(opened, database, artifacts)
+    for orphan in orphaned:
         click.echo(f"trial {orphan.trial}  {orphan.kind:<10}  {mebibytes(orphan.size):>9}")
     if not dry_run:
-        remove_orphans(url, found)
-    size = mebibytes(sum(orphan.size for orphan in found))
+        remove_orphans(url, orphaned)
+    size = mebibytes(sum(orphan.size for orphan in orphaned))
     verb = "would be removed" if dry_run else "removed"
-    click.echo(f"{len(found)} file{'s' * (len(found) != 1)}, {size}, {verb} from {url}")
+    click.echo(f"{plural(len(orphaned), 'file')}, {size}, {verb} from {url}")
 
 
 COMMANDS = (lr_find_command, export_command, weights_command, gc_command)

@@ -16,7 +16,7 @@ from hpo_job import results
 from hpo_job.results.forecast import forecast
 from hpo_job.text import plural
 from hpo_job.trial import attributes
-from hpo_job.trial.counting import evaluated
+from hpo_job.trial.counting import takes_place
 
 BAR = 20  # cells of the bar
 
@@ -94,7 +94,7 @@ class Progress:
         known = [each for each in results.baselines(study) if each is not None]
         baseline = f", baseline {', '.join(map(results.number, known))}" if known else ""
         metric = results.metric_name(study)
-        earlier = sum(map(evaluated, study.get_trials(deepcopy=False)))
+        earlier = sum(map(takes_place, study.get_trials(deepcopy=False)))
         done = f" ({earlier} done before)" if earlier else ""
         return [
             f"{study.study_name}: {trials}{done}, {plural(workers, 'worker')}; {metric}{baseline}",
@@ -104,7 +104,7 @@ class Progress:
     def _so_far(self, study: optuna.Study, trials: list[FrozenTrial]) -> str:
         """A bar, and beside it trials, best value and expected end."""
         bound = study.user_attrs[attributes.SPEC]["budget"].get("trials")
-        done = sum(map(evaluated, trials))
+        done = sum(map(takes_place, trials))
         parts = [f"{done} of {plural(bound, 'trial')}" if bound else plural(done, "trial")]
         if leading := results.leading(study, 1):
             best = leading[0]

@@ -14,7 +14,7 @@ from rich.text import Text
 from hpo_job import results
 from hpo_job.results.trials import spec_of, trials_of
 from hpo_job.trial.clock import instant
-from hpo_job.trial.counting import evaluated
+from hpo_job.trial.counting import takes_place
 
 INTERVAL = 2.0  # seconds between two pictures
 WIDTH = 60  # cells of the bar
@@ -43,7 +43,7 @@ def picture(study: optuna.Study) -> RenderableType:
     """How far the study is, what runs now and what ended last."""
     trials = trials_of(study)
     bound = spec_of(study).get("budget", {}).get("trials")
-    done = sum(evaluated(trial) for trial in trials)
+    done = sum(takes_place(trial) for trial in trials)
     parts: list[RenderableType] = [Text(study.study_name, style="bold")]
     if bound:
         filled = WIDTH * min(done, bound) // bound

@@ -32,8 +32,13 @@ class Checkpoints(Protocol):
     def due(self) -> bool:
         """Whether a state should be written now. Cheap, so that it can be asked at every batch."""
 
-    def write(self, tree: State) -> bool:
-        """Keep ``tree``; whether it could be written. Ends the trial if it was asked to end."""
+    def write(self, tree: State, *, wait: bool = False) -> bool:
+        """Keep ``tree``; whether it could be written. Ends the trial if it was asked to end.
+
+        Args:
+            tree: what is kept.
+            wait: whether to return only when it is in the store.
+        """
 
     def load(self, misfit: Misfit) -> State | None:
         """The newest tree that an attempt before this one kept, and that fits; None if none."""
@@ -51,11 +56,15 @@ class History:
         phases: as they are stored with the trial.
         inherited: the names of those that had begun before the state that was resumed; None
             where nothing was.
+        pausing: whether the trial pauses as soon as it saves its state.
+        paused_at: after how many steps it has paused.
     """
 
     values: list[float] = field(default_factory=list)
     phases: list[dict[str, Any]] = field(default_factory=list)
     inherited: frozenset[str] | None = None
+    pausing: bool = False
+    paused_at: int | None = None
 
 
 @dataclass
@@ -84,6 +93,7 @@ class Context:
     resumable: whether an earlier attempt may have been in this repeat when it saved a state.
     repeated: the part of a saved state that holds the repeats before this one.
     history: what the trial has reported.
+    pauses: whether a trial that the pruner stops saves its state first, and may be promoted later.
     pruned: whether the pruner has stopped the trial; it ends PRUNED then, whatever the objective
         returns or raises.
     """
@@ -108,6 +118,7 @@ class Context:
     resumable: bool = True
     repeated: Callable[[], State] = dict
     history: History = field(default_factory=History)
+    pauses: bool = False
     pruned: bool = field(default=False, init=False)
 
     @property
@@ -199,8 +210,9 @@ class Context:
         with self.timings.measure(attributes.STORAGE_TIME):
             self.trial.report(value, len(self.history.values))
             self.history.values.append(float(value))
-            self.pruned = not last and self.trial.should_prune()
+            stops = not last and self.trial.should_prune()
         log.info("trial %d step %d: %.6g", self.trial.number, len(self.history.values) - 1, value)
+        self.pruned = stops and not self._pauses_at_next_save()
         return self.pruned
 
     def save(self, state: State | Callable[[], State]) -> bool:
@@ -220,9 +232,10 @@ class Context:
 
         Raises:
             TypeError: the state holds something else.
+            optuna.TrialPruned: the trial has reached a PromotionPruner's rung, and pauses here.
         """
         self.progress()
-        if self.checkpoints is None or not self.checkpoints.due:
+        if self.checkpoints is None or not (self.checkpoints.due or self.history.pausing):
             return False
         tree = {
             "objective": state() if callable(state) else state,
@@ -232,7 +245,11 @@ class Context:
             "phases": self.history.phases,
             "timings": self.timings.values(),
         }
-        return self.checkpoints.write(tree)
+        if not self.history.pausing:
+            return self.checkpoints.write(tree)
+        self.checkpoints.write(tree, wait=True)
+        self.pruned, self.history.paused_at = True, len(self.history.values)
+        raise optuna.TrialPruned(f"paused after step {self.history.paused_at - 1}")
 
     def resume(self, misfit: Misfit = lambda state: None) -> State | None:
         """The newest state that an earlier attempt at these parameters has saved; None if none.
@@ -268,6 +285,20 @@ class Context:
                 self.trial.set_user_attr(attributes.PHASES, history.phases)
             epochs = tree["timings"].get(attributes.EPOCH_TIMES, history.values)
             self.checkpoints.resumed(len(epochs))
+
+    def _pauses_at_next_save(self) -> bool:
+        """Whether a trial that the pruner stops goes on until its state is saved.
+
+        It is stopped at its next step, if no state was saved by then; it begins anew if promoted.
+        """
+        history = self.history
+        if not self.pauses:
+            return False
+        if self.checkpoints is not None and not history.pausing:
+            history.pausing = True
+            return True
+        history.paused_at = len(history.values)
+        return False
 
     @property
     def _silent(self) -> bool:

@@ -40,7 +40,7 @@ from hpo_job.results.trials import (
 )
 from hpo_job.study.ledger import working_time
 from hpo_job.text import plural
-from hpo_job.trial.counting import evaluated, infeasible
+from hpo_job.trial.counting import infeasible, takes_place
 
 FRONT = 12  # trials of a Pareto front that are listed
 
@@ -148,7 +148,7 @@ def _state_cards(study: optuna.Study) -> list[Card]:
     trials = trials_of(study)
     counts = Counter(trial.state.name for trial in trials)
     bound = spec_of(study).get("budget", {}).get("trials")
-    done = sum(map(evaluated, trials))
+    done = sum(map(takes_place, trials))
     states = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no trials yet"
     broken = sum(map(infeasible, trials))
     states += f"; {broken} of the COMPLETE infeasible" if broken else ""

@@ -8,8 +8,10 @@ import optuna
 
 from hpo_job.results.formatting import clock
 from hpo_job.results.trials import attribute, spec_of, trials_of
-from hpo_job.study.attempts import checkpoints
+from hpo_job.study.attempts import checkpoints, retried
+from hpo_job.study.promotion import is_paused
 from hpo_job.study.recovery import continuable
+from hpo_job.text import plural
 from hpo_job.trial import attributes
 
 
@@ -37,8 +39,13 @@ class Continued:
 def continued(study: optuna.Study) -> Continued:
     """What the saved states of a study were worth so far."""
     trials = trials_of(study)
-    resumed = [t for t in trials if t.user_attrs.get(attributes.RESUMED_FROM) is not None]
-    lost = [each for t in trials if (each := attribute(t, attributes.LOST_SECONDS)) is not None]
+    again = [
+        trial
+        for trial in trials
+        if (attempt := retried(trial, trials)) is not None and not is_paused(attempt)
+    ]
+    resumed = [t for t in again if t.user_attrs.get(attributes.RESUMED_FROM) is not None]
+    lost = [each for t in again if (each := attribute(t, attributes.LOST_SECONDS)) is not None]
     saved = sum(attribute(trial, attributes.SAVED_SECONDS) or 0.0 for trial in resumed)
     needed = continuable(trials, int(spec_of(study).get("budget", {}).get("retries", 0)))
     kept = [states for number in needed if (states := checkpoints(trials[number]))]
@@ -63,7 +70,7 @@ def states_text(study: optuna.Study) -> str | None:
     facts = continued(study)
     if not facts.states:
         return None
-    return f"{mebibytes(facts.size)} of saved states, of {facts.states} trials that may go on"
+    return f"{mebibytes(facts.size)} of saved states, of {plural(facts.states, 'trial')} to go on"
 
 
 def mebibytes(size: int) -> str:

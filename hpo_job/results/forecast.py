@@ -12,7 +12,7 @@ from hpo_job.results.formatting import clock
 from hpo_job.results.trials import spec_of, trials_of
 from hpo_job.study.ledger import working_time
 from hpo_job.trial.clock import later
-from hpo_job.trial.counting import evaluated
+from hpo_job.trial.counting import takes_place
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def forecast(study: optuna.Study, now: datetime | None = None) -> Forecast:
     """When the budget of trials or of time will be used up, if the study goes on as it did."""
     now = now or datetime.now()
     trials, budget = trials_of(study), spec_of(study).get("budget", {})
-    done = sum(evaluated(trial) for trial in trials)
+    done = sum(takes_place(trial) for trial in trials)
     time = working_time(trials, now)
     if not done or time <= 0:
         return Forecast()

@@ -37,9 +37,10 @@ from hpo_job.results.trials import (
 from hpo_job.spec.metrics import ANSWERS, METRICS
 from hpo_job.study.ledger import working_time
 from hpo_job.study.optuna_private import fixed_params
+from hpo_job.study.promotion import stored_pruner
 from hpo_job.text import plural
 from hpo_job.trial import attributes
-from hpo_job.trial.counting import evaluated, infeasible
+from hpo_job.trial.counting import infeasible, takes_place
 from hpo_job.trial.phases import measured_values
 
 
@@ -48,13 +49,14 @@ def overview(study: optuna.Study) -> list[str]:
     trials = trials_of(study)
     counts = Counter(trial.state.name for trial in trials)
     broken = sum(map(infeasible, trials))
-    done = sum(evaluated(trial) for trial in trials)
+    done = sum(takes_place(trial) for trial in trials)
     bound = spec_of(study).get("budget", {}).get("trials")
     states = ", ".join(
         f"{counts[state.name]} {state.name}" for state in TrialState if counts[state.name]
     )
     time = working_time(trials, datetime.now())
-    trials_done = f"{done} of {plural(bound, 'trial')}" if bound else plural(done, "trial")
+    noun = "trial" if stored_pruner(spec_of(study).get("pruner")) is None else "parameter set"
+    trials_done = f"{done} of {plural(bound, noun)}" if bound else plural(done, noun)
     lines = [f"finished  {trials_done} in {clock(time)}"]
     if states:
         more = f" ({broken} COMPLETE but infeasible: their values do not count)" if broken else ""
@@ -72,9 +74,10 @@ def finished(study: optuna.Study) -> bool:
     if any(trial.state == TrialState.RUNNING for trial in trials):
         return False
     most, timeout = budget.get("trials"), budget.get("timeout")
-    done = sum(evaluated(trial) for trial in trials)
+    done = sum(takes_place(trial) for trial in trials)
     if most is not None and done >= most:
-        return True
+        pruner = stored_pruner(spec_of(study).get("pruner"))
+        return pruner is None or pruner.next(study, trials) is None
     return timeout is not None and working_time(trials, datetime.now()) >= timeout
 
 

@@ -13,17 +13,24 @@ from hpo_job.results.continued import work_text
 from hpo_job.results.formatting import settings, text_table
 from hpo_job.results.overview import caption
 from hpo_job.results.trials import trials_of
+from hpo_job.study.promotion import superseded
+from hpo_job.text import plural
 
 NOTHING = "no trial is like that"
 
 
 def listing(study: optuna.Study, trials: Sequence[FrozenTrial], width: int) -> str:
     """These trials as a person looks at them first: a table of at most ``width`` cells."""
-    table = columns(study, trials, width)
+    hidden = superseded(trials_of(study))
+    listed = [trial for trial in trials if trial.number not in hidden]
+    table = columns(study, listed, width)
     text = text_table(table.header, table.rows, width, right=table.right, bold=True)
     if trials and table.same:
         line = f"the same in all: {settings(table.same)}"
         text += "\n" + "\n".join(wrap(line, width, break_on_hyphens=False))
+    if len(listed) < len(trials):
+        count = plural(len(trials) - len(listed), "paused attempt")
+        text += f"\nnot listed: {count} that another trial went on with"
     return captioned(study, text, len(trials))
 
 

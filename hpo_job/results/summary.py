@@ -11,7 +11,7 @@ import optuna
 from hpo_job.results.formatting import number
 from hpo_job.results.ranking import leading
 from hpo_job.results.trials import baselines, metric_names, spec_of, trials_of, value
-from hpo_job.trial.counting import evaluated
+from hpo_job.trial.counting import takes_place
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def summary(study: optuna.Study, models: int | None) -> Summary:
     ]
     return Summary(
         study=study.study_name,
-        evaluated=sum(map(evaluated, trials)),
+        evaluated=sum(map(takes_place, trials)),
         budget=spec_of(study).get("budget", {}).get("trials"),
         metric=metric_names(study)[0],
         best=value(best[0]) if best else None,

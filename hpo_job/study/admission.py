@@ -5,7 +5,8 @@ Here counting and starting are one step within the study's lock, which the datab
 releases when its holder dies.
 
 Guaranteed: COMPLETE, PRUNED and RUNNING trials together are never more than the budget's
-``trials``. A trial that runs holds a place, one that fails gives it back.
+``trials``; of those that a PromotionPruner lets go on with parameters, only the first counts. A
+trial that runs holds a place, one that fails gives it back.
 
 Not guaranteed: workers of plain Optuna take no lock and know no budget, so each may exceed it by
 the trial it runs; and what they start may be the trial that was prepared here (see `_admit`).
@@ -36,10 +37,13 @@ from hpo_job.study.attempts import retried
 from hpo_job.study.grid import Grid
 from hpo_job.study.joining import budget
 from hpo_job.study.ledger import Ledger
+from hpo_job.study.optuna_private import fixed_params, running_trial
+from hpo_job.study.promotion import PromotionPruner, place
 from hpo_job.study.recovery import fail_lost, requeue, trial_id
-from hpo_job.study.samplers import make_sampler
+from hpo_job.study.samplers import make_pruner, make_sampler
 from hpo_job.study.workers import identity
 from hpo_job.trial import attributes
+from hpo_job.trial.counting import is_promotion
 
 
 class Refusal(enum.Enum):
@@ -76,27 +80,73 @@ def _admit(
     requeue(study, bound, ledger)
     trials = study.get_trials(deepcopy=False)
     ledger.update(trials)
-    refusal = _refusal(ledger, bound, storage)
+    if bound.timeout and ledger.working_time(storage.now()) >= bound.timeout:
+        return Refusal.TIMEOUT
+    pruner = make_pruner(spec)
+    promotes = pruner if isinstance(pruner, PromotionPruner) else None
+    promoted = _promoted(study, promotes, trials, ledger) if promotes else None
+    refusal = None if promoted else _refusal(ledger, bound, promotes=promotes is not None)
     if refusal:
         return refusal
-    waiting = next((trial for trial in ledger.open if trial.state == TrialState.WAITING), None)
+    waiting = promoted or _first_waiting(ledger)
     if waiting is None and spec.sampler.name in EXHAUSTIVE:
         waiting = _enqueue_combination(study, spec, trials, ledger)
         if waiting is None:
             return Refusal.FULL if ledger.running else Refusal.EXHAUSTED
     draw = _draw(waiting, trials, ledger) if waiting else ledger.draws
     study.sampler = make_sampler(spec, draw)
-    attrs = {attributes.WORKER: identity(), attributes.DRAW: draw}
+    attrs: dict[str, Any] = {attributes.WORKER: identity(), attributes.DRAW: draw}
+    if promotes is not None and promoted is None:
+        attrs |= {attributes.RUNG: 0, attributes.BRACKET: draw % promotes.brackets}
     with storage.starting_with(attrs) as in_one_step, warnings.catch_warnings():
         # Optuna warns who asks outside of `optimize` that nothing sends heartbeats: the worker does
         warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
         if not in_one_step:
             _prepare(study, waiting, attrs, storage)
-        trial = study.ask()
+        trial = study.ask() if promoted is None else _start(study, promoted, storage)
+    if trial is None:  # a worker of plain Optuna, which takes no lock, was first
+        return _admit(study, spec, storage, ledger)
     if attributes.WORKER not in trial.user_attrs:
         # a worker of plain Optuna, which takes no lock, was given the prepared one
         _mark(trial_id(study, trial.number, storage), attrs, storage)
     return trial
+
+
+def _first_waiting(ledger: Ledger) -> FrozenTrial | None:
+    return next((trial for trial in ledger.open if trial.state == TrialState.WAITING), None)
+
+
+def _promoted(
+    study: optuna.Study, pruner: PromotionPruner, trials: list[FrozenTrial], ledger: Ledger
+) -> FrozenTrial | None:
+    """A waiting trial that goes on with paused parameters: one that was left waiting, or a new one.
+
+    It needs no place in the budget, since its parameters have one.
+    """
+    waiting = (trial for trial in ledger.open if trial.state == TrialState.WAITING)
+    if left := next(filter(is_promotion, waiting), None):
+        return left
+    paused = pruner.next(study, trials)
+    if paused is None:
+        return None
+    bracket, rung = place(paused)
+    study.enqueue_trial(
+        {**fixed_params(paused), **paused.params},
+        user_attrs={
+            attributes.RETRY_OF: paused.number,
+            attributes.RUNG: rung + 1,
+            attributes.BRACKET: bracket,
+        },
+    )
+    return study.get_trials(deepcopy=False, states=(TrialState.WAITING,))[-1]
+
+
+def _start(study: optuna.Study, waiting: FrozenTrial, storage: Storage) -> optuna.Trial | None:
+    """Start this waiting trial, which need not be the first one that waits; None if it runs."""
+    number = trial_id(study, waiting.number, storage)
+    if not storage.optuna.set_trial_state_values(number, TrialState.RUNNING):
+        return None
+    return running_trial(study, number)
 
 
 def _enqueue_combination(
@@ -147,11 +197,10 @@ def _draw(waiting: FrozenTrial, trials: list[FrozenTrial], ledger: Ledger) -> in
     return int(drawn.user_attrs.get(attributes.DRAW, ledger.draws))
 
 
-def _refusal(ledger: Ledger, bound: Budget, storage: Storage) -> Refusal | None:
+def _refusal(ledger: Ledger, bound: Budget, *, promotes: bool) -> Refusal | None:
     if bound.trials is not None and ledger.evaluated >= bound.trials:
-        return Refusal.USED_UP
-    if bound.timeout and ledger.working_time(storage.now()) >= bound.timeout:
-        return Refusal.TIMEOUT
-    if bound.trials is not None and ledger.evaluated + ledger.running >= bound.trials:
+        # what runs may pause, and then another trial may be among the best of a rung
+        return Refusal.FULL if promotes and ledger.running else Refusal.USED_UP
+    if bound.trials is not None and ledger.evaluated + ledger.holding >= bound.trials:
         return Refusal.FULL
     return None

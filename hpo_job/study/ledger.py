@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_job.study.grid import Grid
 from hpo_job.trial import attributes
 from hpo_job.trial.clock import instant
-from hpo_job.trial.counting import evaluated
+from hpo_job.trial.counting import is_promotion, takes_place
 
 
 class Ledger:
@@ -34,6 +34,12 @@ class Ledger:
     @property
     def running(self) -> int:
         return sum(trial.state == TrialState.RUNNING for trial in self.open)
+
+    @property
+    def holding(self) -> int:
+        """How many running trials hold a place in the budget."""
+        running = (trial for trial in self.open if trial.state == TrialState.RUNNING)
+        return sum(not is_promotion(trial) for trial in running)
 
     def update(self, trials: Sequence[FrozenTrial]) -> None:
         """Read what changed; ``trials`` are all of the study, in the order of their numbers."""
@@ -63,7 +69,7 @@ class Ledger:
         return self._times.total(min(running, default=now, key=instant), now)
 
     def _end(self, trial: FrozenTrial) -> None:
-        self.evaluated += evaluated(trial)
+        self.evaluated += takes_place(trial)
         reason = trial.user_attrs.get(attributes.REASON)
         broken_off = trial.state == TrialState.FAIL and reason in attributes.RETRIED
         if broken_off and trial.number not in self._retried:

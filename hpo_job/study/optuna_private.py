@@ -24,6 +24,7 @@ METHODS: dict[type, dict[str, tuple[str, ...]]] = {
         "_compute_acquisition_func": ("samples", "mpe_below", "mpe_above"),
         "_compare": ("samples", "acquisition_func_vals"),
     },
+    optuna.Trial: {"__init__": ("study", "trial_id")},
     optuna.Study: {"_get_trials": ("deepcopy", "states", "use_cache")},
 }
 # The private attributes of a TPESampler that are read or set
@@ -45,6 +46,11 @@ ARTIFACTS_PREFIX = "artifacts:"
 def fixed_params(trial: FrozenTrial) -> dict[str, object]:
     """The parameters that a trial was enqueued with; none for one that was not."""
     return dict(trial.system_attrs.get(FIXED_PARAMS, {}))
+
+
+def running_trial(study: optuna.Study, trial_id: int) -> optuna.Trial:
+    """The trial with this id, which has been started: `Study.ask` takes the first that waits."""
+    return optuna.Trial(study, trial_id)
 
 
 class ExtensibleTPESampler(TPESampler):

@@ -12,6 +12,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_job.study.promotion import PromotionPruner
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import counted
 
@@ -19,7 +20,8 @@ from hpo_job.trial.counting import counted
 class PhasePruner(BasePruner):
     """Any of Optuna's pruners, one for each phase.
 
-    A trial that names no phases is compared as a whole, by another pruner.
+    A trial that names no phases is compared as a whole, by another pruner. A PromotionPruner's
+    rungs are counted over all phases, since it compares trials by the study's metric only.
 
     Args:
         make: makes a new pruner; some of them keep what they estimated of the study.
@@ -36,7 +38,7 @@ class PhasePruner(BasePruner):
         if isinstance(self._whole, NopPruner):
             return False
         phases = trial.user_attrs.get(attributes.PHASES)
-        if not phases:
+        if not phases or isinstance(self._whole, PromotionPruner):
             return bool(self._whole.prune(study, trial))
         phase = phases[-1]
         if phase["name"] not in self._by_phase:

@@ -25,6 +25,7 @@ from hpo_job.study.attempts import earlier, made_progress
 from hpo_job.study.joining import budget
 from hpo_job.study.ledger import Ledger
 from hpo_job.study.optuna_private import fixed_params
+from hpo_job.study.promotion import is_paused
 from hpo_job.study.workers import is_gone
 from hpo_job.trial import attributes
 
@@ -92,7 +93,8 @@ def requeue(study: optuna.Study, bound: Budget, ledger: Ledger) -> None:
     for trial in ledger.broken_off.values():
         parameters = {**fixed_params(trial), **trial.params}
         if _runs_again(trial, trials, bound.retries):
-            study.enqueue_trial(parameters, user_attrs={attributes.RETRY_OF: trial.number})
+            rung = {k: v for k, v in trial.user_attrs.items() if k in attributes.OF_PROMOTION}
+            study.enqueue_trial(parameters, user_attrs={attributes.RETRY_OF: trial.number, **rung})
 
 
 def trial_id(study: optuna.Study, number: int, storage: Storage) -> int:
@@ -119,7 +121,8 @@ def continuable(trials: Sequence[FrozenTrial], retries: int) -> set[int]:
             trial.state == TrialState.FAIL
             and trial.user_attrs.get(attributes.REASON) in attributes.RETRIED
         )
-        if not trial.state.is_finished() or (broken_off and _runs_again(trial, trials, retries)):
+        goes_on = not trial.state.is_finished() or is_paused(trial)
+        if goes_on or (broken_off and _runs_again(trial, trials, retries)):
             needed |= {attempt.number for attempt in (trial, *earlier(trial, trials))}
     return needed
 
@@ -138,7 +141,7 @@ def _attempts(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
     count = 0
     attempts = [trial, *earlier(trial, trials)]
     for position, attempt in enumerate(attempts, 1):
-        if made_progress(attempt, attempts[position:]):
+        if is_paused(attempt) or made_progress(attempt, attempts[position:]):
             break
         count += attempt.user_attrs.get(attributes.REASON) != attributes.INTERRUPTED
     return count

@@ -19,6 +19,7 @@ from hpo_job.errors import unknown
 from hpo_job.spec.combinations import EXHAUSTIVE
 from hpo_job.spec.study_toml import Component, StudySpec
 from hpo_job.study.bounded_tpe import BoundedTPESampler
+from hpo_job.study.promotion import NAME, PromotionPruner
 
 SAMPLERS = (
     "BruteForceSampler",
@@ -38,11 +39,13 @@ PRUNERS = (
     "NopPruner",
     "PatientPruner",
     "PercentilePruner",
+    "PromotionPruner",
     "SuccessiveHalvingPruner",
     "ThresholdPruner",
     "WilcoxonPruner",
 )
 # Samplers that are an option of another one: those that suggest a parameter at a time
+INNER_PRUNERS = tuple(name for name in PRUNERS if name != NAME)
 INNER_SAMPLERS = tuple(name for name in SAMPLERS if name not in EXHAUSTIVE)
 
 
@@ -72,6 +75,12 @@ def make_pruner(spec: StudySpec) -> BasePruner:
         SpecError: Optuna has no such pruner, or not with these options.
     """
     pruner: BasePruner = _Factory(spec, "pruner", 0).make("pruner", spec.pruner, PRUNERS)
+    if spec.pruner.name == NAME and len(spec.directions) > 1:
+        raise spec.error("pruner.name", f"{NAME} ranks trials by one value; use one metric")
+    if spec.pruner.name == NAME and not spec.checkpoint.every:
+        raise spec.error(
+            "checkpoint.every", f"{NAME} goes on from saved states; set it above 0 or use another"
+        )
     return pruner
 
 
@@ -130,7 +139,7 @@ class _Factory:
         if "BaseSampler" in annotation:
             return self.make(key, self._component(key, value), INNER_SAMPLERS)
         if "BasePruner" in annotation:
-            return self.make(key, self._component(key, value), PRUNERS)
+            return self.make(key, self._component(key, value), INNER_PRUNERS)
         if key.endswith(".fixed_params"):
             return self._fixed_params(key, value)
         if key == "sampler.search_space":
@@ -152,6 +161,8 @@ class _Factory:
         return Component.model_validate(value)
 
     def _class(self, name: str) -> Callable[..., Any]:
+        if name == NAME:
+            return PromotionPruner
         kind: Callable[..., Any] = getattr(getattr(optuna, f"{self.what}s"), name)
         if kind is TPESampler:
             return BoundedTPESampler  # the same suggestions, in a third of the time

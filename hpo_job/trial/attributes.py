@@ -26,11 +26,25 @@ PHASES = "phases"  # those it went through: see `trial.phases.Phase.stored`
 REPEAT_VALUES = "repeat_values"  # the value with each seed
 REPEAT_STD = "repeat_std"  # their standard deviation
 PREDICTIONS = "predictions_id"  # those of the kept model for the validation items
+RUNG = "rung"  # of a PromotionPruner: the one it is to reach; 0 for the first of its bracket
+BRACKET = "bracket"
+PAUSED_AT = "paused_at"  # after how many reports it stopped at its rung
 INTERVAL = "interval"  # low and high end of the metric over samples of the validation items
 ARTIFACT = "artifact_id"  # the kept model, in the study's artifact store
 
-OUTCOME = (REASON, ERROR, PHASES, REPEAT_VALUES, REPEAT_STD, PREDICTIONS, INTERVAL, ARTIFACT)
+OUTCOME = (
+    REASON,
+    ERROR,
+    PHASES,
+    REPEAT_VALUES,
+    REPEAT_STD,
+    PREDICTIONS,
+    INTERVAL,
+    ARTIFACT,
+    PAUSED_AT,
+)
 
+OF_PROMOTION = (RUNG, BRACKET)
 RESUMPTION = (CHECKPOINTS, RESUMED_FROM, RESUMED_AT, SAVED_SECONDS, LOST_SECONDS)
 
 # Where a trial's time went: measured by each trial itself, and written however it ends

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_job.trial import attributes
+
 # The states of trials that use up the budget; FAIL does not
 EVALUATED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -58,3 +60,17 @@ def infeasible(trial: FrozenTrial) -> bool:
 def evaluated(trial: FrozenTrial) -> bool:
     """Whether ``trial`` used up a place in the budget: it ended COMPLETE or PRUNED."""
     return trial.state in EVALUATED
+
+
+def takes_place(trial: FrozenTrial) -> bool:
+    """Whether ``trial`` is counted in the budget, which counts parameter sets.
+
+    That is each trial that was evaluated, except for those that go on with parameters which a
+    PromotionPruner had paused: these were counted when they first stopped.
+    """
+    return evaluated(trial) and not is_promotion(trial)
+
+
+def is_promotion(trial: FrozenTrial) -> bool:
+    """Whether ``trial`` goes on with parameters that were paused at a rung."""
+    return bool(trial.user_attrs.get(attributes.RUNG))

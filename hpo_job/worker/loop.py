@@ -17,7 +17,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from hpo_job import objectives
-from hpo_job.artifacts.checkpoints import Checkpoints
+from hpo_job.artifacts.checkpoints import Checkpoints, remove_all
 from hpo_job.artifacts.models import Models
 from hpo_job.artifacts.stores import writable_store
 from hpo_job.errors import FailuresError, SpecError, StorageError
@@ -25,10 +25,13 @@ from hpo_job.machine import ARTIFACTS, CACHE, CACHE_SIZE, cpu_name
 from hpo_job.objectives.context import Context
 from hpo_job.spec import search_space
 from hpo_job.storage.database import STORAGE_ERRORS, Storage
+from hpo_job.study import promotion
 from hpo_job.study.admission import Refusal, admit
+from hpo_job.study.attempts import object_names
 from hpo_job.study.checking import Checked
 from hpo_job.study.joining import budget
 from hpo_job.study.ledger import Ledger
+from hpo_job.study.promotion import is_paused
 from hpo_job.study.recovery import recover, requeue, trial_id
 from hpo_job.trial import attributes
 from hpo_job.trial.timings import Timings
@@ -106,6 +109,8 @@ def work(
     while True:
         context = worker.start_trial(patience)
         if not isinstance(context, Context):
+            if context is Refusal.USED_UP:
+                worker.forget_paused()
             return context
         outcome = worker.run_trial(context)
         memory = memory_params(checked.spec, context.params)
@@ -162,12 +167,13 @@ class Worker:
             saving = context.checkpoints
             if isinstance(saving, Saving):
                 saving.finish()
-            recorded = record(self._study, trial, described(outcome, context, artifact))
+            ended = described(outcome, context, artifact)
+            recorded = record(self._study, trial, ended)
         if self._models and artifact:
             self._models.sweep() if recorded else self._models.remove(artifact)
         if recorded:
             if isinstance(saving, Saving) and outcome.reason not in attributes.RETRIED:
-                saving.remove()
+                saving.keep_newest() if attributes.PAUSED_AT in ended.attrs else saving.remove()
             self._react_to_end(outcome)
         return replace(outcome, keep=None)
 
@@ -209,6 +215,7 @@ class Worker:
             context.progress = self._progress.note
             suggested = search_space.suggest(trial, spec.search_space)
         context.params = {**objectives.defaults(spec), **suggested}
+        context.pauses = spec.pruner.name == promotion.NAME
         compared = spec.pruner.name == "WilcoxonPruner"
         trained = repeats.run(self._objective, context, spec.budget.repeats, compared)
         outcome = of_trained(trained, len(self._study.directions))
@@ -224,6 +231,14 @@ class Worker:
         store = spec.artifacts.store or self._machine.artifacts
         checkpoints = Checkpoints(self._study, self._storage, trial, store)
         return Saving(checkpoints, spec.checkpoint.every, self._stop)
+
+    def forget_paused(self) -> None:
+        """Remove the saved states of paused trials: the budget is used up, nobody promotes them."""
+        if self._checked.spec.pruner.name != promotion.NAME:
+            return
+        paused = filter(is_paused, self._study.get_trials(deepcopy=False))
+        names = [name for trial in paused for name in object_names(trial)]
+        remove_all(self._checked.spec.artifacts.store or self._machine.artifacts, names)
 
     def _keep_model(self, trial: optuna.Trial, outcome: Outcome) -> str | None:
         """Keep the model of a COMPLETE trial, if it is among the study's best; its id."""

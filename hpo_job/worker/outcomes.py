@@ -22,6 +22,7 @@ from hpo_job.worker import repeats
 from hpo_job.worker.memory import is_out_of_memory
 
 OUT_OF_MEMORY = "out_of_memory"  # the reason of a trial that failed
+PRUNED = TrialState.PRUNED
 MAX_ERROR = 500  # characters of an error that are stored with its trial
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ def described(outcome: Outcome, context: Context, artifact: str | None) -> Outco
         attributes.REASON: outcome.reason,
         attributes.ERROR: outcome.error,
         attributes.ARTIFACT: artifact,
+        attributes.PAUSED_AT: context.history.paused_at if outcome.state == PRUNED else None,
         **outcome.attrs,
         **surroundings(),
         attributes.DEVICE_NAME: context.device_name,

@@ -57,7 +57,7 @@ class Saving:
     def resumed(self, steps: int) -> None:
         self._checkpoints.resumed(steps)
 
-    def write(self, tree: State) -> bool:
+    def write(self, tree: State, *, wait: bool = False) -> bool:
         """Save ``tree``, and end the trial if the worker was asked to stop.
 
         Returns:
@@ -75,7 +75,7 @@ class Saving:
             if file is not None:
                 seconds = float(tree["timings"][attributes.TOTAL_TIME])
                 self._start_upload(file, seconds)
-                if self._stop.requested:
+                if self._stop.requested or wait:
                     self._join(None)
         self._last = time.monotonic()
         return file is not None
@@ -83,6 +83,10 @@ class Saving:
     def finish(self) -> None:
         """Wait for the last upload; called once the objective has returned."""
         self._join(HURRY if self._stop.requested else FINISHING)
+
+    def keep_newest(self) -> None:
+        """Remove all states but the newest: the trial is paused."""
+        self._checkpoints.keep_newest()
 
     def remove(self) -> None:
         """Remove all states: the parameters are not run again."""

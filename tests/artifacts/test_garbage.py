@@ -37,7 +37,7 @@ def test_a_study_whose_workers_were_killed(tmp_path: Path, cli: Cli) -> None:
 
     status = cli("status", "quick", "--storage", study.url).stdout
     assert "stored    " in status
-    assert "of saved states, of 1 trials that may go on" in status
+    assert "of saved states, of 1 trial to go on" in status
     copies = {file: file.read_bytes() for file in study.store.iterdir()}
     assert study.run() == 0
     assert study.objects() == {lying.name}

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from hpo_job.trial import attributes
 from tests.quick import wait_until
 from tests.storage.mysql.server import new_database
-from tests.worker.attempts import Study, undisturbed
+from tests.worker.attempts import PAUSING, Study, require_promoted, undisturbed
 
 KINDS = [
     "sqlite",
@@ -66,6 +66,22 @@ def test_workers_that_are_killed_again_and_again_run_the_budget_once(
     trained = len(study.epochs())
     assert trained <= 1.25 * 6 * 20  # a kill costs an epoch, and at most what was not uploaded yet
     assert any(attributes.RESUMED_FROM in trial.user_attrs for trial in complete)
+    study.storage.close()
+
+
+@pytest.mark.processes
+def test_workers_promote_paused_trials_within_the_budget(any_url: str, tmp_path: Path) -> None:
+    """Without a controller: three workers, one of which is killed and another started."""
+    study = Study(tmp_path, url=any_url, more=PAUSING, budget="trials = 9\nretries = 9")
+    (study.job / "epochs").touch()
+    workers = [study.fork() for _ in range(3)]
+    wait_until(lambda: len(study.epochs()) >= 8)
+    os.kill(workers[0], signal.SIGKILL)
+    os.waitpid(workers.pop(0), 0)
+    workers.append(study.fork())
+    assert [os.waitpid(worker, 0)[1] for worker in workers] == [0, 0, 0]
+    require_promoted(study, trials=9)
+    assert study.objects() == set()
     study.storage.close()
 
 

@@ -13,6 +13,9 @@ from threadpoolctl import threadpool_limits
 
 from hpo_job.storage.database import Storage
 from hpo_job.study.joining import create
+from hpo_job.study.promotion import is_paused, place
+from hpo_job.trial import attributes
+from hpo_job.trial.counting import takes_place
 from hpo_job.worker.loop import Machine, work
 from hpo_job.worker.signals import Stop
 from tests.quick import Quick
@@ -53,6 +56,7 @@ def train(trial, context):
     return float(weights.sum())
 """
 ALWAYS = "[checkpoint]\nevery = 1e-9\n"
+PAUSING = f'{ALWAYS}[pruner]\nname = "PromotionPruner"\nreduction_factor = 2\n'
 
 
 def undisturbed(x: float) -> float:
@@ -106,3 +110,21 @@ class Study(Quick):
     @property
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
+
+
+def require_promoted(study: Study, trials: int) -> None:
+    """Check that a study with `PAUSING` tried so many parameter sets, and promoted the best half.
+
+    Promoted are at least those who are the best half of a rung in the end.
+    """
+    assert not [trial for trial in study.trials if not trial.state.is_finished()]
+    first = [trial for trial in study.trials if takes_place(trial)]
+    assert len(first) == len({trial.params["x"] for trial in first}) == trials
+    continued = {trial.user_attrs.get(attributes.RETRY_OF) for trial in study.trials}
+    rungs: dict[int, list[FrozenTrial]] = {}
+    for trial in filter(is_paused, study.trials):
+        rungs.setdefault(place(trial)[1], []).append(trial)
+    assert len(rungs[0]) == trials
+    for reached in rungs.values():
+        reached.sort(key=lambda trial: float(trial.value or 0))
+        assert {trial.number for trial in reached[: len(reached) // 2]} <= continued

@@ -148,7 +148,7 @@ class Killed:
         newest, before = checkpoints(self.study.trials[0])
         self.newest, self.before = newest.name, before.name
 
-    def found(self, store: Path) -> int | None:
+    def resumes_at(self, store: Path) -> int | None:
         """The epoch from which the next attempt goes on, with the files in ``store``."""
         one = Checkpoints(self.study.study, self.study.storage, self.trial, str(store))
         state = one.load(lambda _: None)
@@ -167,17 +167,17 @@ def test_a_file_cut_short_is_skipped_for_the_one_before(
     killed: Killed, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store, chance = killed.copy(tmp_path), random.Random(3)
-    assert killed.found(store) == 7
+    assert killed.resumes_at(store) == 7
     content = (store / killed.newest).read_bytes()
     for size in (0, *(chance.randrange(len(content)) for _ in range(20))):
         (store / killed.newest).write_bytes(content[:size])
         caplog.clear()
-        assert killed.found(store) == 6
+        assert killed.resumes_at(store) == 6
         line = f"trial 1: a checkpoint of trial 0 is skipped: it has {size} bytes instead of"
         assert line in caplog.text
         assert len(caplog.messages) == 1
     (store / killed.newest).write_bytes(content)
-    assert killed.found(store) == 7
+    assert killed.resumes_at(store) == 7
 
 
 def test_a_file_with_other_contents_is_skipped(killed: Killed, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_file_with_other_contents_is_skipped(killed: Killed, tmp_path: Path) -
     content = bytearray((store / killed.newest).read_bytes())
     content[len(content) // 2] ^= 1
     (store / killed.newest).write_bytes(content)
-    assert killed.found(store) == 6
+    assert killed.resumes_at(store) == 6
 
 
 def test_where_none_is_usable_it_begins_at_the_beginning(
@@ -194,7 +194,7 @@ def test_where_none_is_usable_it_begins_at_the_beginning(
     store = killed.copy(tmp_path)
     (store / killed.newest).unlink()
     (store / killed.before).write_bytes(b"")
-    assert killed.found(store) is None
+    assert killed.resumes_at(store) is None
     first, second = caplog.messages
     assert first.endswith(f"is skipped: it is not in {store}")
     assert " is skipped: it has 0 bytes instead of " in second
@@ -208,7 +208,7 @@ def test_the_files_of_two_studies_are_not_mixed_up(
     store = killed.copy(tmp_path)
     shutil.copy(other.study.store / other.newest, store / killed.newest)
     shutil.copy(other.study.store / other.before, store / killed.before)
-    assert killed.found(store) is None
+    assert killed.resumes_at(store) is None
     assert caplog.text.count(" is skipped: ") == 2
 
     caplog.clear()
@@ -218,7 +218,7 @@ def test_the_files_of_two_studies_are_not_mixed_up(
     other.study.study.tell(number, state=TrialState.FAIL)
     other.study.study.enqueue_trial({}, user_attrs={attributes.RETRY_OF: number})
     other.trial = other.study.start()
-    assert other.found(killed.study.store) is None
+    assert other.resumes_at(killed.study.store) is None
     assert caplog.text.count("it belongs to another trial: 0") == 2
 
 
