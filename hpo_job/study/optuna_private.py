@@ -24,7 +24,6 @@ METHODS: dict[type, dict[str, tuple[str, ...]]] = {
         "_compute_acquisition_func": ("samples", "mpe_below", "mpe_above"),
         "_compare": ("samples", "acquisition_func_vals"),
     },
-    optuna.Trial: {"__init__": ("study", "trial_id")},
     optuna.Study: {"_get_trials": ("deepcopy", "states", "use_cache")},
 }
 # The private attributes of a TPESampler that are read or set

@@ -33,6 +33,10 @@ def test_a_private_method_takes_what_it_took(
     assert tuple(parameter for parameter in actual if parameter != "self") == parameters
 
 
+def test_a_trial_that_was_started_can_be_opened() -> None:
+    assert tuple(inspect.signature(optuna.Trial).parameters) == ("study", "trial_id")
+
+
 @pytest.mark.parametrize("name", optuna_private.ATTRIBUTES)
 def test_a_private_attribute_exists(name: str) -> None:
     assert hasattr(TPESampler(), name)
