@@ -1,0 +1,137 @@
+"""A connection to the API server that a kubeconfig names: requests, answers and their errors."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from hpo_job.cluster.refusals import NoApiServerError, error_of
+from hpo_job.errors import ClusterError
+from hpo_job.text import one_line
+
+try:
+    import urllib3
+    from kubernetes.client.rest import RESTClientObject
+    from kubernetes.stream.ws_client import create_websocket, get_websocket_url
+    from websocket import WebSocketBadStatusException, WebSocketException
+
+    from hpo_job.cluster import kubeconfig
+except ImportError as error:  # an optional extra: tuning on one machine does not need it
+    raise ClusterError(
+        f"{error.name} is not installed: pip install 'hpo-job[kubernetes]'"
+    ) from None
+
+Object = dict[str, Any]
+NAMESPACE = "hpo-job"  # where neither the command nor the kubeconfig names one
+TIMEOUT = (5, 60)  # seconds to connect, and to wait for an answer
+RETRIES = urllib3.Retry(2, redirect=5, status=0, backoff_factor=0.2)
+_WARNING = re.compile(r'^\d+ \S+ "(.*)"$')  # the Warning header of RFC 7234
+
+
+class Connection:
+    """Requests to one API server, for one namespace.
+
+    Args:
+        context: of the kubeconfig; its current one by default.
+        namespace: where to look; by default the context's, or else `NAMESPACE`.
+
+    Attributes:
+        warnings: what the API server has warned of in its answers, each text once.
+    """
+
+    def __init__(self, context: str | None = None, namespace: str | None = None) -> None:
+        self._configuration, active = kubeconfig.load(context)
+        self.namespace: str = namespace or active.get("namespace") or NAMESPACE
+        self.warnings: list[str] = []
+        # Only the client's connections and credentials are used. Its generated methods and
+        # classes differ from one release to the next.
+        self._pool = RESTClientObject(self._configuration).pool_manager
+        if not self._configuration.verify_ssl:  # as the kubeconfig asks; kubectl warns of nothing
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        # urllib3 logs every retry; only the final failure is reported, on one line
+        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+
+    @property
+    def host(self) -> str:
+        return str(self._configuration.host)
+
+    def websocket(self, path: str, **query: str) -> Any:
+        """Open a WebSocket to a subresource.
+
+        Args:
+            path: below the namespace, like ``pods/NAME/portforward``.
+            query: the parameters of the request.
+        """
+        place = f"{self.host}/api/v1/namespaces/{self.namespace}/{path}"
+        url = get_websocket_url(place, list(query.items()))
+        # the client's function wants names in lower case
+        headers = {name.lower(): value for name, value in self._credentials().items()}
+        try:
+            return create_websocket(self._configuration, url, headers)
+        except WebSocketBadStatusException as error:
+            body = error.resp_body or b""
+            raise error_of(error.status_code, body, self.namespace, self.host) from error
+        except (WebSocketException, OSError) as error:
+            raise self._no_answer(error) from error
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content: str = "application/json",
+    ) -> Object:
+        response = self._request(method, path, query or {}, body, content)
+        try:
+            answer: Object = json.loads(response.data)
+        except ValueError as error:
+            raise NoApiServerError(self.host, response.status) from error
+        return answer
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Any = None,
+        content: str = "application/json",
+        timeout: tuple[int, int | None] = TIMEOUT,
+        stream: bool = False,
+    ) -> Any:
+        headers = {"Content-Type": content, "Accept": "application/json, */*"}
+        try:
+            response = self._pool.request(
+                method,
+                f"{self.host}{path}{'?' if query else ''}{urlencode(query)}",
+                headers=headers | self._credentials(),
+                body=None if body is None else json.dumps(body),
+                timeout=urllib3.Timeout(*timeout),
+                retries=RETRIES if method == "GET" else False,
+                preload_content=not stream,
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._no_answer(error) from error
+        if response.status >= 400:
+            raise error_of(response.status, response.data, self.namespace, self.host)
+        for header in response.headers.getlist("Warning"):
+            text = _WARNING.sub(r"\1", header).replace('\\"', '"')
+            if text not in self.warnings:
+                self.warnings.append(text)
+        return response
+
+    def _credentials(self) -> dict[str, str]:
+        """The header with the kubeconfig's token, which the client renews when it expires."""
+        auth = self._configuration.auth_settings().get("BearerToken", {})
+        return {auth["key"]: auth["value"]} if auth.get("value") else {}
+
+    def _no_answer(self, error: Exception) -> ClusterError:
+        reason = one_line(getattr(error, "reason", None) or error)
+        return ClusterError(
+            f"the API server {self.host} does not answer: {reason}; is it the right context? "
+            "kubectl config current-context"
+        )
