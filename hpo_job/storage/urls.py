@@ -18,6 +18,7 @@ BACKENDS = ("sqlite", "mysql", "mariadb", "postgresql")
 # Keys of a query whose values are no secrets
 _SAFE_QUERY_KEYS = frozenset({"charset", "sslmode", "ssl_ca", "ssl_mode", "unix_socket"})
 _NAMES: dict[tuple[str | None, int | None], str] = {}  # by host and port; see `show_as`
+_FILES: dict[str, Path] = {}  # which file a URL was read from; see `reread`
 _EXPECTED = "write it like sqlite:///file.db or mysql://user:password@host/database"
 
 
@@ -40,7 +41,21 @@ def storage_url(url: str | None, file: Path | None) -> str | None:
         raise StorageError(f"--storage-file {file}: {problem(error)}") from error
     if len(text.split()) != 1:
         raise StorageError(f"--storage-file {file}: should hold one database URL, and nothing else")
+    _FILES[text] = file
     return text
+
+
+def reread(url: str) -> str | None:
+    """What the file that a URL came from holds now: its password may have been changed.
+
+    Returns:
+        None for a URL that came from no file, or where the file cannot be read at the moment.
+    """
+    file = _FILES.get(url)
+    try:
+        return storage_url(None, file)
+    except StorageError:
+        return None
 
 
 def embedded_url() -> str:

@@ -23,12 +23,12 @@ from typing import Any, TypeVar
 
 from optuna.exceptions import OptunaError
 
-from hpo_job.storage import waiting
+from hpo_job.storage import urls, waiting
 from hpo_job.storage.defaults import IDLE
 from hpo_job.storage.locks import LockLost
 from hpo_job.storage.mysql import faults, lifetime
 from hpo_job.storage.mysql.freshness import fresh_until
-from hpo_job.storage.mysql.url import Server
+from hpo_job.storage.mysql.url import Server, read_url
 from hpo_job.storage.outage import Outage
 
 logger = logging.getLogger(__name__)
@@ -160,9 +160,23 @@ class Connection:
 
     def _passes_by_itself(self, error: Exception) -> bool:
         code = faults.code_of(error)
+        if code in faults.ROTATED and self._ever_connected and self._reread_url():
+            return True
         if code in faults.SETTLED:
             return self._ever_connected
         return code in faults.LOST or code in faults.BUSY
+
+    def _reread_url(self) -> bool:
+        """Use what the file with the URL holds now; whether the URL came from a file at all.
+
+        Kubernetes renews the file of a mounted Secret a minute or two after the Secret, so the
+        file may hold the old password, or the old authority's certificate, for a while.
+        """
+        url = urls.reread(self.server.url)
+        if url is None:
+            return False
+        self.server = read_url(url)
+        return True
 
     def was_away(self, seconds: float) -> bool:
         """Whether the server, or the way to it, was away at some time in the last ``seconds``.

@@ -42,6 +42,10 @@ BUSY = frozenset(
 # Retried once a connection has worked; before that they are a mistake in the URL.
 SETTLED = frozenset({2026})  # TLS error
 
+# Retried once a connection has worked, where the URL is in a file that can be read again: password
+# or certificate were changed.
+ROTATED = frozenset({1045, 2026})
+
 DUPLICATE = 1062
 NO_SUCH_TABLE = 1146
 NO_RIGHT = frozenset({1044, 1142})  # of this account, to the database or to a statement

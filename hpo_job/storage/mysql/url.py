@@ -26,6 +26,7 @@ class Server:
         arguments: of the driver's ``connect``; they hold the password.
         label: the storage's name in messages, without the password.
         database: its name on the server.
+        url: what it was read from.
     """
 
     driver: ModuleType
@@ -33,6 +34,7 @@ class Server:
     arguments: dict[str, Any] = field(repr=False)  # holds the password
     label: str
     database: str
+    url: str = field(repr=False)  # holds the password
 
 
 def read_url(url: str) -> Server:
@@ -56,7 +58,12 @@ def read_url(url: str) -> Server:
     arguments.setdefault("init_command", f"SET SESSION wait_timeout = {timeouts.FROZEN_TIMEOUT}")
     arguments["autocommit"] = True
     return Server(
-        driver, parsed.drivername, arguments, f"storage {redacted_url(url)}", parsed.database or ""
+        driver,
+        parsed.drivername,
+        arguments,
+        f"storage {redacted_url(url)}",
+        parsed.database or "",
+        url,
     )
 
 

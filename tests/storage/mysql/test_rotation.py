@@ -1,0 +1,91 @@
+"""A worker goes on when the database's password is changed, and its file a while later."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import optuna
+import pytest
+from sqlalchemy.engine import make_url
+
+from hpo_job.errors import StorageError
+from hpo_job.storage.mysql import MySQLStorage
+from hpo_job.storage.urls import reread, storage_url
+from tests.storage.mysql.server import sql
+
+USER = "rotating"
+
+
+@pytest.fixture
+def file(url: str, root_url: str, tmp_path: Path) -> Path:
+    """The file of a Secret, with the URL of an account whose password is `old`."""
+    database = make_url(url).database
+    sql(
+        root_url,
+        f"CREATE OR REPLACE USER {USER}@'%' IDENTIFIED BY 'old'",
+        f"GRANT ALL ON {database}.* TO {USER}@'%'",
+    )
+    file = tmp_path / "url"
+    write(file, url, "old")
+    return file
+
+
+def write(file: Path, url: str, password: str) -> None:
+    account = make_url(url).set(username=USER, password=password)
+    file.write_text(account.render_as_string(hide_password=False))
+
+
+def change_password(root_url: str) -> None:
+    """And end the connections that were opened with the old one, as a restart does."""
+    sql(root_url, f"ALTER USER {USER}@'%' IDENTIFIED BY 'new'", f"KILL USER {USER}")
+
+
+def test_a_changed_password_is_read_again(file: Path, url: str, root_url: str) -> None:
+    address = storage_url(None, file)
+    assert address
+    storage = MySQLStorage(address, patience=60)
+    study = optuna.create_study(storage=storage)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    change_password(root_url)
+    refused = threading.Event()
+
+    def renewed_later() -> None:  # as the kubelet renews the file of a mounted Secret
+        assert refused.wait(30)
+        write(file, url, "new")
+
+    kubelet = threading.Thread(target=renewed_later)
+    kubelet.start()
+    connection = storage._connection
+    passes = connection._passes_by_itself
+
+    def noticed(error: Exception) -> bool:
+        passed = passes(error)
+        refused.set()
+        return passed
+
+    connection._passes_by_itself = noticed  # type: ignore[method-assign]
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    kubelet.join()
+    assert len(study.trials) == 3
+    storage.remove_session()
+
+
+def test_a_password_that_was_typed_is_not_asked_for_again(
+    file: Path, url: str, root_url: str
+) -> None:
+    address = file.read_text() + "?charset=utf8mb4"
+    assert reread(address) is None
+    storage = MySQLStorage(address, patience=60)
+    study = optuna.create_study(storage=storage)
+    change_password(root_url)
+    with pytest.raises(StorageError, match="user name or password are wrong"):
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+
+
+def test_a_wrong_password_at_the_start_is_no_rotation(file: Path, url: str) -> None:
+    write(file, url, "wrong")
+    address = storage_url(None, file)
+    assert address
+    with pytest.raises(StorageError, match="user name or password are wrong"):
+        MySQLStorage(address, patience=60)
