@@ -163,8 +163,13 @@ def logs_command(job: str, follow: bool, cluster: Cluster) -> None:
 
 @click.command()
 @option("--dry-run", is_flag=True, help="Only print what would be sent; creates no Secret.")
+@option(
+    "--rotate",
+    is_flag=True,
+    help="Change the passwords and the certificate of a database that runs; workers go on.",
+)
 @cluster_option
-def database_command(dry_run: bool, cluster: Cluster) -> None:
+def database_command(dry_run: bool, rotate: bool, cluster: Cluster) -> None:
     """Run a MySQL server on the cluster.
 
     Creates the Secret hpo-job-mysql (new passwords and a certificate) and the workers' Secret
@@ -176,6 +181,9 @@ def database_command(dry_run: bool, cluster: Cluster) -> None:
     from hpo_job.cluster.repository import manifests_above
     from hpo_job.cluster.server import make_secrets, wait_ready
 
+    if rotate:
+        _rotate(cluster)
+        return
     folder = manifests_above(Path.cwd(), "mysql")
     if folder is None:
         raise ClusterError(
@@ -198,6 +206,14 @@ def database_command(dry_run: bool, cluster: Cluster) -> None:
     click.echo("waiting until the database is ready")
     wait_ready(cluster, secret, announce=click.echo)
     click.echo(f"the database is ready; next: {program()} submit JOB{same_place(cluster)}")
+
+
+def _rotate(cluster: Cluster) -> None:
+    from hpo_job.cluster.names import secret_of_settings
+    from hpo_job.cluster.rotation import rotate
+
+    rotate(cluster, secret_of_settings(), click.echo)
+    click.echo("the database has new passwords and a new certificate")
 
 
 def lay_manifests_here() -> None:

@@ -43,7 +43,13 @@ def reachable(
     Raises:
         ClusterError: the Secret is missing or unusable, or the database is not ready.
     """
-    data = credentials(cluster, secret or secret_of(cluster, study))
+    with reachable_with(cluster, credentials(cluster, secret or secret_of(cluster, study))) as url:
+        yield url
+
+
+@contextmanager
+def reachable_with(cluster: Cluster, data: dict[str, str]) -> Iterator[str]:
+    """As `reachable`, with the content of a Secret."""
     url = _parsed(data["url"].strip())
     with tempfile.TemporaryDirectory(prefix="hpo-job-") as folder:
         url = with_driver(_with_certificate(url, data, Path(folder)))

@@ -175,19 +175,21 @@ class Api:
 
     def put_at(self, path: str, thing: Object) -> Object:
         if "stringData" in thing:
-            encoded = {
-                key: base64.b64encode(value.encode()).decode()
-                for key, value in thing["stringData"].items()
-            }
-            thing = {**thing, "data": encoded}
+            thing = {**thing, "data": encoded(thing["stringData"])}
         self.objects[path] = thing
         return thing
 
     def _patch(self, path: str, body: Object, params: Mapping[str, str]) -> Any:
         """Server-side apply, which is forced, or a merge patch of the spec."""
         if "force" not in params:
-            self.objects[path]["spec"].update(body["spec"])
-            return self.objects[path]
+            there = self.objects[path]
+            there.setdefault("spec", {}).update(body.get("spec", {}))
+            if "stringData" in body:  # of a Secret
+                content = {**there["data"], **encoded(body["stringData"]), **body.get("data", {})}
+                there["data"] = {key: value for key, value in content.items() if value is not None}
+            if follow := self.answers.get(f"after patch {path}"):
+                follow()
+            return there
         live, ours = _tolerations(self.objects.get(path, body)), self.tolerations.get(path)
         sent = _tolerations(body)
         # what is not sent is taken away, unless somebody else has changed it since
@@ -223,6 +225,11 @@ class Api:
             and wanted.items() <= (thing["metadata"].get("labels") or {}).items()
             and kind in (None, thing.get("involvedObject", {}).get("kind"))
         ]
+
+
+def encoded(content: Mapping[str, str]) -> dict[str, str]:
+    """As a Secret's `data` has it."""
+    return {key: base64.b64encode(value.encode()).decode() for key, value in content.items()}
 
 
 def _allows(rule: Object, verb: str, group: str, resource: str, name: str | None) -> bool:
