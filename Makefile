@@ -18,14 +18,14 @@ OPTUNA ?= --upgrade --pre optuna
 # For the cluster's targets: make submit JOB=digits WORKERS=4
 JOB ?= people-vs-animals
 SUBMIT_ARGS ?=
-# For the image: BUILDER=docker, podman or buildah; VARIANT=cpu leaves CUDA out;
+# For the image: BUILDER=docker, podman or buildah; VARIANT=cpu leaves CUDA out, none torch as well;
 # WEIGHTS="resnet18 wt103-fwd" are downloaded into it
 BUILDER ?= docker
 VARIANT ?= cuda
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' hpo_job/__init__.py)
 IMAGE ?= hpo-job:$(VERSION)
 IMAGE_ARGS ?=
-BASE_IMAGE ?= $(if $(filter cpu,$(VARIANT)),docker.io/library/debian:13-slim)
+BASE_IMAGE ?= $(if $(filter cpu none,$(VARIANT)),docker.io/library/debian:13-slim)
 
 help:  ## Show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -23,6 +23,7 @@ from hpo_job.storage.mysql.passwords import accepts, change_passwords, discard_o
 ROOT = "root"
 NEXT = "next-"  # before the keys of passwords that the server may not have yet
 PASSWORDS = {USER: "password", ROOT: "root-password"}  # keys of the server's Secret
+END = "-----END CERTIFICATE-----"
 FILES = 150.0  # seconds until the kubelet has renewed the files of a mounted Secret, and some more
 
 
@@ -95,11 +96,12 @@ def _store(
 ) -> None:
     """Store what the server and its clients use from now on.
 
-    Both certificates of the authorities: until the server has restarted, it has the old one.
+    The old authority's certificate stays next to the new one: until the server has restarted, it
+    has a certificate of that authority.
     """
     url = make_url(workers["url"].strip()).set(password=fresh["password"])
     content = {"url": url.render_as_string(hide_password=False)}
-    authorities = fresh["ca.pem"] + server.get("ca.pem", "")
+    authorities = fresh["ca.pem"] + _latest(server.get("ca.pem", ""))
     if "ca.pem" in workers:
         content["ca.pem"] = authorities
     cluster.patch("secrets", secret, {"stringData": content})
@@ -126,6 +128,11 @@ def _restart(cluster: Cluster) -> None:
             pass
         time.sleep(LOOK)
     raise ClusterError(f"the database {SERVICE} was not restarted within {READY} s")
+
+
+def _latest(certificates: str) -> str:
+    """The latest two of several certificates, newest first; a cut-off rotation needs the second."""
+    return "".join(f"{each}{END}\n" for each in certificates.split(f"{END}\n")[:-1][:2])
 
 
 def _as_root(workers: dict[str, str], password: str) -> dict[str, str]:

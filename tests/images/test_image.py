@@ -68,6 +68,31 @@ def test_what_is_locked_installs_on_the_oldest_python_of_a_base() -> None:
     assert too_new == []
 
 
+@pytest.mark.parametrize(
+    ("variant", "extras"),
+    [
+        ("cuda", "fastai,demo,mysql,remote,s3,gcs,dashboard"),
+        ("cpu", "fastai,demo,mysql,remote,s3,gcs,dashboard"),
+        ("none", "mysql,remote,s3,gcs,dashboard"),
+        ("gpu", None),
+    ],
+)
+def test_variants_of_the_image(variant: str, extras: str | None) -> None:
+    """What the build asks pip for: the Dockerfile's own command, with an echo for pip."""
+    found = re.search(r"^RUN (case .*?)^COPY", DOCKERFILE, re.MULTILINE | re.DOTALL)
+    default = re.search(r"^ARG EXTRAS=(\S+)", DOCKERFILE, re.MULTILINE)
+    assert found and default
+    script = f'pip() {{ echo "$PIP_EXTRA_INDEX_URL $*"; }}\n{found[1]}'
+    environment = {"VARIANT": variant, "EXTRAS": default[1], "PATH": os.environ["PATH"]}
+    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True)
+    if extras is None:
+        assert done.returncode == 2
+        assert "VARIANT: cuda, cpu or none, found gpu" in done.stdout
+    else:
+        assert done.stdout.strip().endswith(f"install --constraint constraints.txt .[{extras}]")
+        assert ("whl/cpu" in done.stdout) == (variant == "cpu")
+
+
 def test_weights_are_looked_for_where_the_build_puts_them() -> None:
     into = re.search(r"hpo-job weights \$\{WEIGHTS\} --weights (\S+?);", DOCKERFILE)
     assert into
@@ -131,6 +156,7 @@ def test_the_image_runs(base: str, private: Path, tmp_path: Path) -> None:
         "BUILDER=buildah",
         f"BASE_IMAGE={base}",
         f"IMAGE={TAG}",
+        "VARIANT=none",
         f"IMAGE_ARGS={arguments} --build-arg EXTRAS=mysql",
         cwd=private,
     )

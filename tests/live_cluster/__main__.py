@@ -29,8 +29,7 @@ def main() -> int:
                 "make",
                 "image",
                 f"IMAGE={IMAGE}",
-                "VARIANT=cpu",
-                "IMAGE_ARGS=--build-arg EXTRAS=mysql",
+                "VARIANT=none",
             ]
         )
         subprocess.check_call(["kind", "load", "docker-image", IMAGE, "--name", NAME])
