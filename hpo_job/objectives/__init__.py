@@ -109,12 +109,12 @@ def check(
         load(spec)
         return
     usual = defaults(spec)
-    candidates = {
-        name: (usual[name],) if name in skip else _candidates(spec, name)
+    every = {
+        name: (usual[name],) if name in skip else candidates(spec, name)
         for name in SHIPPED[spec.objective].model_fields
     }
     try:
-        _shipped_module(spec).check(candidates, weights, cache)
+        _shipped_module(spec).check(every, weights, cache)
     except MachineError as error:
         text = str(spec.error("search_space", str(error)))
         raise MachineError(text, error.parameter) from error
@@ -234,7 +234,7 @@ def _check_value(
         raise spec.error(key, f"{message[0].lower()}{message[1:]}, found {value!r}") from error
 
 
-def _candidates(spec: StudySpec, name: str) -> tuple[object, ...]:
+def candidates(spec: StudySpec, name: str) -> tuple[object, ...]:
     """Every value that ``name`` can have in a trial; of a range, its two ends."""
     if name not in spec.search_space:
         return (defaults(spec)[name],)

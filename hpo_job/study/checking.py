@@ -78,6 +78,7 @@ def check(
     baselines = tuple(_baseline(metric, data) for metric in scored)
     cautions = [line for metric in scored for line in _cautions(metric, data)]
     cautions += data.cautions if data else ()
+    cautions += suitability.of_language(spec, data)
     cautions += lacking
     cautions += suitability.cautions(spec, suitability.require_suitable_sampler(spec))
     return Checked(spec, weights, scored, data, baselines, tuple(dict.fromkeys(cautions)))

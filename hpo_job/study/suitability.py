@@ -1,4 +1,4 @@
-"""Whether a study's sampler, pruner and budget suit its search space, before any trial runs."""
+"""Whether a study's sampler, pruner and budget suit its search space, and its model its texts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 
+from hpo_job import objectives
+from hpo_job.data.english import USUAL, share_english
+from hpo_job.data.from_spec import Labelled
+from hpo_job.data.tables import LabelledRows
 from hpo_job.spec import search_space
 from hpo_job.spec.combinations import EXHAUSTIVE
 from hpo_job.spec.search_space import Float
@@ -142,3 +146,18 @@ def _sampled_independently(
         joint = {name: joint[name] for name in joint if not names[name].when}
     fixed = spec.sampler.options.get("fixed_params", {})
     return tuple(name for name in names if name not in joint and name not in fixed)
+
+
+def of_language(spec: StudySpec, data: Labelled | None) -> Iterator[str]:
+    """A line where a pre-trained language model, which is English, gets texts that are not."""
+    if not isinstance(data, LabelledRows) or data.text is None:
+        return
+    if True not in objectives.candidates(spec, "pre_trained"):
+        return
+    share = share_english(data.frame[data.text])
+    if share is not None and share < USUAL:
+        yield (
+            f"text {data.text!r} does not look English ({share:.0%} of the words are frequent "
+            "English ones, of English prose about 25%), and the pre-trained language model is: "
+            "compare it with pre_trained = false"
+        )

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from click.testing import Result
 
 from hpo_job.errors import MachineError, SpecError
 from hpo_job.spec.study_toml import read_spec
-from hpo_job.study.checking import check
+from hpo_job.study.checking import check, read_data
 from hpo_job.study.samplers import SAMPLERS
+from hpo_job.study.suitability import of_language
 
 Job = Callable[..., Path]
 X = {"type": "float", "low": 0.0, "high": 1.0}
@@ -24,6 +26,45 @@ MIXED = {"x": X, "y": X, "kind": KIND, "mult": IF_A}
 
 def cautions(folder: Path) -> tuple[str, ...]:
     return check(read_spec(folder), folder / "weights").cautions
+
+
+ENGLISH = "It was the best of times, it was the worst of times, and they had nothing before them. "
+GERMAN = (
+    "Alle glücklichen Familien gleichen einander, es war in der Stadt so, und sie will all das. "
+)
+SPANISH = "En un lugar de la Mancha, de cuyo nombre no quiero acordarme, he de decir as y no. "
+DUTCH = "Alle gelukkige gezinnen lijken op elkaar, maar zij was in het huis van her en der. "
+
+
+@pytest.mark.parametrize("language", [GERMAN, SPANISH, DUTCH, "吾輩は猫である。名前は無い。"])
+@pytest.mark.parametrize("pre_trained", [None, True, False])
+def test_texts_that_are_not_english(
+    job: Job, tmp_path: Path, language: str, pre_trained: bool | None
+) -> None:
+    table = tmp_path / "texts.csv"
+
+    def said(text: str) -> list[str]:
+        rows = [{"t": f"{text * 20}{n}", "y": "ab"[n % 2]} for n in range(20)]
+        pd.DataFrame(rows).to_csv(table, index=False)
+        space = {} if pre_trained is None else {"pre_trained": pre_trained}
+        spec = read_spec(
+            job(
+                objective="text_classification",
+                metric="accuracy",
+                direction="maximize",
+                data={"path": str(table), "label": "y", "text": "t"},
+                search_space=space,
+            )
+        )
+        return list(of_language(spec, read_data(spec)))
+
+    assert said(ENGLISH) == []
+    if pre_trained is False:
+        assert said(language) == []
+    else:
+        (line,) = said(language)
+        assert line.startswith("text 't' does not look English (")
+        assert line.endswith("compare it with pre_trained = false")
 
 
 @pytest.mark.parametrize(
