@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from hpo_job.data.image_table import read_image_table
 from hpo_job.data.images import LabelledFiles, read_image_folder
 from hpo_job.data.tables import LabelledRows, read_table
 from hpo_job.errors import DataError
@@ -14,7 +15,7 @@ Labelled = LabelledFiles | LabelledRows
 Layout = Literal["images", "table", "text"]
 _COLUMNS = {"label", "group", "sample", "labels", "split"}
 _KEYS: dict[Layout, set[str]] = {
-    "images": {"labels", "split"},
+    "images": {"image", "label", "group", "labels", "split"},
     "table": {*_COLUMNS, "features", "categorical", "kinds", "missing", "decimal", "thousands"},
     "text": {*_COLUMNS, "text"},
 }
@@ -47,6 +48,8 @@ def read(spec: StudySpec, layout: Layout, regression: bool = False) -> Labelled:
         raise DataError(f"{spec.file}: data.path: {path}: not there yet; make it: {data.made_by}")
     seed = spec.seed if data.seed is None else data.seed
     try:
+        if layout == "images" and data.image is not None:
+            return read_image_table(path, data, seed)
         if layout == "images":
             return read_image_folder(path, data, seed)
         return read_table(path, data, seed, regression=regression)
@@ -70,6 +73,11 @@ def require_keys(spec: StudySpec, data: Data, layout: Layout | None) -> None:
         if key not in used | _GENERAL and getattr(data, key) is not None:
             uses = ", ".join(["path", "valid_pct", "seed", *sorted(used)])
             raise spec.error(f"data.{key}", f"{spec.objective} does not use it, only {uses}")
-    for key in _NEEDED[layout] if layout else ():
+    if layout == "images" and data.image is None:
+        for key in ("label", "group"):
+            if getattr(data, key) is not None:
+                raise spec.error(f"data.{key}", "is for a table: name its column of files as image")
+    needed = ("label",) if data.image is not None else _NEEDED[layout] if layout else ()
+    for key in needed:
         if getattr(data, key) is None:
             raise spec.error(f"data.{key}", f"missing; {spec.objective} needs the column's name")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_job.data import image_findings, labels
-from hpo_job.data.digests import sizes
+from hpo_job.data.digests import fingerprint, sizes
 from hpo_job.data.image_findings import Look
 from hpo_job.data.image_folder import list_images, suspicious
 from hpo_job.data.parts import Parts, divide, part_named
@@ -38,6 +38,7 @@ class LabelledFiles:
         source: Where the data itself says which part an image is in; see `Parts`.
         left_out: A line for each reason for which files are not used.
         folder_cautions: A line for what may be wrong with the folder.
+        table: That names the files and their labels; None where their folders do.
     """
 
     root: Path
@@ -49,6 +50,7 @@ class LabelledFiles:
     source: str = ""
     left_out: tuple[str, ...] = ()
     folder_cautions: tuple[str, ...] = ()
+    table: Path | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -97,12 +99,14 @@ class LabelledFiles:
 
     def listing(self) -> str:
         """`listing` of these files alone, whatever else lies in the folder."""
-        return sizes((name, self.root / name) for name in self.files)
+        digest = sizes((name, self.root / name) for name in self.files)
+        # A table's labels may change without a change of any image
+        return digest if self.table is None else f"{digest} {fingerprint(self.table)}"
 
     def described(self) -> Iterator[tuple[str, str]]:
         """The data for a person, as (heading, text); a further line has no heading."""
         classes = plural(len(self.classes), "class", "classes")
-        yield "data", f"{self.root}: {plural(len(self), 'image')} in {classes}"
+        yield "data", f"{self.table or self.root}: {plural(len(self), 'image')} in {classes}"
         for name, count in self.counts.items():
             yield "", f"{count:>7}  {count / len(self):>4.0%}  {labels.readable(name)}"
         parts = Parts(self.train, self.valid, self.test, self.source)
@@ -122,7 +126,10 @@ def read_image_folder(root: Path, data: Data, seed: int) -> LabelledFiles:
             too small to be in both parts. The text begins with the key of [data] to blame.
     """
     if root.is_file():
-        raise DataError(f"data.path: {root}: a file; [data] path must hold a folder per class")
+        raise DataError(
+            f"data.path: {root}: a file; [data] path must hold a folder per class, or be a table "
+            "of files, with their column as image"
+        )
     if not root.is_dir():
         raise DataError(
             f"data.path: {root}: no such folder; [data] path must hold a folder per class"

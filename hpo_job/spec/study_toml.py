@@ -77,6 +77,7 @@ class Data(_Table):
         valid_pct: the share of the items in the validation set.
         seed: with which it is drawn; None for the study's.
         sha256: the checksum of what is behind a URL.
+        image: the column of image files, where ``path`` is a table that names them.
         label: the column to predict.
         text: the column to predict it from, or
         features: the columns to predict it from; None for all others.
@@ -98,6 +99,7 @@ class Data(_Table):
     valid_pct: float = Field(default=0.2, gt=0, lt=1)
     seed: int | None = Field(default=None, ge=0, lt=2**32)
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    image: str | None = Field(default=None, min_length=1)
     label: str | None = Field(default=None, min_length=1)
     text: str | None = Field(default=None, min_length=1)
     features: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
