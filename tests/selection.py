@@ -55,17 +55,25 @@ def is_quick(item: pytest.Item) -> bool:
 
 
 class _NoTorch:
-    """Refuses to find torch: first in ``sys.meta_path``."""
+    """Refuses to find torch while it ``holds``: first in ``sys.meta_path``.
 
-    @staticmethod
-    def find_spec(name: str, *_: object) -> None:
-        if name == "torch":
+    It stays there. If the list were replaced for a test, the finders that a package adds when that
+    test imports it would be lost for all later tests.
+    """
+
+    holds = False
+
+    @classmethod
+    def find_spec(cls, name: str, *_: object) -> None:
+        if cls.holds and name == "torch":
             _refuse("imports torch; mark it fastai")
 
 
 def hold_to_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail a test that counts as quick and imports torch or starts a Python process."""
-    monkeypatch.setattr(sys, "meta_path", [_NoTorch, *sys.meta_path])
+    monkeypatch.setattr(_NoTorch, "holds", True)
+    if _NoTorch not in sys.meta_path:
+        sys.meta_path.insert(0, _NoTorch)
     popen = subprocess.Popen.__init__
 
     def start(self: Any, args: Any, *more: Any, **options: Any) -> None:
