@@ -94,6 +94,7 @@ class Study(RuleBasedStateMachine):
             if trial.state == TrialState.RUNNING:
                 self.quick.study.tell(trial.number, 1.0)
         while isinstance(started := self.next(), optuna.Trial):
+            started.suggest_float("x", -5, 5)
             self.quick.study.tell(started, 1.0)
         assert sum(map(evaluated, self.trials())) == TRIALS
         self.each_lost_set_ran_again()

@@ -68,6 +68,7 @@ PRUNERS: list[dict[str, Any]] = [
     {"name": "NopPruner"},
     {"name": "PatientPruner", "patience": 2, "wrapped_pruner": {"name": "MedianPruner"}},
     {"name": "PercentilePruner", "percentile": 25.0},
+    {"name": "PromotionPruner", "min_resource": 2, "brackets": 2},
     {"name": "SuccessiveHalvingPruner", "min_resource": 2},
     {"name": "ThresholdPruner", "upper": 0.5},
     {"name": "WilcoxonPruner", "p_threshold": 0.1},
