@@ -36,7 +36,7 @@ OBJECTIVES = (
     "--data",
     metavar="PATH",
     type=click.Path(exists=True, path_type=Path),
-    help="A folder of images per class, or a table (CSV, Parquet).",
+    help="A folder of images per class, or a table (CSV, Parquet) of rows, texts or images.",
 )
 @option("--label", metavar="COLUMN", help="The column of a table to predict.  [default: guessed]")
 @option("--text", metavar="COLUMN", help="The column of its texts.  [default: guessed]")

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from hpo_job.data import columns, labels
 from hpo_job.data.image_folder import list_images
+from hpo_job.data.image_table import read_image_table
 from hpo_job.data.images import LabelledFiles, read_image_folder
 from hpo_job.data.kinds import recognise
 from hpo_job.data.parts import COLUMNS as PART_COLUMNS
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROWS = 5000  # of a table that are looked at to tell its columns apart
+IMAGES = 20  # cells of a column that have to name images next to the table
 WORDS = 6  # in a middling cell of a column of texts, at least
 CHARACTERS = 20  # in one, where the script has no spaces
 CLASSES = 50  # different values of a label that is taken for classes, at most
@@ -104,6 +107,8 @@ def _table(file: Path, wanted: Wanted) -> Look:
     for name in (wanted.label, wanted.text):
         if name is not None:
             columns.require(file, "label" if name == wanted.label else "text", name, known)
+    if (image := _image_column(file, cells)) and wanted.objective in (None, "image_classification"):
+        return _image_table(file, cells, image, wanted)
     text = wanted.text or _text_column(cells, wanted)
     label, why = _label_column(file, cells, text, wanted)
     settings: dict[str, Any] = {"label": label}
@@ -121,6 +126,29 @@ def _table(file: Path, wanted: Wanted) -> Look:
         len(every_label),
     )
     return Look(objective, data, settings, reasons, _groups(cells, label, text))
+
+
+def _image_table(file: Path, cells: pd.DataFrame, image: str, wanted: Wanted) -> Look:
+    """Images that a table names."""
+    label, why = _label_column(file, cells.drop(columns=image), image, wanted)
+    names = columns.read(file, [label], [label])[label].tolist()
+    settings = {"image": image, "label": label, **_merged(names)}
+    data, settings = _first_that_can_be_drawn(
+        lambda data: read_image_table(file, data, SEED), settings, len(names)
+    )
+    reasons = {"image": "the column of image files, relative to the table", "label": why}
+    return Look("image_classification", data, settings, reasons, _groups(cells, label, image))
+
+
+def _image_column(file: Path, cells: pd.DataFrame) -> str | None:
+    """The column that names image files next to the table; None where there is none."""
+    suffixes = Image.registered_extensions()
+    for name in map(str, cells.columns):
+        first = cells[name].dropna().head(IMAGES)
+        paths = [file.parent / cell for cell in first if isinstance(cell, str)]
+        if paths and all(p.suffix.lower() in suffixes and p.is_file() for p in paths):
+            return name
+    return None
 
 
 def _first_that_can_be_drawn(

@@ -135,7 +135,7 @@ def _study(look: Look, name: str) -> Table:
 
 def _data(look: Look, path: str) -> Table:
     table = Table("[data]")
-    images = isinstance(look.data, LabelledFiles)
+    images = isinstance(look.data, LabelledFiles) and look.data.table is None
     kind = "a folder of images per class" if images else "the table"
     table.add("path", path, f"{kind}, relative to this file")
     whys = {

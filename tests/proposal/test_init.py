@@ -102,6 +102,18 @@ def test_parts_that_the_folders_name(cli: Cli, tmp_path: Path) -> None:
     assert len(data.valid) == 6
 
 
+def test_images_that_a_table_names(cli: Cli, tmp_path: Path, images: Callable[..., Path]) -> None:
+    images({"scans": 24})
+    rows = [f"images/scans/{n:04}.png,{n // 4},{('map', 'text')[n % 2]}" for n in range(24)]
+    table(tmp_path / "pages.csv", "file,book,kind", *rows, times=1)
+    done = cli("init", "pages", "--data", "pages.csv", "--label", "kind")
+    assert done.exit_code == 0, done.output
+    assert "guessed       'file' is the column of image files" in done.stdout
+    assert '# group = "book"' in Path("pages/study.toml").read_text()
+    spec = read("pages")
+    assert (spec.objective, spec.data and spec.data.image) == ("image_classification", "file")
+
+
 @pytest.mark.parametrize(("language", "name"), [("de", "German"), ("en", "English")])
 def test_texts(cli: Cli, tmp_path: Path, language: str, name: str) -> None:
     text_table(tmp_path / "texts.csv", language)
@@ -199,7 +211,8 @@ def test_a_function_that_runs(
     assert cli("check", "mine").exit_code == 0
     ran = cli("worker", "mine", "--set", "budget.trials=2")
     assert ran.exit_code == 0, ran.output
-    assert "2 of 2 trials" in cli("status", "mine").stdout
+    seen = cli("status", "mine")
+    assert "2 of 2 trials" in seen.stdout, seen.output
 
 
 def test_measured_by_one_short_trial(cli: Cli) -> None:
