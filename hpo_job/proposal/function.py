@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+from hpo_job.data.images import LabelledFiles
 from hpo_job.proposal.document import Table, document
 from hpo_job.proposal.look import SEED, Look
 from hpo_job.proposal.study import Limits
@@ -53,6 +55,15 @@ def load(context):
     pixels = np.stack([np.asarray(image).ravel() / 255 for image in images])
     return pixels, np.array([file.parent.name for file in files])
 '''
+_IMAGE_ROWS = '''
+def load(context):
+    """A row of pixels for each image that the table names, and its class."""
+    table = pd.{read}(context.path)
+    files = [context.path.parent / name for name in table[IMAGE]]
+    images = [Image.open(file).convert("L").resize((32, 32)) for file in files]
+    pixels = np.stack([np.asarray(image).ravel() / 255 for image in images])
+    return pixels, table[LABEL].to_numpy()
+'''
 _ROWS = '''
 def load(context):
     """A row of numbers for each row of the table, with a column for each category."""
@@ -79,24 +90,35 @@ def program(look: Look | None) -> str:
         modules["linear_model"] = "SGDRegressor"
     if look is None:
         modules["datasets"] = "load_digits"
-    elif look.objective == "image_classification":
+    elif "label" not in look.settings:
         imports, load = [*imports, "from PIL import Image"], _IMAGES
     else:
         imports.append("import pandas as pd")
-        label, text = look.settings["label"], look.settings.get("text")
-        constants = f"\nLABEL = {json.dumps(label, ensure_ascii=False)}\n" + (
-            f"TEXT = {json.dumps(text, ensure_ascii=False)}\n" if text else ""
+        image, text = look.settings.get("image"), look.settings.get("text")
+        columns = {"LABEL": look.settings["label"], "TEXT": text, "IMAGE": image}
+        constants = "\n" + "".join(
+            f"{key} = {json.dumps(name, ensure_ascii=False)}\n"
+            for key, name in columns.items()
+            if name is not None
         )
         if text:
             modules["feature_extraction.text"] = "HashingVectorizer"
-        read = "read_parquet" if look.data.root.suffix == ".parquet" else "read_csv"
-        load = (_TEXTS if text else _ROWS).format(read=read)
+        if image:
+            imports.append("from PIL import Image")
+        read = "read_parquet" if path_of(look).suffix == ".parquet" else "read_csv"
+        load = (_TEXTS if text else _IMAGE_ROWS if image else _ROWS).format(read=read)
     imports += [_SKLEARN.format(module=key, names=modules[key]) for key in sorted(modules)]
     train = _TRAIN.format(**(_NUMBERS if regression else _CLASSES))
     head = (
         '"""What a trial does: change it as you like, as long as `train` returns a number."""\n\n'
     )
     return head + "\n".join(imports) + "\n" + constants + "\n" + load + train
+
+
+def path_of(look: Look) -> Path:
+    """The table, or the folder, that was looked at."""
+    table = look.data.table if isinstance(look.data, LabelledFiles) else None
+    return table or look.data.root
 
 
 def propose(look: Look | None, name: str, path: str | None, limits: Limits) -> str:

@@ -50,6 +50,13 @@ def table(file: Path, header: str, *rows: str, times: int = 20) -> Path:
     return file
 
 
+def page_table(folder: Path, images: Callable[..., Path]) -> Path:
+    """A table that names 24 images, four of each book."""
+    images({"scans": 24})
+    rows = [f"images/scans/{n:04}.png,{n // 4},{('map', 'text')[n % 2]}" for n in range(24)]
+    return table(folder / "pages.csv", "file,book,kind", *rows, times=1)
+
+
 # What is written reads the data
 
 
@@ -103,9 +110,7 @@ def test_parts_that_the_folders_name(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_images_that_a_table_names(cli: Cli, tmp_path: Path, images: Callable[..., Path]) -> None:
-    images({"scans": 24})
-    rows = [f"images/scans/{n:04}.png,{n // 4},{('map', 'text')[n % 2]}" for n in range(24)]
-    table(tmp_path / "pages.csv", "file,book,kind", *rows, times=1)
+    page_table(tmp_path, images)
     done = cli("init", "pages", "--data", "pages.csv", "--label", "kind")
     assert done.exit_code == 0, done.output
     assert "guessed       'file' is the column of image files" in done.stdout
@@ -193,7 +198,7 @@ def test_every_line_is_explained(cli: Cli, image_folder: Path) -> None:
         assert len(line) <= 100
 
 
-@pytest.mark.parametrize("kind", ["digits", "rows", "numbers", "texts", "images"])
+@pytest.mark.parametrize("kind", ["digits", "rows", "numbers", "texts", "images", "pages"])
 def test_a_function_that_runs(
     cli: Cli, tmp_path: Path, images: Callable[..., Path], kind: str
 ) -> None:
@@ -204,6 +209,7 @@ def test_a_function_that_runs(
         ),
         "texts": lambda: text_table(tmp_path / "texts.csv", "en"),
         "images": lambda: images({"cats": 12, "dogs": 8}),
+        "pages": lambda: page_table(tmp_path, images),
     }.get(kind, lambda: None)()
     options = [] if data is None else ["--data", data]
     done = cli("init", "mine", "--function", *options)
