@@ -125,6 +125,20 @@ MUTANTS = (
         "tests/worker/test_loop.py",
     ),
     Mutant(
+        "a trial that goes on in mid-epoch goes on with its random numbers",
+        "objectives/training.py",
+        'self.batch, lambda: restore_random_numbers(self.learn, state["random"])',
+        "self.batch, lambda: None",
+        "tests/objectives/test_resuming.py",
+    ),
+    Mutant(
+        "a trial that goes on keeps its optimiser's state",
+        "objectives/resuming.py",
+        """    learn.opt.load_state_dict({**optimiser, "hypers": L(optimiser["hypers"])})\n""",
+        "",
+        "tests/objectives/test_resuming.py",
+    ),
+    Mutant(
         "passwords are not shown: the query of a URL",
         "storage/urls.py",
         'value if key in _SAFE_QUERY_KEYS else "***"',

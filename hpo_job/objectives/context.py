@@ -94,6 +94,7 @@ class Context:
     repeated: the part of a saved state that holds the repeats before this one.
     history: what the trial has reported.
     pauses: whether a trial that the pruner stops saves its state first, and may be promoted later.
+    resumed: the state that a shipped objective goes on from, until it has.
     pruned: whether the pruner has stopped the trial; it ends PRUNED then, whatever the objective
         returns or raises.
     """
@@ -119,6 +120,7 @@ class Context:
     repeated: Callable[[], State] = dict
     history: History = field(default_factory=History)
     pauses: bool = False
+    resumed: State | None = field(default=None, init=False)
     pruned: bool = field(default=False, init=False)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,14 @@ class WholeBatches:
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options | {"indexed": True})
+        self._skip: tuple[int, Callable[[], None]] | None = None
+
+    def skip(self, count: int, then: Callable[[], None]) -> None:
+        """Leave out the first ``count`` batches of the next pass, and call ``then`` before it.
+
+        The order of the items is drawn as ever: ``then`` is called when it is.
+        """
+        self._skip = count, then
 
     def source(self) -> Source:
         """The data set of the next pass; as long as it is the same, so are the processes."""
@@ -50,6 +58,10 @@ class WholeBatches:
         self.randomize()
         self.before_iter()
         keys, source = self.keys(), self.source()
+        if self._skip:
+            (count, then), self._skip = self._skip, None
+            keys = keys[count:]
+            then()
         for batch in self._read(source, keys):
             yield self.after_batch(self.typed(to_device(tuple(batch), self.device, True)))
         self.after_iter()

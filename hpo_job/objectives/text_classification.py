@@ -23,9 +23,16 @@ from hpo_job.objectives.batches import Mapped
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
 from hpo_job.objectives.parameters import TextClassification
+from hpo_job.objectives.resuming import resumed_phase
 from hpo_job.objectives.text import language_model
 from hpo_job.objectives.text.batches import Texts
-from hpo_job.objectives.text.classifier import classifier, fit_classifier, groups, thaw
+from hpo_job.objectives.text.classifier import (
+    CLASSIFIER,
+    classifier,
+    fit_classifier,
+    groups,
+    thaw,
+)
 from hpo_job.objectives.text.loaders import (
     Items,
     Reader,
@@ -80,7 +87,9 @@ def train(trial: optuna.Trial, context: Context) -> float | tuple[float, ...]:
         optuna.TrialPruned: the pruner stopped it.
     """
     study = _start(context)
-    learn = _classifier(study, context, _encoder(study, context))
+    # a state of the classifier holds its encoder
+    encoder = None if resumed_phase(context) == CLASSIFIER else _encoder(study, context)
+    learn = _classifier(study, context, encoder)
     fit_classifier(learn, context, study.parameters)
     context.keep = partial(save, learn, study.parameters, study.reader)
     return finish(learn, context)
@@ -196,8 +205,10 @@ def _encoder(study: _Study, context: Context) -> dict[str, torch.Tensor]:
     return language_model.encoder(learn)
 
 
-def _classifier(study: _Study, context: Context, encoder: dict[str, torch.Tensor]) -> Learner:
-    """A classifier with this encoder and a new head."""
+def _classifier(
+    study: _Study, context: Context, encoder: dict[str, torch.Tensor] | None
+) -> Learner:
+    """A classifier with this encoder and a new head; all new without one."""
     parameters, data = study.parameters, study.data
     with context.timings.measure(attributes.DATA_TIME):
         dls = classifier_loaders(
@@ -210,7 +221,8 @@ def _classifier(study: _Study, context: Context, encoder: dict[str, torch.Tensor
         )
         sample(parameters.balance, dls.train, data)
     learn = classifier(dls, parameters, study.reader, loss(parameters.balance, data))
-    learn.model[0].module.load_state_dict(encoder)
+    if encoder is not None:
+        learn.model[0].module.load_state_dict(encoder)
     return prepare(learn, context, language_model.precision(parameters, context))
 
 

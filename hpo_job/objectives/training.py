@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
-from fastai.callback.core import Callback, CancelFitException
+from fastai.callback.core import Callback, CancelEpochException, CancelFitException
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.progress import ProgressCallback
 from fastai.learner import Learner
@@ -24,15 +24,25 @@ from hpo_job.objectives.batches import close_pools
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.optimiser import FusedAdam, wait_less
 from hpo_job.objectives.predictions import FILE, of_validation
+from hpo_job.objectives.resuming import (
+    capture,
+    random_numbers,
+    restore,
+    restore_hidden,
+    restore_random_numbers,
+    resume,
+    resumed_phase,
+)
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
+from hpo_job.trial.state_file import State
 
 Score = Callable[[NDArray[Any], NDArray[np.float64]], float]
 MIB = 2**20
 
 
 def start_afresh(context: Context) -> None:
-    """Free the memory of the previous trial and seed all random numbers."""
+    """Free the memory of the previous trial, seed all random numbers, look for a saved state."""
     close_pools()
     gc.collect()  # a learner and its callbacks refer to each other
     torch.set_num_threads(context.threads)
@@ -44,6 +54,7 @@ def start_afresh(context: Context) -> None:
         context.timings.gauge(
             attributes.PEAK_GPU_MEMORY_MIB, lambda: torch.cuda.max_memory_allocated() / MIB
         )
+    resume(context)
 
 
 def prepare(
@@ -120,8 +131,11 @@ def fit(
     run: Callable[[], None],
     score: Score | None = None,
     of_learner: Callable[[Learner], float] | None = None,
-) -> float:
-    """Run one phase of a trial: score, time and report each epoch; returns the last value.
+) -> None:
+    """Run one phase of a trial: score, time and report each epoch, and save states.
+
+    A phase that is complete in the state that the trial goes on from is left out; in the phase of
+    that state, what was trained already is.
 
     Args:
         learn: the learner.
@@ -136,6 +150,8 @@ def fit(
         optuna.TrialPruned: after the fit has returned, because fastai rewrites the message of
             an exception that a callback raises.
     """
+    if resumed_phase(context) not in (None, phase.name):
+        return
     context.begin(phase)
     epochs = Epochs(context, phase, score or context.scored.score, of_learner)
     times = (attributes.TRAIN_TIME, attributes.train_time(phase.name))
@@ -148,7 +164,6 @@ def fit(
         raise optuna.TrialPruned(
             f"pruned after epoch {len(epochs.values)} of {phase.epochs} of phase {phase.name}"
         )
-    return epochs.values[-1]
 
 
 def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:
@@ -216,10 +231,12 @@ def validate(learn: Learner, context: Context) -> tuple[NDArray[Any], NDArray[np
 
 
 class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
-    """Scores, times and reports each epoch of a phase, and ends the phase when it is pruned.
+    """Scores, times, reports and saves each epoch of a phase, and ends it when it is pruned.
 
     ``values`` are the scores so far. Once ``pruned`` is True, further fits of the phase end
     before they begin. The predictions are those of fastai's own validation pass.
+
+    Where the trial goes on from a saved state, the fits, epochs and batches before it are left out.
     """
 
     order = 60  # after Recorder and all others, which an exception would skip
@@ -232,15 +249,46 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
         of_learner: Callable[[Learner], float] | None = None,
     ) -> None:
         self.context, self.phase, self.score, self.of_learner = context, phase, score, of_learner
-        self.values: list[float] = []
-        self.pruned = False
+        self.state, context.resumed = context.resumed, None
+        self.values: list[float] = list(self.state["values"]) if self.state else []
+        self.fits = 0  # how many of the phase have begun
+        self.pruned = self.left_out = False
 
     def before_fit(self) -> None:
-        if self.pruned:
+        self.fits += 1
+        first = self.state["position"]["fit"] if self.state else 0
+        if self.pruned or self.fits < first:
             raise CancelFitException
+        if self.fits > first:  # the state was at the end of the fit before
+            self.state = None
+        if self.state:
+            restore(self.learn, self.state)
+            began = self.state["position"]["began"]
+            restore_random_numbers(self.learn, began or self.state["random"])
 
     def before_epoch(self) -> None:
         self.started = perf_counter()
+        self.left_out = self.state is not None and self.epoch < self.state["position"]["epoch"]
+        if self.left_out:
+            raise CancelEpochException
+
+    def before_train(self) -> None:
+        self.batch = 0
+        self.began = random_numbers(self.learn)
+        state, self.state = self.state, None
+        if state and state["position"]["batch"]:
+            position = state["position"]
+            self.batch = position["batch"]
+            self.learn.train_iter, self.learn.pct_train = position["iteration"], position["share"]
+            restore_hidden(self.learn, state)
+            self.dls.train.skip(
+                self.batch, lambda: restore_random_numbers(self.learn, state["random"])
+            )
+
+    def after_batch(self) -> None:
+        if self.training:
+            self.batch += 1
+            self._save(self.epoch, self.batch, self.began)
 
     def before_validate(self) -> None:
         self.predictions: list[torch.Tensor] = []
@@ -260,6 +308,8 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
         self.context.timings.add(attributes.VALIDATION_TIME, perf_counter() - self.validating)
 
     def after_epoch(self) -> None:
+        if self.left_out:
+            return
         if self.of_learner:
             value = self.of_learner(self.learn)
         else:
@@ -270,6 +320,27 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
         if self.context.should_stop_after(value, last=last):
             self.pruned = True
             raise CancelFitException
+        self._save(self.epoch + 1, 0, None)
+
+    def _save(self, epoch: int, batch: int, began: State | None) -> None:
+        """Offer the state of training; the next epoch and batch are these."""
+
+        def state() -> State:
+            position = {
+                "fit": self.fits,
+                "epoch": epoch,
+                "batch": batch,
+                "iteration": int(self.train_iter),
+                "share": float(self.pct_train),
+                "began": began,
+            }
+            return capture(self.learn, self.context, self.phase.name, self.values, position)
+
+        try:
+            self.context.save(state)
+        except optuna.TrialPruned:  # it pauses here; `fit` raises it anew
+            self.pruned = True
+            raise CancelFitException from None
 
 
 class Batches(Callback):  # type: ignore[misc]

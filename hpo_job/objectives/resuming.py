@@ -1,0 +1,168 @@
+"""The state of a fastai training, to be continued elsewhere: what it is made of, and put back into.
+
+Guaranteed: training that is continued from a state ends as it would have ended without the break.
+On a CPU that is exact: the weights, the optimiser, the position in the one-cycle, all random
+numbers and the order of the items are part of the state.
+
+A state in the middle of an epoch needs the order of its items, which is drawn at its beginning. So
+the random numbers of that moment are part of it, too: the order is drawn again, and the batches
+that were trained already are left out without being read.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import fastai
+import numpy as np
+import torch
+from fastai.learner import Learner
+from fastai.text.models.awdlstm import AWD_LSTM
+from fastcore.foundation import L
+from torch import nn
+
+from hpo_job.objectives.context import Context
+from hpo_job.trial.state_file import State
+
+# What numpy has no type for is kept as integers of the same size
+UNKNOWN_TO_NUMPY = {"bfloat16": (torch.bfloat16, torch.int16)}
+
+
+def resume(context: Context) -> None:
+    """Look for a state that an earlier attempt at this trial has saved; called once a trial."""
+    context.resumed = context.resume(lambda state: _misfit(state, context))
+
+
+def resumed_phase(context: Context) -> str | None:
+    """The phase in which training goes on; None where it begins, or has gone on already."""
+    return None if context.resumed is None else str(context.resumed["phase"])
+
+
+def capture(
+    learn: Learner, context: Context, phase: str, values: list[float], position: dict[str, Any]
+) -> State:
+    """Everything that the rest of a training depends on, as a tree of plain values and arrays.
+
+    Args:
+        learn: the learner, between two batches or two epochs.
+        context: the trial.
+        phase: the name of the phase it is in.
+        values: of the phase's epochs so far.
+        position: which of the phase's fits, epoch and batch comes next, and the random numbers
+            that the epoch began with: see `hpo_job.objectives.training.Epochs`.
+    """
+    smooth = learn.recorder.smooth_loss
+    scaler = getattr(learn, "scaler", None)
+    return {
+        **_origin(context),
+        "phase": phase,
+        "values": values,
+        "position": position,
+        "random": random_numbers(learn),
+        "model": _plain(learn.model.state_dict()),
+        "hidden": [_plain([module.bs, module.hidden]) for module in _recurrent(learn.model)],
+        "optimiser": _plain(learn.opt.state_dict()),
+        "scaler": _plain(scaler.state_dict()) if scaler is not None else None,
+        "smooth_loss": [smooth.count, float(smooth.val)],
+    }
+
+
+def restore(learn: Learner, state: State) -> None:
+    """Put back what `capture` returned, except for the position and the random numbers."""
+    learn.model.load_state_dict(_tensors(state["model"]))
+    device = learn.dls.device
+    optimiser = _tensors(state["optimiser"], device)
+    learn.opt.load_state_dict({**optimiser, "hypers": L(optimiser["hypers"])})
+    if state["scaler"] is not None and getattr(learn, "scaler", None) is not None:
+        learn.scaler.load_state_dict(_tensors(state["scaler"]))
+    smooth = learn.recorder.smooth_loss
+    smooth.count, smooth.val = int(state["smooth_loss"][0]), torch.tensor(state["smooth_loss"][1])
+
+
+def restore_hidden(learn: Learner, state: State) -> None:
+    """Put back what a language model remembers of the batches before, which an epoch resets."""
+    for module, kept in zip(_recurrent(learn.model), state["hidden"], strict=True):
+        size, hidden = _tensors(kept, learn.dls.device)
+        module.bs, module.hidden = size, [tuple(pair) for pair in hidden]
+
+
+def random_numbers(learn: Learner) -> State:
+    """The states of all generators of random numbers, the one that shuffles the items included."""
+    name, keys, position, has_gauss, gauss = np.random.get_state()
+    state = {
+        "python": list(random.getstate()),
+        "numpy": [name, keys, position, has_gauss, gauss],
+        "torch": torch.get_rng_state().numpy(),
+        "order": list(learn.dls.train.rng.getstate()),
+    }
+    if learn.dls.device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(learn.dls.device).numpy()
+    return state
+
+
+def restore_random_numbers(learn: Learner, state: State) -> None:
+    """Let all generators go on from where `random_numbers` saw them."""
+    random.setstate(_python_state(state["python"]))
+    np.random.set_state(tuple(state["numpy"]))
+    torch.set_rng_state(torch.from_numpy(np.array(state["torch"])))
+    learn.dls.train.rng.setstate(_python_state(state["order"]))
+    if "cuda" in state and learn.dls.device.type == "cuda":
+        torch.cuda.set_rng_state(torch.from_numpy(np.array(state["cuda"])), learn.dls.device)
+
+
+def _origin(context: Context) -> State:
+    """What a state belongs to: only there it can be continued."""
+    versions = {"torch": torch.__version__, "fastai": fastai.__version__}
+    return {"params": dict(context.params), "versions": versions}
+
+
+def _misfit(state: State, context: Context) -> str | None:
+    origin = _origin(context)
+    if "phase" not in state:
+        return "it is of another objective"
+    if state["params"] != origin["params"]:
+        return "it has other parameters"
+    for package, version in origin["versions"].items():
+        if state["versions"].get(package) != version:
+            return f"{package} {state['versions'].get(package)} saved it, and here is {version}"
+    return None
+
+
+def _recurrent(model: nn.Module) -> list[Any]:
+    """The parts of a model that remember the batches before, outside of their weights."""
+    return [module for module in model.modules() if isinstance(module, AWD_LSTM)]
+
+
+def _plain(value: Any) -> Any:
+    """A tree of tensors as a tree of arrays; they are copied, since training goes on meanwhile."""
+    if isinstance(value, torch.Tensor):
+        tensor = value.detach().cpu()
+        for name, (kind, stand_in) in UNKNOWN_TO_NUMPY.items():
+            if tensor.dtype == kind:
+                return {name: tensor.view(stand_in).numpy().copy()}
+        return tensor.numpy().copy()
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | L):
+        return [_plain(each) for each in value]
+    return value
+
+
+def _tensors(value: Any, device: torch.device | None = None) -> Any:
+    """The tree that `_plain` was called with, on ``device``; tuples have become lists."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy()).to(device)
+    if isinstance(value, dict):
+        for name, (kind, _) in UNKNOWN_TO_NUMPY.items():
+            if value.keys() == {name}:
+                return torch.from_numpy(value[name].copy()).view(kind).to(device)
+        return {key: _tensors(each, device) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_tensors(each, device) for each in value]
+    return value
+
+
+def _python_state(state: list[Any]) -> tuple[Any, ...]:
+    version, numbers, gauss = state
+    return version, tuple(int(number) for number in numbers), gauss

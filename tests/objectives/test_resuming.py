@@ -1,0 +1,172 @@
+"""A training that is continued from a saved state ends as one that was never broken off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from hpo_job.data.images import LabelledFiles
+from hpo_job.data.tables import read_table
+from hpo_job.objectives import image_classification, tabular_regression, text_classification
+from hpo_job.objectives.context import Context, Misfit
+from hpo_job.spec.metrics import METRICS
+from hpo_job.spec.study_toml import Data
+from hpo_job.trial import state_file
+from hpo_job.trial.state_file import State
+from tests import ROOT
+
+IMAGES = {
+    "model": "tf_efficientnet_lite0",
+    "image_size": 32,
+    "batch_size": 16,
+    "apply_tfms": True,
+    "epochs": 1,
+    "unfrozen_epochs": 2,
+    "precision": "fp32",
+}
+ROWS = {"epochs": 3, "batch_size": 64, "ps": 0.3}
+TEXTS = {
+    "pre_trained": False,
+    "emb_sz": 8,
+    "n_hid": 12,
+    "n_layers": 2,
+    "max_vocab": 200,
+    "max_tokens": 24,
+    "bptt": 12,
+    "batch_size": 16,
+    "head_epochs": 1,
+    "lm_body_epochs": 1,
+    "classifier_epochs": 3,
+}
+
+
+@dataclass
+class Files:
+    """Keeps states in files, at every so many calls of `save`, and gives one of them back."""
+
+    folder: Path
+    every: int = 1
+    given: Path | None = None
+    calls: int = 0
+    files: list[Path] = field(default_factory=list)
+    steps: int | None = None
+
+    @property
+    def due(self) -> bool:
+        self.calls += 1
+        return self.every > 0 and self.calls % self.every == 0
+
+    def write(self, tree: State, *, wait: bool = False) -> bool:
+        self.files.append(self.folder / f"{self.calls}.state")
+        with self.files[-1].open("wb") as file:
+            state_file.write(file, tree, {})
+        return True
+
+    def load(self, misfit: Misfit) -> State | None:
+        if self.given is None:
+            return None
+        with self.given.open("rb") as file:
+            tree, _ = state_file.read(file)
+        self.why = misfit(tree)
+        return tree if self.why is None else None
+
+    def resumed(self, steps: int) -> None:
+        self.steps = steps
+
+
+Trained = tuple[float, dict[int, float]]  # the value, and all reports
+Train = Callable[[Files], Trained]
+
+
+@pytest.fixture
+def trainings(few: LabelledFiles, image_cache: Path, tmp_path: Path) -> dict[str, Train]:
+    """A training of each kind, which saves to and resumes from the files it is given."""
+    rows = ROOT / "jobs" / "penguins-mass" / "penguins.csv"
+    texts = ROOT / "jobs" / "state-of-the-union-early" / "passages.csv.gz"
+    columns = Data(path="-", label="party", valid_pct=0.25, text="text", group="address", sample=96)
+    kinds: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
+        "images": (image_classification, few, IMAGES, "accuracy"),
+        "rows": (
+            tabular_regression,
+            read_table(rows, Data(path="-", label="body_mass_g"), 42, regression=True),
+            ROWS,
+            "rmse",
+        ),
+        "texts": (text_classification, read_table(texts, columns, 1), TEXTS, "log_loss"),
+    }
+
+    def training(kind: str) -> Train:
+        objective, data, params, metric = kinds[kind]
+
+        def train(files: Files) -> Trained:
+            study = optuna.create_study()
+            context = Context(
+                trial=study.ask(),
+                params=dict(params),
+                path=None,
+                seed=1,
+                threads=1,
+                weights=tmp_path,
+                cache=image_cache if kind == "images" else tmp_path / "cache",
+                data=data,
+                metrics=(METRICS[metric],),
+                checkpoints=files,
+            )
+            value = objective.train(context.trial, context)
+            return value, study.trials[0].intermediate_values
+
+        return train
+
+    return {kind: training(kind) for kind in kinds}
+
+
+@pytest.mark.parametrize(
+    ("kind", "every"), [("images", 3), ("rows", 2), pytest.param("texts", 4, id="texts")]
+)
+def test_it_ends_the_same_from_every_state(
+    kind: str, every: int, trainings: dict[str, Train], tmp_path: Path
+) -> None:
+    """At the end of epochs, in their middle, in each phase and stage."""
+    train = trainings[kind]
+    broken = Files(tmp_path, every)
+    undisturbed = train(broken)
+    assert len(broken.files) >= 4
+    phases = set()
+    for file in broken.files:
+        with file.open("rb") as opened:
+            phases.add(state_file.read(opened)[0]["objective"]["phase"])
+        goes_on = Files(tmp_path, every=0, given=file)
+        value, reports = train(goes_on)
+        assert value == pytest.approx(undisturbed[0], abs=1e-6), file.name
+        assert reports == pytest.approx(undisturbed[1], abs=1e-6), file.name
+        assert goes_on.calls < broken.calls
+        file.unlink()
+    assert len(phases) == {"images": 2, "rows": 1, "texts": 3}[kind]
+
+
+def test_a_state_of_other_parameters_or_versions_is_not_continued(
+    trainings: dict[str, Train], tmp_path: Path
+) -> None:
+    train = trainings["rows"]
+    broken = Files(tmp_path, every=2)
+    value, _ = train(broken)
+
+    def why(**changes: object) -> str | None:
+        with broken.files[0].open("rb") as file:
+            tree, _ = state_file.read(file)
+        tree["objective"] = changes if "x" in changes else {**tree["objective"], **changes}
+        with (tmp_path / "other").open("wb") as file:
+            state_file.write(file, tree, {})
+        files = Files(tmp_path, every=0, given=tmp_path / "other")
+        assert train(files)[0] == value  # from the start
+        return files.why
+
+    assert why(params={"epochs": 7}) == "it has other parameters"
+    assert str(why(versions={"torch": "1.0", "fastai": "2.8"})).startswith("torch 1.0 saved it")
+    assert why(x=np.zeros(2)) == "it is of another objective"

@@ -1,0 +1,96 @@
+"""A shipped objective's trial, in the real command: killed, it goes on where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo_job.trial import attributes
+from tests import ROOT
+from tests.quick import command, wait_until
+
+EPOCHS = 60
+STUDY = f"""
+name = "mass"
+objective = "tabular_regression"
+metric = "rmse"
+direction = "minimize"
+[budget]
+trials = 1
+[data]
+path = "penguins.csv"
+label = "body_mass_g"
+[checkpoint]
+every = 0.1
+[search_space]
+epochs = {EPOCHS}
+ps = 0.2
+"""
+pytestmark = [pytest.mark.processes, pytest.mark.fastai]
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    folder = tmp_path / "mass"
+    folder.mkdir()
+    (folder / "study.toml").write_text(STUDY)
+    shutil.copy(ROOT / "jobs" / "penguins-mass" / "penguins.csv", folder)
+    return folder
+
+
+def worker(job: Path, study: str) -> subprocess.Popen[str]:
+    folder = job.parent / study
+    folder.mkdir(exist_ok=True)
+    url = f"sqlite:///{folder}/studies.db"
+    places = ("--storage", url, "--artifacts", folder / "models", "--cache", folder / "cache")
+    return command("worker", job, "--threads", "1", *places)
+
+
+def trials(job: Path, study: str) -> list[FrozenTrial]:
+    url = f"sqlite:///{job.parent / study}/studies.db"
+    return optuna.load_study(study_name="mass", storage=url).trials
+
+
+def reports(job: Path, study: str) -> int:
+    """How many there are in the database; its tables may not be there yet."""
+    file = job.parent / study / "studies.db"
+    with (
+        contextlib.suppress(sqlite3.OperationalError),
+        contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database,
+    ):
+        return int(database.execute("SELECT COUNT(*) FROM trial_intermediate_values").fetchone()[0])
+    return 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_trial_goes_on_and_ends_the_same(job: Path, number: signal.Signals) -> None:
+    undisturbed = worker(job, "undisturbed")
+    broken = worker(job, "broken")
+
+    def has_begun() -> bool:
+        assert broken.poll() is None, broken.communicate()
+        saved = list((job.parent / "broken" / "models").rglob("*"))
+        return reports(job, "broken") > 5 and bool(saved)
+
+    wait_until(has_begun, 120)
+    broken.send_signal(number)
+    broken.communicate()
+    assert broken.returncode == (-9 if number == signal.SIGKILL else 143)
+    for end in (worker(job, "broken"), undisturbed):
+        assert (end.communicate()[0], end.returncode) == ("", 0)
+    (whole,) = trials(job, "undisturbed")
+    first, second = trials(job, "broken")
+    assert (first.state, second.state) == (TrialState.FAIL, TrialState.COMPLETE)
+    assert second.user_attrs[attributes.RESUMED_FROM] == 0
+    assert second.user_attrs[attributes.RESUMED_AT] > 0
+    assert second.value == pytest.approx(whole.value, abs=1e-6)
+    assert second.intermediate_values == pytest.approx(whole.intermediate_values, abs=1e-6)
+    assert len(second.user_attrs[attributes.EPOCH_TIMES]) == EPOCHS
