@@ -61,7 +61,8 @@ def overview(study: optuna.Study) -> list[str]:
     if states:
         more = f" ({broken} COMPLETE but infeasible: their values do not count)" if broken else ""
         lines += folded("states", f"{states}{more}")
-    lines += folded("retries", work_text(study) or "") + folded("stored", states_text(study) or "")
+    stored = None if finished(study) else states_text(study)
+    lines += folded("retries", work_text(study) or "") + folded("stored", stored or "")
     return lines + (_front(study) if is_multi_objective(study) else _highlights(study))
 
 
@@ -77,7 +78,7 @@ def finished(study: optuna.Study) -> bool:
     done = sum(takes_place(trial) for trial in trials)
     if most is not None and done >= most:
         pruner = stored_pruner(spec_of(study).get("pruner"))
-        return pruner is None or pruner.next(study, trials) is None
+        return pruner is None or pruner.next(study, trials, last=True) is None
     return timeout is not None and working_time(trials, datetime.now()) >= timeout
 
 

@@ -84,7 +84,9 @@ def _admit(
         return Refusal.TIMEOUT
     pruner = make_pruner(spec)
     promotes = pruner if isinstance(pruner, PromotionPruner) else None
-    promoted = _promoted(study, promotes, trials, ledger) if promotes else None
+    used_up = bound.trials is not None and ledger.evaluated >= bound.trials
+    last = used_up and not ledger.running
+    promoted = _promoted(study, promotes, trials, ledger, last=last) if promotes else None
     refusal = None if promoted else _refusal(ledger, bound, promotes=promotes is not None)
     if refusal:
         return refusal
@@ -117,7 +119,12 @@ def _first_waiting(ledger: Ledger) -> FrozenTrial | None:
 
 
 def _promoted(
-    study: optuna.Study, pruner: PromotionPruner, trials: list[FrozenTrial], ledger: Ledger
+    study: optuna.Study,
+    pruner: PromotionPruner,
+    trials: list[FrozenTrial],
+    ledger: Ledger,
+    *,
+    last: bool,
 ) -> FrozenTrial | None:
     """A waiting trial that goes on with paused parameters: one that was left waiting, or a new one.
 
@@ -126,7 +133,7 @@ def _promoted(
     waiting = (trial for trial in ledger.open if trial.state == TrialState.WAITING)
     if left := next(filter(is_promotion, waiting), None):
         return left
-    paused = pruner.next(study, trials)
+    paused = pruner.next(study, trials, last=last)
     if paused is None:
         return None
     bracket, rung = place(paused)

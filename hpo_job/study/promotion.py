@@ -59,12 +59,16 @@ class PromotionPruner(BasePruner):
         """After how many reports a rung is reached."""
         return self.min_resource * int(self.reduction_factor ** (bracket + rung))
 
-    def next(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    def next(
+        self, study: optuna.Study, trials: Sequence[FrozenTrial], *, last: bool = False
+    ) -> FrozenTrial | None:
         """The paused trial to promote next: of the highest rung that has one, the best.
 
         Args:
             study: says which way is better.
             trials: all of the study.
+            last: whether nothing else will be tried. Then, if no trial has reached its end yet,
+                the best of the highest rung goes on, so that the study has a result.
         """
         continued = {trial.user_attrs.get(attributes.RETRY_OF) for trial in trials}
         rungs: dict[tuple[int, int], list[FrozenTrial]] = defaultdict(list)
@@ -78,7 +82,10 @@ class PromotionPruner(BasePruner):
             for trial in reached[: len(reached) // self.reduction_factor]:
                 if trial.number not in continued:
                     return trial
-        return None
+        if not last or not rungs or any(trial.state == TrialState.COMPLETE for trial in trials):
+            return None
+        best = rungs[max(rungs)][0]
+        return None if best.number in continued else best
 
 
 def stored_pruner(pruner: object) -> PromotionPruner | None:

@@ -48,6 +48,18 @@ def test_the_best_of_each_rung_go_on_and_no_epoch_is_trained_twice(
 
 
 @pytest.mark.processes
+def test_a_small_study_has_a_result(tmp_path: Path) -> None:
+    """Of three, none would pass the second rung: there is no half of one."""
+    study = Study(tmp_path, more=PAUSING, budget="trials = 3")
+    assert study.run() == 0, study.log.read_text()
+    (complete,) = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
+    assert complete.value == undisturbed(complete.params["x"])
+    assert len(study.epochs()) <= 20 + 2 * 2
+    require_promoted(study, trials=3)
+    assert study.objects() == set()
+
+
+@pytest.mark.processes
 def test_a_function_that_saves_nothing_begins_anew(tmp_path: Path) -> None:
     source = """
     def train(trial, context):
