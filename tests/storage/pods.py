@@ -92,6 +92,12 @@ class Pods:
         """All that the workers have said."""
         return "".join(file.read_text() for file in sorted(self._log.iterdir()))
 
+    def complaints(self) -> list[str]:
+        """The lines that the workers have said, but for what each says of itself and its trials."""
+        lines = self.said().splitlines()
+        own = ("hpo-job: worker of study ", "hpo-job: trial ")
+        return [line for line in lines if not line.startswith(own)]
+
     def said_by(self, pod: Any) -> str:
         """What one worker has said."""
         return (self._log / str(self.all.index(pod))).read_text()

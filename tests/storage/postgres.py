@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -82,7 +83,8 @@ class PostgresServer:
         if self._process is not None:
             pid = self._process.pid
             for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-                os.kill(int(child), signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                    os.kill(int(child), signal.SIGKILL)
         self._end(signal.SIGKILL)
 
     def remove(self) -> None:

@@ -111,7 +111,7 @@ def test_a_worker_ends_with_one_line_and_makes_nothing_anew(
         delete(case_url)
         pods.go()
         assert pods.end() == [2], pods.said()
-        (error,) = pods.said().splitlines()
+        (error,) = pods.complaints()
         assert error.startswith("hpo-job: storage ") and line in error
         if delete in (delete_file, drop_database, drop_tables):
             with pytest.raises(StorageError):

@@ -394,7 +394,9 @@ def test_what_cannot_be_predicted_is_one_line(
         predict(learn, [tmp_path / "missing.txt"])
     binary = tmp_path / "binary.txt"
     binary.write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match=r"binary\.txt: not a readable text: line 1 .*UTF-8"):
+    with pytest.raises(
+        DataError, match=r"binary\.txt: not a readable text: encoded as UTF-16; save it as UTF-8"
+    ):
         predict(learn, [binary])
 
 
