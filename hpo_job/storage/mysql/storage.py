@@ -81,7 +81,11 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
         self._idle = idle
         self._fresh_for = fresh_for
         self._start()
-        ensure_schema(self._connection, create=create)
+        try:
+            ensure_schema(self._connection, create=create)
+        except BaseException:
+            self._connection.drop()  # nobody will close it
+            raise
 
     def _start(self) -> None:
         self._connection = Connection(read_url(self._url), self._patience, self.flush, self._idle)
