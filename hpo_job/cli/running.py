@@ -14,12 +14,12 @@ from hpo_job.errors import StorageError
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.storage.database import Storage, is_new, worker_capacity
 from hpo_job.storage.defaults import PROMPT
-from hpo_job.study.checking import check
-from hpo_job.study.joining import find, join, require_same_function
+from hpo_job.study.joining import find, load, require_same_function
 from hpo_job.text import plural
 from hpo_job.trial import attributes
+from hpo_job.worker.job import Job
 from hpo_job.worker.output import Printer
-from hpo_job.worker.processes import Job, run_workers
+from hpo_job.worker.processes import run_workers
 from hpo_job.worker.signals import Stop
 
 
@@ -42,17 +42,42 @@ def run(job: Job, workers: int, printer: Printer, *, quiet: bool) -> int:
     stop = Stop()
     with Progress(console) as progress:
         progress.say(f"{job.spec.name}: reading the data, checking weights")
-        checked = check(job.spec, job.weights, job.machine.cache)
-        _warn_of_few_connections(job.storage, workers)
-        study, storage = join(checked, job.storage, job.grace, same_study=job.same_study)
-        with storage.reaching():
-            progress.follow(study, workers, lambda: stop.requested is not None)
-            code = run_workers(job, workers, stop, progress.look, printer)
-    with storage.reaching():
-        lines = summary(study, program(), interrupted=stop.requested is not None)
-    if not quiet:
-        click.echo("\n".join(lines))
+        view = _View(job, workers, stop, progress)
+        code = run_workers(job, workers, stop, view.look, printer, view.open)
+    if view.study is not None and not quiet:
+        click.echo("\n".join(view.summary()))
     return code
+
+
+class _View:
+    """What this process sees of the study, from when it exists.
+
+    Attributes:
+        study: The study; None until then.
+    """
+
+    def __init__(self, job: Job, workers: int, stop: Stop, progress: Progress) -> None:
+        self._job, self._workers, self._stop, self._progress = job, workers, stop, progress
+        self.study: optuna.Study | None = None
+
+    def open(self) -> None:
+        _warn_of_few_connections(self._job.storage, self._workers)
+        self._storage = Storage(self._job.storage, grace=self._job.grace)
+        with self._storage.reaching():
+            self.study = load(self._job.spec.name, self._storage)
+            self._progress.follow(self.study, self._workers, self._is_stopping)
+
+    def look(self) -> None:
+        with self._storage.reaching():
+            self._progress.look()
+
+    def summary(self) -> list[str]:
+        assert self.study is not None
+        with self._storage.reaching():
+            return summary(self.study, program(), interrupted=self._is_stopping())
+
+    def _is_stopping(self) -> bool:
+        return self._stop.requested is not None
 
 
 def finished_study(spec: StudySpec, url: str, *, same_study: bool = False) -> optuna.Study | None:

@@ -138,8 +138,8 @@ def run_command(
     from hpo_job.cli.running import run
     from hpo_job.machine import cpus
     from hpo_job.spec.study_toml import read_spec
+    from hpo_job.worker.job import Job
     from hpo_job.worker.loop import Machine
-    from hpo_job.worker.processes import Job
 
     chosen, workers = _gpus_and_workers(gpus, workers, workers_per_gpu)
     threads = threads or max(1, cpus() // workers)
@@ -190,8 +190,8 @@ def worker_command(
     """
     from hpo_job.machine import cpus
     from hpo_job.spec.study_toml import read_spec
+    from hpo_job.worker.job import Job, run_worker
     from hpo_job.worker.loop import Machine
-    from hpo_job.worker.processes import Job, run_worker
     from hpo_job.worker.signals import Stop
 
     machine = Machine(threads or cpus(), cache, artifacts, cache_size, loader_workers)

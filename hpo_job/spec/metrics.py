@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -54,15 +55,13 @@ class Metric:
         return self.answer == "class"
 
 
-def _of_classes(name: str, **options: object) -> Score:
+def _of_classes(
+    targets: Targets, probabilities: Probabilities, *, name: str, **options: object
+) -> float:
     """A scikit-learn metric of (true classes, predicted classes)."""
+    from sklearn import metrics  # costs half a second, and only scoring needs it
 
-    def score(targets: Targets, probabilities: Probabilities) -> float:
-        from sklearn import metrics  # costs half a second, and only scoring needs it
-
-        return float(getattr(metrics, name)(targets, probabilities.argmax(axis=1), **options))
-
-    return score
+    return float(getattr(metrics, name)(targets, probabilities.argmax(axis=1), **options))
 
 
 def _balanced_accuracy(targets: Targets, probabilities: Probabilities) -> float:
@@ -79,25 +78,21 @@ def _balanced_accuracy(targets: Targets, probabilities: Probabilities) -> float:
     )
 
 
-def _of_each_class(name: str) -> Score:
+def _of_each_class(targets: Targets, probabilities: Probabilities, *, name: str) -> float:
     """A scikit-learn metric of (whether an item is of a class, the predicted probability of it).
 
     With two classes it is computed for the second one; with more, for each class against the
     rest, and averaged over the classes that items have. A probability that is NaN is taken for 0.
     """
+    from sklearn import metrics
 
-    def score(targets: Targets, probabilities: Probabilities) -> float:
-        from sklearn import metrics
-
-        probabilities = np.nan_to_num(probabilities)
-        present = np.unique(targets).astype(np.int64)
-        if len(present) < 2:
-            return math.nan
-        classes = [1] if probabilities.shape[1] == 2 else present.tolist()
-        of_one = getattr(metrics, name)
-        return float(np.mean([of_one(targets == c, probabilities[:, c]) for c in classes]))
-
-    return score
+    probabilities = np.nan_to_num(probabilities)
+    present = np.unique(targets).astype(np.int64)
+    if len(present) < 2:
+        return math.nan
+    classes = [1] if probabilities.shape[1] == 2 else present.tolist()
+    of_one = getattr(metrics, name)
+    return float(np.mean([of_one(targets == c, probabilities[:, c]) for c in classes]))
 
 
 def _log_loss(targets: Targets, probabilities: Probabilities) -> float:
@@ -119,18 +114,26 @@ def _mae(targets: Targets, predictions: Predictions) -> float:
     return error if math.isfinite(error) else math.inf
 
 
+def _f1(average: str) -> Score:
+    return partial(_of_classes, name="f1_score", average=average)
+
+
+# A study's metrics are sent to its workers, so scores are functions that can be pickled
+_average_precision = partial(_of_each_class, name="average_precision_score")
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", "maximize", _of_classes("accuracy_score")),
+        Metric("accuracy", "maximize", partial(_of_classes, name="accuracy_score")),
         Metric("balanced_accuracy", "maximize", _balanced_accuracy),
-        Metric("f1_weighted", "maximize", _of_classes("f1_score", average="weighted")),
-        Metric("f1_macro", "maximize", _of_classes("f1_score", average="macro")),
-        Metric("cohen_kappa", "maximize", _of_classes("cohen_kappa_score")),
-        Metric("roc_auc", "maximize", _of_each_class("roc_auc_score")),
-        Metric("average_precision", "maximize", _of_each_class("average_precision_score")),
+        Metric(
+            "f1_weighted", "maximize", partial(_of_classes, name="f1_score", average="weighted")
+        ),
+        Metric("f1_macro", "maximize", partial(_of_classes, name="f1_score", average="macro")),
+        Metric("cohen_kappa", "maximize", partial(_of_classes, name="cohen_kappa_score")),
+        Metric("roc_auc", "maximize", partial(_of_each_class, name="roc_auc_score")),
+        Metric("average_precision", "maximize", _average_precision),
         Metric("log_loss", "minimize", _log_loss, answer="shares"),
-        Metric("error_rate", "minimize", _of_classes("zero_one_loss")),
+        Metric("error_rate", "minimize", partial(_of_classes, name="zero_one_loss")),
         Metric("rmse", "minimize", _rmse, task="regression", answer="mean"),
         Metric("mae", "minimize", _mae, task="regression", answer="median"),
     )

@@ -16,8 +16,8 @@ from hpo_job.storage.database import Storage
 from hpo_job.storage.defaults import GRACE
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import evaluated
+from hpo_job.worker.job import Job, run_worker
 from hpo_job.worker.loop import Machine
-from hpo_job.worker.processes import Job, run_worker
 from hpo_job.worker.signals import Stop
 
 EPOCHS = "epochs"  # how parameters end that say how often the data is passed over

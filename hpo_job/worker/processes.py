@@ -1,104 +1,34 @@
 """Several workers on this machine: started, watched, replaced when killed, and stopped.
 
 Guaranteed: a signal to the parent is passed on to every worker; if the parent dies, its workers
-end as after a SIGTERM; a worker that was killed is started again, a few times in all.
+end as after a SIGTERM; a worker that was killed is started again, a few times in all, and so is the
+process that workers are forked from, with all of them.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import multiprocessing
 import os
 import signal
-import sys
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
-from pathlib import Path
+from multiprocessing.connection import wait
 
-from threadpoolctl import threadpool_limits
-
-from hpo_job.errors import HpoJobError, StorageError
-from hpo_job.spec.study_toml import StudySpec
-from hpo_job.study.checking import check
-from hpo_job.study.joining import join
-from hpo_job.study.workers import OWNER
-from hpo_job.worker import gpus, lr_find
-from hpo_job.worker.loop import Machine, work
-from hpo_job.worker.output import Printer, listen
-from hpo_job.worker.progress import Progress
-from hpo_job.worker.relay import Relay, write_to
-from hpo_job.worker.signals import REASONS, Stop, Stopped
+from hpo_job.errors import HpoJobError
+from hpo_job.worker import gpus
+from hpo_job.worker.fork_server import PREPARATION, Ended, Prepared, Started, restore, serve
+from hpo_job.worker.job import Job
+from hpo_job.worker.output import Printer
+from hpo_job.worker.relay import Relay
+from hpo_job.worker.signals import REASONS, Stop
 
 WATCH = 0.5  # seconds between two looks at the workers
-SLACK = 5  # seconds beyond the grace, within which every live worker has sent a heartbeat
 RESTARTS = 3  # how often one worker is started again after it was killed
+# No threads in the fork server: numpy's linear algebra would start them when it is imported
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that a worker process needs; it is pickled, to cross the process boundary.
-
-    Attributes:
-        spec: what study.toml says.
-        storage: the URL of the study's database.
-        weights: folder of pre-trained weights.
-        grace: seconds without a heartbeat after which a running trial counts as lost.
-        machine: what the worker may use.
-        wait: whether it stays while others run all that is left, in case one of them is lost.
-        same_study: whether another version of the user's function continues the study.
-        gpus: the GPUs that workers of one machine take in turn, one each; empty leaves them all
-            to each worker.
-    """
-
-    spec: StudySpec
-    storage: str
-    weights: Path
-    grace: int
-    machine: Machine
-    wait: bool = True
-    same_study: bool = False
-    gpus: tuple[str, ...] = ()
-
-
-def run_worker(job: Job, stop: Stop) -> int:
-    """Join the study in this process and work until there is nothing to do.
-
-    Returns:
-        The exit code: 0, or 128 + the signal that ``stop`` received.
-
-    Raises:
-        HpoJobError: what the user can fix; it says how in one line.
-    """
-    os.environ.setdefault("OMP_NUM_THREADS", str(job.machine.threads))  # for later imports
-    progress = Progress.from_environment()
-    with progress.kept(), stop.listening(), threadpool_limits(job.machine.threads):
-        try:
-            with stop.breaking():
-                checked = check(job.spec, job.weights, job.machine.cache)
-                study, storage = join(checked, job.storage, job.grace, same_study=job.same_study)
-        except Stopped:
-            return stop.exit_code
-        stop.hurry = storage.hurry
-        try:
-            with storage.reaching():
-                lr_find.ensure(checked, study, storage, stop, job.machine, job.grace)
-                patience = math.inf if job.wait else job.grace + SLACK
-                refusal = work(checked, study, storage, stop, job.machine, patience, progress)
-        except StorageError as error:
-            if not stop.requested:
-                raise
-            # Asked to stop while the server is away: the trial is lost, and another repairs it.
-            log.warning("%s", error)
-            return stop.exit_code
-        log.info("%s", f"done: {refusal.value}" if refusal else f"stopped: {stop.reason}")
-    return stop.exit_code
 
 
 def run_workers(
@@ -107,8 +37,9 @@ def run_workers(
     stop: Stop,
     on_watch: Callable[[], None],
     printer: Printer | None = None,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> int:
-    """Run ``count`` worker processes until they end.
+    """Check the job, create its study, and run ``count`` worker processes until they end.
 
     Args:
         job: what each of them works on.
@@ -116,106 +47,161 @@ def run_workers(
         stop: is passed on to them.
         on_watch: is called every now and then, and once more at the end.
         printer: prints what they write.
+        on_ready: is called when the study exists, before the first worker starts.
 
     Returns:
         The worst exit code of the workers, or 128 + the signal where ``stop`` ended them.
-    """
-    # A fresh interpreter each: torch must not be forked once it has started its threads.
-    context = multiprocessing.get_context("spawn")
-    resource_tracker.ensure_running()  # its own start would unblock the signals below
 
+    Raises:
+        HpoJobError: what the user can fix; it says how in one line.
+    """
     relay = Relay(printer or Printer())
-
-    def start(gpu: str | None) -> SpawnProcess:
-        reader, writer = context.Pipe(duplex=False)
-        process = context.Process(target=_work_in_child, args=(job, gpu, reader, writer))
-        # Signals to the child wait until it listens; else they would end its imports in a traceback
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, REASONS)
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        writer.close()
-        relay.add(reader)
-        return process
-
-    assigned = gpus.share(job.gpus, count)
+    workers = _Workers(job, count, relay)
     with stop.listening():
-        workers: list[SpawnProcess] = []
+        workers.start_server()
         try:
-            workers.extend(map(start, assigned))
-            _watch(workers, lambda position: start(assigned[position]), stop, on_watch)
+            code = workers.watch(stop, on_ready, on_watch)
         except KeyboardInterrupt:  # the second Ctrl-C
-            for worker in workers:
-                worker.kill()
-        except BaseException:  # nobody watches them any more: the terminal is gone, or the storage
-            for worker in workers:
-                worker.terminate()
-            raise
+            workers.kill(signal.SIGKILL)
+            code = stop.exit_code
+        finally:
+            workers.leave()
     relay.close()
-    on_watch()
-    return stop.exit_code or max(_exit_code(worker) for worker in workers)
-
-
-def _watch(
-    workers: list[SpawnProcess],
-    start: Callable[[int], SpawnProcess],
-    stop: Stop,
-    on_watch: Callable[[], None],
-) -> None:
-    """Wait for the workers; pass a signal on to them, and replace those that were killed."""
-    restarts = RESTARTS * len(workers)
-    passed_on = False
-    while True:
+    if workers.ready:
         on_watch()
-        time.sleep(WATCH)
-        if stop.requested and not passed_on:
-            passed_on = True
-            log.warning("stopping the workers; press Ctrl-C again to kill them")
-            for worker in workers:
-                if worker.is_alive() and worker.pid:
-                    os.kill(worker.pid, stop.requested)
-        for position, worker in enumerate(workers):
-            if (worker.exitcode or 0) < 0 and restarts and not stop.requested:
-                restarts -= 1
-                name = signal.Signals(-(worker.exitcode or 0)).name
-                log.warning("worker %s was killed (%s); another takes its place", worker.pid, name)
-                workers[position] = start(position)
-        if not any(worker.is_alive() for worker in workers):
-            return
+    return code
 
 
-def _exit_code(worker: SpawnProcess) -> int:
-    code = worker.exitcode or 0
-    return code if code >= 0 else 128 - code
+class _Workers:
+    """The workers of one run, and the process that they are forked from.
 
-
-def _work_in_child(job: Job, gpu: str | None, reader: Connection, writer: Connection) -> None:
-    """Run a worker process, in a session of its own: Ctrl-C reaches it through its parent only.
-
-    ``reader`` stays open here: if the parent was killed, a write would raise BrokenPipeError in an
-    objective, before `_end_with_parent` ends the trial.
+    Attributes:
+        ready: whether the study exists.
     """
-    os.setsid()
-    if gpu is not None:
-        gpus.assign(gpu)
-    os.environ.pop(OWNER, None)  # several workers in one pod do not succeed each other
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    listen(write_to(writer), logging.INFO)
-    try:
-        code = run_worker(job, Stop())
-    except HpoJobError as error:
-        log.error("%s", error)
-        code = error.exit_code
-    except Exception as error:
-        log.critical("unexpected error", exc_info=error)
-        code = 1
-    sys.exit(code)
+
+    def __init__(self, job: Job, count: int, relay: Relay) -> None:
+        self._job, self._count, self._relay = job, count, relay
+        self._restarts = RESTARTS * count
+        self._pids: dict[int, int] = {}  # of the processes that run, by their position
+        self._exit_codes: dict[int, int] = {}  # of the workers that have ended for good
+        self.ready = False
+
+    def start_server(self) -> None:
+        """Start the fork server, in an interpreter of its own: this one may have threads."""
+        context = multiprocessing.get_context("spawn")
+        resource_tracker.ensure_running()  # its own start would unblock the signals below
+        self._channel, theirs = context.Pipe()
+        outputs = [context.Pipe(duplex=False) for _ in range(self._count + 1)]
+        assigned = gpus.share(self._job.gpus, self._count)
+        before = {name: os.environ.get(name) for name in ONE_THREAD}
+        self._server = context.Process(
+            target=serve, args=(self._job, assigned, theirs, outputs, before)
+        )
+        # Signals to a child wait until it listens; else they would end its imports in a traceback
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, REASONS)
+        os.environ.update(ONE_THREAD)
+        try:
+            self._server.start()
+        finally:
+            restore(before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        theirs.close()
+        for reader, writer in outputs:
+            writer.close()
+            self._relay.add(reader)
+
+    def watch(self, stop: Stop, on_ready: Callable[[], None], on_watch: Callable[[], None]) -> int:
+        """Start the workers when the study is ready, replace those that are killed.
+
+        Returns:
+            The exit code, when all have ended.
+
+        Raises:
+            HpoJobError: the study cannot be run.
+        """
+        passed_on = False
+        while len(self._exit_codes) < self._count:
+            for message in self._messages():
+                if isinstance(message, Started):
+                    self._pids[message.position] = message.pid
+                    if passed_on:  # it was asked for before the signal came
+                        self.kill(stop.requested or signal.SIGTERM)
+                elif isinstance(message, Ended):
+                    self._ended(message, stop)
+                elif message.error:
+                    raise _error(message)
+                elif message.exit_code or stop.requested:
+                    return stop.exit_code or message.exit_code
+                else:
+                    self._start_all(on_ready)
+            if stop.requested and not passed_on:
+                passed_on = True
+                if self.ready:
+                    log.warning("stopping the workers; press Ctrl-C again to kill them")
+                self.kill(stop.requested)
+            if self._server.exitcode is not None and not self._replace_server(stop):
+                return stop.exit_code or 1
+            if self.ready:
+                on_watch()
+        return stop.exit_code or max(self._exit_codes.values())
+
+    def kill(self, number: signal.Signals) -> None:
+        """Send a signal to each process that runs."""
+        for pid in self._pids.values():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def leave(self) -> None:
+        """End the fork server, and with it the workers that run still; returns when they have."""
+        self._channel.close()
+        self._server.join()
+
+    def _messages(self) -> Iterator[Started | Ended | Prepared]:
+        wait([self._channel, self._server.sentinel], WATCH)
+        with suppress(EOFError, OSError):  # the server has died
+            while self._channel.poll():
+                yield self._channel.recv()
+
+    def _start(self, position: int) -> None:
+        with suppress(OSError):  # the server has died: another one starts it
+            self._channel.send(position)
+
+    def _start_all(self, on_ready: Callable[[], None]) -> None:
+        if not self.ready:
+            self.ready = True
+            on_ready()
+        for position in range(self._count):
+            if position not in self._exit_codes:
+                self._start(position)
+
+    def _ended(self, message: Ended, stop: Stop) -> None:
+        """Note how a worker ended, or start another in its place."""
+        pid, code = self._pids.pop(message.position), message.exit_code
+        if message.position == PREPARATION:
+            return
+        if code < 0 and self._restarts and not stop.requested:
+            self._restarts -= 1
+            name = signal.Signals(-code).name
+            log.warning("worker %s was killed (%s); another takes its place", pid, name)
+            self._start(message.position)
+        else:
+            self._exit_codes[message.position] = code if code >= 0 else 128 - code
+
+    def _replace_server(self, stop: Stop) -> bool:
+        """Start another fork server if it was killed; its workers are ending with it."""
+        code = self._server.exitcode or 0
+        if stop.requested or not self._restarts or code >= 0:
+            return False
+        self._restarts -= 1
+        name = signal.Signals(-code).name
+        log.warning("the process that starts workers was killed (%s); all are started again", name)
+        self._pids.clear()
+        self._channel.close()
+        self.start_server()
+        return True
 
 
-def _end_with_parent() -> None:
-    """Stop this worker as a SIGTERM would when its parent dies: nobody would watch it."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
+def _error(message: Prepared) -> HpoJobError:
+    error = HpoJobError(message.error)
+    error.exit_code = message.exit_code
+    return error

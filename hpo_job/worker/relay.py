@@ -57,10 +57,14 @@ class Relay:
                 self._printer.raw(record)
 
 
-def write_to(writer: Connection) -> Callable[[Entry], None]:
-    """Let this process write into a pipe instead of the terminal; what sends its entries."""
+def write_to(writer: Connection, worker: int | None) -> Callable[[Entry], None]:
+    """Let this process write into a pipe instead of the terminal; what sends its entries.
+
+    Args:
+        writer: the pipe.
+        worker: the number that its log lines carry; None for those of no worker.
+    """
     sys.stdout, sys.stderr = (_stream(writer.fileno(), descriptor) for descriptor in (1, 2))
-    worker = os.getpid()
 
     def send(entry: Entry) -> None:
         text = json.dumps({**asdict(entry), "worker": worker})

@@ -190,10 +190,13 @@ def test_an_unexpected_error_of_a_worker_is_one_traceback(
 ) -> None:
     """In a place where no objective runs: a bug, say."""
     quick = Quick(tmp_path)
-    quick.study.set_user_attr("spec", {"budget": "broken"})
-    assert run_workers(quick.told(), 2, Stop(), lambda: None) != 0
+
+    def damage() -> None:
+        quick.study.set_user_attr("provenance", "broken")
+
+    assert run_workers(quick.told(), 2, Stop(), lambda: None, on_ready=damage) == 1
     err = capfd.readouterr().err
-    assert err.count("Traceback (most recent call last)") <= 1
+    assert err.count("Traceback (most recent call last)") == 1
     assert "hpo-job: worker " in err
 
 

@@ -1,0 +1,311 @@
+"""The process that a machine's workers are forked from: it imports and checks once for all.
+
+Guaranteed before a fork: no threads, no connection to a database, no GPU in use. What the objective
+needs is imported (`hpo_job.objectives.preload`); the study is checked and created in a fork too,
+and what that has read is inherited by the workers. If imports have started threads or use a GPU
+nevertheless, workers are started as fresh interpreters, and a warning says so. Outside of Linux
+they always are: the systems' own libraries do not survive a fork there.
+
+If this process dies, its workers end as after a SIGTERM; if its parent dies, it ends them so.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from hpo_job.errors import HpoJobError
+from hpo_job.objectives.preload import draw_afresh, preload
+from hpo_job.study.checking import Checked
+from hpo_job.study.workers import OWNER
+from hpo_job.worker import gpus
+from hpo_job.worker.job import Job, prepare, run_worker
+from hpo_job.worker.output import listen
+from hpo_job.worker.relay import write_to
+from hpo_job.worker.signals import Stop, Stopped
+
+PREPARATION = -1  # the position of the process that checks and creates the study
+# jemalloc's own thread, of the package that reads Parquet: jemalloc starts it again after a fork
+FORKABLE = {"jemalloc_bg_thd"}
+GPU_DEVICES = ("/dev/nvidia", "/dev/kfd")
+log = logging.getLogger(__name__)
+Output = tuple[Connection, Connection]  # the two ends of the pipe that a process writes into
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process was started: a worker, or at PREPARATION the one that checks the study."""
+
+    position: int
+    pid: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process ended; its exit code is negative if a signal ended it."""
+
+    position: int
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Workers can be started; or with an exit code: why not, unless it was said or asked for."""
+
+    error: str = ""
+    exit_code: int = 0
+
+
+def serve(
+    job: Job,
+    assigned: Sequence[str | None],
+    channel: Connection,
+    outputs: Sequence[Output],
+    environment: Mapping[str, str | None],
+) -> None:
+    """Be the fork server: import, check, then start a worker for each position that comes.
+
+    SIGINT and SIGTERM stay blocked in here, as the parent has left them; a worker unblocks them.
+
+    Args:
+        job: what the workers do.
+        assigned: the GPU of each worker, by its position.
+        channel: positions come in; `Started`, `Ended` and `Prepared` go out.
+        outputs: where each worker writes, by its position; the last is this process's own.
+        environment: variables to restore after the imports; None removes one.
+    """
+    os.setsid()  # Ctrl-C reaches the parent only
+    for connection in (connection for output in outputs for connection in output):
+        os.set_inheritable(connection.fileno(), False)
+    os.environ.setdefault("OMP_NUM_THREADS", str(job.machine.threads))  # read by the imports
+    listen(write_to(outputs[PREPARATION][1], None), logging.INFO)
+    preload(job.spec)
+    restore(environment)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # where the parent has died
+        _Server(job, assigned, channel, outputs).run()
+    sys.stderr.flush()
+    os._exit(0)  # at once: there is nothing to clean up but gigabytes of modules
+
+
+def restore(environment: Mapping[str, str | None]) -> None:
+    """Give these variables of this process their values again; None removes one."""
+    for name, value in environment.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
+class _Server:
+    """Starts the processes of one job, and reports their ends."""
+
+    def __init__(
+        self,
+        job: Job,
+        assigned: Sequence[str | None],
+        channel: Connection,
+        outputs: Sequence[Output],
+    ) -> None:
+        self._job, self._assigned = job, assigned
+        self._channel, self._outputs = channel, outputs
+        if reason := unforkable():
+            log.warning("%s, so each worker imports for itself", reason)
+        self._forks = sys.platform == "linux" and not reason
+        self._context: Any = multiprocessing.get_context("fork" if self._forks else "spawn")
+        # Each child watches the one end; the other one is closed when this process dies
+        self._watched, self._lifeline = self._context.Pipe(duplex=False)
+        self._processes: dict[int, BaseProcess] = {}
+
+    def run(self) -> None:
+        try:
+            checked = self._prepare()
+            while checked is not None:
+                wait([self._channel, *(each.sentinel for each in self._processes.values())])
+                self._report_ends()
+                if self._channel.poll():
+                    position = self._channel.recv()
+                    self._start(position, _work, self._job, checked, self._assigned[position])
+        finally:
+            self._lifeline.close()
+            for process in self._processes.values():
+                process.join()
+
+    def _prepare(self) -> Checked | None:
+        """What the workers inherit; None if there is nothing to do: the parent knows why."""
+        reader, writer = self._context.Pipe(duplex=False)
+        self._start(PREPARATION, _prepare, self._job, writer)
+        writer.close()
+        process = self._processes[PREPARATION]
+        wait([reader, self._channel])
+        if not reader.poll():
+            raise EOFError  # the parent has died
+        found: Checked | Prepared
+        try:
+            found = reader.recv()
+        except EOFError:
+            process.join()
+            found = _unfinished(process.exitcode or 1)
+        process.join()
+        self._report_ends()
+        if isinstance(found, Prepared):
+            self._channel.send(found)
+            return None
+        _freeze()
+        self._channel.send(Prepared())
+        return found
+
+    def _start(self, position: int, work: Callable[..., int], *arguments: object) -> None:
+        own = (self._outputs[position], self._watched)
+        theirs = (self._lifeline, self._channel, *_others(self._outputs, position))
+        process = self._context.Process(
+            target=_run, args=(position, *own, theirs if self._forks else (), work, *arguments)
+        )
+        sys.stdout.flush()
+        sys.stderr.flush()
+        with warnings.catch_warnings():
+            # Python 3.12 counts jemalloc's thread
+            warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork")
+            process.start()
+        self._processes[position] = process
+        self._channel.send(Started(position, process.pid))
+
+    def _report_ends(self) -> None:
+        for position, process in list(self._processes.items()):
+            if process.exitcode is not None:
+                del self._processes[position]
+                self._channel.send(Ended(position, process.exitcode))
+
+
+def unforkable() -> str | None:
+    """Why a fork of this process could not work, if it is known; None if nothing speaks against it.
+
+    A thread is not in the fork, but the locks that it held are; CUDA refuses to work in one.
+    """
+    tasks = Path("/proc/self/task")
+    if not tasks.is_dir():
+        return None
+    others = [task for task in tasks.iterdir() if task.name != str(os.getpid())]
+    names = {(task / "comm").read_text().strip() for task in others} - FORKABLE
+    if names:
+        return f"the objective's imports have started threads ({', '.join(sorted(names))})"
+    if any(name.startswith(GPU_DEVICES) for name in _open_files()):
+        return "the objective's imports use a GPU"
+    return None
+
+
+def _open_files() -> Iterator[str]:
+    for descriptor in Path("/proc/self/fd").iterdir():
+        try:
+            yield str(descriptor.readlink())
+        except OSError:  # the one that listed them
+            continue
+
+
+def _freeze() -> None:
+    """Let no collector visit what there is: children would copy each page that theirs marks."""
+    gc.collect()
+    gc.freeze()
+
+
+def _others(outputs: Sequence[Output], position: int) -> Iterator[Connection]:
+    own = outputs[position]
+    return (connection for output in outputs if output is not own for connection in output)
+
+
+def _unfinished(exit_code: int) -> Prepared:
+    if exit_code >= 0:
+        return Prepared(exit_code=exit_code)  # its log has said why
+    name = signal.Signals(-exit_code).name
+    return Prepared(f"the process that checks the study was killed ({name})", 128 - exit_code)
+
+
+def _run(
+    position: int,
+    output: Output,
+    server: Connection,
+    theirs: Sequence[Connection],
+    work: Callable[..., int],
+    *arguments: object,
+) -> None:
+    """Do ``work`` in a process of its own, in a session of its own.
+
+    Ctrl-C therefore reaches it through the parent only. The reading end of ``output`` stays open:
+    if the parent was killed, a write would raise BrokenPipeError in an objective, before
+    `_end_with` ends the trial.
+
+    Args:
+        position: of the worker, or PREPARATION.
+        output: where it writes.
+        server: ends when the fork server does.
+        theirs: connections that this process has inherited and must not keep open.
+        work: returns the exit code.
+        *arguments: what it is called with.
+    """
+    os.setsid()
+    if theirs:
+        _forget(theirs)
+    multiprocessing.set_start_method(None, force=True)  # Python's default, as in `hpo-job worker`
+    os.environ.pop(OWNER, None)  # several workers in one pod do not succeed each other
+    threading.Thread(target=_end_with, args=(server,), daemon=True).start()
+    logging.getLogger().handlers.clear()
+    number = None if position == PREPARATION else os.getpid()
+    listen(write_to(output[1], number), logging.INFO)
+    try:
+        code = work(*arguments)
+    except HpoJobError as error:
+        log.error("%s", error)
+        code = error.exit_code
+    except Exception as error:
+        log.critical("unexpected error", exc_info=error)
+        code = 1
+    atexit._run_exitfuncs()  # multiprocessing ends without
+    sys.exit(code)
+
+
+def _forget(theirs: Sequence[Connection]) -> None:
+    """Drop what a fork has inherited and is another process's."""
+    for connection in theirs:
+        connection.close()
+    atexit._clear()  # the others still need what is removed there
+    draw_afresh()
+
+
+def _prepare(job: Job, answer: Connection) -> int:
+    """Check the study and create it, and send what was read, or why that is impossible."""
+    stop = Stop()
+    found: Checked | Prepared
+    with stop.listening():
+        try:
+            with stop.breaking():
+                found = prepare(job)
+        except Stopped:
+            found = Prepared(exit_code=stop.exit_code)
+        except HpoJobError as error:
+            found = Prepared(str(error), error.exit_code)
+    answer.send(found)
+    return 0
+
+
+def _work(job: Job, checked: Checked, gpu: str | None) -> int:
+    if gpu is not None:
+        gpus.assign(gpu)
+    return run_worker(job, Stop(), checked)
+
+
+def _end_with(server: Connection) -> None:
+    """Stop this process as a SIGTERM would when the fork server dies: nobody would watch it."""
+    server.poll(None)
+    os.kill(os.getpid(), signal.SIGTERM)
