@@ -96,11 +96,13 @@ def finished_study(spec: StudySpec, url: str, *, same_study: bool = False) -> op
         return None  # has no tables yet, or is said by whoever opens it to write
     with storage.reaching():
         study = find(spec.name, storage)
-        if study is None or study.user_attrs.get(attributes.SPEC) != spec.stored():
-            return None
-        if not same_study:
-            require_same_function(study, spec)
-        return study if results.finished(study) else None
+        if study is not None and study.user_attrs.get(attributes.SPEC) == spec.stored():
+            if not same_study:
+                require_same_function(study, spec)
+            if results.finished(study):
+                return study
+    storage.close()  # its connection is one less for the workers
+    return None
 
 
 def _warn_of_few_connections(url: str, workers: int) -> None:

@@ -1,7 +1,7 @@
 """Several workers on this machine: started, watched, replaced when killed, and stopped.
 
 Guaranteed: a signal to the parent is passed on to every worker; if the parent dies, its workers
-end as after a SIGTERM; a worker that was killed is started again, a few times in all, and so is the
+end as after a SIGTERM; a worker that was killed is started again, `RESTARTS` times, and so is the
 process that workers are forked from, with all of them.
 """
 
@@ -25,7 +25,7 @@ from hpo_job.worker.relay import Relay
 from hpo_job.worker.signals import REASONS, Stop
 
 WATCH = 0.5  # seconds between two looks at the workers
-RESTARTS = 3  # how often one worker is started again after it was killed
+RESTARTS = 10  # how often, for each worker, one that was killed is started again
 # No threads in the fork server: numpy's linear algebra would start them when it is imported
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 log = logging.getLogger(__name__)
