@@ -1,8 +1,8 @@
 """Several workers on this machine: started, watched, replaced when killed, and stopped.
 
 Guaranteed: a signal to the parent is passed on to every worker; if the parent dies, its workers
-end as after a SIGTERM; a worker that was killed is started again, `RESTARTS` times, and so is the
-process that workers are forked from, with all of them.
+end as after a SIGTERM; a worker that was killed or sent a SIGTERM by somebody else is replaced,
+`RESTARTS` times, and so is the process that workers are forked from, with all of them.
 """
 
 from __future__ import annotations
@@ -179,9 +179,11 @@ class _Workers:
         pid, code = self._pids.pop(message.position), message.exit_code
         if message.position == PREPARATION:
             return
-        if code < 0 and self._restarts and not stop.requested:
+        # a worker that somebody else sent a SIGTERM, such as a guard of the memory, ends with 143
+        number = -code if code < 0 else code - 128 if code == 128 + signal.SIGTERM else 0
+        if number and self._restarts and not stop.requested:
             self._restarts -= 1
-            name = signal.Signals(-code).name
+            name = signal.Signals(number).name
             log.warning("worker %s was killed (%s); another takes its place", pid, name)
             self._start(message.position)
         else:

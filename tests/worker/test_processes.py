@@ -125,13 +125,14 @@ def test_ctrl_c_while_the_workers_start_ends_them_quietly(tmp_path: Path, later:
     assert "RUNNING" not in quick.states()
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.processes
-def test_the_only_worker_is_replaced_too(tmp_path: Path) -> None:
+def test_the_only_worker_is_replaced_too(tmp_path: Path, number: signal.Signals) -> None:
     quick = Quick(tmp_path, HELD, budget="trials = 1", grace=3600)
     running = quick.job / "running-0"
 
     def kill() -> None:
-        os.kill(int(running.read_text()), signal.SIGKILL)
+        os.kill(int(running.read_text()), number)
         (quick.job / "go").touch()
 
     look = when(lambda: running.exists() and running.read_text() != "", kill)
