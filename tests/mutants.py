@@ -132,6 +132,14 @@ MUTANTS = (
         "tests/objectives/test_resuming.py",
     ),
     Mutant(
+        "a trial that goes on keeps the order of its optimiser's memory",
+        "objectives/resuming.py",
+        "        return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False)"
+        ".copy_(value)\n",
+        "        return value\n",
+        "tests/objectives/test_resuming.py",
+    ),
+    Mutant(
         "a trial that goes on keeps its optimiser's state",
         "objectives/resuming.py",
         """    learn.opt.load_state_dict({**optimiser, "hypers": L(optimiser["hypers"])})\n""",

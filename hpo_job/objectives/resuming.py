@@ -12,9 +12,9 @@ that were trained already are left out without being read.
 from __future__ import annotations
 
 import random
+from importlib.metadata import version
 from typing import Any
 
-import fastai
 import numpy as np
 import torch
 from fastai.learner import Learner
@@ -25,6 +25,8 @@ from torch import nn
 from hpo_job.objectives.context import Context
 from hpo_job.trial.state_file import State
 
+# Those whose versions decide on a model's layers, and on the rounding of its training
+PACKAGES = ("hpo-job", "torch", "torchvision", "timm", "fastai")
 # What numpy has no type for is kept as integers of the same size
 UNKNOWN_TO_NUMPY = {"bfloat16": (torch.bfloat16, torch.int16)}
 
@@ -73,6 +75,8 @@ def restore(learn: Learner, state: State) -> None:
     learn.model.load_state_dict(_tensors(state["model"]))
     device = learn.dls.device
     optimiser = _tensors(state["optimiser"], device)
+    for (parameter, *_), kept in zip(learn.opt.all_params(), optimiser["state"], strict=True):
+        kept |= {name: _laid_out_as(parameter, value) for name, value in kept.items()}
     learn.opt.load_state_dict({**optimiser, "hypers": L(optimiser["hypers"])})
     if state["scaler"] is not None and getattr(learn, "scaler", None) is not None:
         learn.scaler.load_state_dict(_tensors(state["scaler"]))
@@ -113,8 +117,8 @@ def restore_random_numbers(learn: Learner, state: State) -> None:
 
 def _origin(context: Context) -> State:
     """What a state belongs to: only there it can be continued."""
-    versions = {"torch": torch.__version__, "fastai": fastai.__version__}
-    return {"params": dict(context.params), "versions": versions}
+    versions = {package: version(package) for package in PACKAGES}
+    return {"params": dict(context.params), "seed": context.seed, "versions": versions}
 
 
 def _misfit(state: State, context: Context) -> str | None:
@@ -123,10 +127,22 @@ def _misfit(state: State, context: Context) -> str | None:
         return "it is of another objective"
     if state["params"] != origin["params"]:
         return "it has other parameters"
-    for package, version in origin["versions"].items():
-        if state["versions"].get(package) != version:
-            return f"{package} {state['versions'].get(package)} saved it, and here is {version}"
+    if state["seed"] != origin["seed"]:
+        return "it has another seed"
+    for package, here in origin["versions"].items():
+        if state["versions"].get(package) != here:
+            return f"{package} {state['versions'].get(package)} saved it, and here is {here}"
     return None
+
+
+def _laid_out_as(parameter: torch.Tensor, value: Any) -> Any:
+    """A tensor of the parameter's shape, in its order of memory: kernels go through both at once.
+
+    An array has lost that order, which is another one with channels last.
+    """
+    if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+        return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+    return value
 
 
 def _recurrent(model: nn.Module) -> list[Any]:

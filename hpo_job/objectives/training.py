@@ -280,6 +280,7 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
             position = state["position"]
             self.batch = position["batch"]
             self.learn.train_iter, self.learn.pct_train = position["iteration"], position["share"]
+            self.started -= position["seconds"]
             restore_hidden(self.learn, state)
             self.dls.train.skip(
                 self.batch, lambda: restore_random_numbers(self.learn, state["random"])
@@ -332,6 +333,7 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
                 "batch": batch,
                 "iteration": int(self.train_iter),
                 "share": float(self.pct_train),
+                "seconds": perf_counter() - self.started,
                 "began": began,
             }
             return capture(self.learn, self.context, self.phase.name, self.values, position)

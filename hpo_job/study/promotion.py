@@ -22,6 +22,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.trial import attributes
+from hpo_job.trial.counting import counts
 from hpo_job.trial.phases import measured_value
 
 NAME = "PromotionPruner"
@@ -82,7 +83,7 @@ class PromotionPruner(BasePruner):
             for trial in reached[: len(reached) // self.reduction_factor]:
                 if trial.number not in continued:
                     return trial
-        if not last or not rungs or any(trial.state == TrialState.COMPLETE for trial in trials):
+        if not last or not rungs or any(map(counts, trials)):
             return None
         best = rungs[max(rungs)][0]
         return None if best.number in continued else best

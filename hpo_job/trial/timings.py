@@ -21,6 +21,7 @@ class Timings:
     def __init__(self) -> None:
         self._started = perf_counter()
         self._seconds: dict[str, float] = {}
+        self._begun: dict[str, float] = {}  # when what is measured right now began
         self._epochs: list[float] = []
         self._gauges: dict[str, Callable[[], float | None]] = {}
         self._peak = 0.0  # MiB of GPU memory that earlier attempts of this trial took
@@ -29,10 +30,12 @@ class Timings:
     def measure(self, *names: str) -> Iterator[None]:
         """Add the seconds spent in here to each of these attributes, even if it raises."""
         started = perf_counter()
+        self._begun.update(dict.fromkeys(names, started))
         try:
             yield
         finally:
             for name in names:
+                self._begun.pop(name, None)
                 self.add(name, perf_counter() - started)
 
     def add(self, name: str, amount: float) -> None:
@@ -64,16 +67,20 @@ class Timings:
                 self.add(name, amount)
 
     def values(self) -> dict[str, float | list[float]]:
-        """All that was measured so far, by attribute."""
+        """All that was measured so far, by attribute; what is measured right now, until now."""
+        now = perf_counter()
+        seconds = dict(self._seconds)
+        for name, begun in self._begun.items():
+            seconds[name] = seconds.get(name, 0.0) + now - begun
         read = {name: gauge() for name, gauge in self._gauges.items()}
         if self._peak:
-            now = read.get(attributes.PEAK_GPU_MEMORY_MIB) or 0.0
-            read[attributes.PEAK_GPU_MEMORY_MIB] = max(self._peak, now)
+            peak = read.get(attributes.PEAK_GPU_MEMORY_MIB) or 0.0
+            read[attributes.PEAK_GPU_MEMORY_MIB] = max(self._peak, peak)
         return {
-            **self._seconds,
+            **seconds,
             **({attributes.EPOCH_TIMES: list(self._epochs)} if self._epochs else {}),
             **{name: value for name, value in read.items() if value is not None},
-            attributes.TOTAL_TIME: perf_counter() - self._started,
+            attributes.TOTAL_TIME: now - self._started,
         }
 
 

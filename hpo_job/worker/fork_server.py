@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from hpo_job.errors import HpoJobError
@@ -36,7 +37,7 @@ from hpo_job.worker import gpus
 from hpo_job.worker.job import Job, prepare, run_worker
 from hpo_job.worker.output import listen
 from hpo_job.worker.relay import write_to
-from hpo_job.worker.signals import Stop, Stopped
+from hpo_job.worker.signals import REASONS, Stop, Stopped
 
 PREPARATION = -1  # the position of the process that checks and creates the study
 # jemalloc's own thread, of the package that reads Parquet: jemalloc starts it again after a fork
@@ -257,6 +258,8 @@ def _run(
     os.setsid()
     if theirs:
         _forget(theirs)
+    for signal_number in REASONS:  # once the work is over, nothing is left to stop
+        signal.signal(signal_number, _do_nothing)
     multiprocessing.set_start_method(None, force=True)  # Python's default, as in `hpo-job worker`
     os.environ.pop(OWNER, None)  # several workers in one pod do not succeed each other
     threading.Thread(target=_end_with, args=(server,), daemon=True).start()
@@ -273,6 +276,10 @@ def _run(
         code = 1
     atexit._run_exitfuncs()  # multiprocessing ends without
     sys.exit(code)
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    """Handle a signal; one that is ignored would be lost while it is blocked."""
 
 
 def _forget(theirs: Sequence[Connection]) -> None:

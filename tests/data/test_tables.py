@@ -415,7 +415,9 @@ def test_keys_that_would_do_nothing(
     image_job: Callable[..., Path], job: Callable[..., Path], refused: Refused, key: str
 ) -> None:
     line = refused("check", image_job(data={"path": ".", key: "kind"}))
-    assert f"data.{key}: image_classification does not use it, only path, valid_pct, seed" in line
+    useless = "image_classification does not use it, only path, valid_pct, seed"
+    of_tables = "is for a table: name its column of files as image"
+    assert f"data.{key}: {useless if key == 'text' else of_tables}" in line
     line = refused("check", job(data={"path": ".", key: "kind"}))
     assert f"data.{key}: objective.py:train does not use it" in line
 

@@ -202,7 +202,7 @@ def test_a_server_that_is_killed_and_one_that_restarts_lose_no_worker_and_no_tri
             end()
             time.sleep(3)  # longer than the grace: no worker could write its heartbeat
             own_postgres.start()
-        assert pods.end() == [0] * 3
+        assert pods.end() == [0] * 3, pods.said()
         # one whose start was not answered counts as lost: it had not begun
         assert pods.finished() == 40 and set(pods.states()) <= {"COMPLETE", "FAIL"}
         for pod in pods.all:
