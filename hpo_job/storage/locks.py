@@ -96,6 +96,11 @@ class AdvisoryLock:
         try:
             yield
             self.check()
+        except UnreachableError:
+            raise
+        except Exception:
+            self.check()  # what others have done meanwhile may be the reason
+            raise
         finally:
             self._held.connection = None
             _release(connection)

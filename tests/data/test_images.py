@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import Result
 from PIL import Image
 
 from hpo_job.data.digests import fingerprint
@@ -197,7 +198,9 @@ def test_no_split_where_a_part_would_lack_a_class(images: Images) -> None:
         read(images({"a": 3, "b": 3, "c": 3}), 0.1, 1)
 
 
-@pytest.mark.parametrize("command", ["check", "create", "run", "worker"])
+@pytest.mark.parametrize(
+    "command", ["check", "create", pytest.param("run", marks=pytest.mark.processes), "worker"]
+)
 def test_missing_folder(image_job: Images, refused: Refused, command: str) -> None:
     line = refused(command, image_job(data={"path": "nothere"}))
     assert "study.toml: data.path: " in line
@@ -243,7 +246,7 @@ def test_the_function_needs_its_data_too(job: Images, refused: Refused) -> None:
     assert "nothere" in line
 
 
-@pytest.mark.parametrize("command", ["check", "create", "run", "worker"])
+@pytest.mark.parametrize("command", ["check", "create", "worker"])
 def test_broken_images_are_named_before_anything_is_written(
     image_job: Images, refused: Refused, image_folder: Path, command: str
 ) -> None:
@@ -251,6 +254,18 @@ def test_broken_images_are_named_before_anything_is_written(
     line = refused(command, image_job())
     assert "3 unreadable images" in line
     assert "cats/0003.png, cats/0004.png, dogs/0002.png" in line
+
+
+@pytest.mark.processes
+def test_run_names_broken_images_and_creates_no_study(
+    image_job: Images, cli: Callable[..., Result], image_folder: Path
+) -> None:
+    """It checks in a process of its own, with the real objective, which notes what it tried."""
+    _break(image_folder)
+    done = cli("run", image_job(), "--storage", "sqlite:///none.db")
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.output
+    assert "3 unreadable images: cats/0003.png, cats/0004.png, dogs/0002.png" in done.stderr
+    assert not Path("none.db").exists()
 
 
 def test_many_broken_images_stay_one_short_line(

@@ -467,9 +467,11 @@ def test_a_lost_lock_is_noticed_before_a_trial_is_started(
     storage.close()
 
 
+@pytest.mark.parametrize("fails", [False, True])
 def test_work_under_a_lost_lock_is_done_again(
-    postgres: PostgresServer, postgres_template: str
+    postgres: PostgresServer, postgres_template: str, fails: bool
 ) -> None:
+    """Also where it fails, since another worker has taken what this one had enqueued."""
     url = postgres.new_database(postgres_template)
     storage = Storage(url)
     calls = []
@@ -478,6 +480,8 @@ def test_work_under_a_lost_lock_is_done_again(
         calls.append(1)
         if len(calls) == 1:
             end_lock(postgres, url)
+            if fails:
+                raise IndexError
         return len(calls)
 
     assert storage.run_exclusively("s", work) == 2

@@ -201,7 +201,9 @@ def test_bad_component(
     assert problem in line
 
 
-@pytest.mark.parametrize("command", ["create", "run", "worker"])
+@pytest.mark.parametrize(
+    "command", ["create", pytest.param("run", marks=pytest.mark.processes), "worker"]
+)
 def test_a_bad_sampler_is_refused_before_the_study_is_made(
     job: Job, refused: Refused, command: str
 ) -> None:

@@ -163,7 +163,7 @@ def test_what_only_this_machine_lacks_is_a_caution_of_check_and_an_error_of_a_ru
     space = {"precision": "fp16", "learning_rate": 0.1}
     folder = image_job(search_space=space)
     line = "search_space: precision: fp16 needs a CUDA GPU"
-    assert line in refused("run", folder)
+    assert line in refused("worker", folder)
     checked = cli("check", folder)
     assert checked.exit_code == 0, checked.output
     words = " ".join(checked.stdout.split())
