@@ -10,7 +10,7 @@ from hpo_job import results
 from hpo_job.cli.describe import assigned
 from hpo_job.cli.progress import Progress, summary
 from hpo_job.cli.terminal import program, warn
-from hpo_job.errors import StorageError
+from hpo_job.errors import HpoJobError, StorageError
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.storage.database import Storage, is_new, worker_capacity
 from hpo_job.storage.defaults import PROMPT
@@ -43,7 +43,12 @@ def run(job: Job, workers: int, printer: Printer, *, quiet: bool) -> int:
     with Progress(console) as progress:
         progress.say(f"{job.spec.name}: reading the data, checking weights")
         view = _View(job, workers, stop, progress)
-        code = run_workers(job, workers, stop, view.look, printer, view.open)
+        try:
+            code = run_workers(job, workers, stop, view.look, printer, view.open)
+        except HpoJobError as error:
+            if printer.has_printed(str(error)):  # a worker has met it as well
+                return error.exit_code
+            raise
     if view.study is not None and not quiet:
         click.echo("\n".join(view.summary()))
     return code

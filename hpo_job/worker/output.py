@@ -116,6 +116,10 @@ class Printer:
                     self._mistakes.add(entry.mistake)
                     self._write(printable(entry.trace))
 
+    def has_printed(self, text: str) -> bool:
+        """Whether some worker's log line said this."""
+        return text in self._workers
+
     def raw(self, line: str) -> None:
         """Print a line of somebody else's, such as an objective's own."""
         with self._lock:

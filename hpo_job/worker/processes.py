@@ -66,7 +66,7 @@ def run_workers(
             code = stop.exit_code
         finally:
             workers.leave()
-    relay.close()
+            relay.close()  # all that they have written is printed
     if workers.ready:
         on_watch()
     return code

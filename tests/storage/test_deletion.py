@@ -13,6 +13,7 @@ import sqlalchemy
 from hpo_job.errors import GoneError, StorageError
 from hpo_job.storage.database import Storage
 from hpo_job.study.workers import INDEX, OWNER
+from tests.quick import command, wait_until, write_job
 from tests.storage.pods import HELD, pods_of, short
 from tests.storage.postgres import PostgresServer
 from tests.storage.sql import sql
@@ -111,6 +112,7 @@ def test_a_worker_ends_with_one_line_and_makes_nothing_anew(
         delete(case_url)
         pods.go()
         assert pods.end() == [2], pods.said()
+        assert len(pods.complaints()) == 1, pods.said()
         (error,) = pods.complaints()
         assert error.startswith("hpo-job: storage ") and line in error
         if delete in (delete_file, drop_database, drop_tables):
@@ -118,6 +120,20 @@ def test_a_worker_ends_with_one_line_and_makes_nothing_anew(
                 Storage(case_url, patience=1)
         elif delete is delete_study:
             assert pods.states() == {}
+
+
+@pytest.mark.processes
+def test_run_says_once_that_its_study_is_gone(tmp_path: Path) -> None:
+    """Its workers meet it, and so does the process that shows how far they are."""
+    url = f"sqlite:///{tmp_path}/gone.db"
+    job = write_job(tmp_path, HELD, budget="trials = 3")
+    run = command("run", job, "--workers", "2", "--storage", url)
+    wait_until(lambda: len(list(job.glob("running-*"))) == 2)
+    delete_study(url)
+    (job / "go").touch()
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 2, errors
+    assert errors.count(GONE) == 1, errors
 
 
 def test_what_is_gone_is_a_key_error_for_optuna(rdb_url: str) -> None:
