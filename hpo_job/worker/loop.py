@@ -20,7 +20,7 @@ from hpo_job import objectives
 from hpo_job.artifacts.checkpoints import Checkpoints, remove_all
 from hpo_job.artifacts.models import Models
 from hpo_job.artifacts.stores import writable_store
-from hpo_job.errors import FailuresError, SpecError, StorageError
+from hpo_job.errors import FailuresError, GoneError, SpecError, StorageError
 from hpo_job.machine import ARTIFACTS, CACHE, CACHE_SIZE, cpu_name
 from hpo_job.objectives.context import Context
 from hpo_job.spec import search_space
@@ -290,6 +290,8 @@ class Worker:
                 if time.monotonic() - recovered >= every:
                     recovered = time.monotonic()
                     recover(study, storage, ledger, trial.number)
+            except GoneError:
+                pass  # the trial meets it when it next reports, and says so
             except STORAGE_ERRORS as error:
                 # one heartbeat that is missing loses no trial: the next one may get through
                 log.warning("no heartbeat: %s", storage.error(error))
