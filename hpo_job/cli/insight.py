@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from hpo_job.cli.opening import open_studies, open_study, storage_option
-from hpo_job.cli.options import artifacts_option, format_option, option, study_argument
+from hpo_job.cli.options import (
+    artifacts_option,
+    format_option,
+    option,
+    study_argument,
+    trial_option,
+)
 from hpo_job.cli.terminal import put, width
 
 if TYPE_CHECKING:
@@ -20,12 +26,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @study_argument
-@option(
-    "--trial",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Number of the trial.  [default: the best]",
-)
+@trial_option("Number of the trial.  [default: the best]")
 @option(
     "--against",
     metavar="N|STUDY",

@@ -9,13 +9,16 @@ import click
 
 from hpo_job.cli.opening import open_study, storage_option
 from hpo_job.cli.options import (
+    MachineOptions,
     artifacts_option,
     grace_option,
     job_argument,
     machine_options,
+    new_folder_option,
     option,
     output_option,
     study_argument,
+    trial_option,
     weights_option,
 )
 from hpo_job.cli.terminal import show_log
@@ -33,11 +36,7 @@ def lr_find_command(
     output: Path | None,
     storage: str,
     weights: Path,
-    threads: int | None,
-    cache: Path,
-    artifacts: str,
-    cache_size: float,
-    loader_workers: int | None,
+    machine: MachineOptions,
     grace: int,
 ) -> None:
     """Print and plot what the learning-rate finder suggests.
@@ -45,13 +44,11 @@ def lr_find_command(
     Runs the finder now unless a worker has run it already: for the learning rates that an
     [[enqueue]] entry sets to "lr_find", or else for all learning rates of the objective.
     """
-    from hpo_job.machine import cpus
     from hpo_job.report.plots import require_picture, save_lr_find
     from hpo_job.spec.study_toml import read_spec
     from hpo_job.study.checking import check
     from hpo_job.study.joining import join
     from hpo_job.worker import lr_find
-    from hpo_job.worker.loop import Machine
     from hpo_job.worker.signals import Stop
 
     show_log(logging.INFO)
@@ -59,11 +56,11 @@ def lr_find_command(
         require_picture(output)  # before the minutes that the finder takes
     spec = read_spec(job)
     lr_find.require_learning_rates(spec)
-    checked = check(spec, weights, cache)
+    checked = check(spec, weights, machine.cache)
     study, opened = join(checked, storage, grace)
-    stop, machine = Stop(), Machine(threads or cpus(), cache, artifacts, cache_size, loader_workers)
+    stop, usable = Stop(), machine.shared()
     with opened.reaching(), stop.listening():
-        lr_find.ensure(checked, study, opened, stop, machine, grace, always=True)
+        lr_find.ensure(checked, study, opened, stop, usable, grace, always=True)
         if stop.requested:
             raise SystemExit(stop.exit_code)
         suggestions = lr_find.stored(study)
@@ -78,20 +75,8 @@ def lr_find_command(
 
 @click.command()
 @study_argument
-@option(
-    "--trial",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Number of the trial.  [default: the best]",
-)
-@option(
-    "--output",
-    "-o",
-    metavar="DIR",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder to create.",
-)
+@trial_option("Number of the trial.  [default: the best]")
+@new_folder_option("Folder to create.")
 @artifacts_option
 @storage_option
 def export_command(

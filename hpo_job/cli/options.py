@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from hpo_job.cli.completion import complete_job, complete_study
-from hpo_job.machine import ARTIFACTS, CACHE, CACHE_SIZE, WEIGHTS, in_hpo
+from hpo_job.machine import ARTIFACTS, CACHE, CACHE_SIZE, WEIGHTS, cpus, in_hpo
 from hpo_job.spec.choices import IMPORTANCE_METHODS
 from hpo_job.storage.defaults import GRACE
+
+if TYPE_CHECKING:
+    from hpo_job.worker.loop import Machine
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -155,8 +160,49 @@ def log_options(command: F) -> F:
     return command
 
 
+@dataclass(frozen=True)
+class MachineOptions:
+    """What a worker may use of its machine, as it was typed.
+
+    Attributes:
+        threads: None: all CPUs, divided among the workers.
+        cache: the folder of files that all workers of this machine use.
+        artifacts: where the best trials' models are kept.
+        cache_size: GiB of the cache that decoded images may take.
+        loader_workers: None: as many as suit where batches come from.
+    """
+
+    threads: int | None
+    cache: Path
+    artifacts: str
+    cache_size: float
+    loader_workers: int | None
+
+    def shared(self, workers: int = 1) -> Machine:
+        """What each of so many workers may use."""
+        from hpo_job.worker.loop import Machine
+
+        threads = self.threads or max(1, cpus() // workers)
+        return Machine(threads, self.cache, self.artifacts, self.cache_size, self.loader_workers)
+
+
 def machine_options(command: F) -> F:
-    """What a worker may use of its machine; the command's arguments of the options' names."""
+    """What a worker may use of its machine, as the one argument ``machine``: `MachineOptions`."""
+
+    @functools.wraps(command)
+    def with_machine(
+        *arguments: Any,
+        threads: int | None,
+        cache: Path,
+        artifacts: str,
+        cache_size: float,
+        loader_workers: int | None,
+        **others: Any,
+    ) -> Any:
+        machine = MachineOptions(threads, cache, artifacts, cache_size, loader_workers)
+        return command(*arguments, machine=machine, **others)
+
+    decorated = cast(F, with_machine)
     for decorate in (
         loader_workers_option,
         cache_size_option,
@@ -164,8 +210,8 @@ def machine_options(command: F) -> F:
         cache_option,
         threads_option,
     ):
-        command = decorate(command)
-    return command
+        decorated = decorate(decorated)
+    return decorated
 
 
 def storage_options(command: F) -> F:
@@ -191,6 +237,45 @@ def storage_options(command: F) -> F:
     ):
         command = decorate(command)
     return command
+
+
+def trial_option(help_text: str) -> Callable[[F], F]:
+    """A trial of the study by its number, as the argument ``trial``."""
+    return option("--trial", type=click.IntRange(min=0), metavar="N", help=help_text)
+
+
+def address_options(port: int) -> Callable[[F], F]:
+    """Where a server listens: ``host`` and ``port``, of which this is the usual one."""
+
+    def decorate(command: F) -> F:
+        at_port = option(
+            "--port",
+            type=click.IntRange(0, 65535),
+            default=port,
+            show_default=True,
+            help="Port to listen on; 0 for any free one.",
+        )
+        at_host = option(
+            "--host",
+            default="127.0.0.1",
+            show_default=True,
+            help="Address to listen on; 0.0.0.0 lets other machines connect.",
+        )
+        return at_host(at_port(command))
+
+    return decorate
+
+
+def new_folder_option(help_text: str) -> Callable[[F], F]:
+    """Which folder a command creates, as the argument ``output``."""
+    return option(
+        "--output",
+        "-o",
+        metavar="DIR",
+        required=True,
+        type=click.Path(path_type=Path),
+        help=help_text,
+    )
 
 
 def output_option(help_text: str, **settings: Any) -> Callable[[F], F]:

@@ -8,6 +8,7 @@ import click
 
 from hpo_job.cli.opening import open_studies, open_study, storage_option
 from hpo_job.cli.options import (
+    address_options,
     artifacts_option,
     method_option,
     option,
@@ -65,19 +66,7 @@ def plot_command(
 
 @click.command()
 @click.argument("study", metavar="[STUDY]", required=False)
-@option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to listen on; 0.0.0.0 lets other machines connect.",
-)
-@option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8080,
-    show_default=True,
-    help="Port to listen on; 0 for any free one.",
-)
+@address_options(8080)
 @storage_option
 def dashboard_command(study: str | None, host: str, port: int, storage: str) -> None:
     """Serve optuna-dashboard until Ctrl-C.

@@ -9,11 +9,15 @@ import click
 
 from hpo_job.cli.opening import open_study, storage_option
 from hpo_job.cli.options import (
+    MachineOptions,
+    address_options,
     format_option,
     machine_options,
+    new_folder_option,
     option,
     output_option,
     study_argument,
+    trial_option,
     weights_option,
 )
 from hpo_job.cli.terminal import program, put, put_rows, show_log, width
@@ -21,12 +25,7 @@ from hpo_job.cli.terminal import program, put, put_rows, show_log, width
 
 @click.command()
 @study_argument
-@option(
-    "--trial",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Number of the trial whose parameters are trained.  [default: the best]",
-)
+@trial_option("Number of the trial whose parameters are trained.  [default: the best]")
 @option("--all-data", is_flag=True, help="Learn from every item; nothing is left to score on.")
 @option(
     "--seeds",
@@ -35,14 +34,7 @@ from hpo_job.cli.terminal import program, put, put_rows, show_log, width
     show_default=True,
     help="Train so many models; predict averages what they say.",
 )
-@option(
-    "--output",
-    "-o",
-    metavar="DIR",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder to create, for predict and serve.",
-)
+@new_folder_option("Folder to create, for predict and serve.")
 @storage_option
 @weights_option
 @machine_options
@@ -54,11 +46,7 @@ def train_command(
     output: Path,
     storage: str,
     weights: Path,
-    threads: int | None,
-    cache: Path,
-    artifacts: str,
-    cache_size: float,
-    loader_workers: int | None,
+    machine: MachineOptions,
 ) -> None:
     """Train the best parameters again, as the final model.
 
@@ -69,11 +57,9 @@ def train_command(
     from threadpoolctl import threadpool_limits
 
     from hpo_job.artifacts.export import require_new
-    from hpo_job.machine import cpus
     from hpo_job.study.checking import check
     from hpo_job.study.origin import job_of, parameters_of
     from hpo_job.worker.final import train
-    from hpo_job.worker.loop import Machine
     from hpo_job.worker.model_card import scores
 
     show_log(logging.WARNING)
@@ -82,15 +68,14 @@ def train_command(
         spec = job_of(opened, study)
         chosen = parameters_of(opened, trial)
         title = f"trial {chosen.number} of study {opened.study_name}"
-    checked = check(spec, weights, cache)
-    threads = threads or cpus()
-    machine = Machine(threads, cache, artifacts, cache_size, loader_workers)
-    with threadpool_limits(threads):
+    checked = check(spec, weights, machine.cache)
+    usable = machine.shared()
+    with threadpool_limits(usable.threads):
         final = train(
             checked,
             chosen.params,
             output,
-            machine,
+            usable,
             title=title,
             seeds=seeds,
             all_data=all_data,
@@ -140,19 +125,7 @@ def predict_command(
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to listen at; 0.0.0.0 for all, which lets anybody on the network use it.",
-)
-@option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="Port to listen at; 0 for any that is free.",
-)
+@address_options(8000)
 def serve_command(folder: Path, host: str, port: int) -> None:
     """Serve an exported model over HTTP until Ctrl-C.
 

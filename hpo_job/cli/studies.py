@@ -18,6 +18,7 @@ from hpo_job.cli.opening import (
     url_from_options,
 )
 from hpo_job.cli.options import (
+    MachineOptions,
     cache_option,
     format_option,
     grace_option,
@@ -117,11 +118,7 @@ def run_command(
     workers_per_gpu: int | None,
     storage: str,
     weights: Path,
-    threads: int | None,
-    cache: Path,
-    artifacts: str,
-    cache_size: float,
-    loader_workers: int | None,
+    machine: MachineOptions,
     grace: int,
     same_study: bool,
     quiet: bool,
@@ -136,16 +133,12 @@ def run_command(
     Where there are GPUs, each worker uses one of them, in turn.
     """
     from hpo_job.cli.running import run
-    from hpo_job.machine import cpus
     from hpo_job.spec.study_toml import read_spec
     from hpo_job.worker.job import Job
-    from hpo_job.worker.loop import Machine
 
     chosen, workers = _gpus_and_workers(gpus, workers, workers_per_gpu)
-    threads = threads or max(1, cpus() // workers)
-    machine = Machine(threads, cache, artifacts, cache_size, loader_workers)
-    spec = read_spec(job, assignments)
-    task = Job(spec, storage, weights, grace, machine, same_study=same_study, gpus=tuple(chosen))
+    spec, usable = read_spec(job, assignments), machine.shared(workers)
+    task = Job(spec, storage, weights, grace, usable, same_study=same_study, gpus=tuple(chosen))
     with log_printer(logging.WARNING, quiet=quiet, verbose=verbose, log_file=log_file) as printer:
         sys.exit(run(task, workers, printer, quiet=quiet))
 
@@ -170,11 +163,7 @@ def worker_command(
     assignments: tuple[str, ...],
     storage: str,
     weights: Path,
-    threads: int | None,
-    cache: Path,
-    artifacts: str,
-    cache_size: float,
-    loader_workers: int | None,
+    machine: MachineOptions,
     grace: int,
     same_study: bool,
     quiet: bool,
@@ -188,19 +177,16 @@ def worker_command(
     failed trials in a row, 2 an error that no retry can fix, 130 and 143 after Ctrl-C and
     SIGTERM.
     """
-    from hpo_job.machine import cpus
     from hpo_job.spec.study_toml import read_spec
     from hpo_job.worker.job import Job, run_worker
-    from hpo_job.worker.loop import Machine
     from hpo_job.worker.signals import Stop
 
-    machine = Machine(threads or cpus(), cache, artifacts, cache_size, loader_workers)
     task = Job(
         read_spec(job, assignments),
         storage,
         weights,
         grace,
-        machine,
+        machine.shared(),
         wait=not no_wait,
         same_study=same_study,
     )

@@ -26,7 +26,7 @@ from hpo_job.objectives.context import Context
 from hpo_job.trial.state_file import State
 
 # Those whose versions decide on a model's layers, and on the rounding of its training
-PACKAGES = ("hpo-job", "torch", "torchvision", "timm", "fastai")
+LIBRARIES = ("torch", "torchvision", "timm", "fastai")
 # What numpy has no type for is kept as integers of the same size
 UNKNOWN_TO_NUMPY = {"bfloat16": (torch.bfloat16, torch.int16)}
 
@@ -117,7 +117,7 @@ def restore_random_numbers(learn: Learner, state: State) -> None:
 
 def _origin(context: Context) -> State:
     """What a state belongs to: only there it can be continued."""
-    versions = {package: version(package) for package in PACKAGES}
+    versions = {package: version(package) for package in ("hpo-job", *LIBRARIES)}
     return {"params": dict(context.params), "seed": context.seed, "versions": versions}
 
 

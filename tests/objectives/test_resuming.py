@@ -20,6 +20,7 @@ from hpo_job.spec.study_toml import Data
 from hpo_job.trial import state_file
 from hpo_job.trial.state_file import State
 from tests import ROOT
+from tests.objectives import small
 
 IMAGES = {
     "model": "tf_efficientnet_lite0",
@@ -31,19 +32,8 @@ IMAGES = {
     "precision": "fp32",
 }
 ROWS = {"epochs": 3, "batch_size": 64, "ps": 0.3}
-TEXTS = {
-    "pre_trained": False,
-    "emb_sz": 8,
-    "n_hid": 12,
-    "n_layers": 2,
-    "max_vocab": 200,
-    "max_tokens": 24,
-    "bptt": 12,
-    "batch_size": 16,
-    "head_epochs": 1,
-    "lm_body_epochs": 1,
-    "classifier_epochs": 3,
-}
+# each stage of gradual unfreezing
+TEXTS = {**small.TEXTS, "lm_body_epochs": 1, "classifier_epochs": 3}
 
 
 @dataclass

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from hpo_job.objectives.images.models import build, wrong_size
+from hpo_job.objectives.resuming import LIBRARIES
 
 ITEMS = 2  # of the batch: the fewest that batch norm can train on
 CLASSES = 2
-PACKAGES = ("torch", "torchvision", "timm", "fastai")
 
 
 def try_step(name: str, file: Path | None, size: int, cache: Path | None) -> None:
@@ -51,7 +51,7 @@ def try_step(name: str, file: Path | None, size: int, cache: Path | None) -> Non
 
 def _key(name: str, file: Path | None, size: int) -> str:
     status = file.stat() if file else None
-    tried = [name, size, *map(version, PACKAGES)]
+    tried = [name, size, *map(version, LIBRARIES)]
     if status:
         tried += [str(file), status.st_size, status.st_mtime_ns]
     return hashlib.sha256(repr(tried).encode()).hexdigest()[:32]

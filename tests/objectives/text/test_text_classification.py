@@ -38,22 +38,10 @@ from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
 from tests import ROOT
 from tests.objectives.pruners import PrunesAt
+from tests.objectives.small import TEXTS as SMALL
 from tests.objectives.stored import require_predictions
 
 JOB = ROOT / "jobs" / "state-of-the-union-early"
-SMALL: dict[str, Any] = {
-    "pre_trained": False,
-    "emb_sz": 8,
-    "n_hid": 12,
-    "n_layers": 2,
-    "max_vocab": 200,
-    "max_tokens": 24,
-    "bptt": 12,
-    "batch_size": 16,
-    "head_epochs": 1,
-    "lm_body_epochs": 2,
-    "classifier_epochs": 2,
-}
 MakeContext = Callable[..., Context]
 FROZEN, UNFROZEN, CLASSIFIER = "language_model_frozen", "language_model_unfrozen", "classifier"
 
