@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
+
 from hpo_job.artifacts.prediction import ANSWER, ITEM, class_columns
 from hpo_job.results import number, text_table
+from hpo_job.results.columns import shortened
+from hpo_job.results.formatting import GAP
 from hpo_job.text import plural
 
 if TYPE_CHECKING:
@@ -30,11 +34,21 @@ def predictions_text(table: pd.DataFrame, top: int, width: int) -> str:
         names = [str(row[name]) for name in items]
         rows.append((*names, _answer(row, classes, top)))
     header = (*items, f"{ANSWER}, the {min(top, len(classes))} likeliest" if classes else ANSWER)
+    rows = _with_short_files(header, rows, width)
     right = tuple(name == "row" for name in items)
     text = text_table(header, rows, width, right=right, bold=True)
     if len(table) < FEWEST:
         return text
     return f"{text}\n\n{_summary(table, classes)}"
+
+
+def _with_short_files(
+    header: tuple[str, ...], rows: list[tuple[str, ...]], width: int
+) -> list[tuple[str, ...]]:
+    """The rows with paths that leave room for the other columns; half of the width at least."""
+    others = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)][1:]
+    room = max(width // 2, width - sum(others) - len(GAP) * len(others))
+    return [(shortened(file, room), *rest) for file, *rest in rows]
 
 
 def _answer(row: pd.Series[Any], classes: list[str], top: int) -> str:
