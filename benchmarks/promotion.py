@@ -26,7 +26,7 @@ import optuna
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from hpo_job.spec.study_toml import read_spec
+from hpo_job.spec.reading import read_spec
 from hpo_job.storage.database import Storage
 from hpo_job.study.checking import check
 from hpo_job.study.joining import create

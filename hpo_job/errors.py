@@ -1,4 +1,4 @@
-"""The errors that a user can fix: one line each, and the exit code that the command ends with."""
+"""The errors that a user can fix, with the exit code of each, and how a message is worded."""
 
 import difflib
 from collections.abc import Iterable
@@ -98,3 +98,14 @@ def problem(error: BaseException) -> str:
     """One line that says what is wrong with a file, from what opening or reading it raised."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return " ".join(text.split()) or type(error).__name__
+
+
+def plural(count: int, one: str, several: str | None = None) -> str:
+    """``count`` with its noun: 1 row, 2 rows."""
+    return f"{count} {one if count == 1 else several or one + 's'}"
+
+
+def one_line(text: object, limit: int = 300) -> str:
+    """A text on one line, cut after ``limit`` characters."""
+    line = " ".join(str(text or "").split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -1,7 +1,8 @@
-"""This machine: its processor, CPUs and folders, and the pauses of Python's garbage collector."""
+"""This machine: its processor, CPUs, folders and files, and pauses of the garbage collector."""
 
 from __future__ import annotations
 
+import codecs
 import gc
 import os
 import platform
@@ -99,3 +100,24 @@ def collector_paused() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def read_text(file: Path) -> str:
+    """The content of a text file: UTF-8, with or without a byte order mark, any line ends.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is something else than UTF-8; the message says how to fix it.
+    """
+    content = file.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError("encoded as UTF-16; save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"line {line} is not UTF-8; save the file as UTF-8") from error
+    if "\0" in text:
+        line = text.partition("\0")[0].count("\n") + 1
+        raise ValueError(f"line {line} has a null byte, which no text has; save it as UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -15,7 +15,7 @@ from optuna.exceptions import ExperimentalWarning
 
 from hpo_job.data.fetch import is_final
 from hpo_job.errors import SpecError
-from hpo_job.spec.study_toml import store_problem
+from hpo_job.spec.urls import store_problem
 
 Store = FileSystemArtifactStore | Boto3ArtifactStore | GCSArtifactStore
 NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError"}  # boto3's, when first asked

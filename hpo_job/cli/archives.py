@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hpo_job.cli.options import option
-from hpo_job.text import plural
+from hpo_job.errors import plural
 
 table_option = option(
     "--output",

@@ -9,12 +9,12 @@ from itertools import zip_longest
 
 from hpo_job import objectives
 from hpo_job.data.from_spec import Labelled
+from hpo_job.errors import plural
 from hpo_job.results import clock, number
 from hpo_job.spec import search_space
 from hpo_job.spec.metrics import ANSWERS
 from hpo_job.spec.study_toml import Component, StudySpec
 from hpo_job.study.checking import Checked
-from hpo_job.text import plural
 
 
 def describe(checked: Checked) -> Iterator[str]:

@@ -125,7 +125,7 @@ def delete_command(
 
 def _delete_study(name: str, url: str, artifacts: str, yes: bool) -> None:
     from hpo_job.artifacts.tidying import delete
-    from hpo_job.text import plural
+    from hpo_job.errors import plural
 
     with open_study(name, url, read_only=False) as (study, storage):
         trials = len(study.get_trials(deepcopy=False))
@@ -170,7 +170,7 @@ def copy_command(study: str, name: str, to: str | None, artifacts: str, storage:
     With --to, into another database, also of another kind. Not while a trial runs.
     """
     from hpo_job.artifacts.tidying import copy_study
-    from hpo_job.text import plural
+    from hpo_job.errors import plural
 
     _require_name(name)
     with open_study(study, storage, read_only=False) as (opened, database):
@@ -194,8 +194,8 @@ def import_command(name: str, source: str, new: str | None, storage: str) -> Non
     and a search space that the trials fit goes on with it.
     """
     from hpo_job.artifacts.tidying import copy_study
+    from hpo_job.errors import plural
     from hpo_job.storage.urls import parse, redacted_url
-    from hpo_job.text import plural
 
     _require_name(new or name)
     with _target(storage) as target, open_study(name, source) as (opened, database):

@@ -13,8 +13,8 @@ from hpo_job.cli.options import option, weights_option
 from hpo_job.cli.terminal import program, put, show_log
 
 if TYPE_CHECKING:
-    from hpo_job.proposal.look import Look
-    from hpo_job.proposal.study import Surroundings
+    from hpo_job.cli.proposal.look import Look
+    from hpo_job.cli.proposal.study import Surroundings
 
 OBJECTIVES = (
     "image_classification",
@@ -88,9 +88,9 @@ def init_command(
             return
     if job is None:
         raise click.UsageError("name a JOB, or add --cluster")
-    from hpo_job.proposal import function as functions
-    from hpo_job.proposal.like import path_from, relative, study_like
-    from hpo_job.proposal.study import Limits, propose
+    from hpo_job.cli.proposal import function as functions
+    from hpo_job.cli.proposal.like import path_from, relative, study_like
+    from hpo_job.cli.proposal.study import Limits, propose
 
     show_log()
     limits = Limits(trials, _time(time))
@@ -120,7 +120,7 @@ def init_command(
 
 def _time(time: str | None) -> str | None:
     """``--time`` as [budget] timeout takes it."""
-    from hpo_job.proposal.study import TIMES
+    from hpo_job.cli.proposal.study import TIMES
     from hpo_job.spec.study_toml import duration
 
     if time is None or time in TIMES:
@@ -158,8 +158,8 @@ def _refuse_with(like: str, *others: object) -> None:
 def _look(data: Path, label: str | None, text: str | None, objective: str | None) -> Look:
     """Look at the data, and print what is in it."""
     from hpo_job.cli.describe import described_data, wrapped
-    from hpo_job.proposal.findings import findings
-    from hpo_job.proposal.look import Wanted, look
+    from hpo_job.cli.proposal.findings import findings
+    from hpo_job.cli.proposal.look import Wanted, look
 
     seen = look(data, Wanted(label, text, objective))
     put("\n".join(described_data(seen.data)))
@@ -169,14 +169,14 @@ def _look(data: Path, label: str | None, text: str | None, objective: str | None
 
 
 def _surroundings(weights: Path) -> Surroundings:
-    from hpo_job.proposal.study import Surroundings
+    from hpo_job.cli.proposal.study import Surroundings
     from hpo_job.worker.gpus import available
 
     return Surroundings(bool(available()), weights)
 
 
 def _copied(like: str) -> str | None:
-    from hpo_job.proposal.like import function_of
+    from hpo_job.cli.proposal.like import function_of
 
     source = function_of(like)
     return None if source is None else source.read_text(encoding="utf-8-sig")
@@ -203,7 +203,7 @@ def _measure(folder: Path, weights: Path) -> None:
     from hpo_job.cli.describe import wrapped
     from hpo_job.machine import cpus
     from hpo_job.results import clock
-    from hpo_job.spec.study_toml import read_spec
+    from hpo_job.spec.reading import read_spec
     from hpo_job.worker.measuring import measure
 
     spec = read_spec(folder)

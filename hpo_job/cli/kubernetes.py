@@ -62,7 +62,7 @@ def submit_command(
     """
     from hpo_job.cluster import render
     from hpo_job.cluster.submit import plan, submit
-    from hpo_job.spec.study_toml import read_spec
+    from hpo_job.spec.reading import read_spec
     from hpo_job.study.checking import check_spec
 
     spec = read_spec(job, assignments)
@@ -95,7 +95,7 @@ def submit_command(
 
 
 def _say_what_is_next(cluster: Cluster, plan: Plan, study: str) -> None:
-    from hpo_job.text import plural
+    from hpo_job.errors import plural
 
     image = plan.job["spec"]["template"]["spec"]["containers"][0]["image"]
     started = plural(plan.workers, "worker")
@@ -219,7 +219,7 @@ def _rotate(cluster: Cluster) -> None:
 def lay_manifests_here() -> None:
     """Copy k8s/ into the repository of the working folder, and say what comes next."""
     from hpo_job.cluster.repository import lay_manifests
-    from hpo_job.text import plural
+    from hpo_job.errors import plural
 
     root = Path(os.path.relpath(repository_root() or Path.cwd()))
     laid = lay_manifests(root)

@@ -45,7 +45,7 @@ def lr_find_command(
     [[enqueue]] entry sets to "lr_find", or else for all learning rates of the objective.
     """
     from hpo_job.report.plots import require_picture, save_lr_find
-    from hpo_job.spec.study_toml import read_spec
+    from hpo_job.spec.reading import read_spec
     from hpo_job.study.checking import check
     from hpo_job.study.joining import join
     from hpo_job.worker import lr_find
@@ -125,8 +125,8 @@ def gc_command(study: str, dry_run: bool, artifacts: str, storage: str) -> None:
     Only what this study's trials name is looked at. It may run while workers do.
     """
     from hpo_job.artifacts.garbage import orphans, remove_orphans
+    from hpo_job.errors import plural
     from hpo_job.results.continued import mebibytes
-    from hpo_job.text import plural
 
     with open_study(study, storage) as (opened, database):
         url, orphaned = orphans(opened, database, artifacts)

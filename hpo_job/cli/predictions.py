@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from rich.cells import cell_len
 
 from hpo_job.artifacts.prediction import ANSWER, ITEM, class_columns
+from hpo_job.errors import plural
 from hpo_job.results import number, text_table
 from hpo_job.results.columns import shortened
 from hpo_job.results.formatting import GAP
-from hpo_job.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.text import Text
 
 from hpo_job import results
+from hpo_job.errors import plural
 from hpo_job.results.forecast import forecast
-from hpo_job.text import plural
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import takes_place
 

@@ -10,12 +10,11 @@ from hpo_job import results
 from hpo_job.cli.describe import assigned
 from hpo_job.cli.progress import Progress, summary
 from hpo_job.cli.terminal import program, warn
-from hpo_job.errors import HpoJobError, StorageError
+from hpo_job.errors import HpoJobError, StorageError, plural
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.storage.database import Storage, is_new, worker_capacity
 from hpo_job.storage.defaults import PROMPT
 from hpo_job.study.joining import find, load, require_same_function
-from hpo_job.text import plural
 from hpo_job.trial import attributes
 from hpo_job.worker.job import Job
 from hpo_job.worker.output import Printer

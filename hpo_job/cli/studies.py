@@ -33,9 +33,8 @@ from hpo_job.cli.options import (
     weights_option,
 )
 from hpo_job.cli.terminal import log_printer, put, show_log, warn
-from hpo_job.errors import SpecError
+from hpo_job.errors import SpecError, plural
 from hpo_job.storage.defaults import PROMPT
-from hpo_job.text import plural
 
 
 @click.command()
@@ -54,7 +53,7 @@ def check_command(
     """
     from hpo_job.cli.describe import describe
     from hpo_job.cli.facts import as_json, of_check
-    from hpo_job.spec.study_toml import read_spec
+    from hpo_job.spec.reading import read_spec
     from hpo_job.storage.database import worker_capacity
     from hpo_job.study.checking import check, inspect
 
@@ -77,7 +76,7 @@ def check_command(
 @same_study_option
 def create_command(job: str, storage: str, weights: Path, cache: Path, same_study: bool) -> None:
     """Create a job's study without running any trial."""
-    from hpo_job.spec.study_toml import read_spec
+    from hpo_job.spec.reading import read_spec
     from hpo_job.study.checking import check
     from hpo_job.study.joining import join
 
@@ -133,7 +132,7 @@ def run_command(
     Where there are GPUs, each worker uses one of them, in turn.
     """
     from hpo_job.cli.running import run
-    from hpo_job.spec.study_toml import read_spec
+    from hpo_job.spec.reading import read_spec
     from hpo_job.worker.job import Job
 
     chosen, workers = _gpus_and_workers(gpus, workers, workers_per_gpu)
@@ -177,7 +176,7 @@ def worker_command(
     failed trials in a row, 2 an error that no retry can fix, 130 and 143 after Ctrl-C and
     SIGTERM.
     """
-    from hpo_job.spec.study_toml import read_spec
+    from hpo_job.spec.reading import read_spec
     from hpo_job.worker.job import Job, run_worker
     from hpo_job.worker.signals import Stop
 

@@ -10,8 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from hpo_job.cluster.refusals import NoApiServerError, error_of
-from hpo_job.errors import ClusterError
-from hpo_job.text import one_line
+from hpo_job.errors import ClusterError, one_line
 
 try:
     import urllib3

@@ -16,9 +16,8 @@ from websocket import ABNF, WebSocketException, WebSocketTimeoutException
 
 from hpo_job.cluster.client import Cluster
 from hpo_job.cluster.refusals import ForbiddenError
-from hpo_job.errors import ClusterError
+from hpo_job.errors import ClusterError, one_line
 from hpo_job.storage.defaults import CONNECT_TIMEOUT
-from hpo_job.text import one_line
 
 BUFFER = 1 << 16  # bytes
 DATA, ERROR = 0, 1  # channels

@@ -13,8 +13,7 @@ import yaml
 from kubernetes import client, config
 from kubernetes.config.config_exception import ConfigException
 
-from hpo_job.errors import ClusterError
-from hpo_job.text import one_line
+from hpo_job.errors import ClusterError, one_line
 
 # What the client raises for a file that is not a kubeconfig: it does not check that itself
 _BROKEN = (yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError)

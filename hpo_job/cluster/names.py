@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from hpo_job.errors import ClusterError
-from hpo_job.spec.study_toml import find_job, read_spec
-from hpo_job.text import one_line, read_text
+from hpo_job.errors import ClusterError, one_line
+from hpo_job.machine import read_text
+from hpo_job.spec.reading import find_job, read_spec
 
 KUSTOMIZATION = "kustomization.yaml"
 KUSTOMIZATIONS = (KUSTOMIZATION, "kustomization.yml", "Kustomization")  # what kustomize accepts

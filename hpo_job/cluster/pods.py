@@ -8,7 +8,7 @@ from typing import Any
 
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import QUEUE
-from hpo_job.text import one_line
+from hpo_job.errors import one_line
 
 INDEX = "batch.kubernetes.io/job-completion-index"
 FAILURES = (  # of a pod's index: those that count, and those that the failure policy ignores

@@ -8,7 +8,7 @@ from typing import Any
 
 from kubernetes.utils.quantity import format_quantity, parse_quantity
 
-from hpo_job.text import plural
+from hpo_job.errors import plural
 
 Object = dict[str, Any]
 Amounts = dict[str, Decimal]  # by resource, such as cpu or nvidia.com/gpu

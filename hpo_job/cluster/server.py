@@ -13,9 +13,8 @@ from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.credentials import read_secret
 from hpo_job.cluster.database import MOUNTED, NotReadyError, reachable, ready_pod
 from hpo_job.cluster.refusals import ForbiddenError
-from hpo_job.errors import ClusterError, StorageError, UnreachableError
+from hpo_job.errors import ClusterError, StorageError, UnreachableError, one_line
 from hpo_job.storage.database import worker_capacity
-from hpo_job.text import one_line
 
 SERVICE = "hpo-job-mysql"
 SERVER_SECRET = "hpo-job-mysql"  # for the server only: passwords, certificate and key

@@ -16,9 +16,8 @@ from hpo_job.cluster.preflight import preflight
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.refusals import ImmutableError
 from hpo_job.cluster.render import check_files, check_namespace, placed, render, worker_job
-from hpo_job.errors import ClusterError
+from hpo_job.errors import ClusterError, plural
 from hpo_job.spec.study_toml import StudySpec
-from hpo_job.text import plural
 
 GONE = 300  # seconds to wait until the pods of a deleted Job have ended their trials and are gone
 STUDY = "study"  # the volume, and the ConfigMap, with the job folder's files

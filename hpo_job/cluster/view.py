@@ -15,7 +15,7 @@ from hpo_job import results
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import QUEUE, SUFFIX
 from hpo_job.cluster.pods import Worker, describe, has_log, pods_of, why_none
-from hpo_job.text import one_line, plural
+from hpo_job.errors import one_line, plural
 from hpo_job.trial import attributes
 
 ENDED_SHOWN = 20  # of the pods that ended, only the latest are listed

@@ -22,8 +22,8 @@ from hpo_job.data.image_file import (
     open_image,
     range_of,
 )
+from hpo_job.errors import plural
 from hpo_job.machine import cpus
-from hpo_job.text import plural
 
 if TYPE_CHECKING:
     from hpo_job.data.images import LabelledFiles

@@ -12,9 +12,8 @@ from hpo_job.data.images import LabelledFiles
 from hpo_job.data.parts import COLUMNS as PART_COLUMNS
 from hpo_job.data.parts import Part, Parts, divide, read_parts
 from hpo_job.data.split import require_classes
-from hpo_job.errors import DataError
+from hpo_job.errors import DataError, plural
 from hpo_job.spec.study_toml import Data
-from hpo_job.text import plural
 
 NAMED = 3  # files that a line names
 

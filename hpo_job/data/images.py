@@ -17,9 +17,8 @@ from hpo_job.data.image_findings import Look
 from hpo_job.data.image_folder import list_images, suspicious
 from hpo_job.data.parts import Parts, divide, part_named
 from hpo_job.data.split import require_classes
-from hpo_job.errors import DataError
+from hpo_job.errors import DataError, plural
 from hpo_job.spec.study_toml import Data
-from hpo_job.text import plural
 
 NAMED = 3  # folders that a line names
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from hpo_job.data import amounts, numerals
 from hpo_job.data.numerals import Marks
-from hpo_job.errors import DataError
-from hpo_job.text import plural
+from hpo_job.errors import DataError, plural
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_job.data.split import split
-from hpo_job.errors import DataError
-from hpo_job.text import plural
+from hpo_job.errors import DataError, plural
 
 Part = Literal["train", "valid", "test"]
 NAMES: dict[str, Part] = {

@@ -12,7 +12,7 @@ import numpy as np
 
 from hpo_job.data import labels, leaks
 from hpo_job.data.scripts import share_unspaced
-from hpo_job.text import plural
+from hpo_job.errors import plural
 
 if TYPE_CHECKING:
     import pandas as pd

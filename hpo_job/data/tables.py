@@ -19,9 +19,8 @@ from hpo_job.data.numerals import read_numbers
 from hpo_job.data.parts import Part, Parts, divide
 from hpo_job.data.roles import Roles
 from hpo_job.data.split import require_classes, sample
-from hpo_job.errors import DataError
+from hpo_job.errors import DataError, plural
 from hpo_job.spec.study_toml import Data
-from hpo_job.text import plural
 
 if TYPE_CHECKING:
     import pandas as pd

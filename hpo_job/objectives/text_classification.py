@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hpo_job.data import columns
 from hpo_job.data.tables import LabelledRows
 from hpo_job.errors import DataError, SpecError, problem, unknown
+from hpo_job.machine import read_text
 from hpo_job.objectives import learner_file, saved
 from hpo_job.objectives.balance import loss, sample
 from hpo_job.objectives.batches import Mapped
@@ -43,7 +44,6 @@ from hpo_job.objectives.text.loaders import (
 from hpo_job.objectives.text.tokens import Corpus, tokenised, tokens_of
 from hpo_job.objectives.text.weights import load, obtain
 from hpo_job.objectives.training import check_precision, finish, prepare, start_afresh
-from hpo_job.text import read_text
 from hpo_job.trial import attributes
 
 

@@ -10,6 +10,7 @@ import optuna
 import pandas as pd
 import plotly.graph_objects as go
 
+from hpo_job.errors import plural
 from hpo_job.report.axes import axis
 from hpo_job.report.labels import label
 from hpo_job.report.style import COLORWAY, MUTED, new_figure
@@ -17,7 +18,6 @@ from hpo_job.results import comparison
 from hpo_job.results.formatting import plain
 from hpo_job.results.ranking import top
 from hpo_job.results.trials import finite, metric_names
-from hpo_job.text import plural
 from hpo_job.trial.counting import counted
 
 

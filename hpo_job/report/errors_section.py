@@ -11,7 +11,7 @@ import optuna
 from PIL import Image, ImageOps
 
 from hpo_job.artifacts.predictions import Kept, kept_predictions
-from hpo_job.errors import HpoJobError
+from hpo_job.errors import HpoJobError, plural
 from hpo_job.objectives.predictions import Predictions
 from hpo_job.report.blocks import Block, Heading, Note, Paragraph, Picture, Pictures, Table
 from hpo_job.report.page import Page
@@ -25,7 +25,6 @@ from hpo_job.results.errors_text import (
     item_row,
 )
 from hpo_job.results.formatting import sentence
-from hpo_job.text import plural
 
 LISTED = 20  # items of each list
 SIDE = 128  # pixels of an embedded image, at most

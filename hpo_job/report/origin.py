@@ -8,7 +8,7 @@ from hpo_job.report.blocks import Block, Heading, Note, Pairs
 from hpo_job.report.page import Page
 from hpo_job.results import settings
 from hpo_job.results.trials import spec_of
-from hpo_job.spec.search_space import in_toml
+from hpo_job.spec.toml_text import in_toml
 from hpo_job.trial import attributes
 
 

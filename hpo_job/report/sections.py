@@ -8,6 +8,7 @@ from datetime import datetime
 import optuna
 from optuna.trial import TrialState
 
+from hpo_job.errors import plural
 from hpo_job.report import figures, parameter_figures
 from hpo_job.report.blocks import Block, Card, Cards, Details, Grid, Heading, Note, Table
 from hpo_job.report.page import Page
@@ -39,7 +40,6 @@ from hpo_job.results.trials import (
     value,
 )
 from hpo_job.study.ledger import working_time
-from hpo_job.text import plural
 from hpo_job.trial.counting import infeasible, takes_place
 
 FRONT = 12  # trials of a Pareto front that are listed

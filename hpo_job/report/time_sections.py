@@ -7,6 +7,7 @@ from collections import Counter
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_job.errors import plural
 from hpo_job.report import figures
 from hpo_job.report.blocks import Block, Heading, Note, Paragraph, Table
 from hpo_job.report.page import Page
@@ -14,7 +15,6 @@ from hpo_job.results import clock
 from hpo_job.results.continued import work_text
 from hpo_job.results.timings import Timings, timings
 from hpo_job.results.trials import seconds, trials_of, worker_name
-from hpo_job.text import plural
 from hpo_job.trial import attributes
 
 UNKNOWN = "no reason stored"

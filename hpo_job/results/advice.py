@@ -15,6 +15,7 @@ import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from hpo_job.errors import plural
 from hpo_job.objectives.predictions import Predictions
 from hpo_job.results.errors import by_class
 from hpo_job.results.formatting import number, plain
@@ -29,7 +30,6 @@ from hpo_job.results.trials import (
     trials_of,
     value,
 )
-from hpo_job.text import plural
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import counted
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import optuna
 
+from hpo_job.errors import plural
 from hpo_job.results.formatting import clock
 from hpo_job.results.trials import attribute, spec_of, trials_of
 from hpo_job.study.attempts import checkpoints, retried
 from hpo_job.study.promotion import is_paused
 from hpo_job.study.recovery import continuable
-from hpo_job.text import plural
 from hpo_job.trial import attributes
 
 

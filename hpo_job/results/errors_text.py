@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hpo_job.errors import plural
 from hpo_job.objectives.predictions import Predictions
 from hpo_job.results.errors import (
     Item,
@@ -19,7 +20,6 @@ from hpo_job.results.errors import (
     wrong_in_all,
 )
 from hpo_job.results.formatting import text_table
-from hpo_job.text import plural
 
 WORST = 10  # items that are listed
 LONGEST_NAME = 18  # characters of a class name in a terminal

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.cells import cell_len, set_cell_size
 
-from hpo_job.spec.search_space import in_toml
+from hpo_job.spec.toml_text import in_toml
 
 GAP = "  "  # between two columns
 LEAST = 24  # width of the last, folded column where the others leave hardly any space

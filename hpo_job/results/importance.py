@@ -18,10 +18,9 @@ from optuna.importance import (
 )
 from optuna.trial import FrozenTrial
 
-from hpo_job.errors import QueryError, unknown
+from hpo_job.errors import QueryError, plural, unknown
 from hpo_job.results.trials import finite, metric_names, trials_of, value
 from hpo_job.spec.choices import IMPORTANCE_METHODS
-from hpo_job.text import plural
 from hpo_job.trial.counting import infeasible
 
 # Importances are unreliable with fewer COMPLETE trials than FEW, or than EACH per parameter

@@ -9,6 +9,7 @@ from datetime import datetime
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_job.errors import plural
 from hpo_job.results.continued import states_text, work_text
 from hpo_job.results.formatting import clock, number, sentence, settings
 from hpo_job.results.gain import shortfalls, within
@@ -38,7 +39,6 @@ from hpo_job.spec.metrics import ANSWERS, METRICS
 from hpo_job.study.ledger import working_time
 from hpo_job.study.optuna_private import fixed_params
 from hpo_job.study.promotion import stored_pruner
-from hpo_job.text import plural
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import infeasible, takes_place
 from hpo_job.trial.phases import measured_values

@@ -8,7 +8,7 @@ import optuna
 import tomli_w
 from optuna.trial import FrozenTrial
 
-from hpo_job.errors import StudyError
+from hpo_job.errors import StudyError, plural
 from hpo_job.results.formatting import number
 from hpo_job.results.gain import comparison_with_baseline, nearly
 from hpo_job.results.trials import (
@@ -21,7 +21,6 @@ from hpo_job.results.trials import (
     value,
 )
 from hpo_job.spec.metrics import METRICS
-from hpo_job.text import plural
 from hpo_job.trial.counting import counted, counts
 
 NEARLY = 0.01  # the share of the best trial's gain that a faster trial may cost

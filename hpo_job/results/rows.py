@@ -8,13 +8,13 @@ from textwrap import wrap
 import optuna
 from optuna.trial import FrozenTrial
 
+from hpo_job.errors import plural
 from hpo_job.results.columns import columns
 from hpo_job.results.continued import work_text
 from hpo_job.results.formatting import settings, text_table
 from hpo_job.results.overview import caption
 from hpo_job.results.trials import trials_of
 from hpo_job.study.promotion import superseded
-from hpo_job.text import plural
 
 NOTHING = "no trial is like that"
 

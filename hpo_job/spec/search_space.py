@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from hpo_job.errors import unknown
+from hpo_job.spec.toml_text import in_toml
 
 
 def _scalar(value: object) -> object:
@@ -335,8 +336,3 @@ def _described(parameter: Parameter) -> str:
             return f"float {low:g} to {high:g}{spacing}{', log' if log else ''}"
         case _:
             return f"fixed at {in_toml(parameter)}"
-
-
-def in_toml(value: object) -> str:
-    """A value as a person types it: TOML's true and false, and words without quotes."""
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlparse
 
 _ENCODED = "@ is %40, / is %2F, : is %3A, # is %23, ? is %3F, % is %25"
 
@@ -51,3 +52,25 @@ def _problem(rest: str, *, names_a_file: bool) -> str | None:
 def without_password(url: str) -> str:
     """The URL as it may be shown: without user name and password, if it has them."""
     return re.sub(r"(://)[^/?#]*@", r"\1***@", url)
+
+
+def store_problem(place: str) -> str | None:
+    """Why models cannot be kept at ``place``; None if it is a folder or a bucket."""
+    if "://" not in place or place.startswith("file://"):
+        return None
+    if problem := ambiguity(place):
+        return problem
+    try:
+        parsed = urlparse(place)
+    except ValueError:
+        return "is no URL; it should be a folder, s3://bucket or gs://bucket"
+    if parsed.scheme not in ("s3", "gs"):
+        return f"{without_password(place)}: should be a folder, s3://bucket or gs://bucket"
+    if "@" in parsed.netloc:
+        return (
+            f"{without_password(place)}: credentials are not read from here, but from where boto3 "
+            "and google-cloud-storage look for them; remove them"
+        )
+    if parsed.path.strip("/") or not parsed.netloc:
+        return f"{place}: should be a bucket only, {parsed.scheme}://bucket"
+    return None

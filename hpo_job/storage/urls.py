@@ -9,10 +9,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from hpo_job.errors import StorageError, problem
-from hpo_job.machine import in_hpo
+from hpo_job.machine import in_hpo, read_text
 from hpo_job.spec.urls import ambiguity
 from hpo_job.storage.defaults import EMBEDDED
-from hpo_job.text import read_text
 
 BACKENDS = ("sqlite", "mysql", "mariadb", "postgresql")
 # Keys of a query whose values are no secrets

@@ -9,14 +9,13 @@ from hpo_job import objectives
 from hpo_job.data import from_spec
 from hpo_job.data.fetch import with_data
 from hpo_job.data.from_spec import Labelled
-from hpo_job.errors import DataError, MachineError, unknown
+from hpo_job.errors import DataError, MachineError, plural, unknown
 from hpo_job.machine import CACHE
 from hpo_job.spec import metrics
 from hpo_job.spec.metrics import METRICS, Metric
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study import suitability
 from hpo_job.study.samplers import make_pruner, make_sampler
-from hpo_job.text import plural
 from hpo_job.trial import attributes
 
 NAMED = 10  # unreadable images that an error names

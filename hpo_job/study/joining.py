@@ -17,8 +17,9 @@ from hpo_job import objectives
 from hpo_job.data.digests import fingerprint, listing
 from hpo_job.data.from_spec import Labelled
 from hpo_job.errors import SpecError, StudyError, unknown
+from hpo_job.spec.reading import find_job, read_spec
 from hpo_job.spec.search_space import Scalar
-from hpo_job.spec.study_toml import Budget, StudySpec, find_job, read_spec, restore
+from hpo_job.spec.study_toml import Budget, StudySpec, restore
 from hpo_job.storage import database as storages
 from hpo_job.storage import joined
 from hpo_job.storage.database import Storage

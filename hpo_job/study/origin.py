@@ -7,7 +7,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from hpo_job.errors import StudyError
-from hpo_job.spec.study_toml import StudySpec, find_job, read_spec
+from hpo_job.spec.reading import find_job, read_spec
+from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study.joining import difference, require_same_function
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import counted, evaluated

@@ -17,12 +17,12 @@ from hpo_job import objectives
 from hpo_job.data.english import USUAL, share_english
 from hpo_job.data.from_spec import Labelled
 from hpo_job.data.tables import LabelledRows
+from hpo_job.errors import plural
 from hpo_job.spec import search_space
 from hpo_job.spec.combinations import EXHAUSTIVE
 from hpo_job.spec.search_space import Float
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study.samplers import make_sampler
-from hpo_job.text import plural
 
 PROBES = 12  # finished trials that a sampler is tried with: more than it takes to start sampling
 # Samplers that search only some kinds of parameters; they sample the others independently

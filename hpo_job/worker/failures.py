@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from hpo_job.text import plural
+from hpo_job.errors import plural
 from hpo_job.worker.outcomes import OUT_OF_MEMORY, Outcome
 
 

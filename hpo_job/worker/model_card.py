@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 from hpo_job import objectives
 from hpo_job.data.digests import fingerprint
+from hpo_job.errors import plural
 from hpo_job.objectives.predictions import LEVEL, Predictions
-from hpo_job.proposal.document import toml
 from hpo_job.results import number
 from hpo_job.results.errors import by_class
 from hpo_job.spec.metrics import ANSWERS
+from hpo_job.spec.toml_text import toml
 from hpo_job.study.checking import Checked
 from hpo_job.study.provenance import git_revision, versions
-from hpo_job.text import plural
 
 CARD = "README.md"  # as model hubs call it
 Part = Literal["validation", "test"]

@@ -16,8 +16,8 @@ from click.testing import Result
 from rich.console import Console
 
 from hpo_job.cli.progress import Progress, summary
+from hpo_job.errors import plural
 from hpo_job.storage.database import Storage
-from hpo_job.text import plural
 from tests.quick import Quick
 
 Job = Callable[..., Path]
@@ -75,7 +75,7 @@ def test_a_finished_study_answers_without_torch_and_data(image_job: Job, tmp_pat
     """Nothing is to be run, so nothing that only a trial needs is imported or read."""
     database = f"sqlite:///{tmp_path}/studies.db"
     folder = image_job(budget={"trials": 1})
-    from hpo_job.spec.study_toml import read_spec
+    from hpo_job.spec.reading import read_spec
     from hpo_job.study.checking import check
     from hpo_job.study.joining import create
 

@@ -19,7 +19,7 @@ import pytest
 from hpo_job.data import fetch as fetch_module
 from hpo_job.data.fetch import fetch, redacted, with_data
 from hpo_job.errors import DataError, FetchError, SpecError
-from hpo_job.spec.study_toml import read_spec
+from hpo_job.spec.reading import read_spec
 
 
 class Server:

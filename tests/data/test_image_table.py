@@ -119,7 +119,7 @@ def test_mistakes(
 
 
 def test_a_study_of_them(table: Callable[..., Path], image_job: Callable[..., Path]) -> None:
-    from hpo_job.spec.study_toml import read_spec
+    from hpo_job.spec.reading import read_spec
     from hpo_job.study.checking import read_data
 
     file = table()
@@ -144,7 +144,7 @@ def test_keys_that_belong_together(
     problem: str,
 ) -> None:
     from hpo_job.errors import HpoJobError
-    from hpo_job.spec.study_toml import read_spec
+    from hpo_job.spec.reading import read_spec
     from hpo_job.study.checking import read_data
 
     spec = read_spec(image_job(data={"path": str(table()), **keys}))

@@ -22,7 +22,8 @@ from hpo_job.objectives.parameters import (
     TextClassification,
 )
 from hpo_job.spec.metrics import METRICS, Metric
-from hpo_job.spec.study_toml import Data, read_spec
+from hpo_job.spec.reading import read_spec
+from hpo_job.spec.study_toml import Data
 from hpo_job.trial import attributes
 from tests import ROOT
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from hpo_job.cluster.render import kustomization, render, worker_job
-from hpo_job.spec.study_toml import read_spec
+from hpo_job.spec.reading import read_spec
 from tests import ROOT
 from tests.manifests.renders import (
     CLUSTER_COMPONENTS,

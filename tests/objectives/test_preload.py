@@ -64,7 +64,7 @@ def count():
 
 torch._C._cuda_getDeviceCount = count
 from hpo_job.objectives import preload
-from hpo_job.spec.study_toml import read_spec
+from hpo_job.spec.reading import read_spec
 preload.preload(read_spec(sys.argv[1]))
 loaded = sys.modules.keys() & {"fastai.learner", "torchvision", "timm", "sklearn.metrics"}
 assert len(loaded) == 4, loaded

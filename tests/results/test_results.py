@@ -28,8 +28,8 @@ from hpo_job.report.tables import columns_and_rows
 from hpo_job.results import clock
 from hpo_job.results.frames import frame
 from hpo_job.results.ranking import as_toml
+from hpo_job.spec.reading import read_spec
 from hpo_job.spec.search_space import searched
-from hpo_job.spec.study_toml import read_spec
 from hpo_job.storage.database import Storage
 from hpo_job.study import joining
 from hpo_job.study.checking import check

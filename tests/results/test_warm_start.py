@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 
 from hpo_job.results.trials import value
-from hpo_job.spec.study_toml import read_spec
+from hpo_job.spec.reading import read_spec
 from hpo_job.storage.database import Storage
 from hpo_job.study import joining
 from hpo_job.study.checking import check

@@ -10,7 +10,7 @@ import pytest
 
 from hpo_job.errors import SpecError
 from hpo_job.spec.assignments import assign, parsed
-from hpo_job.spec.study_toml import read_spec
+from hpo_job.spec.reading import read_spec
 
 Job = Callable[..., Path]
 

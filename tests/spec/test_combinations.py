@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from hpo_job.spec import combinations
+from hpo_job.spec.reading import read_spec
 from hpo_job.spec.search_space import Categorical, Float, Int, Parameter, size
-from hpo_job.spec.study_toml import read_spec
 
 Job = Callable[..., Path]
 SPACE: dict[str, Parameter] = {

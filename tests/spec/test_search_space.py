@@ -17,8 +17,8 @@ from optuna.distributions import (
 )
 
 from hpo_job.spec import search_space
+from hpo_job.spec.reading import read_spec
 from hpo_job.spec.search_space import Parameter, Searched
-from hpo_job.spec.study_toml import read_spec
 
 Job = Callable[..., Path]
 

@@ -10,7 +10,8 @@ import pydantic
 import pytest
 
 from hpo_job.errors import SpecError
-from hpo_job.spec.study_toml import duration, job_folder, read_spec, restore
+from hpo_job.spec.reading import job_folder, read_spec
+from hpo_job.spec.study_toml import duration, restore
 
 Job = Callable[..., Path]
 Refused = Callable[..., str]

@@ -12,8 +12,7 @@ from urllib.parse import quote, unquote
 import pytest
 
 from hpo_job.errors import StorageError
-from hpo_job.spec.study_toml import store_problem
-from hpo_job.spec.urls import ambiguity, without_password
+from hpo_job.spec.urls import ambiguity, store_problem, without_password
 from hpo_job.storage import database, urls
 from hpo_job.storage.mysql import plain_text_warning, redacted_url
 from hpo_job.storage.mysql.url import read_url

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from hpo_job.spec import search_space
 from hpo_job.spec.combinations import EXHAUSTIVE
-from hpo_job.spec.study_toml import read_spec
+from hpo_job.spec.reading import read_spec
 from hpo_job.study.admission import Refusal, admit
 from hpo_job.study.joining import enqueue
 from hpo_job.study.ledger import Ledger

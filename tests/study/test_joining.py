@@ -22,8 +22,9 @@ from optuna.trial import TrialState
 from hpo_job import objectives
 from hpo_job.data.digests import fingerprint
 from hpo_job.errors import SpecError, StudyError
+from hpo_job.spec.reading import read_spec
 from hpo_job.spec.search_space import suggest
-from hpo_job.spec.study_toml import read_spec, restore
+from hpo_job.spec.study_toml import restore
 from hpo_job.storage.database import Storage
 from hpo_job.study import joining as studies
 from hpo_job.study.admission import admit

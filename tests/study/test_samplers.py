@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from hpo_job.spec.combinations import EXHAUSTIVE
-from hpo_job.spec.study_toml import read_spec
+from hpo_job.spec.reading import read_spec
 from hpo_job.study import samplers as components
 
 Job = Callable[..., Path]

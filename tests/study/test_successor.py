@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from hpo_job.spec.study_toml import read_spec
+from hpo_job.spec.reading import read_spec
 from hpo_job.storage.database import Storage
 from hpo_job.study.admission import admit
 from hpo_job.study.checking import check

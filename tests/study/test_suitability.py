@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 
 from hpo_job.errors import MachineError, SpecError
-from hpo_job.spec.study_toml import read_spec
+from hpo_job.spec.reading import read_spec
 from hpo_job.study.checking import check, read_data
 from hpo_job.study.samplers import SAMPLERS
 from hpo_job.study.suitability import of_language

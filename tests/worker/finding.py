@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from hpo_job.errors import HpoJobError
-from hpo_job.spec.study_toml import read_spec
+from hpo_job.spec.reading import read_spec
 from hpo_job.worker.job import Job, run_worker
 from hpo_job.worker.loop import Machine
 from hpo_job.worker.signals import Stop

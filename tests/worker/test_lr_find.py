@@ -15,7 +15,7 @@ import optuna
 import pytest
 from click.testing import Result
 
-from hpo_job.spec.study_toml import read_spec
+from hpo_job.spec.reading import read_spec
 from hpo_job.storage.database import Storage
 from hpo_job.study.checking import check
 from hpo_job.study.joining import join

@@ -6,14 +6,13 @@ from hpo_job.cluster.client import Cluster
 from hpo_job.cluster.database import reachable
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.refusals import ForbiddenError
-from hpo_job.errors import ClusterError, StorageError, StudyError, UnreachableError
+from hpo_job.errors import ClusterError, StorageError, StudyError, UnreachableError, plural
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.storage.database import Storage, worker_capacity
 from hpo_job.storage.defaults import PROMPT
 from hpo_job.storage.mysql import require_can_create
 from hpo_job.storage.tables import NoTablesError
 from hpo_job.study.joining import require_joinable
-from hpo_job.text import plural
 
 
 def check_database(

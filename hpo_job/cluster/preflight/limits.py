@@ -7,8 +7,7 @@ from hpo_job.cluster.limit_range import outside
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.refusals import ForbiddenError
 from hpo_job.cluster.resources import exceeded
-from hpo_job.errors import ClusterError
-from hpo_job.text import plural
+from hpo_job.errors import ClusterError, plural
 
 
 def check_quotas(cluster: Cluster, pod: Object, more: int, findings: Findings) -> None:

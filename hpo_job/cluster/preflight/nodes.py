@@ -9,8 +9,7 @@ from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.refusals import ForbiddenError
 from hpo_job.cluster.resources import Amounts, devices, fits, plain, requests, used_by
 from hpo_job.cluster.scheduling import takes
-from hpo_job.errors import ClusterError
-from hpo_job.text import plural
+from hpo_job.errors import ClusterError, plural
 
 
 def check_nodes(

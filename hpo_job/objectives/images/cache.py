@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from hpo_job.data.image_file import VERSION
 from hpo_job.data.images import LabelledFiles
 from hpo_job.data.once import make_once
-from hpo_job.errors import problem
+from hpo_job.errors import plural, problem
 from hpo_job.machine import cpus
 from hpo_job.objectives.images.pixels import METHOD, decode
-from hpo_job.text import plural
 
 FORMAT = 1  # of the arrays; increased whenever the meaning of their bytes changes
 GIB = 2**30

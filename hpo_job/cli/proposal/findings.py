@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from hpo_job.cli.proposal.look import Look
+from hpo_job.cli.proposal.study import SAMPLED, sides
 from hpo_job.data.images import LabelledFiles
 from hpo_job.data.language import language_of
 from hpo_job.data.scripts import share_unspaced
 from hpo_job.data.tables import LabelledRows
-from hpo_job.proposal.look import Look
-from hpo_job.proposal.study import SAMPLED, sides
 
 DECODED = 5000  # images above which `check` alone looks for copies, since it decodes them all
 

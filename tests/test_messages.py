@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hpo_job.text import plural, read_text
+from hpo_job.errors import plural
+from hpo_job.machine import read_text
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from hpo_job.cli.proposal.document import Table, document
+from hpo_job.cli.proposal.look import SEED, Look
+from hpo_job.cli.proposal.study import Limits
 from hpo_job.data.images import LabelledFiles
-from hpo_job.proposal.document import Table, document
-from hpo_job.proposal.look import SEED, Look
-from hpo_job.proposal.study import Limits
 
 OBJECTIVE = "objective.py"
 _TRAIN = '''

@@ -14,7 +14,8 @@ from click.testing import Result
 from PIL import Image
 
 from hpo_job.spec.metrics import METRICS
-from hpo_job.spec.study_toml import StudySpec, read_spec
+from hpo_job.spec.reading import read_spec
+from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study.checking import check_spec, read_data
 from tests import ROOT
 

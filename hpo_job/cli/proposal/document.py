@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import tomli_w
+from hpo_job.spec.toml_text import toml, toml_key
 
 WIDTH = 100  # columns of a line with its comment
 COLUMN = 40  # at which comments begin, where there is room
@@ -48,34 +48,8 @@ def document(head: str, tables: list[Table]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def toml(value: Any) -> str:
-    """A value as TOML, in one line."""
-    if isinstance(value, Mapping):
-        pairs = ", ".join(f"{_key(key)} = {toml(each)}" for key, each in value.items())
-        return f"{{ {pairs} }}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(toml, value))}]"
-    if isinstance(value, float):
-        return _number(value)
-    return tomli_w.dumps({"x": value}).removeprefix("x = ").rstrip("\n")
-
-
-def _key(key: str) -> str:
-    return tomli_w.dumps({key: 0}).removesuffix(" = 0\n")
-
-
-def _number(value: float) -> str:
-    """As people write it: 1e-4 rather than 0.0001."""
-    if value and (abs(value) < 1e-2 or abs(value) >= 1e6):
-        mantissa, _, exponent = f"{value:e}".partition("e")
-        short = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-        if float(short) == value:
-            return short
-    return repr(value)
-
-
 def _written(line: Line) -> Iterator[str]:
-    text = f"{_key(line.key)} = {toml(line.value)}"
+    text = f"{toml_key(line.key)} = {toml(line.value)}"
     if line.suggested:
         text = f"# {text}"
     padded = f"{text:<{COLUMN}} # {line.why}"

@@ -12,8 +12,9 @@ import tomli_w
 
 from hpo_job import objectives
 from hpo_job.errors import SpecError
-from hpo_job.proposal.document import toml
-from hpo_job.spec.study_toml import is_url, read_spec
+from hpo_job.spec.reading import read_spec
+from hpo_job.spec.study_toml import is_url
+from hpo_job.spec.toml_text import toml
 
 OF_THE_DATA = ("sha256", "made_by")  # keys of [data] that are about the other job's data
 

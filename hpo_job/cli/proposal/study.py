@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from hpo_job.cli.proposal.document import Table, document
+from hpo_job.cli.proposal.look import SEED, Look
 from hpo_job.data.images import LabelledFiles
 from hpo_job.data.language import language_of
 from hpo_job.data.tables import LabelledRows
 from hpo_job.objectives.downloads import PACKAGES, find_language_model, packaged, places
 from hpo_job.objectives.parameters import ImageClassification
-from hpo_job.proposal.document import Table, document
-from hpo_job.proposal.look import SEED, Look
 
 UNEVEN = 1.5  # how many times the rarest class the most frequent one has, from which F1 is better
 TAIL = 5.0  # how many times the quartile's distance the ends are away, from which mae is better
