@@ -91,19 +91,19 @@ def compare(task: Task) -> tuple[float, float]:
     study = optuna.create_study(sampler=sampler)
     alike = limit + GOOD
     go_on(study, name, alike, at_once)
-    found = []
-    for shown in (trials, limit):
+    answers = []
+    for seen in (trials, limit):
         reader, writer = os.pipe()
         if not (child := os.fork()):
-            sampler.limit = shown
+            sampler.limit = seen
             best = go_on(study, name, trials - alike, at_once)
             os.write(writer, json.dumps(best).encode())
             os._exit(0)
         os.close(writer)
         with os.fdopen(reader) as answer:
-            found.append(json.loads(answer.read()))
+            answers.append(json.loads(answer.read()))
         os.waitpid(child, 0)
-    return found[0], found[1]
+    return answers[0], answers[1]
 
 
 def sign_test(wins: int, losses: int) -> float:
@@ -172,13 +172,13 @@ def main() -> None:
     for name, default in (("seeds", 20), ("limit", 225), ("trials", 600), ("at-once", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--time", action="store_true", help="the time of a suggestion instead")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    if given.time:
+    if arguments.time:
         suggestion_times()
     else:
-        functions = given.function or list(FUNCTIONS)
-        table(functions, given.seeds, given.limit, given.trials, given.at_once)
+        functions = arguments.function or list(FUNCTIONS)
+        table(functions, arguments.seeds, arguments.limit, arguments.trials, arguments.at_once)
 
 
 if __name__ == "__main__":

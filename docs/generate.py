@@ -221,12 +221,12 @@ def _keys(model: type[BaseModel], names: list[str]) -> str:
 
 def _attributes(model: type) -> dict[str, str]:
     """What the section ``Attributes`` of a docstring, and of its bases', says of each."""
-    found: dict[str, str] = {}
+    comments: dict[str, str] = {}
     for kind in reversed(model.__mro__):
         section = str(inspect.cleandoc(kind.__doc__ or "")).partition("Attributes:\n")[2]
         for match in re.finditer(r"^    (\w+): (.*(?:\n {8}.*)*)", section, re.MULTILINE):
-            found[match[1]] = " ".join(match[2].split())
-    return found
+            comments[match[1]] = " ".join(match[2].split())
+    return comments
 
 
 def _table(field: FieldInfo) -> type[BaseModel] | None:

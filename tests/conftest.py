@@ -38,7 +38,7 @@ SPACE: dict[str, Any] = {
     "n": {"type": "int", "low": 0, "high": 9},
 }
 
-ROOM = 4 * 2**30  # bytes
+FREE_MEMORY = 4 * 2**30  # bytes
 
 # Threads of torch that wait for each other do not take the CPU from other tests' processes
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -50,7 +50,7 @@ warnings.filterwarnings("ignore", message=".*torch.jit.script. is deprecated")
 def pytest_configure(config: pytest.Config) -> None:
     """Keep what tests write in memory where there is room: SQLite waits for disks at each write."""
     memory = Path("/dev/shm")
-    if memory.is_dir() and shutil.disk_usage(memory).free > ROOM:
+    if memory.is_dir() and shutil.disk_usage(memory).free > FREE_MEMORY:
         os.environ.setdefault("TMPDIR", str(memory))
         tempfile.tempdir = None  # it may have been looked up
 

@@ -64,7 +64,7 @@ class Quick:
         self.storage = Storage(self.url, grace=grace, create=True)
         self.study: optuna.Study = create(self.checked, self.storage)
 
-    def told(self, grace: int = 60) -> Job:
+    def worker_job(self, grace: int = 60) -> Job:
         return Job(self.checked.spec, self.url, self.checked.weights, grace, Machine(threads=1))
 
     def start(self) -> optuna.Trial:

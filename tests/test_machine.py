@@ -22,7 +22,7 @@ model name\t: Intel(R) Xeon(R) Platinum 8481C
 ARM = "processor\t: 0\nFeatures\t: fp asimd {flags}\nCPU part\t: 0xd4f\n"
 
 
-def told(monkeypatch: pytest.MonkeyPatch, file: Path, text: str) -> None:
+def detect(monkeypatch: pytest.MonkeyPatch, file: Path, text: str) -> None:
     file.write_text(text)
     monkeypatch.setattr(machine, "CPUINFO", file)
 
@@ -40,14 +40,14 @@ def told(monkeypatch: pytest.MonkeyPatch, file: Path, text: str) -> None:
 def test_bf16(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, flags: str, has: bool
 ) -> None:
-    told(monkeypatch, tmp_path / "cpuinfo", text.format(flags=flags))
+    detect(monkeypatch, tmp_path / "cpuinfo", text.format(flags=flags))
     assert machine.has_bf16() is has
 
 
 def test_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told(monkeypatch, tmp_path / "cpuinfo", INTEL)
+    detect(monkeypatch, tmp_path / "cpuinfo", INTEL)
     assert machine.cpu_name() == "Intel(R) Xeon(R) Platinum 8481C"
-    told(monkeypatch, tmp_path / "cpuinfo", ARM)
+    detect(monkeypatch, tmp_path / "cpuinfo", ARM)
     assert machine.cpu_name() in (platform.processor(), platform.machine())
 
 

@@ -47,8 +47,8 @@ def _with_short_files(
 ) -> list[tuple[str, ...]]:
     """The rows with paths that leave room for the other columns; half of the width at least."""
     others = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)][1:]
-    room = max(width // 2, width - sum(others) - len(GAP) * len(others))
-    return [(shortened(file, room), *rest) for file, *rest in rows]
+    space = max(width // 2, width - sum(others) - len(GAP) * len(others))
+    return [(shortened(file, space), *rest) for file, *rest in rows]
 
 
 def _answer(row: pd.Series[Any], classes: list[str], top: int) -> str:

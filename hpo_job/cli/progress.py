@@ -102,7 +102,7 @@ class Progress:
         ]
 
     def _so_far(self, study: optuna.Study, trials: list[FrozenTrial]) -> str:
-        """A bar, and beside it trials, best value and expected end."""
+        """A bar, and next to it trials, best value and expected end."""
         bound = study.user_attrs[attributes.SPEC]["budget"].get("trials")
         done = sum(map(takes_place, trials))
         parts = [f"{done} of {plural(bound, 'trial')}" if bound else plural(done, "trial")]

@@ -18,7 +18,7 @@ from hpo_job.cluster.pods import Worker, describe, has_log, pods_of, why_none
 from hpo_job.errors import one_line, plural
 from hpo_job.trial import attributes
 
-ENDED_SHOWN = 20  # of the pods that ended, only the latest are listed
+ENDED_LISTED = 20  # of the pods that ended, only the latest are listed
 WIDTH = 40  # a pod's name is wrapped after so many characters
 ENDED = ("Succeeded", "Failed")
 
@@ -77,7 +77,7 @@ def pods(cluster: Cluster, job: Object, running: Mapping[int, str]) -> Group:
     warnings = {} if all(map(has_log, every)) else cluster.latest_warnings("Pod")
     workers = [describe(pod, warnings) for pod in every]
     alive = [worker for worker in workers if worker.phase not in ENDED]
-    ended = [worker for worker in workers if worker.phase in ENDED][-ENDED_SHOWN:]
+    ended = [worker for worker in workers if worker.phase in ENDED][-ENDED_LISTED:]
     listed = sorted([*alive, *ended], key=lambda worker: worker.index)
     return Group(_table(listed, running), *map(Text, _reasons(listed)))
 

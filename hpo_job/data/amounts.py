@@ -43,9 +43,9 @@ FEWEST = 3  # words of an order that make one
 def obstacle(texts: Sequence[str | None]) -> str | None:
     """What a column holds, where that is durations or ranges; None for anything else."""
     cells = [text.strip().translate(SAME) for text in texts if text and not is_missing(text)]
-    for what, found in (("durations or times", _durations(cells)), ("ranges", _ranges(cells))):
-        if found and len(found) >= SHARE * len(cells):
-            return f"its values are {what}, such as {found[0]!r}, whose order is lost"
+    for what, parsed in (("durations or times", _durations(cells)), ("ranges", _ranges(cells))):
+        if parsed and len(parsed) >= SHARE * len(cells):
+            return f"its values are {what}, such as {parsed[0]!r}, whose order is lost"
     return None
 
 

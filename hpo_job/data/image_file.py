@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 Levels = Mapping[str, tuple[float, float]]
-# Formats that begin with a sign of their own, so that no other file is taken for one of them
+# Formats that begin with a signature, so that no other file is taken for one of them
 SNIFFED = [
     "PNG",
     "JPEG",

@@ -34,7 +34,7 @@ def loader_processes(threads: int, device: str, batch_bytes: int, shm: Path = SH
         return 0
     processes = min(threads, PROCESSES)
     # One more batch is on its way to the device; twice, as the loader of the validation set has
-    # processes of its own.
+    # as many processes again.
     needed = 2 * (processes * PREFETCHED + 1) * batch_bytes
     free = _free(shm)
     if needed <= free:

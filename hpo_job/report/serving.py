@@ -33,7 +33,7 @@ def application(model: Model, *, hosts: Sequence[str] | None) -> Flask:
     Args:
         model: what predicts.
         hosts: names that requests may be addressed to, so that no web page elsewhere can reach a
-            server on this machine under a name of its own; None for any.
+            server on this machine under another name; None for any.
 
     Raises:
         SpecError: Flask is not installed.

@@ -20,7 +20,7 @@ from hpo_job.trial import attributes
 from hpo_job.trial.counting import infeasible
 from hpo_job.trial.phases import measured_values
 
-# Attributes that a column of their own says already, or that are no cell
+# Attributes that another column says already, or that are no cell
 _ELSEWHERE = {
     attributes.WORKER,
     "host",

@@ -1,6 +1,6 @@
 """The lock of a study, which lets one worker at a time decide what is started.
 
-MySQL's lock is part of its own storage (`mysql.connection`); here are those of SQLite and
+MySQL's lock is part of the storage for MySQL (`mysql.connection`); here are those of SQLite and
 PostgreSQL. Each is free again when its holder dies. What differs is in docs/storage.md.
 """
 
@@ -66,7 +66,7 @@ class FileStudyLock:
 
 
 class AdvisoryLock:
-    """PostgreSQL's advisory lock, held by a connection of its own.
+    """PostgreSQL's advisory lock, held by a separate connection.
 
     The server frees it when the connection ends. It ends the connection of a holder that has
     been frozen, or whose machine has been gone, for `FROZEN_TIMEOUT` seconds.

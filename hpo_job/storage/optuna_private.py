@@ -33,7 +33,7 @@ __all__ = [
 # The revision in `alembic_version` that Optuna 5.0 writes and expects.
 SCHEMA_HEAD = "v3.2.0.a"
 
-# The attributes of a FrozenTrial that live in tables of their own.
+# The attributes of a FrozenTrial that are stored in separate tables.
 CONTENTS = ("_params", "_distributions", "_user_attrs", "_system_attrs", "intermediate_values")
 
 # The private methods of RDBStorage that are overridden, with the parameters they are called with:

@@ -1,4 +1,4 @@
-"""What the user and the other parts are told while a server is away, and when it is back."""
+"""Tells the user and the other parts that a server is away, and that it is back."""
 
 from __future__ import annotations
 

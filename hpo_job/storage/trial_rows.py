@@ -1,7 +1,7 @@
 """Rows of Optuna's tables, assembled into frozen trials and taken apart for writing.
 
 This is the only place that knows how Optuna stores numbers, times and JSON. Both storages read
-through it: `fast_rdb` with SQLAlchemy, `mysql` with statements of its own.
+through it: `fast_rdb` with SQLAlchemy, `mysql` with its own statements.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def printable(url: URL) -> URL:
 
 
 def show_as(url: URL, name: str) -> None:
-    """Show a server by the name that the user knows: a tunnel to it has an address of its own."""
+    """Show a server by the name that the user knows: a tunnel to it has another address."""
     _NAMES[url.host, url.port] = name
 
 

@@ -28,7 +28,7 @@ class Checked:
     Attributes:
         spec: what study.toml says; its data is on this machine.
         weights: the local folder of pre-trained weights.
-        metrics: what trials are scored by; none if a function returns values of its own.
+        metrics: what trials are scored by; none if a function returns its own values.
         data: the items, labels and split; None for a function.
         baselines: for each metric the score of always giving the same answer, if known.
         cautions: what the user should know before the study begins, a line each.
@@ -134,7 +134,7 @@ def inspect(checked: Checked) -> Checked:
 
 
 def _metrics(spec: StudySpec) -> tuple[Metric, ...]:
-    """The metrics that trials are scored by; none where a function returns values of its own."""
+    """The metrics that trials are scored by; none where a function returns its own values."""
     names, function = spec.metrics, objectives.is_function(spec)
     if not names and not function:
         raise spec.error("metric", f"missing; known: {', '.join(_known(spec))}")

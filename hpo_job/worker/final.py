@@ -79,7 +79,7 @@ def train(
 def _train_one(
     checked: Checked, params: dict[str, Any], seed: int, machine: Machine, folder: Path
 ) -> Any:
-    """Train one model as a trial is trained, but in a study of its own that is not kept."""
+    """Train one model as a trial is trained, but in a temporary study."""
     spec = checked.spec
     study = optuna.create_study(directions=list(spec.directions))
     study.enqueue_trial(params)

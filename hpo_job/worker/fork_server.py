@@ -153,20 +153,20 @@ class _Server:
         wait([reader, self._channel])
         if not reader.poll():
             raise EOFError  # the parent has died
-        found: Checked | Prepared
+        prepared: Checked | Prepared
         try:
-            found = reader.recv()
+            prepared = reader.recv()
         except EOFError:
             process.join()
-            found = _unfinished(process.exitcode or 1)
+            prepared = _unfinished(process.exitcode or 1)
         process.join()
         self._report_ends()
-        if isinstance(found, Prepared):
-            self._channel.send(found)
+        if isinstance(prepared, Prepared):
+            self._channel.send(prepared)
             return None
         _freeze()
         self._channel.send(Prepared())
-        return found
+        return prepared
 
     def _start(self, position: int, work: Callable[..., int], *arguments: object) -> None:
         own = (self._outputs[position], self._watched)
@@ -241,7 +241,7 @@ def _run(
     work: Callable[..., int],
     *arguments: object,
 ) -> None:
-    """Do ``work`` in a process of its own, in a session of its own.
+    """Do ``work`` in a new process, which leads a new session.
 
     Ctrl-C therefore reaches it through the parent only. The reading end of ``output`` stays open:
     if the parent was killed, a write would raise BrokenPipeError in an objective, before
@@ -293,16 +293,16 @@ def _forget(theirs: Sequence[Connection]) -> None:
 def _prepare(job: Job, answer: Connection) -> int:
     """Check the study and create it, and send what was read, or why that is impossible."""
     stop = Stop()
-    found: Checked | Prepared
+    prepared: Checked | Prepared
     with stop.listening():
         try:
             with stop.breaking():
-                found = prepare(job)
+                prepared = prepare(job)
         except Stopped:
-            found = Prepared(exit_code=stop.exit_code)
+            prepared = Prepared(exit_code=stop.exit_code)
         except HpoJobError as error:
-            found = Prepared(str(error), error.exit_code)
-    answer.send(found)
+            prepared = Prepared(str(error), error.exit_code)
+    answer.send(prepared)
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from hpo_job import objectives
 from hpo_job.spec.study_toml import StudySpec
 
-# In messages of errors that have no type of their own; torch is not imported to know them
+# In messages of errors that have a general type; importing torch for its types would take too long
 MESSAGES = (
     "out of memory",  # of CUDA, and of Apple's MPS
     "can't allocate memory",  # of torch's allocator on a CPU

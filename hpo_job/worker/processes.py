@@ -87,7 +87,7 @@ class _Workers:
         self.ready = False
 
     def start_server(self) -> None:
-        """Start the fork server, in an interpreter of its own: this one may have threads."""
+        """Start the fork server, in a new interpreter: this one may have threads."""
         context = multiprocessing.get_context("spawn")
         resource_tracker.ensure_running()  # its own start would unblock the signals below
         self._channel, theirs = context.Pipe()

@@ -3,7 +3,7 @@
 Guaranteed, inside `Stop.breaking`:
 
 - The first signal raises Stopped in the main thread, wherever the program is, so an objective
-  needs no code of its own: it ends within one operation.
+  needs no code for it: it ends within one operation.
 - Stopped is never raised while a module of `PROTECTED` is on the stack. A statement, a transaction
   or a connection is therefore never left half done: the signal is tried again every `RETRY`
   seconds until the storage's code has returned. The exception is the pause in which a

@@ -158,7 +158,7 @@ def refused_usage(refused: Callable[..., str], folder: Path) -> str:
 # what is shown on a terminal
 
 
-def shown(progress_of: Callable[[Progress], None], width: int = 80) -> str:
+def printed(progress_of: Callable[[Progress], None], width: int = 80) -> str:
     """What a terminal of so many columns got, without its codes."""
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=width, highlight=False)
@@ -188,7 +188,7 @@ def test_progress_counts_and_names_the_best(
         stopping = True
         progress.look()
 
-    text = shown(work)
+    text = printed(work)
     for part in (
         "quick: reading the data",
         "quick: 40 trials (1 done before), 2 workers; value",
@@ -211,7 +211,7 @@ def test_progress_never_wraps(tmp_path: Path) -> None:
         progress.follow(quick.study, 2, lambda: False)
         progress.look()
 
-    lines = shown(work, width=30).splitlines()
+    lines = printed(work, width=30).splitlines()
     assert max(len(line) for line in lines if "━" in line or "╌" in line) <= 30
 
 

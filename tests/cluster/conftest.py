@@ -36,7 +36,7 @@ PLURALS = (
     "persistentvolumeclaims",
 )
 NAMESPACE = "hpo-job"
-MADE = "2026-01-01T00:00:00Z"
+CREATED = "2026-01-01T00:00:00Z"
 KINDS = {
     "v1": {
         "ConfigMap": "configmaps",
@@ -100,7 +100,7 @@ class Api:
         version, _, plural = resource.rpartition("/")
         del self.objects[f"{_root(version)}/namespaces/{namespace}/{plural}/{name}"]
 
-    def note(self, kind: str, uid: str, message: str, when: str = MADE) -> None:
+    def note(self, kind: str, uid: str, message: str, when: str = CREATED) -> None:
         """Let the cluster have noted a warning about an object."""
         self.put(
             "v1/events",
@@ -201,7 +201,7 @@ class Api:
         else:
             self.applied.append(body)
             self.tolerations[path] = sent
-            there = self.objects.setdefault(path, {"metadata": {"creationTimestamp": MADE}})
+            there = self.objects.setdefault(path, {"metadata": {"creationTimestamp": CREATED}})
             labels = {**there["metadata"].get("labels", {}), **body["metadata"].get("labels", {})}
             there["metadata"].update(body["metadata"], labels=labels)
             there.update(

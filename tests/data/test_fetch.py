@@ -69,16 +69,16 @@ def table(tmp_path: Path, server: Server) -> tuple[str, str]:
 def test_a_file_is_fetched_once(table: tuple[str, str], server: Server, tmp_path: Path) -> None:
     """Also by workers that start together."""
     url, digest = table
-    found: list[Path] = []
+    fetched: list[Path] = []
     threads = [
-        threading.Thread(target=lambda: found.append(fetch(url, digest, tmp_path / "cache")))
+        threading.Thread(target=lambda: fetched.append(fetch(url, digest, tmp_path / "cache")))
         for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {path.read_bytes() for path in found} == {b"a,b\n1,2\n"}
+    assert {path.read_bytes() for path in fetched} == {b"a,b\n1,2\n"}
     downloads = len(server.asked)
     fetch(url, digest, tmp_path / "cache")
     assert len(server.asked) == downloads

@@ -46,8 +46,8 @@ def table(scans: Path) -> Callable[..., Path]:
 
 
 def read(file: Path, **keys: object) -> LabelledFiles:
-    given = {"path": "pages.csv", "image": "file", "label": "kind", "valid_pct": 0.25, **keys}
-    return read_image_table(file, Data.model_validate(given), seed=1)
+    settings = {"path": "pages.csv", "image": "file", "label": "kind", "valid_pct": 0.25, **keys}
+    return read_image_table(file, Data.model_validate(settings), seed=1)
 
 
 def test_files_and_their_labels(table: Callable[..., Path]) -> None:

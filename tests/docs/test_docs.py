@@ -71,8 +71,8 @@ def test_every_tabular_parameter_is_in_its_page(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(TextClassification.model_fields))
 def test_every_text_parameter_is_in_its_page_with_its_default(name: str) -> None:
     default = TextClassification.model_fields[name].default
-    shown = str(default).lower() if isinstance(default, bool) else str(default)
-    assert f"| `{name}` | `{shown}` | " in TEXT
+    documented = str(default).lower() if isinstance(default, bool) else str(default)
+    assert f"| `{name}` | `{documented}` | " in TEXT
 
 
 @pytest.mark.parametrize("name", sorted(Data.model_fields))

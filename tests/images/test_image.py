@@ -79,10 +79,10 @@ def test_what_is_locked_installs_on_the_oldest_python_of_a_base() -> None:
 )
 def test_variants_of_the_image(variant: str, extras: str | None) -> None:
     """What the build asks pip for: the Dockerfile's own command, with an echo for pip."""
-    found = re.search(r"^RUN (case .*?)^COPY", DOCKERFILE, re.MULTILINE | re.DOTALL)
+    match = re.search(r"^RUN (case .*?)^COPY", DOCKERFILE, re.MULTILINE | re.DOTALL)
     default = re.search(r"^ARG EXTRAS=(\S+)", DOCKERFILE, re.MULTILINE)
-    assert found and default
-    script = f'pip() {{ echo "$PIP_EXTRA_INDEX_URL $*"; }}\n{found[1]}'
+    assert match and default
+    script = f'pip() {{ echo "$PIP_EXTRA_INDEX_URL $*"; }}\n{match[1]}'
     environment = {"VARIANT": variant, "EXTRAS": default[1], "PATH": os.environ["PATH"]}
     done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True)
     if extras is None:

@@ -42,7 +42,7 @@ class Files:
 
     folder: Path
     every: int = 1
-    given: Path | None = None
+    saved: Path | None = None
     calls: int = 0
     files: list[Path] = field(default_factory=list)
     steps: int | None = None
@@ -59,9 +59,9 @@ class Files:
         return True
 
     def load(self, misfit: Misfit) -> State | None:
-        if self.given is None:
+        if self.saved is None:
             return None
-        with self.given.open("rb") as file:
+        with self.saved.open("rb") as file:
             tree, _ = state_file.read(file)
         self.why = misfit(tree)
         return tree if self.why is None else None
@@ -131,7 +131,7 @@ def test_it_ends_the_same_from_every_state(
     for file in broken.files:
         with file.open("rb") as opened:
             phases.add(state_file.read(opened)[0]["objective"]["phase"])
-        goes_on = Files(tmp_path, every=0, given=file)
+        goes_on = Files(tmp_path, every=0, saved=file)
         value, reports = train(goes_on)
         assert value == pytest.approx(undisturbed[0], abs=1e-6), file.name
         assert reports == pytest.approx(undisturbed[1], abs=1e-6), file.name
@@ -153,7 +153,7 @@ def test_a_state_of_other_parameters_or_versions_is_not_continued(
         tree["objective"] = changes if "x" in changes else {**tree["objective"], **changes}
         with (tmp_path / "other").open("wb") as file:
             state_file.write(file, tree, {})
-        files = Files(tmp_path, every=0, given=tmp_path / "other")
+        files = Files(tmp_path, every=0, saved=tmp_path / "other")
         assert train(files)[0] == value  # from the start
         return files.why
 

@@ -140,8 +140,8 @@ def test_against_scikit_learn() -> None:
         "cohen_kappa": theirs.cohen_kappa_score(true, predicted),
         "error_rate": 1 - theirs.accuracy_score(true, predicted),
     }
-    found = {n: METRICS[n].score(true, probabilities(predicted, 4)) for n in expected}
-    assert found == pytest.approx(expected)
+    scores = {n: METRICS[n].score(true, probabilities(predicted, 4)) for n in expected}
+    assert scores == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", sorted(BY_HAND))
@@ -210,8 +210,8 @@ LITTLE = {"accuracy", "error_rate", "f1_weighted"}
 
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_caution_where_one_class_is_84_percent(name: str) -> None:
-    found = caution(METRICS[name], TARGETS, TARGETS, CLASSES)
-    assert (found is not None) == (name in LITTLE)
+    warning = caution(METRICS[name], TARGETS, TARGETS, CLASSES)
+    assert (warning is not None) == (name in LITTLE)
 
 
 def test_caution_names_what_would_do() -> None:
@@ -240,8 +240,8 @@ OLD_BAILEY = SHARED_DATA / "old-bailey" / "1730s.csv.gz"
 def test_caution_on_the_old_baileys_1730s() -> None:
     data = read_table(OLD_BAILEY, Data(path="-", label="broad", valid_pct=0.3, text="text"), 42)
     train, valid = data.targets[data.train], data.targets[data.valid]
-    found = caution(METRICS["f1_weighted"], train, valid, data.classes)
-    assert found and "always answering 'theft' (84%) scores 0.77, a perfect answer 1" in found
+    warning = caution(METRICS["f1_weighted"], train, valid, data.classes)
+    assert warning and "always answering 'theft' (84%) scores 0.77, a perfect answer 1" in warning
     for name in ("f1_macro", "balanced_accuracy", "cohen_kappa", "roc_auc"):
         assert caution(METRICS[name], train, valid, data.classes) is None
 
@@ -257,8 +257,8 @@ def test_a_validation_set_of_one_class_is_no_measure() -> None:
 
 def test_classes_that_no_trial_is_scored_on_are_named() -> None:
     assert left_out(np.array([0, 1]), CLASSES) is None
-    found = left_out(np.array([0, 2]), ("a", "b", "c", "d"))
-    assert found and "no validation item is of class 'b', 'd'" in found
+    warning = left_out(np.array([0, 2]), ("a", "b", "c", "d"))
+    assert warning and "no validation item is of class 'b', 'd'" in warning
 
 
 def test_check_and_create_warn_of_it(
@@ -271,9 +271,9 @@ def test_check_and_create_warn_of_it(
     job = image_job(metric="f1_weighted", data={"path": str(folder), "valid_pct": 0.25})
     lines = cli("check", job).stdout.splitlines()
     assert all(len(line) <= 80 for line in lines if "caution" in line)
-    told = " ".join(" ".join(lines).split())
-    assert "caution f1_weighted says little about the rarer classes: " in told
-    assert "always answering 'theft' (84%) scores 0.77, a perfect answer 1" in told
+    printed = " ".join(" ".join(lines).split())
+    assert "caution f1_weighted says little about the rarer classes: " in printed
+    assert "always answering 'theft' (84%) scores 0.77, a perfect answer 1" in printed
     assert cli("create", job).exit_code == 0
     assert "says little about the rarer classes" in caplog.text
     assert "rarer classes" not in cli("check", image_job(metric="f1_macro")).stdout

@@ -98,8 +98,8 @@ def test_kind(space: Space, line: str, distribution: BaseDistribution, size: flo
 def test_plain_value_fixes_a_parameter(space: Space, written: str, value: Any) -> None:
     parsed = space(f"x = {written}")
     trial = optuna.create_study().ask()
-    found = search_space.suggest(trial, parsed)["x"]
-    assert (found, type(found)) == (value, type(value))
+    suggested = search_space.suggest(trial, parsed)["x"]
+    assert (suggested, type(suggested)) == (value, type(value))
     assert trial.params == {}
     assert search_space.fixed(parsed) == {"x": value}
     assert search_space.searched(parsed) == {}
@@ -210,24 +210,24 @@ def test_a_value_of_the_space_fits(space: Space, name: str, value: object) -> No
     ],
 )
 def test_a_value_outside_does_not(space: Space, name: str, value: object) -> None:
-    found = search_space.misfit(space(LINES), {name: value})
-    assert found is not None
-    assert found[0] == name
-    assert repr(value) in found[1]
+    reason = search_space.misfit(space(LINES), {name: value})
+    assert reason is not None
+    assert reason[0] == name
+    assert repr(value) in reason[1]
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(space: Space) -> None:
     parsed = space('learning_rate = { type = "float", low = 0, high = 1 }\nepochs = 3')
-    found = search_space.misfit(parsed, {"learning_rat": 0.5})
-    assert found is not None
-    assert "did you mean 'learning_rate'?" in found[1]
-    assert "known: epochs, learning_rate" in found[1]
+    reason = search_space.misfit(parsed, {"learning_rat": 0.5})
+    assert reason is not None
+    assert "did you mean 'learning_rate'?" in reason[1]
+    assert "known: epochs, learning_rate" in reason[1]
 
 
 def test_the_first_misfit_is_told(space: Space) -> None:
-    found = search_space.misfit(space(LINES), {"f": 0.5, "i": 3, "nothere": 1})
-    assert found is not None
-    assert found[0] == "i"
+    reason = search_space.misfit(space(LINES), {"f": 0.5, "i": 3, "nothere": 1})
+    assert reason is not None
+    assert reason[0] == "i"
 
 
 @pytest.mark.parametrize("line", [line for line, _, _ in KINDS])
@@ -241,13 +241,13 @@ def test_extremes_lie_in_the_space(space: Space, line: str) -> None:
 
 def test_describe_says_which_values(space: Space) -> None:
     parsed = space(LINES)
-    told = {name: search_space.describe(parameter) for name, parameter in parsed.items()}
-    assert told["f"] == "float 0 to 1"
-    assert told["s"] == "float 0 to 1, step 0.25"
-    assert told["l"] == "float 1e-05 to 0.1, log"
-    assert told["i"] == "int 2 to 8, step 2"
-    assert told["c"] == "one of a, 1, 2.5"
-    assert told["p"] == "fixed at fixed"
+    described = {name: search_space.describe(parameter) for name, parameter in parsed.items()}
+    assert described["f"] == "float 0 to 1"
+    assert described["s"] == "float 0 to 1, step 0.25"
+    assert described["l"] == "float 1e-05 to 0.1, log"
+    assert described["i"] == "int 2 to 8, step 2"
+    assert described["c"] == "one of a, 1, 2.5"
+    assert described["p"] == "fixed at fixed"
 
 
 @pytest.mark.parametrize(

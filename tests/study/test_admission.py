@@ -235,22 +235,22 @@ def test_no_two_trials_share_a_sampler_seed(tmp_path: Path) -> None:
 
 
 def test_one_worker_repeats_its_trials_also_when_interrupted(tmp_path: Path) -> None:
-    def values(folder: str, interrupted: set[int]) -> list[float]:
+    def drawn_values(folder: str, interrupted: set[int]) -> list[float]:
         quick = Quick(tmp_path / folder, budget="trials = 14")
-        told: list[float] = []
-        while len(told) < 14:
+        values: list[float] = []
+        while len(values) < 14:
             trial = start(quick)
             x = trial.suggest_float("x", -5, 5)
             if trial.number in interrupted:
                 break_off(quick, trial, "interrupted")
                 quick = Quick(tmp_path / folder, budget="trials = 14")
             else:
-                told.append(x)
+                values.append(x)
                 quick.study.tell(trial, x**2)
-        return told
+        return values
 
     # trials 0..9 are drawn at random, the others by what was learnt from them
-    assert values("one", set()) == values("two", {3, 4, 12, 13})
+    assert drawn_values("one", set()) == drawn_values("two", {3, 4, 12, 13})
 
 
 def test_a_worker_that_dies_before_it_asked_leaves_a_trial_that_waits(

@@ -89,11 +89,11 @@ def test_suggestions_are_those_of_optunas_sampler(sampler: dict[str, Any], direc
 
 
 def test_suggestions_are_optunas_where_hyperband_shows_the_sampler_a_part_of_the_study() -> None:
-    def found(kind: type[TPESampler]) -> list[dict[str, Any]]:
+    def suggestions(kind: type[TPESampler]) -> list[dict[str, Any]]:
         pruner = optuna.pruners.HyperbandPruner(max_resource=9)
         return run(lambda i: kind(seed=i), n_trials=60, pruner=pruner)
 
-    assert found(BoundedTPESampler) == found(TPESampler)
+    assert suggestions(BoundedTPESampler) == suggestions(TPESampler)
 
 
 def test_suggestions_are_the_same_on_any_storage(tmp_path: Path) -> None:
@@ -157,13 +157,13 @@ def test_the_good_side_is_optunas_and_the_other_is_bounded(limit: int) -> None:
 
 
 def test_what_was_left_out_stays_out() -> None:
-    def shown(n_trials: int) -> set[float]:
+    def values_seen(n_trials: int) -> set[float]:
         study = long_study(n_trials)
         finished = history._history_of(study).learn(study.get_trials(deepcopy=False), 1.0)
         good, bad = finished.split(25, 200, ["x"])
         return {*good[:, 0], *bad[:, 0]}
 
-    first, later = shown(500), shown(600)
+    first, later = values_seen(500), values_seen(600)
     assert len({n for n in later - first if n < 500}) <= 3  # those that left the good side
 
 

@@ -68,7 +68,7 @@ def test_no_budget_need_be_written(job: Callable[..., Path], name: str) -> None:
 @pytest.mark.processes
 def test_workers_try_each_once(tmp_path: Path, name: str) -> None:
     quick = grid(tmp_path, sampler=f'[sampler]\nname = "{name}"')
-    assert run_workers(quick.told(), 2, Stop(), lambda: None) == 0
+    assert run_workers(quick.worker_job(), 2, Stop(), lambda: None) == 0
     assert quick.states() == {"COMPLETE": ALL}
     assert len(set(tried(quick))) == ALL
 

@@ -94,12 +94,12 @@ def test_create_stores_where_the_study_comes_from(
     image_job: Job, image_folder: Path, storage: Storage
 ) -> None:
     study = studies.create(checked(image_job(seed=11)), storage)
-    found = study.user_attrs["provenance"]
-    assert found["seed"] == 11
-    assert found["data_fingerprint"] == fingerprint(image_folder)
-    assert found["versions"]["python"] == platform.python_version()
-    assert found["versions"]["optuna"] == metadata.version("optuna")
-    assert found["versions"]["hpo-job"] == metadata.version("hpo-job")
+    provenance = study.user_attrs["provenance"]
+    assert provenance["seed"] == 11
+    assert provenance["data_fingerprint"] == fingerprint(image_folder)
+    assert provenance["versions"]["python"] == platform.python_version()
+    assert provenance["versions"]["optuna"] == metadata.version("optuna")
+    assert provenance["versions"]["hpo-job"] == metadata.version("hpo-job")
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -356,9 +356,9 @@ def test_enqueue_types_its_values_as_toml(
         with subtests.test(written):
             result = cli("enqueue", "quadratic", written, "--storage", database)
             assert result.exit_code == 0, result.output
-            found = fixed_params(study.trials[-1])
-            assert found == {name: value}
-            assert type(found[name]) is type(value)
+            fixed = fixed_params(study.trials[-1])
+            assert fixed == {name: value}
+            assert type(fixed[name]) is type(value)
 
 
 MISFITS = [
@@ -400,8 +400,8 @@ def test_a_shown_choice_can_be_typed(job: Job, cli: Cli, storage: Storage, datab
     folder = job(search_space={"flag": KINDS["flag"]})
     next_params(studies.create(checked(folder), storage), folder, storage)
     table = cli("results", "quadratic", "--storage", database).stdout
-    shown = next(word for word in table.split() if word in ("true", "false"))
-    result = cli("enqueue", "quadratic", f"flag={shown}", "--storage", database)
+    printed = next(word for word in table.split() if word in ("true", "false"))
+    result = cli("enqueue", "quadratic", f"flag={printed}", "--storage", database)
     assert result.exit_code == 0, result.stderr
 
 

@@ -190,8 +190,8 @@ def test_a_trial_that_did_not_come_to_its_metric_has_no_value(
     language: list[float], scores: list[float], state: TrialState, value: float | None
 ) -> None:
     assert measured_value(trial(language, scores, state)) == value
-    shown = results.row(trial(language, scores, state))[2]
-    assert shown == ("-" if value is None else f"{value:.4f}")
+    cell = results.row(trial(language, scores, state))[2]
+    assert cell == ("-" if value is None else f"{value:.4f}")
 
 
 def test_a_phase_that_began_without_a_report_is_not_the_last_ones() -> None:

@@ -40,13 +40,13 @@ SAMPLERS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: str(sampler["name"]))
 def test_every_sampler_suggests(job: Job, sampler: dict[str, Any]) -> None:
     spec = read_spec(job(sampler=sampler, search_space=FINITE))
-    made = components.make_sampler(spec)
+    component = components.make_sampler(spec)
     # of a sampler that tries every combination, the rest is drawn at random
     expected = "RandomSampler" if sampler["name"] in EXHAUSTIVE else sampler["name"]
-    assert type(made).__name__.removeprefix("Bounded") == expected
+    assert type(component).__name__.removeprefix("Bounded") == expected
     if sampler["name"] == "GPSampler":
         return  # it needs torch, seconds to import
-    study = optuna.create_study(sampler=made)
+    study = optuna.create_study(sampler=component)
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1, step=0.25), n_trials=4)
     assert len(study.trials) == 4
     if sampler["name"] == "PartialFixedSampler":
@@ -77,8 +77,8 @@ PRUNERS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("pruner", PRUNERS)
 def test_every_pruner_is_made_with_its_options(job: Job, pruner: dict[str, Any]) -> None:
-    made = components.make_pruner(read_spec(job(pruner=pruner)))
-    assert type(made).__name__.removeprefix("Bounded") == pruner["name"]
+    component = components.make_pruner(read_spec(job(pruner=pruner)))
+    assert type(component).__name__.removeprefix("Bounded") == pruner["name"]
 
 
 def test_every_pruner_is_tried_here() -> None:

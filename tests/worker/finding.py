@@ -44,9 +44,9 @@ def main() -> int:
     module = stand_in(folder)
     sys.modules[module.__name__] = module
     url = f"sqlite:///{folder}/studies.db"
-    told = Job(read_spec(job), url, folder / "weights", 60, Machine(threads=1))
+    of_worker = Job(read_spec(job), url, folder / "weights", 60, Machine(threads=1))
     try:
-        return run_worker(told, Stop())
+        return run_worker(of_worker, Stop())
     except HpoJobError as error:
         print(error, file=sys.stderr)
         return error.exit_code

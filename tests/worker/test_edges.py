@@ -61,11 +61,11 @@ COMMANDS = [
 def strange_studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("strange") / "studies.db"
     storage = Storage(f"sqlite:///{file}", create=True)
-    made, at = synthetic.trials(200), storage.optuna
-    failed = [trial for trial in made if trial.state == TrialState.FAIL]
+    trials, at = synthetic.trials(200), storage.optuna
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL]
     synthetic.study([], "empty", storage=at)
     synthetic.study(failed[:3], "failed", storage=at)
-    synthetic.study([t for t in made if t.state == TrialState.COMPLETE][:1], "one", storage=at)
+    synthetic.study([t for t in trials if t.state == TrialState.COMPLETE][:1], "one", storage=at)
     synthetic.study(
         [t for t in synthetic.trials(12, phases=False) if t.state != TrialState.PRUNED],
         "unpruned",
@@ -73,14 +73,14 @@ def strange_studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     synthetic.several_objectives(12, storage=at)
     synthetic.several_objectives(0, storage=at, name="no-front")
-    theirs = synthetic.study(made[:12], "theirs", storage=at, ours=False)
-    for name, found in STRANGE.items():
-        theirs.set_user_attr(name, found)
+    theirs = synthetic.study(trials[:12], "theirs", storage=at, ours=False)
+    for name, value in STRANGE.items():
+        theirs.set_user_attr(name, value)
     theirs.add_trial(create_trial(value=float("inf"), user_attrs={"execute_time": "fast"}))
     bare = optuna.create_study(study_name="bare", storage=at)
     for value in (2.0, 1.0):
         bare.add_trial(create_trial(value=value))  # neither parameters nor attributes
-    running = synthetic.study(made[:3], "running", storage=at)
+    running = synthetic.study(trials[:3], "running", storage=at)
     running.add_trial(create_trial(state=TrialState.RUNNING, intermediate_values={1: 0.5}))
     running.enqueue_trial({"epochs": 3})
     storage.close()

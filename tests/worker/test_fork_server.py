@@ -73,18 +73,18 @@ def test_what_a_fork_carries_over_and_what_not(
     quick = Quick(tmp_path, PROBE, budget="trials = 2")
     imported = quick.job / "imported"
     imported.unlink()  # by this process
-    assert run_workers(quick.told(), 2, Stop(), nothing) == 0
+    assert run_workers(quick.worker_job(), 2, Stop(), nothing) == 0
     first, second = (_read(quick.job / f"trial-{number}.json") for number in (0, 1))
     assert first["parent"] == second["parent"] != os.getpid()
     for generator in ("python", "numpy", "torch"):
         assert first[generator] != second[generator]
-    for found in (first, second):
-        assert found["handlers"] == 1
-        assert found["start_method"] is None
-        assert not {signal.SIGINT, signal.SIGTERM} & set(found["blocked"])
-        assert found["session"] == found["pid"]
-        assert found["openblas"] is None
-        assert not [name for name in found["opened"] if name.startswith("socket:")]
+    for state in (first, second):
+        assert state["handlers"] == 1
+        assert state["start_method"] is None
+        assert not {signal.SIGINT, signal.SIGTERM} & set(state["blocked"])
+        assert state["session"] == state["pid"]
+        assert state["openblas"] is None
+        assert not [name for name in state["opened"] if name.startswith("socket:")]
     assert first["output"] not in second["opened"]
     assert second["output"] not in first["opened"]
     # the check, and each worker; never the process that they are forked from
@@ -94,17 +94,17 @@ def test_what_a_fork_carries_over_and_what_not(
 
 
 def _read(file: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(file.read_text())
-    return found
+    state: dict[str, Any] = json.loads(file.read_text())
+    return state
 
 
 def test_a_worker_does_not_check_what_was_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = Quick(tmp_path)
-    checked = prepare(quick.told())
+    checked = prepare(quick.worker_job())
     monkeypatch.delattr(job_module, "check")
-    assert run_worker(quick.told(), Stop(), checked) == 0
+    assert run_worker(quick.worker_job(), Stop(), checked) == 0
     assert quick.states() == {"COMPLETE": 6}
 
 
@@ -114,7 +114,7 @@ def test_a_study_that_cannot_run_is_one_error(
     quick = Quick(tmp_path)
     (quick.job / "objective.py").write_text("def train(trial):\n    return 0\n")
     with pytest.raises(HpoJobError, match=r"train cannot be called as train\(trial, context\)"):
-        run_workers(quick.told(), 2, Stop(), nothing)
+        run_workers(quick.worker_job(), 2, Stop(), nothing)
     assert capfd.readouterr() == ("", "")
 
 
@@ -122,7 +122,7 @@ def test_a_check_that_is_killed_is_one_error(tmp_path: Path) -> None:
     quick = Quick(tmp_path)
     (quick.job / "objective.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
     with pytest.raises(HpoJobError, match=r"checks the study was killed \(SIGKILL\)") as raised:
-        run_workers(quick.told(), 1, Stop(), nothing)
+        run_workers(quick.worker_job(), 1, Stop(), nothing)
     assert raised.value.exit_code == 137
 
 
@@ -136,7 +136,7 @@ def test_imports_that_start_threads_are_left_to_the_workers(
     monkeypatch.syspath_prepend(tmp_path / "lib")
     source = "import threaded\n\ndef train(trial, context):\n    return context.params['x']\n"
     quick = Quick(tmp_path, source, budget="trials = 4")
-    assert run_workers(quick.told(), 2, Stop(), nothing) == 0
+    assert run_workers(quick.worker_job(), 2, Stop(), nothing) == 0
     assert quick.states() == {"COMPLETE": 4}
     errors = capfd.readouterr().err
     assert errors.count("so each worker imports for itself") == 1
@@ -168,7 +168,7 @@ def test_a_killed_fork_server_is_replaced_with_its_workers(
         (quick.job / "go").touch()
 
     look = when(lambda: all(file.exists() and file.read_text() for file in running), kill)
-    assert run_workers(quick.told(grace=3600), 2, Stop(), look) == 0
+    assert run_workers(quick.worker_job(grace=3600), 2, Stop(), look) == 0
     assert quick.states() == {"COMPLETE": 4, "FAIL": 2}
     reasons = [trial.user_attrs[attributes.REASON] for trial in quick.study.trials[:2]]
     assert reasons == ["preempted", "preempted"]

@@ -96,10 +96,10 @@ def workers(job: Path, tmp_path: Path) -> Iterator[Workers]:
         process.communicate()
 
 
-def found_once(study: optuna.Study) -> None:
+def ran_once(study: optuna.Study) -> None:
     """Its finding is stored, and the entry that waited for it was tried, once."""
-    told = study.user_attrs[attributes.LR_FIND]["learning_rate"]
-    assert told["suggestion"] == told["used"] == 0.01
+    record = study.user_attrs[attributes.LR_FIND]["learning_rate"]
+    assert record["suggestion"] == record["used"] == 0.01
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
     first, *others = study.trials
     assert first.params == {"learning_rate": 0.01, "units": 8}
@@ -118,7 +118,7 @@ def test_of_two_workers_started_at_once_one_runs_it(workers: Workers) -> None:
     workers.go_on()
     assert [process.wait(60) for process in both] == [0, 0]
     assert len(workers.ran()) == 1
-    found_once(workers.study())
+    ran_once(workers.study())
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_one_that_is_stopped_while_it_runs_blocks_nobody(
     workers.go_on()
     assert second.wait(60) == 0
     assert workers.ran() == [first.pid, second.pid]
-    found_once(workers.study())
+    ran_once(workers.study())
 
 
 def ensure(job: Path, folder: Path, study_changes: Callable[[optuna.Study], None]) -> float:
@@ -197,8 +197,8 @@ def test_a_finder_that_finds_nothing_leaves_the_rate_to_the_sampler(
     monkeypatch.setitem(sys.modules, module.__name__, module)
     studies: list[optuna.Study] = []
     ensure(job, tmp_path, studies.append)
-    told = studies[0].user_attrs[attributes.LR_FIND]["learning_rate"]
-    assert told["error"] == "ValueError: the loss diverged at once"
+    record = studies[0].user_attrs[attributes.LR_FIND]["learning_rate"]
+    assert record["error"] == "ValueError: the loss diverged at once"
     assert studies[0].trials[0].system_attrs["fixed_params"] == {"units": 8}
 
 

@@ -172,7 +172,7 @@ def test_one_mistake_is_one_traceback_for_all_workers(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     quick = Quick(tmp_path, NOISY, budget="trials = 4\nfailures = 9")
-    assert run_workers(quick.told(), 2, Stop(), lambda: None) == 0
+    assert run_workers(quick.worker_job(), 2, Stop(), lambda: None) == 0
     out, err = capfd.readouterr()
     assert out == ""
     assert err.count("Traceback (most recent call last)") == 1
@@ -194,7 +194,7 @@ def test_an_unexpected_error_of_a_worker_is_one_traceback(
     def damage() -> None:
         quick.study.set_user_attr("provenance", "broken")
 
-    assert run_workers(quick.told(), 2, Stop(), lambda: None, on_ready=damage) == 1
+    assert run_workers(quick.worker_job(), 2, Stop(), lambda: None, on_ready=damage) == 1
     err = capfd.readouterr().err
     assert err.count("Traceback (most recent call last)") == 1
     assert "hpo-job: worker " in err
@@ -212,7 +212,7 @@ def test_what_an_objective_prints_at_its_end_is_not_lost(
         return 0
     """
     quick = Quick(tmp_path, code, budget="trials = 1")
-    assert run_workers(quick.told(), 1, Stop(), lambda: None) == 0
+    assert run_workers(quick.worker_job(), 1, Stop(), lambda: None) == 0
     err = capfd.readouterr().err
     assert "no newline" in err
     assert err.count("x") >= 200_000

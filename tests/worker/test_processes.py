@@ -49,11 +49,11 @@ def when(condition: Callable[[], bool], act: Callable[[], object]) -> Callable[[
 @pytest.mark.processes
 def test_eight_workers_run_exactly_the_budget_and_a_rerun_none(tmp_path: Path) -> None:
     quick = Quick(tmp_path, budget="trials = 50")
-    assert run_workers(quick.told(), 8, Stop(), nothing) == 0
+    assert run_workers(quick.worker_job(), 8, Stop(), nothing) == 0
     assert quick.states() == {"COMPLETE": 50}
     assert [trial.number for trial in quick.study.trials] == list(range(50))
     assert len({trial.params["x"] for trial in quick.study.trials}) == 50  # no shared seed
-    assert run_workers(quick.told(), 2, Stop(), nothing) == 0
+    assert run_workers(quick.worker_job(), 2, Stop(), nothing) == 0
     assert quick.states() == {"COMPLETE": 50}
 
 
@@ -86,7 +86,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_run_again_once(tmp_path: Path
         (quick.job / "go").touch()
 
     look = when(lambda: running.exists() and running.read_text() != "", kill)
-    assert run_workers(quick.told(grace=3600), 2, Stop(), look) == 0
+    assert run_workers(quick.worker_job(grace=3600), 2, Stop(), look) == 0
     assert quick.states() == {"COMPLETE": 4, "FAIL": 1}
     lost = quick.study.trials[0]
     assert lost.user_attrs[attributes.REASON] == "lost"
@@ -136,7 +136,7 @@ def test_the_only_worker_is_replaced_too(tmp_path: Path, number: signal.Signals)
         (quick.job / "go").touch()
 
     look = when(lambda: running.exists() and running.read_text() != "", kill)
-    assert run_workers(quick.told(), 1, Stop(), look) == 0
+    assert run_workers(quick.worker_job(), 1, Stop(), look) == 0
     assert quick.states() == {"COMPLETE": 1, "FAIL": 1}
 
 
@@ -162,7 +162,7 @@ def test_the_exit_code_is_the_worst_of_the_workers(
         "def train(trial, context):\n    raise OSError('disk is on fire')",
         budget="trials = 5\nfailures = 2",
     )
-    assert run_workers(quick.told(), 1, Stop(), nothing) == 1
+    assert run_workers(quick.worker_job(), 1, Stop(), nothing) == 1
     assert "2 trials in a row failed (#0, #1), all with OSError: disk is on fire" in (
         capfd.readouterr().err
     )

@@ -95,7 +95,7 @@ def is_torchvision(model: str) -> bool:
 
 
 def is_fastai(model: str) -> bool:
-    """Whether fastai has an image model of its own by this name."""
+    """Whether fastai itself has an image model of this name."""
     return model in FASTAI
 
 

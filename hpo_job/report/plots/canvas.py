@@ -1,4 +1,4 @@
-"""What every picture has: matplotlib without a screen, colours, a legend beside the axes."""
+"""What every picture has: matplotlib without a screen, colours, a legend next to the axes."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Connection:
     Args:
         server: where to connect to.
         patience: seconds for which a statement is retried when the server is away or busy.
-        on_idle: called in a thread of its own before the idle connection is given back.
+        on_idle: called in a separate thread before the idle connection is given back.
         idle: seconds without a statement after which the connection is given back.
     """
 

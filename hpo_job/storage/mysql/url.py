@@ -107,7 +107,7 @@ def _tls(parsed: URL) -> dict[str, Any]:
     mode = _tls_mode(parsed)
     ca = parsed.query.get("ssl_ca")
     if mode in ("VERIFY_CA", "VERIFY_IDENTITY") and not ca:
-        raise StorageError(f"ssl_mode={mode} in the URL needs ssl_ca=FILE beside it")
+        raise StorageError(f"ssl_mode={mode} in the URL needs ssl_ca=FILE as well")
     if parsed.get_driver_name() != "pymysql" or mode is None or mode == "PREFERRED":
         return {}
     if mode == "DISABLED":

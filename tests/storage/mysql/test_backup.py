@@ -58,9 +58,9 @@ def backup(database: str, tmp_path: Path) -> Callable[[], subprocess.CompletedPr
 def documented_restore() -> str:
     """The command in docs/kubernetes.md that the database's pod runs."""
     text = (ROOT / "docs/kubernetes.md").read_text()
-    found = re.search(r"exec -i hpo-job-mysql-0 -- \\\n\s+(sh -c '.*') < ", text)
-    assert found
-    return found[1]
+    match = re.search(r"exec -i hpo-job-mysql-0 -- \\\n\s+(sh -c '.*') < ", text)
+    assert match
+    return match[1]
 
 
 def trials(storage: MySQLStorage) -> list[Any]:

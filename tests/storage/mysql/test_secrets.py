@@ -43,7 +43,7 @@ def secret_url(root_url: str, url: str) -> Iterator[str]:
         sql(root_url, f"DROP USER {user}")
 
 
-def found_in(text: str) -> list[str]:
+def secrets_in(text: str) -> list[str]:
     """The lines that hold the password, in any form."""
     return [line for line in text.splitlines() if any(form in line for form in FORMS)]
 
@@ -97,7 +97,7 @@ def test_no_command_says_or_stores_the_password(
         pods.wait_for(3)
         visible = command_lines()
         assert visible.count("hpo-job") >= 2 and "spawn_main" in visible
-        assert found_in(visible) == []
+        assert secrets_in(visible) == []
         others = Commands(tmp_path / "others")
         study = {"HPO_JOB_STORAGE": secret_url}
         others.start("status", "quick", "--storage-file", secret)
@@ -113,11 +113,11 @@ def test_no_command_says_or_stores_the_password(
         assert set(others.end().values()) == {0}
     stored = [str(row) for table in TABLES for row in sql(url, f"SELECT * FROM {table}")]
     assert any("worker" in row for row in stored)
-    assert found_in("\n".join([*said, *stored])) == []
+    assert secrets_in("\n".join([*said, *stored])) == []
     secret.unlink()
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert len(files) > 8
-    assert found_in("\n".join(file.read_text(errors="replace") for file in files)) == []
+    assert secrets_in("\n".join(file.read_text(errors="replace") for file in files)) == []
 
 
 @pytest.mark.parametrize("wrong", ["password", "server", "host", "database"])
@@ -140,7 +140,7 @@ def test_no_error_says_it(secret_url: str, tmp_path: Path, wrong: str) -> None:
     assert set(commands.end().values()) == {1 if away else 2}
     for file in commands.folder.iterdir():
         said = file.read_text()
-        assert found_in(said) == []
+        assert secrets_in(said) == []
         errors = [line for line in said.splitlines() if "travel" not in line]
         waited = [line for line in errors if "waiting for the server" in line]
         assert len(errors) - len(waited) == 1, said
@@ -158,7 +158,7 @@ def test_no_log_says_it_when_the_server_goes_away(
         wait_until(lambda: not killed(root_url, str(name)))
         pods.go()
         assert pods.end() == [2]
-        assert found_in(pods.said()) == []
+        assert secrets_in(pods.said()) == []
         assert "user name or password are wrong" in pods.said()
 
 
