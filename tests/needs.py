@@ -103,6 +103,7 @@ NEEDS = {
         "install the package mariadb-server, or name a server in HPO_JOB_TEST_MYSQL",
     ),
     "mysqlclient": Need(_module("MySQLdb"), "pip install mysqlclient"),
+    "sqlite3": Need(_program("sqlite3"), "install the package sqlite3"),
     "pymysql": Need(_module("pymysql"), "pip install pymysql"),
     "postgres": Need(
         lambda: find_program("initdb") and importlib.util.find_spec("psycopg"),

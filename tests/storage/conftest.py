@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,26 @@ def root_url() -> Iterator[str]:
     server.start()
     yield server.root_url
     server.remove()
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., PrivateServer]]:
+    """Starts a server that the test may kill, with the server's options that it asks for."""
+    with ExitStack() as servers:
+
+        def start(*options: str) -> PrivateServer:
+            server = PrivateServer(*options)
+            servers.callback(server.remove)
+            server.start()
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def own_server(start_server: Callable[..., PrivateServer]) -> PrivateServer:
+    """A server that the test may kill."""
+    return start_server()
 
 
 @pytest.fixture

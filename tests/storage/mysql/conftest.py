@@ -1,13 +1,12 @@
 """A real server for every test: a private one, or the one that HPO_JOB_TEST_MYSQL names."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 
 import optuna
 import pytest
 
 from hpo_job.storage.mysql import MySQLStorage
-from tests.storage.mysql.server import PrivateServer, new_database
+from tests.storage.mysql.server import new_database
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -16,26 +15,6 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 def url(root_url: str) -> str:
     """An empty database."""
     return new_database(root_url)
-
-
-@pytest.fixture
-def start_server() -> Iterator[Callable[..., PrivateServer]]:
-    """Starts a server that the test may kill, with the server's options that it asks for."""
-    with ExitStack() as servers:
-
-        def start(*options: str) -> PrivateServer:
-            server = PrivateServer(*options)
-            servers.callback(server.remove)
-            server.start()
-            return server
-
-        yield start
-
-
-@pytest.fixture
-def own_server(start_server: Callable[..., PrivateServer]) -> PrivateServer:
-    """A server that the test may kill."""
-    return start_server()
 
 
 @pytest.fixture
