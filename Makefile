@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick test-mutants test-gpu test-optuna-newest lint docs \
-	bench-gpu bench-storage bench-faults clean \
+	bench bench-gpu bench-storage bench-faults clean \
 	image cluster database submit scale status results test-cluster
 
 # Two processes of tests; those that share a server or torch stay together
@@ -65,6 +65,9 @@ test-mutants: $(VENV)/.test  ## Break each guarantee, and see that a test notice
 test-gpu: $(VENV)/.test  ## What has to work on CUDA, on the GPUs of this machine
 	$(BIN)/python -m pytest tests/gpu
 
+bench: $(VENV)-bench/.installed  ## Compare with others: TABLES=sleeping BENCH_ARGS=--quick
+	$(BIN)/python benchmarks/bench.py $(TABLES) $(BENCH_ARGS)
+
 bench-gpu: $(VENV)/.test  ## Compare the speed of training with the GPU's limit
 	$(BIN)/python benchmarks/gpu.py
 
@@ -101,7 +104,7 @@ test-cluster: $(VENV)/.test  ## Test on the cluster of KUBECONFIG, or on a new o
 	$(BIN)/python -m tests.live_cluster
 
 clean:  ## Remove the environment and the local studies
-	rm -rf $(VENV) $(VENV)-optuna .hpo
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-optuna .hpo
 
 # Each stamp file says which extras are installed, as of these two files.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -118,6 +121,17 @@ $(VENV)/.kubernetes: pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.demo
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fastai,demo,test]'
+	@touch $@
+
+# Ray Tune and Syne Tune, with what they need besides, where they cannot change what is tested
+$(VENV)-bench/.installed: $(VENV)/.test
+	$(PYTHON) -m venv $(VENV)-bench
+	echo 'import site; site.addsitedir("'$$($(BIN)/python -c \
+		'import sysconfig; print(sysconfig.get_path("purelib"))')'")' \
+		> $$($(VENV)-bench/bin/python -c \
+		'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth
+	-$(VENV)-bench/bin/pip install --quiet --constraint constraints.txt 'ray[tune]'
+	-$(VENV)-bench/bin/pip install --quiet --constraint constraints.txt syne-tune
 	@touch $@
 
 # Links to the files of $(VENV), so that only what is installed anew takes time and space
