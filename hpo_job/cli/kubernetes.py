@@ -116,6 +116,25 @@ def scale_command(job: str, workers: int, cluster: Cluster) -> None:
     from hpo_job.cluster.submit import scale
 
     click.echo(scale(cluster, study_of(job), workers))
+    _warn_if_folder_differs(job, workers)
+
+
+def _warn_if_folder_differs(job: str, workers: int) -> None:
+    """Say if `kubectl apply -k` would undo a scaling."""
+    from hpo_job.cluster.names import kustomization_of
+    from hpo_job.cluster.render import render
+    from hpo_job.cluster.submit import folder_differs
+    from hpo_job.spec.reading import find_job, read_spec
+
+    folder = find_job(job)
+    if folder is None or kustomization_of(folder) is None:
+        return
+    try:
+        warning = folder_differs(read_spec(folder), render(folder), workers)
+    except ClusterError:  # its manifests are broken, which kubectl would say itself
+        return
+    if warning:
+        warn(warning)
 
 
 @click.command()

@@ -10,7 +10,14 @@ from pathlib import PurePosixPath
 
 from hpo_job import objectives
 from hpo_job.cluster.client import Cluster, Object
-from hpo_job.cluster.names import QUEUE, SUFFIX, check_job_name, worker_labels
+from hpo_job.cluster.names import (
+    KUSTOMIZATION,
+    QUEUE,
+    SUFFIX,
+    check_job_name,
+    kustomization_of,
+    worker_labels,
+)
 from hpo_job.cluster.pods import index, indexes_in, is_over, is_stopped, pods_of
 from hpo_job.cluster.preflight import preflight
 from hpo_job.cluster.preflight.findings import Findings
@@ -88,7 +95,8 @@ def plan(
     check_files(rendered, spec)
     cluster.require_namespace()
     there = cluster.find("jobs", job["metadata"]["name"])
-    kept = _keep_workers(job, there) if workers is None else None
+    if workers is None:
+        _keep_workers(job, there)
     others = [thing for thing in rendered if thing["kind"] != "Job"]
     for thing in others:
         cluster.apply(thing, dry_run=True)
@@ -99,7 +107,8 @@ def plan(
     findings = preflight(cluster, job, spec, running, nodes_may_come=nodes_may_come)
     plan = Plan(spec.name, [*others, job], job, findings, there, changed)
     findings.warnings += cluster.warnings
-    findings.warnings += filter(None, (kept, _models_are_lost(job, spec)))
+    differs = folder_differs(spec, rendered, int(job["spec"]["parallelism"]))
+    findings.warnings += filter(None, (differs, _models_are_lost(job, spec)))
     if there is not None and not plan.ends and is_stopped(there):
         findings.warnings.append(f"the Job is stopped: hpo-job resume {spec.name} starts it again")
     return plan
@@ -213,17 +222,30 @@ def delete_job(cluster: Cluster, name: str, seconds: float = GONE) -> None:
         time.sleep(1)
 
 
-def _keep_workers(job: Object, there: Object | None) -> str | None:
-    """Keep the number of workers that an existing Job was scaled to; says so if it differs."""
-    if there is None or is_over(there):
+def _keep_workers(job: Object, there: Object | None) -> None:
+    """Keep the number of workers that an existing Job was scaled to."""
+    if there is not None and not is_over(there):
+        now = int(there["spec"]["parallelism"])
+        job["spec"].update(parallelism=now, completions=now)
+
+
+def folder_differs(spec: StudySpec, rendered: list[Object], workers: int) -> str | None:
+    """A warning if `kubectl apply -k` would change the number of workers.
+
+    It cannot be kept from that: it writes every field of the folder's manifests.
+
+    Args:
+        spec: the study of the job folder.
+        rendered: the folder's objects.
+        workers: how many workers the Job has, or will have.
+    """
+    wanted = int(worker_job(rendered, spec, None)["spec"]["parallelism"])
+    if wanted == workers:
         return None
-    wanted, now = job["spec"]["parallelism"], int(there["spec"]["parallelism"])
-    if wanted == now:
-        return None
-    job["spec"].update(parallelism=now, completions=now)
+    file = kustomization_of(spec.folder) or spec.folder / KUSTOMIZATION
     return (
-        f"the Job keeps its {plural(now, 'worker')}; --workers {wanted} changes that to the "
-        "number of the job folder"
+        f"the Job has {plural(workers, 'worker')}, and {file} says {wanted}, which kubectl apply "
+        f"-k would set: write {workers} there to keep them"
     )
 
 

@@ -37,6 +37,7 @@ PLURALS = (
 )
 NAMESPACE = "hpo-job"
 CREATED = "2026-01-01T00:00:00Z"
+VERBS = ["create", "delete", "get", "list", "patch"]
 KINDS = {
     "v1": {
         "ConfigMap": "configmaps",
@@ -67,6 +68,7 @@ class Server(kmock.KubernetesScaffold):
 class Api:
     """A cluster of what was `put` into it; what was applied is in ``applied``, and is there.
 
+    calls: every request, as its method and path; patches: the bodies of those that patch.
     warnings: the Warning headers of each answer to an apply.
     rules: of the Roles that the account has; None for an account that may do everything.
     """
@@ -78,14 +80,28 @@ class Api:
         self.applied: list[Object] = []
         self.created: list[Object] = []
         self.warnings: list[str] = []
+        self.calls: list[str] = []
+        self.patches: list[Object] = []
         self.dry_runs = 0
         self.rules: list[Object] | None = None
         self.tolerations: dict[str, Any] = {}  # of a Job, as they were applied last
         for version, kinds in KINDS.items():
-            resources = [
-                {"name": plural, "kind": kind, "namespaced": True} for kind, plural in kinds.items()
-            ]
-            self.answers[f"get {_root(version)}"] = {"resources": resources}
+            self.answers[f"get {_root(version)}"] = {
+                "kind": "APIResourceList",
+                "apiVersion": "v1",
+                "groupVersion": version,
+                "resources": [
+                    {
+                        "name": plural,
+                        "singularName": kind.lower(),
+                        "kind": kind,
+                        "namespaced": True,
+                        "verbs": VERBS,
+                    }
+                    for kind, plural in kinds.items()
+                ],
+            }
+        self.answers |= _discovery()
         mock[re.compile(r"/.*")] << self._handle
 
     def put(self, resource: str, thing: Object, namespace: str | None = NAMESPACE) -> Object:
@@ -129,6 +145,7 @@ class Api:
 
     async def _handle(self, request: Any) -> Any:
         method, path = request.method.value.lower(), request.url.path
+        self.calls.append(f"{method} {path}")
         if self.rules is not None:
             self._authorize(method, path, dict(request.params))
         canned = self.answers.get(f"{method} {path}")
@@ -180,7 +197,8 @@ class Api:
         return thing
 
     def _patch(self, path: str, body: Object, params: Mapping[str, str]) -> Any:
-        """Server-side apply, which is forced, or a merge patch of the spec."""
+        """Server-side apply, or a merge patch of the spec."""
+        self.patches.append(body)
         if "force" not in params:
             there = self.objects[path]
             there.setdefault("spec", {}).update(body.get("spec", {}))
@@ -190,6 +208,8 @@ class Api:
             if follow := self.answers.get(f"after patch {path}"):
                 follow()
             return there
+        if params["force"] != "true" and (fields := _conflicts(self.objects.get(path), body)):
+            raise kmock.KubernetesError(409, "Conflict", _conflict(fields), {})
         live, ours = _tolerations(self.objects.get(path, body)), self.tolerations.get(path)
         sent = _tolerations(body)
         # what is not sent is taken away, unless somebody else has changed it since
@@ -241,9 +261,29 @@ def _allows(rule: Object, verb: str, group: str, resource: str, name: str | None
     )
 
 
+def _conflicts(live: Any, sent: Any, field: str = "") -> list[str]:
+    """Fields with another value than the one that another manager has set, which is all of them.
+
+    Lists count as one field, as those without a key do.
+    """
+    if isinstance(live, dict) and isinstance(sent, dict):
+        return [
+            each
+            for key in live.keys() & sent.keys()
+            for each in _conflicts(live[key], sent[key], f"{field}.{key}")
+        ]
+    return [] if live is None or live == sent else [field]
+
+
+def _conflict(fields: list[str]) -> str:
+    """As an API server words it; kubectl passes it on."""
+    listed = "\n".join(f"- {field}" for field in sorted(fields))
+    return f'Apply failed with {len(fields)} conflicts: conflicts with "hpo-job":\n{listed}'
+
+
 def _tolerations(job: Object) -> Any:
-    """What cannot be changed of a Job that has started: an example."""
-    return job.get("spec", {}).get("template", {}).get("spec", {}).get("tolerations")
+    """What cannot be changed of a Job that has started: an example. An empty list is none."""
+    return job.get("spec", {}).get("template", {}).get("spec", {}).get("tolerations") or None
 
 
 def _pairs(selector: str) -> dict[str, str]:
@@ -274,6 +314,23 @@ async def _tunnel(raw: web.BaseRequest, port: int) -> web.StreamResponse:
         writer.transport.abort()
         await asyncio.sleep(0)  # for the transport to be gone before its loop is
     return socket
+
+
+def _discovery() -> dict[str, Object]:
+    """Which groups of kinds there are, as kubectl asks for it."""
+    groups = [version.split("/") for version in KINDS if "/" in version]
+    named = [
+        {
+            "name": group,
+            "versions": [{"groupVersion": f"{group}/{version}", "version": version}],
+            "preferredVersion": {"groupVersion": f"{group}/{version}", "version": version},
+        }
+        for group, version in groups
+    ]
+    return {
+        "get /api": {"kind": "APIVersions", "versions": ["v1"]},
+        "get /apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": named},
+    }
 
 
 def _root(version: str) -> str:

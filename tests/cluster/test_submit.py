@@ -218,11 +218,12 @@ def test_a_job_that_was_scaled_keeps_its_workers(
     api.put("batch/v1/jobs", job)
     done = cli("submit", digits)
     assert done.exit_code == 0, done.output
-    assert "the Job keeps its 8 workers; --workers 2" in done.stderr
+    assert f"the Job has 8 workers, and {digits}/kustomization.yaml says 2" in done.stderr
     assert "8 workers of" in done.stdout
     assert "configured job/digits-worker" in done.stdout
     assert "created    configmap/digits-study" in done.stdout
     lowered = cli("submit", digits, "--workers", "2")
+    assert "which kubectl apply -k would set" not in lowered.stderr
     assert "job/digits-worker: 8 workers, 2 from now on" in lowered.stdout
     assert api.objects[f"{JOBS}/digits-worker"]["spec"]["parallelism"] == 2
 

@@ -31,6 +31,7 @@ CLUSTER_COMPONENTS = (
     "dashboard",
     "gpu-dra-claim",
     "backup",
+    "keep-workers",
     "roles",
 )
 Object = dict[str, Any]
