@@ -22,6 +22,7 @@ WORDED_IN: dict[tuple[str, str], tuple[str, ...]] = {
     ("artifacts/stores.py", "line"): ("artifacts/stores.py:writable_store",),
     ("cli/__init__.py", "str(error)"): (),  # an error: docs/reference/errors.md
     ("cli/kubernetes.py", "line"): (),  # the preflight's, which are found where they are appended
+    ("cli/kubernetes.py", "warning"): ("cluster/submit.py:folder_differs",),
     ("cli/opening.py", "line"): ("storage/mysql/url.py:plain_text_warning",),
     ("cli/results.py", "line"): (
         "results/comparison_text.py:differences",
