@@ -30,7 +30,8 @@ from hpo_job.spec.reading import read_spec
 from hpo_job.storage.database import Storage
 from hpo_job.study.checking import check
 from hpo_job.study.joining import create
-from hpo_job.worker.loop import Machine, work
+from hpo_job.worker.loop import work
+from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.signals import Stop
 
 LENGTH, CURVES = 27, 240

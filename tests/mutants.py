@@ -43,7 +43,7 @@ MUTANTS = (
     Mutant(
         "the budget is exact: running trials hold a place",
         "study/admission.py",
-        "ledger.evaluated + ledger.running >= bound.trials",
+        "ledger.evaluated + ledger.holding >= bound.trials",
         "ledger.evaluated >= bound.trials",
         "tests/study/test_admission.py",
     ),

@@ -17,7 +17,7 @@ from hpo_job.study.admission import admit
 from hpo_job.study.checking import Checked, check
 from hpo_job.study.joining import create
 from hpo_job.worker.job import Job
-from hpo_job.worker.loop import Machine
+from hpo_job.worker.machine_share import Machine
 
 QUADRATIC = """
 def train(trial, context):

@@ -17,7 +17,7 @@ from hpo_job.spec.study_toml import restore
 from hpo_job.study.optuna_private import ARTIFACTS_PREFIX
 from hpo_job.trial import attributes
 
-KEPT = (attributes.ARTIFACT, attributes.PREDICTIONS)
+KEPT = (attributes.ARTIFACT, attributes.PREDICTIONS, attributes.LOG)
 
 
 def store_of(study: optuna.Study, artifacts: str) -> Store | None:

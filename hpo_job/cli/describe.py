@@ -25,7 +25,7 @@ def describe(checked: Checked) -> Iterator[str]:
     yield f"objective     {spec.objective}"
     for name, direction in zip_longest(spec.metrics, spec.directions, fillvalue="value"):
         yield f"metric        {name}, {direction}"
-    yield f"budget        {_budget(checked)}"
+    yield from wrapped("budget", _budget(checked))
     yield f"sampler       {_component(spec.sampler)}"
     yield f"pruner        {_pruner(spec)}"
     yield f"seed          {spec.seed}"
@@ -53,8 +53,11 @@ def _budget(checked: Checked) -> str:
     trials = plural(budget.trials, "trial") if budget.trials else "any number of trials"
     repeats = f", each on {budget.repeats} seeds" if budget.repeats > 1 else ""
     timeout = f" in at most {clock(budget.timeout)}" if budget.timeout else ""
+    delta = f" of {budget.min_delta:g}" if budget.min_delta else ""
+    patience = f"; ends after {plural(budget.patience or 0, 'trial')} without an improvement{delta}"
     failures = plural(budget.failures, "failed trial stops", "failed trials in a row stop")
-    return f"{trials}{repeats}{timeout}; {failures} a worker"
+    ends = patience if budget.patience else ""
+    return f"{trials}{repeats}{timeout}{ends}; {failures} a worker"
 
 
 def _component(component: Component) -> str:

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job import results
 from hpo_job.results.continued import continued
+from hpo_job.results.ending import ended_by, without_improvement
 from hpo_job.results.forecast import forecast
 from hpo_job.results.trials import baselines, metric_names, parameters, spec_of, trials_of
 from hpo_job.results.writing import to_json
@@ -69,9 +70,11 @@ def of_status(study: optuna.Study) -> dict[str, Any]:
         "metrics": list(metric_names(study)),
         "directions": [direction.name.lower() for direction in study.directions],
         "baselines": list(baselines(study)),
-        "budget": {"trials": budget.get("trials"), "timeout": budget.get("timeout")},
+        "budget": {key: budget.get(key) for key in ("trials", "timeout", "patience", "min_delta")},
         "evaluated": sum(map(takes_place, trials)),
+        "without_improvement": without_improvement(study, trials),
         "over": results.finished(study),
+        "ended_by": ended_by(study),
         "states": {
             state.name: sum(trial.state == state for trial in trials) for state in TrialState
         },

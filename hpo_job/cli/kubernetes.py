@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpo_job.cli.opening import cluster_option, same_place
-from hpo_job.cli.options import job_argument, option, same_study_option, set_option
-from hpo_job.cli.terminal import program, warn
+from hpo_job.cli.opening import cluster_option, connect, open_study, same_place, storage_option
+from hpo_job.cli.options import (
+    artifacts_option,
+    job_argument,
+    option,
+    same_study_option,
+    set_option,
+    storage_options,
+    trial_option,
+)
+from hpo_job.cli.terminal import program, put, warn
 from hpo_job.errors import ClusterError
 from hpo_job.machine import repository_root
 
@@ -166,18 +174,37 @@ def _suspend(cluster: Cluster, job: str, *, stop: bool) -> None:
 @click.command()
 @job_argument
 @option("--follow", "-f", is_flag=True, help="Keep printing until the Job has ended.")
-@cluster_option
-def logs_command(job: str, follow: bool, cluster: Cluster) -> None:
-    """Print the log lines of a study's workers on a cluster."""
+@trial_option("Print what this trial printed, logged and warned of; no cluster is needed.")
+@artifacts_option
+@storage_options
+def logs_command(job: str, follow: bool, trial: int | None, artifacts: str, **place: Any) -> None:
+    """Print the log lines of a study's workers on a cluster, or of one trial.
+
+    The log of a trial, its traceback included, is kept in the artifact store with the models;
+    of a long one its beginning and its end.
+    """
     from hpo_job.cluster.logs import followed, written
     from hpo_job.cluster.names import SUFFIX, study_of
 
+    if trial is not None:
+        _print_log(study=job, trial=trial, artifacts=artifacts, **place)
+        return
+    cluster = connect(place["context"], place["namespace"], job)
     name = study_of(job) + SUFFIX
     if cluster.find("jobs", name) is None:
         cluster.require_namespace()
         raise ClusterError(f"namespace {cluster.namespace} has no Job {name}")
     for line in (followed if follow else written)(cluster, name):
         click.echo(line)
+
+
+@storage_option
+def _print_log(study: str, trial: int, artifacts: str, storage: str) -> None:
+    from hpo_job.artifacts.trial_logs import read_log
+    from hpo_job.results.trials import trial_of
+
+    with open_study(study, storage) as (opened, _):
+        put(read_log(opened, trial_of(opened, trial), artifacts).removesuffix("\n"))
 
 
 @click.command()

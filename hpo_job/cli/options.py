@@ -16,7 +16,7 @@ from hpo_job.spec.choices import IMPORTANCE_METHODS
 from hpo_job.storage.defaults import GRACE
 
 if TYPE_CHECKING:
-    from hpo_job.worker.loop import Machine
+    from hpo_job.worker.machine_share import Machine
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -180,7 +180,7 @@ class MachineOptions:
 
     def shared(self, workers: int = 1) -> Machine:
         """What each of so many workers may use."""
-        from hpo_job.worker.loop import Machine
+        from hpo_job.worker.machine_share import Machine
 
         threads = self.threads or max(1, cpus() // workers)
         return Machine(threads, self.cache, self.artifacts, self.cache_size, self.loader_workers)

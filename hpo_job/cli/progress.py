@@ -14,6 +14,7 @@ from rich.text import Text
 
 from hpo_job import results
 from hpo_job.errors import plural
+from hpo_job.results.ending import without_improvement
 from hpo_job.results.forecast import forecast
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import takes_place
@@ -106,6 +107,10 @@ class Progress:
         bound = study.user_attrs[attributes.SPEC]["budget"].get("trials")
         done = sum(map(takes_place, trials))
         parts = [f"{done} of {plural(bound, 'trial')}" if bound else plural(done, "trial")]
+        since = without_improvement(study, trials)
+        if since is not None:
+            patience = study.user_attrs[attributes.SPEC]["budget"]["patience"]
+            parts.append(f"{since} of {patience} without improvement")
         if leading := results.leading(study, 1):
             best = leading[0]
             values = " ".join(map(results.number, best.values or ()))

@@ -90,7 +90,7 @@ def report(
         importance_section(study, page, prefix, method)
         errors_section(study, page, prefix, artifacts)
         time_section(study, page, prefix)
-        failures_section(study, page, prefix)
+        failures_section(study, page, prefix, artifacts)
         origin_section(study, page, prefix)
         trials = page.table(f"{prefix}table", *columns_and_rows(study))
         page.section("All trials", f"{prefix}trials", trials)

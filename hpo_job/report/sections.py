@@ -24,6 +24,7 @@ from hpo_job.results import (
     score,
     settings,
 )
+from hpo_job.results.ending import ending_text
 from hpo_job.results.formatting import sentence
 from hpo_job.results.frames import row_tuples
 from hpo_job.results.gain import gain, shortfalls, within
@@ -152,9 +153,11 @@ def _state_cards(study: optuna.Study) -> list[Card]:
     states = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no trials yet"
     broken = sum(map(infeasible, trials))
     states += f"; {broken} of the COMPLETE infeasible" if broken else ""
+    text = ending_text(study)
+    ending = f"; ended: {text}" if text else ""
     time = working_time(trials, datetime.now())
     return [
-        Card("Trials", f"{done} of {bound}" if bound else str(done), states),
+        Card("Trials", f"{done} of {bound}" if bound else str(done), f"{states}{ending}"),
         Card("Working time", clock(time), "in which at least one trial ran"),
     ]
 

@@ -7,18 +7,22 @@ from collections import Counter
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_job.errors import plural
+from hpo_job.artifacts.trial_logs import read_log
+from hpo_job.errors import HpoJobError, plural
 from hpo_job.report import figures
-from hpo_job.report.blocks import Block, Heading, Note, Paragraph, Table
+from hpo_job.report.blocks import Block, Details, Heading, Note, Paragraph, Table
 from hpo_job.report.page import Page
 from hpo_job.results import clock
 from hpo_job.results.continued import work_text
+from hpo_job.results.formatting import sentence
 from hpo_job.results.timings import Timings, timings
 from hpo_job.results.trials import seconds, trials_of, worker_name
 from hpo_job.trial import attributes
 
 UNKNOWN = "no reason stored"
 LISTED = 200  # failed trials that are listed
+LOGS = 10  # of them, those whose logs are embedded
+LOG_END = 8000  # characters of a log, from its end
 
 
 def time_section(study: optuna.Study, page: Page, prefix: str) -> None:
@@ -46,7 +50,7 @@ def time_section(study: optuna.Study, page: Page, prefix: str) -> None:
     page.section("Where the time went", f"{prefix}time", *blocks)
 
 
-def failures_section(study: optuna.Study, page: Page, prefix: str) -> None:
+def failures_section(study: optuna.Study, page: Page, prefix: str, artifacts: str) -> None:
     """Failed trials by their reason, and which were run again."""
     trials = trials_of(study)
     failed = [trial for trial in trials if trial.state == TrialState.FAIL]
@@ -67,7 +71,20 @@ def failures_section(study: optuna.Study, page: Page, prefix: str) -> None:
         Paragraph(f"Trials: {work}.") if (work := work_text(study)) else None,
         Table(header, rows, right=(4,)),
         Note(f"The last {len(rows)} are listed.") if len(failed) > len(rows) else None,
+        *_logs(study, failed, artifacts),
     )
+
+
+def _logs(study: optuna.Study, failed: list[FrozenTrial], artifacts: str) -> list[Block]:
+    """The ends of the logs of the trials that failed last, as far as they are reachable."""
+    blocks: list[Block] = []
+    for trial in [each for each in failed if each.user_attrs.get(attributes.LOG)][-LOGS:]:
+        try:
+            text = read_log(study, trial, artifacts)
+        except HpoJobError as error:
+            return [*blocks, Note(sentence(str(error)))]
+        blocks.append(Details(f"the log of #{trial.number}", text[-LOG_END:]))
+    return blocks
 
 
 def _total(spent: Timings) -> str:

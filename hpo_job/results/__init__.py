@@ -1,8 +1,9 @@
 """The results of studies as data frames, text and TOML; nothing here changes a study."""
 
 from hpo_job.results.columns import running
+from hpo_job.results.ending import finished
 from hpo_job.results.formatting import clock, number, settings, text_table
-from hpo_job.results.overview import caption, finished, notes, overview, row
+from hpo_job.results.overview import caption, notes, overview, row
 from hpo_job.results.ranking import (
     NEARLY,
     Fastest,

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.errors import plural
 from hpo_job.results.continued import states_text, work_text
+from hpo_job.results.ending import ending_text, finished, noun, patience_text
 from hpo_job.results.formatting import clock, number, sentence, settings
 from hpo_job.results.gain import shortfalls, within
 from hpo_job.results.ranking import (
@@ -38,7 +39,6 @@ from hpo_job.results.trials import (
 from hpo_job.spec.metrics import ANSWERS, METRICS
 from hpo_job.study.ledger import working_time
 from hpo_job.study.optuna_private import fixed_params
-from hpo_job.study.promotion import stored_pruner
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import infeasible, takes_place
 from hpo_job.trial.phases import measured_values
@@ -55,31 +55,19 @@ def overview(study: optuna.Study) -> list[str]:
         f"{counts[state.name]} {state.name}" for state in TrialState if counts[state.name]
     )
     time = working_time(trials, datetime.now())
-    noun = "trial" if stored_pruner(spec_of(study).get("pruner")) is None else "parameter set"
-    trials_done = f"{done} of {plural(bound, noun)}" if bound else plural(done, noun)
+    trials_done = f"{done} of {plural(bound, noun(study))}" if bound else plural(done, noun(study))
     lines = [f"finished  {trials_done} in {clock(time)}"]
+    ending = ending_text(study)
+    over = finished(study)
+    if not over:
+        lines += folded("patience", patience_text(study) or "")
+    lines += folded("ended", ending or "")
     if states:
         more = f" ({broken} COMPLETE but infeasible: their values do not count)" if broken else ""
         lines += folded("states", f"{states}{more}")
-    stored = None if finished(study) else states_text(study)
+    stored = None if over else states_text(study)
     lines += folded("retries", work_text(study) or "") + folded("stored", stored or "")
     return lines + (_front(study) if is_multi_objective(study) else _highlights(study))
-
-
-def finished(study: optuna.Study) -> bool:
-    """Whether the study's budget of trials or of time is used up, and no trial runs.
-
-    Never where no budget is known, as of a study that was not created by hpo-job.
-    """
-    trials, budget = trials_of(study), spec_of(study).get("budget", {})
-    if any(trial.state == TrialState.RUNNING for trial in trials):
-        return False
-    most, timeout = budget.get("trials"), budget.get("timeout")
-    done = sum(takes_place(trial) for trial in trials)
-    if most is not None and done >= most:
-        pruner = stored_pruner(spec_of(study).get("pruner"))
-        return pruner is None or pruner.next(study, trials, last=True) is None
-    return timeout is not None and working_time(trials, datetime.now()) >= timeout
 
 
 def row(trial: FrozenTrial) -> tuple[str, str, str, str, str]:

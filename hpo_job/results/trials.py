@@ -10,6 +10,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_job.errors import StudyError, plural
 from hpo_job.trial import attributes
 from hpo_job.trial.clock import running_time
 from hpo_job.trial.counting import counted, infeasible
@@ -22,6 +23,20 @@ def trials_of(study: optuna.Study, states: Iterable[TrialState] | None = None) -
         deepcopy=False, states=None if states is None else tuple(states)
     )
     return trials
+
+
+def trial_of(study: optuna.Study, number: int) -> FrozenTrial:
+    """The trial with this number.
+
+    Raises:
+        StudyError: there is none.
+    """
+    trials = trials_of(study)
+    if not 0 <= number < len(trials):
+        raise StudyError(
+            f"study {study.study_name!r}: no trial {number}; it has {plural(len(trials), 'trial')}"
+        )
+    return trials[number]
 
 
 def finite(study: optuna.Study, objective: int = 0) -> list[FrozenTrial]:

@@ -73,8 +73,7 @@ def read_spec(job: str | Path, assignments: Sequence[str] = ()) -> StudySpec:
             f"{len(spec.directions)} for {len(spec.metrics)} metrics; give one for each",
         )
     spec = _with_all_combinations(spec)
-    if spec.budget.trials is None and spec.budget.timeout is None:
-        raise spec.error("budget", "set trials or timeout; without them the study never ends")
+    _require_end(spec)
     return spec
 
 
@@ -111,6 +110,21 @@ def _with_all_combinations(spec: StudySpec) -> StudySpec:
         return spec
     trials = combinations.count(spec.search_space, lists)
     return spec.model_copy(update={"budget": spec.budget.model_copy(update={"trials": trials})})
+
+
+def _require_end(spec: StudySpec) -> None:
+    budget = spec.budget
+    if budget.trials is None and budget.timeout is None and budget.patience is None:
+        text = "set trials, timeout or patience; without any the study never ends"
+        raise spec.error("budget", text)
+    if budget.patience is not None and len(spec.directions) > 1:
+        text = (
+            f"an improvement is defined for one metric, and this study has {len(spec.directions)}; "
+            "remove patience, and set trials or timeout"
+        )
+        raise spec.error("budget.patience", text)
+    if budget.min_delta and budget.patience is None:
+        raise spec.error("budget.min_delta", "it belongs to patience, which is missing; set it too")
 
 
 def _one_line(error: ValidationError, table: Mapping[str, Any]) -> str:

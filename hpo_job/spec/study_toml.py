@@ -38,6 +38,9 @@ class Budget(_Table):
     Attributes:
         trials: how many end COMPLETE or PRUNED; None for no limit.
         timeout: seconds of working time after which no trial starts; None for no limit.
+        patience: how many trials may end in a row without an improvement of the metric; after
+            that none starts. None for no limit.
+        min_delta: by how much a value must be better to be an improvement; 0 for by anything.
         failures: how many trials in a row may raise before a worker gives up.
         retries: how often parameters are run again after a trial was lost or preempted.
         repeats: on how many seeds parameters are trained; the value is the mean.
@@ -45,6 +48,8 @@ class Budget(_Table):
 
     trials: int | None = Field(default=None, ge=1)
     timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    patience: int | None = Field(default=None, ge=1)
+    min_delta: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     failures: int = Field(default=3, ge=1)
     retries: int = Field(default=2, ge=0)
     repeats: int = Field(default=1, ge=1)

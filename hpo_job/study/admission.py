@@ -6,7 +6,8 @@ releases when its holder dies.
 
 Guaranteed: COMPLETE, PRUNED and RUNNING trials together are never more than the budget's
 ``trials``; of those that a PromotionPruner lets go on with parameters, only the first counts. A
-trial that runs holds a place, one that fails gives it back.
+trial that runs holds a place, one that fails gives it back. Once the budget's ``patience`` is used
+up, no trial starts; those that run end, and if one of them is an improvement, the study goes on.
 
 Not guaranteed: workers of plain Optuna take no lock and know no budget, so each may exceed it by
 the trial it runs; and what they start may be the trial that was prepared here (see `_admit`).
@@ -35,6 +36,7 @@ from hpo_job.spec.study_toml import Budget, StudySpec
 from hpo_job.storage.database import Storage
 from hpo_job.study.attempts import retried
 from hpo_job.study.grid import Grid
+from hpo_job.study.improvements import Improvements
 from hpo_job.study.joining import budget
 from hpo_job.study.ledger import Ledger
 from hpo_job.study.optuna_private import fixed_params, running_trial
@@ -52,6 +54,7 @@ class Refusal(enum.Enum):
     USED_UP = "the budget is used up"
     TIMEOUT = "the study's time is over"
     EXHAUSTED = "every combination has been tried"
+    NO_IMPROVEMENT = "trials no longer improve the metric"
     FULL = "the trials that run now may use up the budget"
 
 
@@ -84,10 +87,10 @@ def _admit(
         return Refusal.TIMEOUT
     pruner = make_pruner(spec)
     promotes = pruner if isinstance(pruner, PromotionPruner) else None
-    used_up = bound.trials is not None and ledger.evaluated >= bound.trials
-    last = used_up and not ledger.running
+    over = _is_used_up(ledger, bound) or _is_stalled(spec, trials, ledger, bound)
+    last = over and not ledger.running
     promoted = _promoted(study, promotes, trials, ledger, last=last) if promotes else None
-    refusal = None if promoted else _refusal(ledger, bound, promotes=promotes is not None)
+    refusal = None if promoted else _refusal(ledger, bound, promotes is not None, over)
     if refusal:
         return refusal
     waiting = promoted or _first_waiting(ledger)
@@ -204,10 +207,26 @@ def _draw(waiting: FrozenTrial, trials: list[FrozenTrial], ledger: Ledger) -> in
     return int(drawn.user_attrs.get(attributes.DRAW, ledger.draws))
 
 
-def _refusal(ledger: Ledger, bound: Budget, *, promotes: bool) -> Refusal | None:
-    if bound.trials is not None and ledger.evaluated >= bound.trials:
+def _is_used_up(ledger: Ledger, bound: Budget) -> bool:
+    return bound.trials is not None and ledger.evaluated >= bound.trials
+
+
+def _is_stalled(spec: StudySpec, trials: list[FrozenTrial], ledger: Ledger, bound: Budget) -> bool:
+    """Whether as many trials as the patience have ended without an improvement."""
+    if bound.patience is None:
+        return False
+    if ledger.improvements is None:
+        ledger.improvements = Improvements(spec.directions[0])
+        ledger.improvements.update(trials)
+    return ledger.improvements.since(bound.min_delta) >= bound.patience
+
+
+def _refusal(ledger: Ledger, bound: Budget, promotes: bool, over: bool) -> Refusal | None:
+    if _is_used_up(ledger, bound):
         # what runs may pause, and then another trial may be among the best of a rung
         return Refusal.FULL if promotes and ledger.running else Refusal.USED_UP
+    if over:  # what runs may be an improvement
+        return Refusal.FULL if ledger.running else Refusal.NO_IMPROVEMENT
     if bound.trials is not None and ledger.evaluated + ledger.holding >= bound.trials:
         return Refusal.FULL
     return None

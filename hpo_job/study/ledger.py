@@ -9,6 +9,7 @@ from datetime import datetime
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.study.grid import Grid
+from hpo_job.study.improvements import Improvements
 from hpo_job.trial import attributes
 from hpo_job.trial.clock import instant
 from hpo_job.trial.counting import is_promotion, takes_place
@@ -26,6 +27,7 @@ class Ledger:
         self.open: list[FrozenTrial] = []  # WAITING and RUNNING
         self.broken_off: dict[int, FrozenTrial] = {}  # by number: no other trial retries them yet
         self.grid: Grid | None = None  # of a study that tries all combinations
+        self.improvements: Improvements | None = None  # of a study whose budget has a patience
         self.draws = 0  # how many were drawn, which is the number of the next one
         self._retried: set[int] = set()
         self._read = 0
@@ -54,6 +56,8 @@ class Ledger:
         self.open = [trial for trial in changed if not trial.state.is_finished()]
         if self.grid:
             self.grid.update(changed)
+        if self.improvements:
+            self.improvements.update(changed)
         for trial in changed:
             self.draws = max(self.draws, 1 + int(trial.user_attrs.get(attributes.DRAW, -1)))
             if trial.state.is_finished():

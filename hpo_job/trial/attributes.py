@@ -31,6 +31,7 @@ BRACKET = "bracket"
 PAUSED_AT = "paused_at"  # after how many reports it stopped at its rung
 INTERVAL = "interval"  # low and high end of the metric over samples of the validation items
 ARTIFACT = "artifact_id"  # the kept model, in the study's artifact store
+LOG = "log_id"  # what it printed, logged and warned of, in the study's artifact store
 
 OUTCOME = (
     REASON,
@@ -41,6 +42,7 @@ OUTCOME = (
     PREDICTIONS,
     INTERVAL,
     ARTIFACT,
+    LOG,
     PAUSED_AT,
 )
 

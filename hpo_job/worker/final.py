@@ -21,7 +21,8 @@ from hpo_job.spec.metrics import Metric
 from hpo_job.study.checking import Checked
 from hpo_job.trial import attributes
 from hpo_job.trial.timings import Timings
-from hpo_job.worker.loop import Machine, context_of
+from hpo_job.worker.loop import context_of
+from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.model_card import CARD, Final, Part, card, write_card
 
 

@@ -16,7 +16,8 @@ from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study.checking import Checked, check
 from hpo_job.study.joining import join
 from hpo_job.worker import lr_find
-from hpo_job.worker.loop import Machine, work
+from hpo_job.worker.loop import work
+from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.progress import Progress
 from hpo_job.worker.signals import Stop, Stopped
 

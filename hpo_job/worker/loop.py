@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
@@ -20,8 +17,8 @@ from hpo_job import objectives
 from hpo_job.artifacts.checkpoints import Checkpoints, remove_all
 from hpo_job.artifacts.models import Models
 from hpo_job.artifacts.stores import writable_store
+from hpo_job.artifacts.trial_logs import TrialLogs
 from hpo_job.errors import FailuresError, GoneError, SpecError, StorageError
-from hpo_job.machine import ARTIFACTS, CACHE, CACHE_SIZE, cpu_name
 from hpo_job.objectives.context import Context
 from hpo_job.spec import search_space
 from hpo_job.storage.database import STORAGE_ERRORS, Storage
@@ -38,6 +35,7 @@ from hpo_job.trial.timings import Timings
 from hpo_job.worker import repeats
 from hpo_job.worker.failures import Failure, in_a_row, in_common
 from hpo_job.worker.heartbeat import heartbeat
+from hpo_job.worker.machine_share import Machine, described_worker
 from hpo_job.worker.memory import listed, memory_params
 from hpo_job.worker.outcomes import (
     OUT_OF_MEMORY,
@@ -50,30 +48,11 @@ from hpo_job.worker.outcomes import (
 from hpo_job.worker.progress import Progress
 from hpo_job.worker.saving import Saving
 from hpo_job.worker.signals import Stop, Stopped
+from hpo_job.worker.trial_log import Capture
 
 POLL = 1.0  # seconds until a worker asks again, when running trials may still use up the budget
 RECOVERIES = 20  # a second at most, of all workers together, look for lost trials
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The part of this machine that a worker may use.
-
-    Attributes:
-        threads: CPU threads of a trial.
-        cache: folder of what trials and workers share.
-        artifacts: where kept models go, unless the study names a place: a folder or a bucket's
-            URL.
-        cache_size: GiB of the cache that decoded images may take.
-        loader_workers: processes that read a trial's batches; None lets the objective choose.
-    """
-
-    threads: int
-    cache: Path = CACHE
-    artifacts: str = ARTIFACTS
-    cache_size: float = CACHE_SIZE
-    loader_workers: int | None = None
 
 
 def work(
@@ -105,11 +84,16 @@ def work(
     """
     worker = Worker(checked, study, storage, stop, machine, progress or Progress(None))
     log.info("%s", described_worker(checked.spec.name, machine))
+    with worker.capture.listening():
+        return _work(worker, checked, study, patience)
+
+
+def _work(worker: Worker, checked: Checked, study: optuna.Study, patience: float) -> Refusal | None:
     failures: list[Failure] = []
     while True:
         context = worker.start_trial(patience)
         if not isinstance(context, Context):
-            if context is Refusal.USED_UP:
+            if context in (Refusal.USED_UP, Refusal.NO_IMPROVEMENT):
                 worker.forget_paused()
             return context
         outcome = worker.run_trial(context)
@@ -136,6 +120,8 @@ class Worker:
         self._objective = objectives.load(checked.spec)
         self._models = kept_models(checked, study, machine)
         self._ledger = Ledger()
+        self.capture = Capture()
+        self._logs = TrialLogs(storage, checked.spec.artifacts.store or machine.artifacts)
 
     def start_trial(self, patience: float) -> Context | Refusal | None:
         """The next trial, started; or why there is none; or None if asked to stop.
@@ -162,7 +148,9 @@ class Worker:
         """
         trial = context.trial
         with self._heartbeat(trial), self._progress.trial():
-            outcome = self._train(context)
+            store = self._logs.of(trial)
+            with self.capture.of(store, self._logs.pause, lambda: self._stop.requested):
+                outcome = self._train(context)
             artifact = self._keep_model(trial, outcome)
             saving = context.checkpoints
             if isinstance(saving, Saving):
@@ -327,17 +315,6 @@ def context_of(
         metrics=checked.metrics,
         timings=timings,
     )
-
-
-def described_worker(study: str, machine: Machine) -> str:
-    """A worker's first line: what it works on, and with what."""
-    torch = sys.modules.get("torch")  # a function that never imports torch needs no GPU
-    on_gpu = torch is not None and torch.cuda.is_available()
-    device = torch.cuda.get_device_name() if torch is not None and on_gpu else cpu_name()
-    threads = f"{machine.threads} thread{'s' if machine.threads > 1 else ''}"
-    index = os.environ.get("HPO_JOB_INDEX")
-    where = f", index {index} on node {os.environ.get('HPO_JOB_NODE')}" if index else ""
-    return f"worker of study {study}: {device}, {threads}{where}"
 
 
 def _forget_measurements(trial: optuna.Trial) -> None:

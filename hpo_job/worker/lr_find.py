@@ -29,7 +29,8 @@ from hpo_job.study.workers import identity, is_gone
 from hpo_job.trial import attributes
 from hpo_job.trial.timings import Timings
 from hpo_job.worker.heartbeat import heartbeat
-from hpo_job.worker.loop import POLL, Machine, context_of
+from hpo_job.worker.loop import POLL, context_of
+from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.signals import Stop, Stopped
 
 CLAIM = "lr_find_claim"  # study attribute: who runs the finder, and a count of its heartbeats

@@ -17,7 +17,7 @@ from hpo_job.storage.defaults import GRACE
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import evaluated
 from hpo_job.worker.job import Job, run_worker
-from hpo_job.worker.loop import Machine
+from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.signals import Stop
 
 EPOCHS = "epochs"  # how parameters end that say how often the data is passed over

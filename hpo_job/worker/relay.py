@@ -41,13 +41,17 @@ class Relay:
             thread.join(REST)
 
     def _pass_on(self, reader: Connection) -> None:
-        with open(reader.fileno(), encoding="utf-8", errors="replace", closefd=False) as lines:
+        # "\r" ends no line: of a progress bar only the last state is printed
+        with open(
+            reader.fileno(), encoding="utf-8", errors="replace", newline="\n", closefd=False
+        ) as lines:
             for line in lines:
-                self._line(line.rstrip("\n"))
+                self._line(line.rstrip("\r\n"))
         reader.close()
 
     def _line(self, line: str) -> None:
         printed, mark, record = line.partition(MARK)
+        printed = printed.rpartition("\r")[2]
         if printed or not mark:
             self._printer.raw(printed)
         if mark:

@@ -18,10 +18,15 @@ from moto.server import ThreadedMotoServer
 from hpo_job.artifacts.models import Models
 from hpo_job.artifacts.stores import open_store, writable_store
 from hpo_job.errors import SpecError, StudyError
+from hpo_job.worker.loop import work
+from hpo_job.worker.machine_share import Machine
+from hpo_job.worker.signals import Stop
 from tests import ROOT
 from tests.artifacts.test_models import finish
+from tests.quick import Quick
 
 JOB = ROOT / "jobs" / "penguins-species"
+Cli = Callable[..., Result]
 NOWHERE = "http://127.0.0.1:9"  # nobody listens there
 
 
@@ -137,3 +142,19 @@ def test_a_study_through_the_command(s3: Any, cli: Callable[..., Result], tmp_pa
     predicted = cli("predict", "best", job / "penguins.csv", "--format", "csv")
     assert predicted.exit_code == 0, predicted.output
     assert predicted.stdout.count("\n") == 345  # a header, and a row for each penguin
+
+
+def test_the_log_of_a_trial_is_in_the_bucket(s3: Any, tmp_path: Path, cli: Cli) -> None:
+    source = """
+    def train(trial, context):
+        print("hello from", trial.number)
+        return 1.0
+    """
+    quick = Quick(tmp_path, source, budget="trials = 1", more='[artifacts]\nstore = "s3://models"')
+    machine = Machine(threads=1)
+    work(quick.checked, quick.study, quick.storage, Stop(), machine)
+    printed = cli("logs", "quick", "--trial", "0", "--storage", quick.url)
+    assert printed.stdout == "hello from 0\n"
+    assert len(stored(s3)) == 1
+    assert cli("delete", "quick", "--yes", "--storage", quick.url).exit_code == 0
+    assert stored(s3) == set()

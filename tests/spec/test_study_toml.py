@@ -29,6 +29,8 @@ timeout = "1h30m"
 failures = 5
 retries = 1
 repeats = 2
+patience = 9
+min_delta = 0.01
 
 [data]
 path = "data"
@@ -58,6 +60,8 @@ def test_every_key_is_read(job: Job) -> None:
     assert (spec.direction, spec.seed) == ("minimize", 7)
     assert spec.budget.model_dump() == {
         "trials": 20,
+        "patience": 9,
+        "min_delta": 0.01,
         "timeout": 5400.0,
         "failures": 5,
         "retries": 1,
@@ -157,9 +161,9 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"name": None}, "name", "missing"),
     ({"objective": None}, "objective", "missing"),
     ({"direction": None}, "direction", "missing"),
-    ({"budget": None}, "budget", "set trials or timeout"),
-    ({"budget": {}}, "budget", "set trials or timeout"),
-    ({"budget": {"failures": 2}}, "budget", "set trials or timeout"),
+    ({"budget": None}, "budget", "set trials, timeout or patience"),
+    ({"budget": {}}, "budget", "set trials, timeout or patience"),
+    ({"budget": {"failures": 2}}, "budget", "set trials, timeout or patience"),
     ({"data": {"seed": 1}}, "data.path", "missing"),
     ({"sampler": {"seed": 1}}, "sampler.name", "missing"),
     ({"search_space": {"x": {"type": "float", "low": 1.0}}}, "search_space.x.high", "missing"),

@@ -17,10 +17,15 @@ from optuna.storages import RDBStorage
 from hpo_job.storage.database import Storage
 from hpo_job.storage.retries import Retries
 from hpo_job.storage.shared_rdb import SharedRDBStorage
-from tests.storage.mysql.server import PrivateServer
+from tests.storage.mysql.server import PrivateServer, new_database
 from tests.storage.postgres import PostgresServer
 
 # Those whose storage is Optuna's own with retries; MySQL's has a folder of tests
+KINDS = [
+    "sqlite",
+    pytest.param("mysql", marks=pytest.mark.needs("mariadb")),
+    pytest.param("postgresql", marks=pytest.mark.needs("postgres")),
+]
 RDB_KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))]
 
 
@@ -106,6 +111,16 @@ def rdb_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/shared.db"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.new_database(request.getfixturevalue("postgres_template"))
+
+
+@pytest.fixture(params=KINDS)
+def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "mysql":
+        return new_database(request.getfixturevalue("root_url"))
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path}/studies.db"
 
 
 @contextmanager

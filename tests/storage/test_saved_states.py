@@ -12,23 +12,7 @@ from optuna.trial import TrialState
 
 from hpo_job.trial import attributes
 from tests.quick import wait_until
-from tests.storage.mysql.server import new_database
 from tests.worker.attempts import PAUSING, Study, require_promoted, undisturbed
-
-KINDS = [
-    "sqlite",
-    pytest.param("mysql", marks=pytest.mark.needs("mariadb")),
-    pytest.param("postgresql", marks=pytest.mark.needs("postgres")),
-]
-
-
-@pytest.fixture(params=KINDS)
-def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "mysql":
-        return new_database(request.getfixturevalue("root_url"))
-    if request.param == "postgresql":
-        return str(request.getfixturevalue("postgres_url"))
-    return f"sqlite:///{tmp_path}/studies.db"
 
 
 @pytest.mark.processes

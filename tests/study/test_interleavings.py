@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from hpo_job.trial.counting import evaluated
 from tests.quick import SPACE, Quick
 
 TRIALS, RETRIES = 4, 1
+PATIENCE, MIN_DELTA = 2, 0.1
+VALUES = (1.0, 0.95, 0.9, 0.5)  # less is better; some are no improvement of MIN_DELTA
 WORKERS = 3  # each has read the study at another time
 
 
@@ -35,12 +38,16 @@ class Study(RuleBasedStateMachine):
 
     running = Bundle("running")
 
-    @initialize(enqueued=st.integers(0, 2))
-    def create(self, enqueued: int) -> None:
+    @initialize(enqueued=st.integers(0, 2), patient=st.booleans())
+    def create(self, enqueued: int, patient: bool) -> None:
+        self.patience = PATIENCE if patient else TRIALS + 1
         self.folder = tempfile.TemporaryDirectory()
         self.quick = Quick(
             Path(self.folder.name),
-            budget=f"trials = {TRIALS}\nretries = {RETRIES}",
+            budget=(
+                f"trials = {TRIALS}\nretries = {RETRIES}\n"
+                f"patience = {self.patience}\nmin_delta = {MIN_DELTA}"
+            ),
             space=SPACE + "\n[[enqueue]]\nx = 1.0" * bool(enqueued),
         )
         self.ledgers = [Ledger() for _ in range(WORKERS)]
@@ -48,22 +55,26 @@ class Study(RuleBasedStateMachine):
     @rule(target=running, worker=st.integers(0, WORKERS - 1))
     def ask(self, worker: int) -> object:
         """A worker asks for a trial, whatever it knew of the study before."""
+        stalled = self.without_improvement() >= self.patience
         trial = admit(
             self.quick.study, self.quick.checked.spec, self.quick.storage, self.ledgers[worker]
         )
         if isinstance(trial, Refusal):
-            assert len(self.holding_places()) == TRIALS
+            assert stalled or len(self.holding_places()) == TRIALS
+            assert (trial is Refusal.NO_IMPROVEMENT) <= (not self.any_running())
             return multiple()
+        assert not stalled
         # a worker on another machine: nobody can see whether its process lives
         trial.set_user_attr(attributes.WORKER, {"host": f"pod-{trial.number}", "pid": 1})
         trial.suggest_float("x", -5, 5)
         return trial
 
-    @rule(trial=consumes(running), state=st.sampled_from([TrialState.COMPLETE, TrialState.PRUNED]))
-    def finish(self, trial: optuna.Trial, state: TrialState) -> None:
-        if state == TrialState.PRUNED:
-            trial.report(2.0, 0)
-        self.quick.study.tell(trial, 1.0 if state == TrialState.COMPLETE else None, state)
+    @rule(trial=consumes(running), value=st.sampled_from([*VALUES, None]))
+    def finish(self, trial: optuna.Trial, value: float | None) -> None:
+        if value is None:
+            trial.report(0.0, 0)
+        state = TrialState.PRUNED if value is None else TrialState.COMPLETE
+        self.quick.study.tell(trial, value, state)
 
     @rule(trial=consumes(running), reason=st.sampled_from(["error", *sorted(attributes.RETRIED)]))
     def fail(self, trial: optuna.Trial, reason: str) -> None:
@@ -96,7 +107,7 @@ class Study(RuleBasedStateMachine):
         while isinstance(started := self.next(), optuna.Trial):
             started.suggest_float("x", -5, 5)
             self.quick.study.tell(started, 1.0)
-        assert sum(map(evaluated, self.trials())) == TRIALS
+        assert self.is_over()
         self.each_lost_set_ran_again()
         self.folder.cleanup()
 
@@ -107,10 +118,29 @@ class Study(RuleBasedStateMachine):
         for trial in trials:
             if trial.user_attrs.get(attributes.REASON) in attributes.RETRIED:
                 again = retry.get(trial.number)
-                if again is not None:
+                if again is not None and again.state == TrialState.WAITING:
+                    assert self.without_improvement() >= self.patience  # it ended before that
+                elif again is not None:
                     assert trial.params.items() <= again.params.items()
                 else:
-                    assert sum(evaluated(each) for each in trials) == TRIALS
+                    assert self.is_over()
+
+    def is_over(self) -> bool:
+        places = sum(map(evaluated, self.trials()))
+        return places == TRIALS or self.without_improvement() >= self.patience
+
+    def without_improvement(self) -> int:
+        """How many trials have ended since the last improvement, counted anew."""
+        mark, count = math.inf, 0
+        for trial in filter(evaluated, self.trials()):
+            count += 1
+            value = math.inf if trial.value is None else trial.value
+            if trial.state == TrialState.COMPLETE and value <= mark - MIN_DELTA + 1e-9:
+                mark, count = value, 0
+        return count
+
+    def any_running(self) -> bool:
+        return any(trial.state == TrialState.RUNNING for trial in self.trials())
 
     def next(self) -> optuna.Trial | Refusal:
         return admit(self.quick.study, self.quick.checked.spec, self.quick.storage)
@@ -128,7 +158,7 @@ class Study(RuleBasedStateMachine):
 
 TestInterleavings = Study.TestCase
 TestInterleavings.settings = settings(
-    max_examples=8,
+    max_examples=16,
     stateful_step_count=20,
     derandomize=True,
     deadline=None,

@@ -16,7 +16,8 @@ from hpo_job.study.joining import create
 from hpo_job.study.promotion import is_paused, place
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import takes_place
-from hpo_job.worker.loop import Machine, work
+from hpo_job.worker.loop import work
+from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.signals import Stop
 from tests.quick import Quick
 

@@ -16,7 +16,7 @@ from typing import Any
 from hpo_job.errors import HpoJobError
 from hpo_job.spec.reading import read_spec
 from hpo_job.worker.job import Job, run_worker
-from hpo_job.worker.loop import Machine
+from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.signals import Stop
 
 STORED = {"suggestion": 0.01, "lrs": [1e-4, 1e-2, 1.0], "losses": [1.0, 0.5, 2.0]}

@@ -13,7 +13,8 @@ from hpo_job.errors import FailuresError, SpecError
 from hpo_job.study.admission import Refusal
 from hpo_job.trial import attributes
 from hpo_job.worker.failures import Failure, in_common
-from hpo_job.worker.loop import Machine, work
+from hpo_job.worker.loop import work
+from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.output import Entry
 from hpo_job.worker.signals import Stop
 from tests.quick import Quick

@@ -21,7 +21,7 @@ from hpo_job.study.checking import check
 from hpo_job.study.joining import join
 from hpo_job.trial import attributes
 from hpo_job.worker import lr_find
-from hpo_job.worker.loop import Machine
+from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.signals import Stop
 from tests.quick import wait_until
 from tests.worker.finding import STORED, stand_in

@@ -11,7 +11,8 @@ from optuna.trial import TrialState
 from hpo_job.errors import FailuresError
 from hpo_job.study.admission import Refusal
 from hpo_job.trial import attributes
-from hpo_job.worker.loop import Machine, work
+from hpo_job.worker.loop import work
+from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.signals import Stop
 from tests.quick import SPACE, Quick
 

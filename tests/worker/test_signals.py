@@ -14,7 +14,8 @@ from optuna.storages import RDBStorage
 
 from hpo_job.storage import waiting
 from hpo_job.trial import attributes
-from hpo_job.worker.loop import Machine, work
+from hpo_job.worker.loop import work
+from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.signals import Stop, Stopped
 from tests.quick import Quick, command, wait_until
 

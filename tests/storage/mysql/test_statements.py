@@ -11,7 +11,7 @@ from hpo_job.storage.mysql import MySQLStorage
 from hpo_job.study.admission import Refusal, admit
 from hpo_job.study.bounded_tpe import BoundedTPESampler
 from hpo_job.worker import loop as worker
-from hpo_job.worker.loop import Machine
+from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.signals import Stop
 from tests.quick import Quick
 from tests.storage.mysql.server import connect
