@@ -20,7 +20,7 @@ def train(trial, context):
 @pytest.mark.processes
 def test_no_trial_starts_after_the_patience_is_used_up(any_url: str, tmp_path: Path) -> None:
     quick = Quick(tmp_path, SAME, url=any_url, budget="patience = 6\nmin_delta = 0.1")
-    assert run_workers(quick.told(), 3, Stop(), lambda: None) == 0
+    assert run_workers(quick.worker_job(), 3, Stop(), lambda: None) == 0
     trials = quick.study.get_trials(deepcopy=False)
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     # the first is an improvement, six more are none; two others may run when the last one ends

@@ -115,7 +115,7 @@ def test_what_runs_ends_and_may_improve(tmp_path: Path) -> None:
 @pytest.mark.processes
 def test_workers_end_raise_it_and_they_go_on(tmp_path: Path, cli: Callable[..., Result]) -> None:
     quick = Quick(tmp_path, FALLING, budget=LIMIT)
-    assert run_workers(quick.told(), 3, Stop(), lambda: None) == 0
+    assert run_workers(quick.worker_job(), 3, Stop(), lambda: None) == 0
     assert 9 <= quick.states()["COMPLETE"] <= 9 + 2  # of three workers, two may be at another trial
     place = ("--storage", quick.url)
     status = cli("status", "quick", *place).stdout

@@ -146,7 +146,7 @@ def test_print_lines_warnings_and_the_traceback_are_kept(
 @pytest.mark.processes
 def test_of_a_killed_worker_what_it_had_written_is_there(tmp_path: Path, cli: Cli) -> None:
     quick = Quick(tmp_path, DIES, budget="trials = 2")
-    job, pid, killed = quick.told(), quick.job / "pid", False
+    job, pid, killed = quick.worker_job(), quick.job / "pid", False
 
     def logged() -> bool:
         name = quick.study.get_trials(deepcopy=False)[0].user_attrs.get(attributes.LOG)
