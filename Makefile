@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick test-mutants test-gpu test-optuna-newest lint docs \
-	bench bench-gpu bench-storage bench-faults clean \
+	bench bench-gpu bench-storage bench-faults lock upgrade sbom dist clean \
 	image cluster database submit scale status results test-cluster
 
 # Two processes of tests; those that share a server or torch stay together
@@ -25,7 +25,17 @@ VARIANT ?= cuda
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' hpo_job/__init__.py)
 IMAGE ?= hpo-job:$(VERSION)
 IMAGE_ARGS ?=
+IMAGE_EXTRAS := fastai demo mysql remote s3 gcs dashboard
 BASE_IMAGE ?= $(if $(filter cpu none,$(VARIANT)),docker.io/library/debian:13-slim)
+
+# The lock: constraints.txt has the versions of all extras, requirements/ those of one use each, with
+# the hashes of their files. Every Python from 3.11.2 (Debian 12) on, Linux and macOS
+UV_COMPILE = $(VENV)-release/bin/uv pip compile --quiet --universal --python-version 3.11.2 \
+	--fork-strategy fewest --no-annotate --custom-compile-command 'make lock'
+UV_HASHED = $(UV_COMPILE) --constraint constraints.txt --generate-hashes
+UV_LOCK = $(UV_HASHED) pyproject.toml
+PIP_LOCKED = $(BIN)/pip install --quiet --require-hashes --requirement
+PIP_EDITABLE = $(BIN)/pip install --quiet --no-deps --editable .
 
 help:  ## Show these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +87,28 @@ bench-storage: $(VENV)/.test  ## Compare the MySQL storage with Optuna's
 bench-faults: $(VENV)/.test  ## Kill, stop or freeze 200 workers, and restart the server
 	$(BIN)/python benchmarks/faults.py
 
+lock: $(VENV)-release/.stamp  ## Renew the lock after a change of pyproject.toml
+	$(UV_COMPILE) pyproject.toml --all-extras --group release $(LOCK_ARGS) \
+		--output-file constraints.txt
+	$(UV_LOCK) --extra fastai --extra demo --output-file requirements/demo.txt
+	$(UV_LOCK) --extra kubernetes --output-file requirements/kubernetes.txt
+	$(UV_LOCK) --extra fastai --extra demo --extra test --output-file requirements/test.txt
+	$(UV_LOCK) $(IMAGE_EXTRAS:%=--extra %) --output-file requirements/image.txt
+	$(UV_HASHED) --group release --output-file requirements/release.txt
+
+upgrade:  ## Renew the lock with the newest versions
+	$(MAKE) lock LOCK_ARGS=--upgrade
+
+sbom: $(VENV)-release/.stamp  ## Write what the image contains to build/ (CycloneDX)
+	mkdir -p build
+	$(VENV)-release/bin/cyclonedx-py requirements --pyproject pyproject.toml \
+		--output-reproducible --output-file build/hpo-job-$(VERSION).cdx.json \
+		requirements/image.txt
+
+dist: $(VENV)-release/.stamp  ## Build the wheel and the sdist in dist/
+	rm -rf dist
+	$(VENV)-release/bin/python -m build --outdir dist
+
 image:  ## Build the workers' image as IMAGE=: docs/kubernetes.md
 	$(BUILDER) build --file images/Dockerfile --tag $(IMAGE) --build-arg VARIANT=$(VARIANT) \
 		$(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) --build-arg WEIGHTS="$(WEIGHTS)" \
@@ -103,24 +135,32 @@ results: $(VENV)/.kubernetes  ## Print all trials of JOB= from the cluster's dat
 test-cluster: $(VENV)/.test  ## Test on the cluster of KUBECONFIG, or on a new one
 	$(BIN)/python -m tests.live_cluster
 
-clean:  ## Remove the environment and the local studies
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-optuna .hpo
+clean:  ## Remove environments, builds and the local studies
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-optuna $(VENV)-release build dist .hpo
 
-# Each stamp file says which extras are installed, as of these two files.
-$(VENV)/.demo: pyproject.toml constraints.txt
+# Each stamp file says what is installed, as of these files.
+$(VENV)/.demo: pyproject.toml requirements/demo.txt
 	@echo "Installing into $(VENV): torch alone is several GB, so this takes minutes, once."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fastai,demo]'
+	$(PIP_LOCKED) requirements/demo.txt
+	$(PIP_EDITABLE)
 	@touch $@
 
 # A laptop that only talks to a cluster needs neither torch nor a compiler.
-$(VENV)/.kubernetes: pyproject.toml constraints.txt
+$(VENV)/.kubernetes: pyproject.toml requirements/kubernetes.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[kubernetes]'
+	$(PIP_LOCKED) requirements/kubernetes.txt
+	$(PIP_EDITABLE)
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.demo
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[fastai,demo,test]'
+$(VENV)/.test: $(VENV)/.demo requirements/test.txt
+	$(PIP_LOCKED) requirements/test.txt
+	$(PIP_EDITABLE)
+	@touch $@
+
+$(VENV)-release/.stamp: requirements/release.txt
+	$(PYTHON) -m venv $(VENV)-release
+	$(VENV)-release/bin/pip install --quiet --require-hashes --requirement requirements/release.txt
 	@touch $@
 
 # Ray Tune and Syne Tune, with what they need besides, where they cannot change what is tested

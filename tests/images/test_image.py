@@ -91,6 +91,8 @@ def test_variants_of_the_image(variant: str, extras: str | None) -> None:
     else:
         assert done.stdout.strip().endswith(f"install --constraint constraints.txt .[{extras}]")
         assert ("whl/cpu" in done.stdout) == (variant == "cpu")
+        hashed = "--require-hashes --requirement requirements/image.txt"
+        assert (hashed in done.stdout) == (variant == "cuda")
 
 
 def test_weights_are_looked_for_where_the_build_puts_them() -> None:
@@ -130,6 +132,7 @@ def private(tmp_path: Path) -> Path:
         "hpo_job",
         "jobs",
         "constraints.txt",
+        "requirements",
         "pyproject.toml",
         "README.md",
         "LICENSE",
