@@ -99,7 +99,7 @@ lock: $(VENV)-release/.stamp  ## Renew the lock after a change of pyproject.toml
 upgrade:  ## Renew the lock with the newest versions
 	$(MAKE) lock LOCK_ARGS=--upgrade
 
-sbom: $(VENV)-release/.stamp  ## Write what the image contains to build/ (CycloneDX)
+sbom: $(VENV)-release/.stamp  ## Write what the image contains (CycloneDX) to build/
 	mkdir -p build
 	$(VENV)-release/bin/cyclonedx-py requirements --pyproject pyproject.toml \
 		--output-reproducible --output-file build/hpo-job-$(VERSION).cdx.json \

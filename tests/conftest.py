@@ -224,13 +224,20 @@ def image_job(
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def command() -> click.Command:
+    """What ``cli`` runs."""
+    return main
+
+
+@pytest.fixture
+def cli(
+    command: click.Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
     """Runs ``hpo-job`` in this process, in the test's own directory, at 80 columns."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
 
     def invoke(*arguments: str | Path, **env: str) -> Result:
-        command: click.Command = main
         return CliRunner().invoke(
             command, [str(argument) for argument in arguments], env=env, catch_exceptions=False
         )

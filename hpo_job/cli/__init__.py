@@ -13,7 +13,6 @@ import click
 
 from hpo_job import __version__
 from hpo_job.cli import (
-    archives,
     completion,
     housekeeping,
     init,
@@ -66,7 +65,6 @@ for module in (
     models,
     predicting,
     housekeeping,
-    archives,
     kubernetes,
     completion,
 ):

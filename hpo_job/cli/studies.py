@@ -216,7 +216,6 @@ def status_command(
     from rich.console import Console
 
     from hpo_job import results
-    from hpo_job.cli.cluster_status import show
     from hpo_job.cli.facts import as_json, of_status
     from hpo_job.cli.watch import watch as keep_showing
 
@@ -228,8 +227,11 @@ def status_command(
         forwarded = cluster_database(connect(context, namespace, study), study)
         url = click.get_current_context().with_resource(forwarded)
     elif cluster:
+        connection = connect(context, namespace, study)  # says it where the extra is missing
+        from hpo_job.cli.cluster_status import show
+
         show_log()
-        show(study, connect(context, namespace, study), results.overview, watch=watch)
+        show(study, connection, results.overview, watch=watch)
         return
     with open_study(study, url) as (opened, _):
         if form == "json":

@@ -9,9 +9,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-import urllib3
-
-from hpo_job.cluster.connection import TIMEOUT, Connection
+from hpo_job.cluster.connection import CONNECTION_ERRORS, TIMEOUT, Connection
 from hpo_job.cluster.refusals import (
     NO_NAMESPACE,
     ForbiddenError,
@@ -191,7 +189,7 @@ class Cluster(Connection):
             for chunk in response.stream(amt=None):
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield from (line.decode(errors="replace") for line in lines)
-        except urllib3.exceptions.HTTPError:
+        except CONNECTION_ERRORS:
             pass  # the connection ended with its pod
         if rest:
             yield rest.decode(errors="replace")

@@ -27,6 +27,7 @@ except ImportError as error:  # an optional extra: tuning on one machine does no
 Object = dict[str, Any]
 NAMESPACE = "hpo-job"  # where neither the command nor the kubeconfig names one
 TIMEOUT = (5, 60)  # seconds to connect, and to wait for an answer
+CONNECTION_ERRORS = (urllib3.exceptions.HTTPError,)
 RETRIES = urllib3.Retry(2, redirect=5, status=0, backoff_factor=0.2)
 _WARNING = re.compile(r'^\d+ \S+ "(.*)"$')  # the Warning header of RFC 7234
 

@@ -213,7 +213,11 @@ class Storage:
             return error
         reason = urls.redact(rdb_faults.reason(error), self._url)
         if isinstance(error, ImportError):
-            reason += "; install the database's driver next to hpo-job"
+            reason += (
+                "; pip install 'hpo-job[postgresql]'"
+                if error.name == "psycopg"
+                else "; install the database's driver, into the environment of hpo-job"
+            )
         return StorageError(f"storage {self}: {reason}")
 
     @contextmanager

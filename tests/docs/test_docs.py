@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -13,7 +15,6 @@ import pytest
 from optuna.trial import TrialState
 
 from hpo_job.cli import main
-from hpo_job.cli.archives import data_commands
 from hpo_job.errors import HpoJobError
 from hpo_job.objectives.parameters import (
     ImageClassification,
@@ -47,7 +48,7 @@ def test_every_command_in_the_readme_exists() -> None:
 def test_every_option_in_the_readme_exists() -> None:
     options = {
         flag
-        for command in (*main.commands.values(), *data_commands.commands.values())
+        for command in main.commands.values()
         for parameter in command.params
         if isinstance(parameter, click.Option)
         for flag in parameter.opts
@@ -205,3 +206,14 @@ def test_every_key_of_the_json_is_documented() -> None:
     keys = set(re.findall(r'^ +"(\w+)": ', source, re.MULTILINE))
     assert len(keys) > 25
     assert sorted(key for key in keys if f"`{key}`" not in page) == []
+
+
+@pytest.mark.parametrize("year", ["1730", "1830"])
+def test_missing_data_names_the_command_that_makes_it(
+    refused: Callable[..., str], tmp_path: Path, year: str
+) -> None:
+    job = tmp_path / f"old-bailey-{year}s"
+    shutil.copytree(ROOT / "jobs" / job.name, job, ignore=shutil.ignore_patterns("*.csv.gz"))
+    made_by = f"python -m contrib old-bailey OBO_XML_7-2.zip --decade {year}"
+    assert f"{year}s.csv.gz: not there yet; make it: {made_by}" in refused("check", job)
+    assert made_by in (job / "README.md").read_text(encoding="utf-8")

@@ -48,7 +48,10 @@ def read_url(url: str) -> Server:
         dialect: Any = parsed.get_dialect()
         driver = dialect.import_dbapi()
     except (ImportError, ArgumentError) as error:
-        raise StorageError(f"{redacted_url(url)}: its driver is not installed: {error}") from error
+        package = "pymysql" if "+pymysql" in url else "'hpo-job[mysql]'"
+        raise StorageError(
+            f"{redacted_url(url)}: its driver is not installed ({error}): pip install {package}"
+        ) from error
     _, arguments = dialect(dbapi=driver).create_connect_args(_without_tls_mode(parsed))
     arguments |= _tls(parsed)
     arguments.setdefault("charset", "utf8mb4")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from hpo_job.data.archives.table_file import replacing, require_writable
+from contrib.table_file import replacing, require_writable
 from hpo_job.errors import DataError, problem
 
 COLUMNS = ("address", "party", "text")

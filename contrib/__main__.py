@@ -1,4 +1,4 @@
-"""The ``hpo-job data`` commands: make data sets from what an archive publishes."""
+"""``python -m contrib``: make a job's data from what an archive publishes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from hpo_job.cli import Commands
 from hpo_job.cli.options import option
 from hpo_job.errors import plural
 
@@ -20,12 +21,12 @@ table_option = option(
 )
 
 
-@click.group("data")
-def data_commands() -> None:
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
     """Make a job's data from a public archive."""
 
 
-@data_commands.command("old-bailey")
+@main.command("old-bailey")
 @click.argument(
     "sources", metavar="SOURCE...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
@@ -44,7 +45,7 @@ def old_bailey_command(sources: tuple[Path, ...], decade: str, output: Path) -> 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from hpo_job.data.archives.old_bailey import convert, read_decade
+    from contrib.old_bailey import convert, read_decade
 
     first = read_decade(decade)
     console = Console(stderr=True)
@@ -75,7 +76,7 @@ def old_bailey_command(sources: tuple[Path, ...], decade: str, output: Path) -> 
     sys.exit(1 if summary.skipped else 0)
 
 
-@data_commands.command("state-of-the-union")
+@main.command("state-of-the-union")
 @click.argument("source", metavar="SOURCE", type=click.Path(path_type=Path))
 @option(
     "--era",
@@ -91,7 +92,7 @@ def state_of_the_union_command(source: Path, era: str, output: Path) -> None:
     state-of-the-union-early and state-of-the-union-late contain the tables that this command
     makes.
     """
-    from hpo_job.data.archives.state_of_the_union import convert
+    from contrib.state_of_the_union import convert
 
     summary = convert(source, era, output)
     click.echo(
@@ -100,4 +101,5 @@ def state_of_the_union_command(source: Path, era: str, output: Path) -> None:
     )
 
 
-COMMANDS = (data_commands,)
+if __name__ == "__main__":
+    main(prog_name="python -m contrib")

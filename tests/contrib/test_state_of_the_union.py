@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from hpo_job.data.archives.state_of_the_union import ADDRESSES, PASSAGES, WORDS, passages, spaced
+from contrib.state_of_the_union import ADDRESSES, PASSAGES, WORDS, passages, spaced
 from tests import ROOT, SHARED_DATA
 
 REAL = SHARED_DATA / "state-of-the-union.csv.gz"
@@ -57,14 +56,14 @@ def test_passages_are_spaced_from_the_first_to_the_last() -> None:
 def test_parties_with_few_addresses_are_left_out(cli: Cli, tmp_path: Path) -> None:
     rows = [*whigs(ADDRESSES), *((1850 + n, "A", "Few", "No. " * 200) for n in range(3))]
     table = source(tmp_path / "s.csv", *rows, (1950, "B", "Late", "Not of the era."))
-    result = cli("data", "state-of-the-union", table, "--era", "early", "-o", "p.csv.gz")
+    result = cli("state-of-the-union", table, "--era", "early", "-o", "p.csv.gz")
     assert result.exit_code == 0, result.output
     assert "p.csv.gz: 10 addresses, 20 passages; 3 addresses of parties with few" in result.stdout
     written = read(tmp_path / "p.csv.gz")
     assert {row["party"] for row in written} == {"Whig"}
     assert written[0]["address"] == "1800 Whig 0"
     first = (tmp_path / "p.csv.gz").read_bytes()
-    cli("data", "state-of-the-union", table, "--era", "early", "-o", "p.csv.gz")
+    cli("state-of-the-union", table, "--era", "early", "-o", "p.csv.gz")
     assert (tmp_path / "p.csv.gz").read_bytes() == first
 
 
@@ -72,7 +71,7 @@ def test_what_cannot_be_converted_is_told_in_a_line(refused: Refused, tmp_path: 
     few = source(tmp_path / "few.csv", *whigs(2))
 
     def said(path: Path, output: str = "p.csv") -> str:
-        return refused("data", "state-of-the-union", path, "--era", "early", "-o", output)
+        return refused("state-of-the-union", path, "--era", "early", "-o", output)
 
     assert "no party has 10 addresses from 1790 to 1900" in said(few)
     assert "has to end in .csv or .csv.gz" in said(few, "p.txt")
@@ -97,14 +96,7 @@ def test_the_shipped_tables_are_of_every_party_alike(era: str, parties: int) -> 
 @pytest.mark.needs("state-of-the-union")
 @pytest.mark.parametrize("era", ["early", "late"])
 def test_the_shipped_tables_are_what_the_command_makes(cli: Cli, tmp_path: Path, era: str) -> None:
-    result = cli("data", "state-of-the-union", REAL, "--era", era, "-o", "made.csv.gz")
+    result = cli("state-of-the-union", REAL, "--era", era, "-o", "made.csv.gz")
     assert result.exit_code == 0, result.output
     shipped = JOBS / f"state-of-the-union-{era}" / "passages.csv.gz"
     assert read(tmp_path / "made.csv.gz") == read(shipped)
-
-
-def test_missing_data_names_the_command_that_makes_it(refused: Refused, tmp_path: Path) -> None:
-    job = tmp_path / "old-bailey-1730s"
-    shutil.copytree(JOBS / job.name, job, ignore=shutil.ignore_patterns("*.csv.gz"))
-    line = refused("check", job)
-    assert "1730s.csv.gz: not there yet; make it: hpo-job data old-bailey OBO_XML_7-2.zip" in line

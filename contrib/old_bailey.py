@@ -15,8 +15,8 @@ from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING
 from xml.parsers import expat
 
-from hpo_job.data.archives import tei
-from hpo_job.data.archives.table_file import replacing, require_writable
+from contrib import tei
+from contrib.table_file import replacing, require_writable
 from hpo_job.errors import DataError, problem
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ import click
 import pytest
 from click.testing import Result
 
-from hpo_job.cli.archives import data_commands
-from hpo_job.data.archives import old_bailey, tei
-from hpo_job.data.archives.old_bailey import Summary, convert, read_decade
+from contrib import old_bailey, tei
+from contrib.__main__ import main
+from contrib.old_bailey import Summary, convert, read_decade
 from hpo_job.errors import DataError
 from tests import ROOT, SHARED_DATA
 
@@ -269,7 +269,7 @@ def test_a_malformed_file_is_named_and_the_rest_converted(
 ) -> None:
     bad = put(tmp_path / "in" / name, wrong)
     good = put(tmp_path / "in" / "17341204.xml", session(account("t17341204-1")))
-    result = cli("data", "old-bailey", bad, good, "--decade", "1730", "-o", "out.csv")
+    result = cli("old-bailey", bad, good, "--decade", "1730", "-o", "out.csv")
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"hpo-job: {bad}: ")
@@ -484,7 +484,7 @@ def test_first_and_last_decade(text: str) -> None:
 @pytest.mark.parametrize("text", ["1735", "1660", "1920", "173", "", "s", "-1730", "thirties"])
 def test_a_bad_decade_is_refused(refused: Refused, tmp_path: Path, text: str) -> None:
     put(tmp_path / "17341016.xml", session(account("t17341016-1")))
-    line = refused("data", "old-bailey", "17341016.xml", f"--decade={text}", "-o", "out.csv")
+    line = refused("old-bailey", "17341016.xml", f"--decade={text}", "-o", "out.csv")
     assert repr(text) in line
     assert "1670, 1680 … 1910" in line
 
@@ -602,7 +602,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("source")
 def test_a_conversion_ends_with_one_line(cli: Cli, tmp_path: Path) -> None:
-    result = cli("data", "old-bailey", SOURCE, "--decade", "1730s", "-o", "out.csv.gz")
+    result = cli("old-bailey", SOURCE, "--decade", "1730s", "-o", "out.csv.gz")
     assert result.exit_code == 0
     line = "out.csv.gz: 1 session, 1 trial, 1 repeated, 1 row; 0 files skipped\n"
     assert (result.stdout, result.stderr) == (line, "")
@@ -631,7 +631,7 @@ def test_nothing_to_convert_is_one_line_and_writes_nothing(
     (tmp_path / "folder.csv").mkdir()
     put(tmp_path / "17350116.xml", session("<p>The Ordinary's Account</p>"))
     usual = ["--decade", "1730", "-o", "out.csv"]
-    line = refused("data", "old-bailey", *usual, *arguments)
+    line = refused("old-bailey", *usual, *arguments)
     assert line.startswith(f"hpo-job: {says}")
 
 
@@ -647,7 +647,7 @@ def test_nothing_but_malformed_files_writes_nothing(
     cli: Cli, tmp_path: Path, name: str, text: str, last: str
 ) -> None:
     put(tmp_path / name, text)
-    result = cli("data", "old-bailey", name, "--decade", "1730", "-o", "out.csv")
+    result = cli("old-bailey", name, "--decade", "1730", "-o", "out.csv")
     assert result.exit_code == 2
     first, second = result.stderr.splitlines()
     assert first.startswith(f"hpo-job: {name}: ")
@@ -658,7 +658,7 @@ def test_nothing_but_malformed_files_writes_nothing(
 def test_a_long_name_stays_on_one_line(cli: Cli, tmp_path: Path) -> None:
     bad = put(tmp_path / ("[bold]long " * 20) / "17341016.xml", BROKEN)
     put(tmp_path / "17341204.xml", session(account("t17341204-1")))
-    result = cli("data", "old-bailey", tmp_path, "--decade", "1730", "-o", "out.csv")
+    result = cli("old-bailey", tmp_path, "--decade", "1730", "-o", "out.csv")
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"hpo-job: {bad}: ")
 
@@ -669,7 +669,7 @@ def test_ctrl_c_is_told_from_a_malformed_file(cli: Cli, monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     monkeypatch.setattr(old_bailey, "convert", interrupted)
-    result = cli("data", "old-bailey", SOURCE, "--decade", "1730", "-o", "out.csv")
+    result = cli("old-bailey", SOURCE, "--decade", "1730", "-o", "out.csv")
     assert result.exit_code == 130
     assert result.stderr == "hpo-job: stopped; out.csv is as it was\n"
 
@@ -682,8 +682,8 @@ def test_a_real_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
     text = session(account("t17341016-1", inside))
     pack(tmp_path / "obo.zip", {f"{day}.xml": text.replace("17341016", day) for day in days})
     (tmp_path / "out").mkdir()
-    code = "from hpo_job.cli import main; main(prog_name='hpo-job')"
-    arguments = ["data", "old-bailey", "obo.zip", "--decade", "1730", "-o", "out/1730s.csv.gz"]
+    code = "from contrib.__main__ import main; main()"
+    arguments = ["old-bailey", "obo.zip", "--decade", "1730", "-o", "out/1730s.csv.gz"]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         cwd=tmp_path,
@@ -705,11 +705,11 @@ def test_a_real_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
 
 
 def test_help_is_whole(cli: Cli) -> None:
-    for arguments in (["data", "-h"], ["data", "old-bailey", "--help"]):
+    for arguments in (["-h"], ["old-bailey", "--help"]):
         result = cli(*arguments)
         assert result.exit_code == 0
         assert max(map(len, result.stdout.splitlines())) <= 80
-    command = data_commands.commands["old-bailey"]
+    command = main.commands["old-bailey"]
     options = [each for each in command.params if isinstance(each, click.Option)]
     assert [option.name for option in options] == ["decade", "output"]
     assert all(option.help for option in options)
@@ -718,7 +718,7 @@ def test_help_is_whole(cli: Cli) -> None:
 @pytest.mark.processes
 def test_the_command_needs_no_torch() -> None:
     code = (
-        "import sys, hpo_job.cli.archives, hpo_job.data.archives.old_bailey;"
+        "import sys, contrib.__main__, contrib.old_bailey;"
         "print({'torch', 'fastai', 'optuna', 'pandas', 'numpy'} & set(sys.modules))"
     )
     done = subprocess.run(

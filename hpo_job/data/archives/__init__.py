@@ -1,1 +1,0 @@
-"""Tables made of published archives."""
