@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick test-mutants test-gpu test-optuna-newest lint docs \
-	bench bench-gpu bench-storage bench-faults lock upgrade sbom dist clean \
+	bench bench-gpu bench-storage bench-faults lock upgrade sbom dist test-wheel clean \
 	image cluster database submit scale status results test-cluster
 
 # Two processes of tests; those that share a server or torch stay together
@@ -108,6 +108,9 @@ sbom: $(VENV)-release/.stamp  ## Write what the image contains (CycloneDX) to bu
 dist: $(VENV)-release/.stamp  ## Build the wheel and the sdist in dist/
 	rm -rf dist
 	$(VENV)-release/bin/python -m build --outdir dist
+
+test-wheel: dist $(VENV)/.test  ## Try dist/'s wheel with each extra, in new environments
+	$(BIN)/python -m tests.release $(EXTRAS)
 
 image:  ## Build the workers' image as IMAGE=: docs/kubernetes.md
 	$(BUILDER) build --file images/Dockerfile --tag $(IMAGE) --build-arg VARIANT=$(VARIANT) \
