@@ -33,12 +33,14 @@ class Model:
         objective: what trained it.
         module: of the objective.
         learners: the models.
+        record: what was kept with the first one: see `learner_file`.
     """
 
     folder: Path
     objective: str
     module: ModuleType
     learners: tuple[Any, ...]
+    record: dict[str, Any]
 
     @property
     def layout(self) -> str:
@@ -50,12 +52,23 @@ class Model:
         """Whether it predicts numbers."""
         return objectives.SHIPPED[self.objective].task == "regression"
 
+    @property
+    def threshold(self) -> float | None:
+        """Above which probability a label is predicted; None unless items have several labels."""
+        has_label_sets = objectives.SHIPPED[self.objective].task == "multilabel"
+        return float(self.record["threshold"]) if has_label_sets else None
+
+    def labels_in(self, answer: str) -> list[str]:
+        """The labels in a cell of ``prediction``, where items have several labels."""
+        return answer.split(str(self.record["delimiter"])) if answer else []
+
     def predict(self, files: Sequence[Path]) -> pd.DataFrame:
         """A row for each file, or for each row of a table.
 
         Returns:
             ``file``, ``row`` (of tables and texts, from 1), ``prediction``, and of a classifier
-            the probability of each class.
+            the probability of each class. Several labels are in one cell, divided as in the data
+            that the model was trained on.
 
         Raises:
             DataError: a file cannot be read.
@@ -69,6 +82,13 @@ class Model:
         classes = class_columns(table)
         shares = np.mean([each[classes].to_numpy() for each in tables], axis=0)
         joint = table.assign(**{name: shares[:, at] for at, name in enumerate(classes)})
+        if self.threshold is not None:
+            labels, delimiter = (
+                np.array(self.record["classes"], dtype=object),
+                self.record["delimiter"],
+            )
+            joint[ANSWER] = [delimiter.join(labels[row > self.threshold]) for row in shares]
+            return joint
         answers = {name: answer for each in tables for name, answer in _answers(each)}
         joint[ANSWER] = [answers[classes[at]] for at in shares.argmax(axis=1)]
         return joint
@@ -86,7 +106,8 @@ def load(folder: Path) -> Model:
     else:
         count = len(list(folder.glob(SEED_FOLDER.format("*"))))
         folders = [folder / SEED_FOLDER.format(number) for number in range(count)]
-    objective = str(learner_file.read(folders[0]).get("objective"))
+    record = learner_file.read(folders[0])
+    objective = str(record.get("objective"))
     if objective == FUNCTION:
         raise DataError(
             f"{folder}: the model of a function of your own; load its files with your own code"
@@ -94,13 +115,8 @@ def load(folder: Path) -> Model:
     if objective not in objectives.SHIPPED:
         raise DataError(f"{folders[0] / learner_file.LEARNER}: no objective {objective!r}")
     module = objectives.shipped(objective)
-    return Model(folder, objective, module, tuple(module.rebuild(each) for each in folders))
-
-
-def predict(folder: Path, files: Sequence[Path]) -> pd.DataFrame:
-    """The predictions of an exported model: see `Model.predict`."""
-    model = load(folder)
-    return model.predict(files_of(model.layout, files))
+    learners = tuple(module.rebuild(each) for each in folders)
+    return Model(folder, objective, module, learners, record)
 
 
 def files_of(layout: str, names: Sequence[Path]) -> list[Path]:

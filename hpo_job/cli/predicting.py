@@ -96,7 +96,7 @@ def train_command(
     default=3,
     show_default=True,
     metavar="K",
-    help="How many classes of each item the table has.",
+    help="How many classes of each item the table has; of several labels, all that are predicted.",
 )
 @format_option(
     "table", "csv", "json", "parquet", help_text="All but table have every class's probability."
@@ -110,17 +110,19 @@ def predict_command(
     DIR is a folder that hpo-job export or train wrote. FILE is an image, a text, a table with
     the columns that the model was trained on, a folder of those, or a pattern such as "*.png".
     """
-    from hpo_job.artifacts.prediction import predict
-    from hpo_job.cli.predictions import predictions_text
+    from hpo_job.artifacts.prediction import files_of, load
+    from hpo_job.cli.predictions import predictions_text, records
     from hpo_job.results.frames import frame_rows
 
     if form == "parquet" and output is None:
         raise click.UsageError("parquet is not text: name a file with --output")
-    table = predict(folder, files)
-    if form != "table":
-        put_rows(list(map(str, table.columns)), frame_rows(table), form, output)
+    model = load(folder)
+    table = model.predict(files_of(model.layout, files))
+    if form == "table":
+        put(predictions_text(table, top, width(output), model.threshold, model.labels_in), output)
     else:
-        put(predictions_text(table, top, width(output)), output)
+        rows = records(table, model) if form == "json" else frame_rows(table)
+        put_rows(list(map(str, table.columns)), rows, form, output)
 
 
 @click.command()

@@ -8,6 +8,7 @@ from hpo_job.data.image_table import read_image_table
 from hpo_job.data.images import LabelledFiles, read_image_folder
 from hpo_job.data.tables import LabelledRows, read_table
 from hpo_job.errors import DataError
+from hpo_job.spec.metrics import Task
 from hpo_job.spec.study_toml import Data, StudySpec
 
 Labelled = LabelledFiles | LabelledRows
@@ -15,7 +16,7 @@ Labelled = LabelledFiles | LabelledRows
 Layout = Literal["images", "table", "text"]
 _COLUMNS = {"label", "group", "sample", "labels", "split"}
 _KEYS: dict[Layout, set[str]] = {
-    "images": {"image", "label", "group", "labels", "split"},
+    "images": {"image", "label", "label_delim", "group", "labels", "split"},
     "table": {*_COLUMNS, "features", "categorical", "kinds", "missing", "decimal", "thousands"},
     "text": {*_COLUMNS, "text"},
 }
@@ -28,13 +29,13 @@ _NEEDED: dict[Layout, tuple[str, ...]] = {
 }
 
 
-def read(spec: StudySpec, layout: Layout, regression: bool = False) -> Labelled:
+def read(spec: StudySpec, layout: Layout, task: Task = "classification") -> Labelled:
     """The data of a shipped objective's study.
 
     Args:
         spec: The study.
         layout: What its objective learns from.
-        regression: Whether the objective predicts numbers rather than classes.
+        task: What its objective predicts.
 
     Raises:
         SpecError: A key of [data] is missing, or would do nothing.
@@ -43,36 +44,49 @@ def read(spec: StudySpec, layout: Layout, regression: bool = False) -> Labelled:
     data, path = spec.data, spec.data_path
     if data is None or path is None:
         raise spec.error("data", f"missing; {spec.objective} needs [data] path")
-    require_keys(spec, data, layout)
+    require_keys(spec, data, layout, task)
     if data.made_by and not path.exists():
         raise DataError(f"{spec.file}: data.path: {path}: not there yet; make it: {data.made_by}")
     seed = spec.seed if data.seed is None else data.seed
     try:
         if layout == "images" and data.image is not None:
-            return read_image_table(path, data, seed)
+            return read_image_table(path, data, seed, task)
         if layout == "images":
             return read_image_folder(path, data, seed)
-        return read_table(path, data, seed, regression=regression)
+        return read_table(path, data, seed, regression=task == "regression")
     except DataError as error:
         raise DataError(f"{spec.file}: {error}") from error
 
 
-def require_keys(spec: StudySpec, data: Data, layout: Layout | None) -> None:
+def require_keys(
+    spec: StudySpec, data: Data, layout: Layout | None, task: Task = "classification"
+) -> None:
     """Check that every key of ``[data]`` is used, and that none is missing.
 
     Args:
         spec: The study.
         data: Its [data].
         layout: The objective's; None for a function of the user's, which reads for itself.
+        task: What the objective predicts.
 
     Raises:
         SpecError: A key would do nothing, or is missing.
     """
-    used = _KEYS[layout] if layout else set()
+    used = set(_KEYS[layout]) if layout else set()
+    if task != "multilabel":
+        used.discard("label_delim")
+    if task == "regression":
+        used = used - {"labels"} | ({"decimal", "thousands"} if layout == "images" else set())
     for key in Data.model_fields:
         if key not in used | _GENERAL and getattr(data, key) is not None:
             uses = ", ".join(["path", "valid_pct", "seed", *sorted(used)])
             raise spec.error(f"data.{key}", f"{spec.objective} does not use it, only {uses}")
+    if isinstance(data.label, tuple) and task != "multilabel":
+        raise spec.error("data.label", "a list of columns is for image_multilabel; name one column")
+    if layout == "images" and data.image is None and task != "classification":
+        raise spec.error(
+            "data.image", f"missing; {spec.objective} needs a table of files and labels"
+        )
     if layout == "images" and data.image is None:
         for key in ("label", "group"):
             if getattr(data, key) is not None:

@@ -18,6 +18,7 @@ from hpo_job.data.image_folder import list_images, suspicious
 from hpo_job.data.parts import Parts, divide, part_named
 from hpo_job.data.split import require_classes
 from hpo_job.errors import DataError, plural
+from hpo_job.spec.scores import Targets
 from hpo_job.spec.study_toml import Data
 
 NAMED = 3  # folders that a line names
@@ -60,7 +61,7 @@ class LabelledFiles:
         return tuple(sorted(set(self.labels)))
 
     @cached_property
-    def targets(self) -> NDArray[np.int64]:
+    def targets(self) -> Targets:
         """The class number of every file, shape (files,)."""
         number = {name: position for position, name in enumerate(self.classes)}
         return np.array([number[label] for label in self.labels], dtype=np.int64)
@@ -104,14 +105,17 @@ class LabelledFiles:
 
     def described(self) -> Iterator[tuple[str, str]]:
         """The data for a person, as (heading, text); a further line has no heading."""
-        classes = plural(len(self.classes), "class", "classes")
-        yield "data", f"{self.table or self.root}: {plural(len(self), 'image')} in {classes}"
-        for name, count in self.counts.items():
-            yield "", f"{count:>7}  {count / len(self):>4.0%}  {labels.readable(name)}"
+        yield from self._described_targets()
         parts = Parts(self.train, self.valid, self.test, self.source)
         yield "validation", parts.described("image")
         for line in self.left_out:
             yield "left out", line
+
+    def _described_targets(self) -> Iterator[tuple[str, str]]:
+        classes = plural(len(self.classes), "class", "classes")
+        yield "data", f"{self.table or self.root}: {plural(len(self), 'image')} in {classes}"
+        for name, count in self.counts.items():
+            yield "", f"{count:>7}  {count / len(self):>4.0%}  {labels.readable(name)}"
 
 
 def read_image_folder(root: Path, data: Data, seed: int) -> LabelledFiles:

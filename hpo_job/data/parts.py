@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo_job.data.split import split
+from hpo_job.data.split import Labels, split
 from hpo_job.errors import DataError, plural
 
 Part = Literal["train", "valid", "test"]
@@ -95,12 +95,21 @@ def divide(
     count: int,
     valid_pct: float,
     seed: int,
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     groups: Sequence[str] | None = None,
 ) -> Parts:
     """The parts of ``count`` items, as ``parts`` says.
 
     Where it names no validation part, that is drawn from the training part: see `split`.
+
+    Args:
+        parts: Of each item; None to draw them.
+        source: Where the data says so, for errors and for people.
+        count: How many items there are.
+        valid_pct: The share of validation, where that is drawn.
+        seed: Of the draw.
+        labels: The class of each item, or its labels.
+        groups: The group of each item.
 
     Raises:
         DataError: There is no such division.
@@ -118,8 +127,12 @@ def divide(
             len(train),
             valid_pct,
             seed,
-            None if labels is None else [labels[position] for position in train.tolist()],
+            None if labels is None else _picked(labels, train),
             None if groups is None else [groups[position] for position in train.tolist()],
         )
         train, valid = train[drawn[0]], train[drawn[1]]
     return Parts(train, valid, test, source)
+
+
+def _picked(labels: Labels, positions: NDArray[np.int64]) -> Labels:
+    return [labels[position] for position in positions.tolist()]

@@ -67,7 +67,7 @@ def choose(file: Path, data: Data, known: Sequence[str]) -> Roles:
     Raises:
         DataError: A column is not there, or has two roles that exclude each other.
     """
-    assert data.label is not None  # `require_keys` has seen it
+    assert isinstance(data.label, str)  # `require_keys` has seen it
     split = data.split or None
     for key, name in {"label": data.label, "text": data.text, "group": data.group}.items():
         if name is not None:

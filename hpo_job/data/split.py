@@ -8,9 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo_job.data.split_label_sets import split_label_sets
 from hpo_job.errors import DataError
 
 Positions = NDArray[np.int64]
+# Of each item its class, or its labels where it may have several or none
+Labels = Sequence[str] | Sequence[tuple[str, ...]]
 DRAWS = 200  # of groups, of which the one that is most like the whole is taken
 
 
@@ -18,7 +21,7 @@ def split(
     count: int,
     valid_pct: float,
     seed: int,
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     groups: Sequence[str] | None = None,
 ) -> tuple[Positions, Positions]:
     """The positions of the training and of the validation part, ascending.
@@ -27,7 +30,8 @@ def split(
         count: How many items there are.
         valid_pct: The share of them that is held out, between 0 and 1.
         seed: The draw depends on nothing but the arguments.
-        labels: The class of each item: every class has the same share in both parts.
+        labels: The class of each item, or its labels: each has the same share in both parts, as
+            far as there is such a split.
         groups: The group of each item: all items of a group are in the same part.
 
     Returns:
@@ -36,6 +40,8 @@ def split(
     Raises:
         DataError: There is no such split. The text names the problem, but not the data.
     """
+    if groups is None and labels is not None and has_several(labels):
+        return split_label_sets(*membership(labels), valid_pct, seed)
     if groups is None:
         return _plain(count, valid_pct, seed, labels)
     return _grouped(groups, valid_pct, seed, labels)
@@ -85,8 +91,24 @@ def require_classes(labels: Sequence[str], item: str) -> None:
         raise DataError(f"class {rarest!r} has one {item}; at least two are needed")
 
 
+def has_several(labels: Labels) -> bool:
+    """Whether items have a tuple of labels each, rather than one class."""
+    return len(labels) > 0 and isinstance(labels[0], tuple)
+
+
+def membership(labels: Labels) -> tuple[list[str], NDArray[np.bool_]]:
+    """The names of classes or labels, sorted, and which item has which, (items, names)."""
+    sets = [label if isinstance(label, tuple) else (label,) for label in labels]
+    names = sorted({name for each in sets for name in each})
+    number = {name: position for position, name in enumerate(names)}
+    members = np.zeros((len(sets), len(names)), dtype=np.bool_)
+    for position, each in enumerate(sets):
+        members[position, [number[name] for name in each]] = True
+    return names, members
+
+
 def _plain(
-    count: int, valid_pct: float, seed: int, labels: Sequence[str] | None
+    count: int, valid_pct: float, seed: int, labels: Labels | None
 ) -> tuple[Positions, Positions]:
     from sklearn.model_selection import train_test_split
 
@@ -100,17 +122,17 @@ def _plain(
 
 
 def _grouped(
-    groups: Sequence[str], valid_pct: float, seed: int, labels: Sequence[str] | None
+    groups: Sequence[str], valid_pct: float, seed: int, labels: Labels | None
 ) -> tuple[Positions, Positions]:
     """Of many draws of groups, the one whose classes are most nearly shared out as asked."""
     names, group = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
     if len(names) < 2:
         raise DataError(f"only one group, {groups[0]!r}; at least two are needed")
-    counts = _counts(group, labels)
+    classes, counts = _counts(group, labels)
     if labels is not None and (lonely := np.flatnonzero((counts > 0).sum(axis=0) < 2)).size:
         raise DataError(
-            f"all rows of class {sorted(set(labels))[lonely[0]]!r} are of one group, so that it "
-            "can only be learnt or only be scored; at least two are needed"
+            f"all rows of class {classes[lonely[0]]!r} are of one group, so that it can only be "
+            "learnt or only be scored; at least two are needed"
         )
     asked = valid_pct * counts.sum(axis=0)
     rng = np.random.default_rng(seed)
@@ -136,10 +158,12 @@ def _grouped(
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-def _counts(group: Positions, labels: Sequence[str] | None) -> NDArray[np.int64]:
-    """Items of each group and class, shape (groups, classes); of one class without labels."""
-    number = {name: position for position, name in enumerate(sorted(set(labels or [""])))}
-    counts = np.zeros((int(group.max()) + 1, len(number)), dtype=np.int64)
-    of = np.zeros(len(group), int) if labels is None else np.array([number[x] for x in labels])
-    np.add.at(counts, (group, of), 1)
-    return counts
+def _counts(group: Positions, labels: Labels | None) -> tuple[list[str], NDArray[np.int64]]:
+    """The classes, and the items of each group and class, shape (groups, classes).
+
+    Of one class without labels. Items with several labels count once for each of them.
+    """
+    names, members = membership([""] * len(group) if labels is None else labels)
+    counts = np.zeros((int(group.max()) + 1, len(names)), dtype=np.int64)
+    np.add.at(counts, group, members.astype(np.int64))
+    return names, counts

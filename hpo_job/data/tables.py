@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from hpo_job.data import columns, labels, roles, table_findings
 from hpo_job.data.digests import fingerprint
-from hpo_job.data.kinds import LARGEST, Feature, Format
-from hpo_job.data.numerals import read_numbers
+from hpo_job.data.kinds import Feature, Format
 from hpo_job.data.parts import Part, Parts, divide
 from hpo_job.data.roles import Roles
 from hpo_job.data.split import require_classes, sample
+from hpo_job.data.targets import read_targets
 from hpo_job.errors import DataError, plural
 from hpo_job.spec.study_toml import Data
 
@@ -177,7 +177,10 @@ class _Reader:
         features, dropped = roles.features(self.file, self.data, chosen, cells)
         frame = _converted(cells, features, chosen)
         label = frame[chosen.label]
-        frame[chosen.label] = self._numbers(label) if self.regression else self._classes(label)
+        if self.regression:
+            frame[chosen.label] = read_targets(self.file, label, self.data)
+        else:
+            frame[chosen.label] = self._classes(label)
         drawn = self._sample(frame[chosen.label])
         frame = frame.iloc[drawn].reset_index(drop=True)
         parts = self._parts(frame, chosen, named and [named[position] for position in drawn])
@@ -217,36 +220,6 @@ class _Reader:
         with blaming("label", self.file):
             require_classes(names, "row")
         return names
-
-    def _numbers(self, label: pd.Series[Any]) -> NDArray[np.float64]:
-        """The target of every row. Raises DataError for what is no number, or always the same."""
-        import pandas as pd
-
-        where = f"data.label: {self.file}: column {str(label.name)!r}"
-        numbers = pd.to_numeric(label, errors="coerce").to_numpy(dtype=np.float64)
-        if np.isnan(numbers).any() or self.data.decimal or self.data.thousands:
-            written = read_numbers(
-                label.tolist(),
-                self.data.decimal,
-                self.data.thousands,
-                prefers_comma=columns.dialect(self.file).prefers_comma,
-            )
-            numbers = numbers if written is None else written.values
-        bad = np.flatnonzero(~(np.abs(numbers) < LARGEST))
-        if bad.size:
-            row = f"{where}: {label.iloc[bad[0]]!r} in row {bad[0] + 1} below the header"
-            if not np.isnan(numbers[bad]).any():
-                raise DataError(
-                    f"{row} is too large: numbers from {LARGEST:g} on cannot be learnt "
-                    f"({bad.size} of {plural(len(label), 'row')}); correct or remove such rows"
-                )
-            raise DataError(
-                f"{row} is no number; regression predicts numbers ({bad.size} of "
-                f"{plural(len(label), 'row')} without one)"
-            )
-        if len(set(numbers)) < 2:
-            raise DataError(f"{where}: {numbers[0]:g} in every row; nothing to predict")
-        return numbers
 
     def _sample(self, label: pd.Series[Any]) -> NDArray[np.int64]:
         """The positions of the rows that are used: all, or a sample."""

@@ -21,6 +21,8 @@ from hpo_job.errors import MachineError, SpecError, unknown
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.parameters import (
     ImageClassification,
+    ImageMultilabel,
+    ImageRegression,
     Parameters,
     TabularClassification,
     TabularRegression,
@@ -36,6 +38,8 @@ LR_FIND = "lr_find"  # enqueued in place of a learning rate: the finder suggests
 # Each shipped objective is the module of its name, and declares the parameters it knows.
 SHIPPED: dict[str, type[Parameters]] = {
     "image_classification": ImageClassification,
+    "image_multilabel": ImageMultilabel,
+    "image_regression": ImageRegression,
     "tabular_classification": TabularClassification,
     "tabular_regression": TabularRegression,
     "text_classification": TextClassification,
@@ -53,7 +57,7 @@ def layout(spec: StudySpec) -> Layout:
 
 
 def task(spec: StudySpec) -> Task:
-    """What a shipped objective predicts: classes or numbers."""
+    """What a shipped objective predicts: classes, several labels an item, or numbers."""
     return SHIPPED[spec.objective].task
 
 

@@ -7,7 +7,7 @@ from types import MethodType
 import numpy as np
 import torch
 from fastai.data.load import DataLoader
-from fastai.losses import CrossEntropyLossFlat
+from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
 from numpy.typing import NDArray
 
 from hpo_job.data.from_spec import Labelled
@@ -37,6 +37,26 @@ def loss(balance: Balance, data: Labelled) -> CrossEntropyLossFlat:
     if balance != "class_weights":
         return CrossEntropyLossFlat()
     return CrossEntropyLossFlat(weight=torch.tensor(class_weights(data), dtype=torch.float32))
+
+
+def label_weights(data: Labelled) -> NDArray[np.float64]:
+    """The weight of having each label, shape (labels,): items without it by items with it.
+
+    So both count as much in the loss of a label. A label that no training item has, or every one,
+    has weight 1.
+    """
+    having = data.targets[data.train].sum(axis=0)
+    lacking = len(data.train) - having
+    known = (having > 0) & (lacking > 0)
+    return np.where(known, lacking / np.maximum(having, 1), 1.0)
+
+
+def loss_of_labels(balance: Balance, data: Labelled, threshold: float) -> BCEWithLogitsLossFlat:
+    """The binary cross-entropy of every label, weighted where ``balance`` is "class_weights"."""
+    if balance != "class_weights":
+        return BCEWithLogitsLossFlat(thresh=threshold)
+    weights = torch.tensor(label_weights(data), dtype=torch.float32)
+    return BCEWithLogitsLossFlat(thresh=threshold, pos_weight=weights)
 
 
 def sample(balance: Balance, loader: DataLoader, data: Labelled) -> None:

@@ -40,11 +40,42 @@ def predictions(
         classes: their names; a class whose name is taken by an earlier column gets an underscore.
         probabilities: shape (items, classes).
     """
+    predicted = pd.Series(np.array(classes)[probabilities.argmax(axis=1)], items.index)
+    return _table(items, predicted, classes, probabilities)
+
+
+def label_predictions(
+    items: pd.DataFrame,
+    labels: Sequence[str],
+    probabilities: np.ndarray[Any, Any],
+    threshold: float,
+    delimiter: str,
+) -> pd.DataFrame:
+    """The table of predictions of several labels an item: ``prediction`` has them in one cell.
+
+    Args:
+        items: a row for each item.
+        labels: their names.
+        probabilities: shape (items, labels).
+        threshold: labels above it are predicted.
+        delimiter: what divides them; an empty cell has none.
+    """
+    names = np.array(labels, dtype=object)
+    predicted = [delimiter.join(names[row > threshold]) for row in probabilities]
+    column = pd.Series(predicted, items.index, dtype=object)
+    return _table(items, column, labels, probabilities)
+
+
+def _table(
+    items: pd.DataFrame,
+    predicted: pd.Series[Any],
+    classes: Sequence[Any],
+    probabilities: np.ndarray[Any, Any],
+) -> pd.DataFrame:
     names = [*items.columns, "prediction"]
     for name in map(str, classes):
         while name in names:
             name += "_"
         names.append(name)
-    predicted = pd.Series(np.array(classes)[probabilities.argmax(axis=1)], items.index)
     shares = pd.DataFrame(probabilities, items.index)
     return pd.concat([items, predicted, shares], axis=1).set_axis(names, axis=1)

@@ -40,8 +40,8 @@ class Classification(Parameters):
     )
 
 
-class ImageClassification(Classification):
-    """The parameters of the objective ``image_classification``."""
+class ImageModel(Parameters):
+    """The parameters that the image objectives share."""
 
     memory: ClassVar[tuple[str, ...]] = ("batch_size", "image_size", "model")
     learning_rates: ClassVar[tuple[str, ...]] = ("learning_rate", "unfrozen_learning_rate")
@@ -83,6 +83,29 @@ class ImageClassification(Classification):
         0.2, ge=0, lt=1, description="Largest change of brightness and contrast."
     )
     max_warp: float = Field(0.2, ge=0, le=1, description="Largest change of perspective.")
+
+
+class ImageClassification(ImageModel, Classification):
+    """The parameters of the objective ``image_classification``."""
+
+
+class ImageMultilabel(ImageModel):
+    """The parameters of the objective ``image_multilabel``: several labels an image, or none."""
+
+    task: ClassVar[Task] = "multilabel"
+
+    balance: Literal["none", "class_weights"] = Field(
+        "none", description="Make rare labels count as much, by their weight in the loss."
+    )
+    threshold: float = Field(
+        0.5, gt=0, lt=1, description="Labels with a probability above it are predicted."
+    )
+
+
+class ImageRegression(ImageModel):
+    """The parameters of the objective ``image_regression``: a number for each image."""
+
+    task: ClassVar[Task] = "regression"
 
 
 class Tabular(Parameters):

@@ -29,10 +29,12 @@ class Predictions:
         items: the name of each: a file relative to ``root``, or ``row 17``.
         texts: what each says: a text, or a row's features, shortened; empty for images.
         classes: the names of the classes; empty for regression.
-        targets: the class numbers, int64, or the true numbers, float64; shape (items,).
+        targets: the class numbers, int64, or the true numbers, float64; shape (items,). Of several
+            labels an item, 1 where it has a label, else 0; shape (items, classes).
         outputs: the probabilities, shape (items, classes), or the predicted numbers, (items,).
         root: the folder of the files, or the table, on the machine that trained.
         interval: the bootstrap interval of the metric; None where it could not be computed.
+        threshold: of several labels an item, the probability above which one is predicted.
     """
 
     items: list[str]
@@ -42,24 +44,53 @@ class Predictions:
     outputs: NDArray[np.float64]
     root: str = ""
     interval: tuple[float, float] | None = None
+    threshold: float = 0.5
+
+    @property
+    def has_label_sets(self) -> bool:
+        """Whether an item may have several labels, or none."""
+        return self.targets.ndim == 2
 
     @cached_property
     def answers(self) -> NDArray[Any]:
-        """The predicted class numbers, or the predicted numbers."""
+        """The predicted class numbers, labels (1 or 0), or numbers; shaped as the targets."""
+        if self.has_label_sets:
+            return (self.outputs > self.threshold).astype(np.int64)
         return self.outputs.argmax(axis=1) if self.classes else self.outputs
 
     @cached_property
     def losses(self) -> NDArray[np.float64]:
-        """The negative logarithm of the true class's probability, or the squared error."""
+        """The negative logarithm of the true class's probability, or the squared error.
+
+        Of several labels an item, the mean over the labels of the negative logarithm of the
+        probability of what is true.
+        """
         if not self.classes:
             return np.asarray(np.square(self.outputs - self.targets))
+        if self.has_label_sets:
+            of_truth = np.where(self.targets == 1, self.outputs, 1 - self.outputs)
+            return np.asarray(-np.log(np.clip(of_truth, LEAST_PROBABILITY, None)).mean(axis=1))
         of_true_class = self.outputs[np.arange(len(self.targets)), self.targets]
         return np.asarray(-np.log(np.clip(of_true_class, LEAST_PROBABILITY, None)))
 
     @cached_property
     def wrong(self) -> NDArray[np.bool_]:
-        """Which items a classifier gets wrong."""
-        return np.asarray(self.answers != self.targets)
+        """Which items a classifier gets wrong; of several labels, those with any wrong one."""
+        different = self.answers != self.targets
+        return np.asarray(different.any(axis=1) if self.has_label_sets else different)
+
+    @cached_property
+    def sureness(self) -> NDArray[np.float64]:
+        """How sure a classifier is of each answer: its probability; of several labels, the mean."""
+        if self.has_label_sets:
+            return np.asarray(np.maximum(self.outputs, 1 - self.outputs).mean(axis=1))
+        return np.asarray(self.outputs.max(axis=1))
+
+    def named(self, answer: Any) -> Any:
+        """A target or answer by its name: a class, a list of labels, or the number itself."""
+        if self.has_label_sets:
+            return [self.classes[number] for number in np.flatnonzero(answer)]
+        return self.classes[answer] if self.classes else answer
 
     def write(self, file: Path) -> None:
         """Write them as Parquet: item, text, target, prediction, probabilities, loss."""
@@ -71,15 +102,18 @@ class Predictions:
             {
                 "item": self.items,
                 "text": self.texts or nothing,
-                "target": [self.classes[t] for t in self.targets] if of_classes else self.targets,
-                "prediction": [self.classes[a] for a in self.answers]
-                if of_classes
-                else self.outputs,
+                "target": list(map(self.named, self.targets)),
+                "prediction": list(map(self.named, self.answers)),
                 "probabilities": self.outputs.tolist() if of_classes else nothing,
                 "loss": self.losses,
             }
         )
-        settings = {"classes": self.classes, "root": self.root, "interval": self.interval}
+        settings = {
+            "classes": self.classes,
+            "root": self.root,
+            "interval": self.interval,
+            "threshold": self.threshold if self.has_label_sets else None,
+        }
         pq.write_table(table.replace_schema_metadata({"hpo-job": json.dumps(settings)}), file)
 
     @classmethod
@@ -93,7 +127,12 @@ class Predictions:
         classes = tuple(settings["classes"])
         numbers = {name: number for number, name in enumerate(classes)}
         outputs = columns["probabilities"] if classes else columns["prediction"]
-        targets = [numbers[name] for name in columns["target"]] if classes else columns["target"]
+        threshold = settings.get("threshold")
+        targets: list[Any]
+        if threshold is not None:
+            targets = [[int(name in each) for name in classes] for each in columns["target"]]
+        else:
+            targets = [numbers[name] if classes else name for name in columns["target"]]
         return cls(
             columns["item"],
             [text or "" for text in columns["text"]] if any(columns["text"]) else [],
@@ -102,6 +141,7 @@ class Predictions:
             np.array(outputs, dtype=np.float64).reshape((len(targets), -1) if classes else -1),
             settings["root"],
             tuple(settings["interval"]) if settings["interval"] else None,
+            0.5 if threshold is None else threshold,
         )
 
 
@@ -116,15 +156,13 @@ def of_validation(
         outputs: as the learner returned them.
 
     Returns:
-        None where the items are not known one by one: several labels each, or another order.
+        None where the items are not known one by one, such as in another order.
     """
     data = context.data
-    if data is None or targets.ndim != 1 or len(targets) != len(data.valid):
+    if data is None or targets.shape != (true := data.targets[data.valid]).shape:
         return None
     classes = tuple(getattr(data, "classes", ()))
-    if outputs.ndim != (2 if classes else 1):
-        return None
-    if not np.allclose(targets, data.targets[data.valid]):
+    if outputs.ndim != (2 if classes else 1) or not np.allclose(targets, true):
         return None
     items, texts = _named(data)
     return Predictions(
@@ -135,6 +173,7 @@ def of_validation(
         outputs,
         str(data.root),
         interval(context.scored, targets, outputs),
+        float(context.params.get("threshold", 0.5)),
     )
 
 

@@ -19,6 +19,7 @@ from hpo_job.results import score
 from hpo_job.results.errors import Item, confusion, worst, wrong_in_all
 from hpo_job.results.errors_text import (
     MOST_CLASSES,
+    by_heading,
     calibration_text,
     class_rows,
     confusions,
@@ -55,28 +56,29 @@ def errors_section(study: optuna.Study, page: Page, prefix: str, artifacts: str)
 
 
 def _classes(predictions: Predictions) -> list[Block]:
-    if len(predictions.classes) > MOST_CLASSES:
-        header: tuple[str, ...] = ("true", "predicted", "items")
-        matrix = Table(header, confusions(predictions)[:LISTED], right=(2,))
-    else:
-        table = confusion(predictions)
-        header = ("true \\ predicted", *map(str, table.columns))
-        rows = [
-            (str(name), *map(str, row))
-            for name, row in zip(table.index, table.to_numpy(), strict=True)
-        ]
-        matrix = Table(header, rows, right=range(1, len(header)))
+    name = "label" if predictions.has_label_sets else "class"
     return [
-        Heading("Confusion"),
-        matrix,
-        Heading("By class"),
+        *([] if predictions.has_label_sets else _confusion(predictions)),
+        Heading(sentence(by_heading(predictions)).removesuffix(".")),
         Table(
-            ("class", "items", "precision", "recall", "F1"),
+            (name, "items", "precision", "recall", "F1"),
             class_rows(predictions),
             right=range(1, 5),
         ),
         Note(sentence(f"calibration: {calibration_text(predictions)}")),
     ]
+
+
+def _confusion(predictions: Predictions) -> list[Block]:
+    if len(predictions.classes) > MOST_CLASSES:
+        pairs = confusions(predictions)[:LISTED]
+        return [Heading("Confusion"), Table(("true", "predicted", "items"), pairs, right=(2,))]
+    table = confusion(predictions)
+    header = ("true \\ predicted", *map(str, table.columns))
+    rows = [
+        (str(name), *map(str, row)) for name, row in zip(table.index, table.to_numpy(), strict=True)
+    ]
+    return [Heading("Confusion"), Table(header, rows, right=range(1, len(header)))]
 
 
 def _suspects(kept: Sequence[Kept]) -> list[Block]:

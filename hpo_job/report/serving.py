@@ -49,11 +49,17 @@ def application(model: Model, *, hosts: Sequence[str] | None) -> Flask:
 
     @app.get("/")
     def page() -> str:
-        return render_template("serve.html", title=model.folder.name, layout=model.layout)
+        return render_template(
+            "serve.html",
+            title=model.folder.name,
+            layout=model.layout,
+            threshold=model.threshold,
+        )
 
     @app.get("/model")
     def facts() -> Any:
-        return jsonify(name=model.folder.name, objective=model.objective, layout=model.layout)
+        known = {"name": model.folder.name, "objective": model.objective, "layout": model.layout}
+        return jsonify(known | ({} if model.threshold is None else {"threshold": model.threshold}))
 
     @app.post("/predict")
     def answer() -> Any:
@@ -70,7 +76,7 @@ def application(model: Model, *, hosts: Sequence[str] | None) -> Flask:
                     line = line.replace(str(path), name)
                 return jsonify(error=line), 400
         known = dict(zip(map(str, paths), names, strict=True))
-        return jsonify(_records(table, known))
+        return jsonify(_records(table, known, model))
 
     @app.errorhandler(413)
     def too_large(_: Exception) -> Any:
@@ -137,15 +143,21 @@ def _saved(sent: Sequence[FileStorage], folder: Path) -> tuple[list[Path], list[
     return paths, names
 
 
-def _records(table: pd.DataFrame, names: dict[str, str]) -> list[dict[str, Any]]:
-    """The predictions with the senders' file names, and the probability of each class by name."""
+def _records(table: pd.DataFrame, names: dict[str, str], model: Model) -> list[dict[str, Any]]:
+    """The predictions with the senders' file names, and the probability of each class by name.
+
+    Several labels of an item are a list.
+    """
     classes = class_columns(table)
     records = []
     for row in table.to_dict("records"):
         item = {name: row[name] for name in ITEM if name in row}
         item["file"] = names[str(item["file"])]
         shares = {name: _number(row[name]) for name in classes}
-        records.append({**item, ANSWER: _plain(row[ANSWER]), "probabilities": shares})
+        answer = _plain(row[ANSWER])
+        if model.threshold is not None:
+            answer = model.labels_in(answer)
+        records.append({**item, ANSWER: answer, "probabilities": shares})
     return records
 
 

@@ -275,7 +275,8 @@ def _classes(predictions: Predictions) -> list[Advice]:
         f"{name} (F1 {f1:.2f}, {plural(items, 'item')})"
         for name, f1, items in zip(weak.index, weak["f1"], weak["items"], strict=True)
     )
-    text = f"the best model fails on some classes: {names}; add items of them, or set balance"
+    kind = "labels" if predictions.has_label_sets else "classes"
+    text = f"the best model fails on some {kind}: {names}; add items of them, or set balance"
     return [Advice("classes", text)]
 
 

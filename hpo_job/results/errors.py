@@ -25,9 +25,9 @@ class Item:
     Args:
         name: a file, or ``row 17``.
         text: what it says, shortened; empty for images.
-        target: the true class, or number.
+        target: the true class, labels, or number.
         answer: the predicted one.
-        probability: of the predicted class; None for regression.
+        probability: of the predicted class; None for several labels and for regression.
         loss: see `Predictions.losses`.
     """
 
@@ -40,7 +40,10 @@ class Item:
 
 
 def confusion(predictions: Predictions) -> pd.DataFrame:
-    """How many items of each true class (rows) were predicted as each class (columns)."""
+    """How many items of each true class (rows) were predicted as each class (columns).
+
+    Only where each item has one class.
+    """
     count = len(predictions.classes)
     cells = np.zeros((count, count), dtype=np.int64)
     np.add.at(cells, (predictions.targets, predictions.answers), 1)
@@ -48,14 +51,22 @@ def confusion(predictions: Predictions) -> pd.DataFrame:
 
 
 def by_class(predictions: Predictions) -> pd.DataFrame:
-    """Of each class the number of items, precision, recall and F1; 0 where it is never right."""
-    cells = confusion(predictions).to_numpy()
-    right, items, answers = cells.diagonal(), cells.sum(axis=1), cells.sum(axis=0)
+    """Of each class the number of items, precision, recall and F1; 0 where it is never right.
+
+    Of several labels an item, of each label.
+    """
+    if predictions.has_label_sets:
+        right = (predictions.targets & predictions.answers).sum(axis=0)
+        items, answers = predictions.targets.sum(axis=0), predictions.answers.sum(axis=0)
+    else:
+        cells = confusion(predictions).to_numpy()
+        right, items, answers = cells.diagonal(), cells.sum(axis=1), cells.sum(axis=0)
     precision = right / np.maximum(answers, 1)
     recall = right / np.maximum(items, 1)
     f1 = 2 * right / np.maximum(items + answers, 1)
     columns = {"items": items, "precision": precision, "recall": recall, "f1": f1}
-    return pd.DataFrame(columns, index=pd.Index(predictions.classes, name="class"))
+    name = "label" if predictions.has_label_sets else "class"
+    return pd.DataFrame(columns, index=pd.Index(predictions.classes, name=name))
 
 
 def worst(predictions: Predictions, count: int) -> list[Item]:
@@ -81,8 +92,9 @@ def wrong_in_all(models: Sequence[Predictions]) -> list[Item]:
     if any(other.items != first.items or other.classes != first.classes for other in models):
         return []
     answers = np.array([each.answers for each in models])
-    agreed = first.wrong & (answers == answers[0]).all(axis=0)
-    sure = np.array([each.outputs.max(axis=1) for each in models]).mean(axis=0)
+    same = (answers == answers[0]).all(axis=0)
+    agreed = first.wrong & (same.all(axis=1) if first.has_label_sets else same)
+    sure = np.array([each.sureness for each in models]).mean(axis=0)
     positions = np.flatnonzero(agreed)
     ordered = positions[np.argsort(-sure[positions], kind="stable")]
     return [_item(first, int(position)) for position in ordered]
@@ -94,26 +106,33 @@ class Calibration:
 
     Args:
         bins: a row for each range of the predicted class's probability: ``items``, their mean
-            ``probability`` and ``accuracy``.
+            ``probability`` and ``accuracy``. Of several labels, every label of every item counts,
+            and ``accuracy`` is the share that has it.
+        probability: the mean of all probabilities.
+        accuracy: the share of all that is right, or that has the label.
         error: the mean distance of the two, weighted by items: the expected calibration error.
     """
 
     bins: pd.DataFrame
+    probability: float
+    accuracy: float
     error: float
 
 
 def calibration(predictions: Predictions) -> Calibration:
     """The calibration of a classifier, in `BINS` equal ranges of probability."""
-    sure = predictions.outputs.max(axis=1)
+    if predictions.has_label_sets:
+        sure, right = predictions.outputs.ravel(), predictions.targets.ravel() == 1
+    else:
+        sure, right = predictions.outputs.max(axis=1), ~predictions.wrong
     numbers = np.minimum((sure * BINS).astype(int), BINS - 1)
-    table = pd.DataFrame(
-        {"bin": numbers, "probability": sure, "right": ~predictions.wrong, "items": 1}
-    )
+    table = pd.DataFrame({"bin": numbers, "probability": sure, "right": right, "items": 1})
     bins = table.groupby("bin").agg(
         items=("items", "sum"), probability=("probability", "mean"), accuracy=("right", "mean")
     )
     distance = (bins["probability"] - bins["accuracy"]).abs()
-    return Calibration(bins, float((distance * bins["items"]).sum() / len(table)))
+    error = float((distance * bins["items"]).sum() / len(table))
+    return Calibration(bins, float(sure.mean()), float(right.mean()), error)
 
 
 @dataclass(frozen=True)
@@ -155,13 +174,19 @@ def mcnemar(first: Predictions, second: Predictions) -> McNemar | None:
 
 
 def _item(predictions: Predictions, position: int) -> Item:
-    target, answer = predictions.targets[position], predictions.answers[position]
-    classes = predictions.classes
+    one_class = bool(predictions.classes) and not predictions.has_label_sets
     return Item(
         predictions.items[position],
         predictions.texts[position] if predictions.texts else "",
-        classes[target] if classes else f"{target:.6g}",
-        classes[answer] if classes else f"{answer:.6g}",
-        float(predictions.outputs[position].max()) if classes else None,
+        _text(predictions.named(predictions.targets[position])),
+        _text(predictions.named(predictions.answers[position])),
+        float(predictions.outputs[position].max()) if one_class else None,
         float(predictions.losses[position]),
     )
+
+
+def _text(name: object) -> str:
+    """A class, labels or a number, for people."""
+    if isinstance(name, list):
+        return ", ".join(name) or "none"
+    return name if isinstance(name, str) else f"{name:.6g}"

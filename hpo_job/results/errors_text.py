@@ -41,8 +41,9 @@ def errors_text(
     if predictions.classes:
         wrong = int(predictions.wrong.sum())
         parts[title] = f"wrong: {wrong} of {plural(len(predictions.items), 'validation item')}"
-        parts |= confusion_text(predictions, width)
-        parts["by class"] = classes_text(predictions, width)
+        if not predictions.has_label_sets:
+            parts |= confusion_text(predictions, width)
+        parts[by_heading(predictions)] = classes_text(predictions, width)
         parts["calibration"] = "\n".join(textwrap.wrap(calibration_text(predictions), width))
     else:
         mean = float(np.sqrt(predictions.losses.mean()))
@@ -66,12 +67,17 @@ def errors_record(predictions: Predictions, models: Sequence[Predictions]) -> di
         "wrong_in_all": [vars(item) for item in wrong_in_all(models)],
     }
     if predictions.classes:
-        table = confusion(predictions)
         record |= {
-            "confusion": {str(name): row.to_dict() for name, row in table.iterrows()},
-            "classes": by_class(predictions).to_dict("index"),
+            "labels" if predictions.has_label_sets else "classes": by_class(predictions).to_dict(
+                "index"
+            ),
             "calibration_error": calibration(predictions).error,
         }
+    if predictions.has_label_sets:
+        record["threshold"] = predictions.threshold
+    elif predictions.classes:
+        table = confusion(predictions)
+        record["confusion"] = {str(name): row.to_dict() for name, row in table.iterrows()}
     return record
 
 
@@ -126,9 +132,17 @@ def _short(name: object, longest: int | None = LONGEST_NAME) -> str:
     return text if longest is None or len(text) <= longest else f"{text[: longest - 1]}…"
 
 
+def by_heading(predictions: Predictions) -> str:
+    """The heading of the table of classes, or of labels and the threshold they are above."""
+    if not predictions.has_label_sets:
+        return "by class"
+    return f"by label, predicted above a probability of {predictions.threshold:g}"
+
+
 def classes_text(predictions: Predictions, width: int) -> str:
     """Precision, recall and F1 of each class."""
-    header = ("class", "items", "precision", "recall", "f1")
+    name = "label" if predictions.has_label_sets else "class"
+    header = (name, "items", "precision", "recall", "f1")
     return text_table(
         header, class_rows(predictions, LONGEST_NAME), width, right=(False, *[True] * 4), bold=True
     )
@@ -149,12 +163,13 @@ def class_rows(predictions: Predictions, longest: int | None = None) -> list[tup
 
 def calibration_text(predictions: Predictions) -> str:
     """How far probabilities are from the share of right answers."""
-    sure = float(predictions.outputs.max(axis=1).mean())
-    right = 1 - float(predictions.wrong.mean())
-    error = calibration(predictions).error
+    known = calibration(predictions)
+    answers, right = "the answers", "of them are right"
+    if predictions.has_label_sets:
+        answers, right = "the labels", "of them are there"
     return (
-        f"the mean probability of the answers is {sure:.3f}, and {right:.3f} of them are right; "
-        f"expected calibration error {error:.3f}"
+        f"the mean probability of {answers} is {known.probability:.3f}, and {known.accuracy:.3f} "
+        f"{right}; expected calibration error {known.error:.3f}"
     )
 
 

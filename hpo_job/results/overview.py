@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 
 import optuna
@@ -36,7 +37,7 @@ from hpo_job.results.trials import (
     trials_of,
     value,
 )
-from hpo_job.spec.metrics import ANSWERS, METRICS
+from hpo_job.spec.metrics import ANSWERS, METRICS, Metric, of_task
 from hpo_job.study.ledger import working_time
 from hpo_job.study.optuna_private import fixed_params
 from hpo_job.trial import attributes
@@ -107,9 +108,18 @@ def caption(study: optuna.Study) -> str | None:
     }
     if not known:
         return None
-    answers = {ANSWERS[METRICS[name].answer]: None for name in known if name in METRICS}
+    metrics = metrics_of(study)
+    answers = {ANSWERS[metrics[name].answer]: None for name in known if name in metrics}
     line = f"baseline {', '.join(known.values())}{': ' * bool(answers)}{', '.join(answers)}"
     return "\n".join([line, *map(sentence, shortfalls(study, leaders(study)))])
+
+
+def metrics_of(study: optuna.Study) -> Mapping[str, Metric]:
+    """The metrics that the study's objective can be scored by, by their names."""
+    from hpo_job.objectives import SHIPPED  # imports pandas, which few lines need
+
+    objective = SHIPPED.get(str(spec_of(study).get("objective")))
+    return of_task(objective.task) if objective else METRICS
 
 
 def _front(study: optuna.Study) -> list[str]:

@@ -20,7 +20,7 @@ from hpo_job.results.trials import (
     parameters,
     value,
 )
-from hpo_job.spec.metrics import METRICS
+from hpo_job.spec.metrics import NAMES
 from hpo_job.trial.counting import counted, counts
 
 NEARLY = 0.01  # the share of the best trial's gain that a faster trial may cost
@@ -104,7 +104,7 @@ def score(study: optuna.Study, trial: FrozenTrial) -> str:
     for objective, name in enumerate(metric_names(study)):
         achieved = value(trial, objective)
         text = comparison_with_baseline(study, achieved, objective)
-        chance = f" {interval_text(trial)}" if name in METRICS and interval(trial) else ""
+        chance = f" {interval_text(trial)}" if name in NAMES and interval(trial) else ""
         scores.append(f"{name} {number(achieved)}{chance}{f' ({text})' if text else ''}")
     return ", ".join(scores)
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hpo_job.spec import label_sets, scores
+from hpo_job.spec.scores import Predictions, Probabilities, Score, Targets
 from hpo_job.trial.phases import Direction
 
-Task = Literal["classification", "regression"]
-Targets = NDArray[np.int64] | NDArray[np.float64]
-Predictions = NDArray[np.float64]
-Probabilities = Predictions  # of classes
-Score = Callable[[Targets, Predictions], float]
+__all__ = ["Predictions", "Probabilities", "Score", "Targets"]
+
+Task = Literal["classification", "multilabel", "regression"]
+Answer = Literal["class", "shares", "labels", "label_shares", "mean", "median"]
 # The answer, always the same, that a metric's baseline is the score of
-ANSWERS = {
+ANSWERS: dict[Answer, str] = {
     "class": "always answering the most frequent class",
     "shares": "always answering with the classes' shares in training",
+    "labels": "always answering the labels that score best in training",
+    "label_shares": "always answering with the labels' shares in training",
     "mean": "always answering the mean of training",
     "median": "always answering the median of training",
 }
@@ -37,112 +38,94 @@ class Metric:
         direction: which way is better.
         score: computes it. For classification from the true classes, shape (items,), and the
             predicted probabilities, shape (items, classes), of which some may have no item; for
-            regression from the true numbers, (items,), and the predicted ones, (items,) or
-            (items, 1).
+            several labels an item from 0 and 1, shape (items, labels), and the probabilities,
+            (items, labels); for regression from the true numbers, (items,), and the predicted
+            ones, (items,) or (items, 1).
         task: what it is for.
         answer: the key of `ANSWERS` whose score is the baseline.
+        has_threshold: whether it counts the labels whose probability is above a threshold.
     """
 
     name: str
     direction: Direction
     score: Score
     task: Task = "classification"
-    answer: Literal["class", "shares", "mean", "median"] = "class"
+    answer: Answer = "class"
+    has_threshold: bool = False
 
     @property
     def bounded(self) -> bool:
         """Whether the score lies between 0 and 1 for any answer no worse than chance."""
-        return self.answer == "class"
+        return self.answer in ("class", "labels", "label_shares")
+
+    def at(self, threshold: float) -> Metric:
+        """The metric with labels predicted above ``threshold``; itself if it has none."""
+        if not self.has_threshold:
+            return self
+        return replace(self, score=partial(self.score, threshold=threshold))
 
 
-def _of_classes(
-    targets: Targets, probabilities: Probabilities, *, name: str, **options: object
-) -> float:
-    """A scikit-learn metric of (true classes, predicted classes)."""
-    from sklearn import metrics  # costs half a second, and only scoring needs it
-
-    return float(getattr(metrics, name)(targets, probabilities.argmax(axis=1), **options))
+def _of_classes(name: str, direction: Direction, function: str, **options: Any) -> Metric:
+    return Metric(name, direction, partial(scores.of_classes, name=function, **options))
 
 
-def _balanced_accuracy(targets: Targets, probabilities: Probabilities) -> float:
-    """The mean recall of the classes that items have.
-
-    scikit-learn's own function warns if other classes were predicted.
-    """
-    from sklearn.metrics import recall_score
-
-    return float(
-        recall_score(
-            targets, probabilities.argmax(axis=1), labels=np.unique(targets), average="macro"
-        )
-    )
+def _of_each_class(name: str) -> Metric:
+    return Metric(name, "maximize", partial(scores.of_each_class, name=f"{name}_score"))
 
 
-def _of_each_class(targets: Targets, probabilities: Probabilities, *, name: str) -> float:
-    """A scikit-learn metric of (whether an item is of a class, the predicted probability of it).
-
-    With two classes it is computed for the second one; with more, for each class against the
-    rest, and averaged over the classes that items have. A probability that is NaN is taken for 0.
-    """
-    from sklearn import metrics
-
-    probabilities = np.nan_to_num(probabilities)
-    present = np.unique(targets).astype(np.int64)
-    if len(present) < 2:
-        return math.nan
-    classes = [1] if probabilities.shape[1] == 2 else present.tolist()
-    of_one = getattr(metrics, name)
-    return float(np.mean([of_one(targets == c, probabilities[:, c]) for c in classes]))
+def _of_labels(name: str, direction: Direction, function: str, **options: Any) -> Metric:
+    score = partial(scores.of_labels, name=function, **options)
+    return Metric(name, direction, score, "multilabel", "labels", has_threshold=True)
 
 
-def _log_loss(targets: Targets, probabilities: Probabilities) -> float:
-    """Like scikit-learn's, which warns of single precision; at most 36 for an item."""
-    of_true_class = probabilities[np.arange(len(targets)), targets.astype(np.int64)]
-    clipped = np.clip(np.nan_to_num(of_true_class), np.finfo(np.float64).eps, 1)
-    return float(-np.log(clipped).mean())
+def _of_each_label(name: str) -> Metric:
+    score = partial(scores.of_each_label, name=f"{name}_score")
+    return Metric(name, "maximize", score, "multilabel", "label_shares")
 
 
-def _rmse(targets: Targets, predictions: Predictions) -> float:
-    """The root of the mean squared error; infinite if a prediction is not finite."""
-    error = float(np.square(targets - predictions.reshape(len(targets))).mean())
-    return math.sqrt(error) if math.isfinite(error) else math.inf
-
-
-def _mae(targets: Targets, predictions: Predictions) -> float:
-    """The mean absolute error; infinite if a prediction is not finite."""
-    error = float(np.abs(targets - predictions.reshape(len(targets))).mean())
-    return error if math.isfinite(error) else math.inf
-
-
-def _f1(average: str) -> Score:
-    return partial(_of_classes, name="f1_score", average=average)
+def _by_name(*metrics: Metric) -> dict[str, Metric]:
+    return {metric.name: metric for metric in metrics}
 
 
 # A study's metrics are sent to its workers, so scores are functions that can be pickled
-_average_precision = partial(_of_each_class, name="average_precision_score")
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("accuracy", "maximize", partial(_of_classes, name="accuracy_score")),
-        Metric("balanced_accuracy", "maximize", _balanced_accuracy),
-        Metric(
-            "f1_weighted", "maximize", partial(_of_classes, name="f1_score", average="weighted")
-        ),
-        Metric("f1_macro", "maximize", partial(_of_classes, name="f1_score", average="macro")),
-        Metric("cohen_kappa", "maximize", partial(_of_classes, name="cohen_kappa_score")),
-        Metric("roc_auc", "maximize", partial(_of_each_class, name="roc_auc_score")),
-        Metric("average_precision", "maximize", _average_precision),
-        Metric("log_loss", "minimize", _log_loss, answer="shares"),
-        Metric("error_rate", "minimize", partial(_of_classes, name="zero_one_loss")),
-        Metric("rmse", "minimize", _rmse, task="regression", answer="mean"),
-        Metric("mae", "minimize", _mae, task="regression", answer="median"),
-    )
-}
+METRICS = _by_name(
+    _of_classes("accuracy", "maximize", "accuracy_score"),
+    Metric("balanced_accuracy", "maximize", scores.balanced_accuracy),
+    _of_classes("f1_weighted", "maximize", "f1_score", average="weighted"),
+    _of_classes("f1_macro", "maximize", "f1_score", average="macro"),
+    _of_classes("cohen_kappa", "maximize", "cohen_kappa_score"),
+    _of_each_class("roc_auc"),
+    _of_each_class("average_precision"),
+    Metric("log_loss", "minimize", scores.log_loss, answer="shares"),
+    _of_classes("error_rate", "minimize", "zero_one_loss"),
+    Metric("rmse", "minimize", scores.rmse, "regression", "mean"),
+    Metric("mae", "minimize", scores.mae, "regression", "median"),
+    Metric("r2", "maximize", scores.r2, "regression", "mean"),
+)
+# Of several labels an item; some have the name of a metric of classes, and another meaning
+MULTILABEL = _by_name(
+    _of_labels("f1_macro", "maximize", "f1_score", average="macro"),
+    _of_labels("f1_micro", "maximize", "f1_score", average="micro"),
+    _of_labels("f1_samples", "maximize", "f1_score", average="samples"),
+    _of_labels("f1_weighted", "maximize", "f1_score", average="weighted"),
+    _of_each_label("average_precision"),
+    _of_each_label("roc_auc"),
+    _of_labels("hamming_loss", "minimize", "hamming_loss"),
+    _of_labels("accuracy", "maximize", "accuracy_score"),
+)
+NAMES = frozenset((*METRICS, *MULTILABEL))
+
+
+def of_task(task: Task) -> dict[str, Metric]:
+    """The metrics that a task can be scored by, by their names."""
+    if task == "multilabel":
+        return MULTILABEL
+    return {name: metric for name, metric in METRICS.items() if metric.task == task}
 
 
 def names(task: Task) -> list[str]:
-    """The metrics that a task can be scored by."""
-    return [metric.name for metric in METRICS.values() if metric.task == task]
+    """The names of the metrics that a task can be scored by."""
+    return list(of_task(task))
 
 
 def baseline(metric: Metric, train: Targets, valid: Targets) -> float:
@@ -152,8 +135,10 @@ def baseline(metric: Metric, train: Targets, valid: Targets) -> float:
     whose best value is no better has learnt nothing, however good the number looks on unbalanced
     data.
     """
+    if metric.task == "multilabel":
+        return label_sets.baseline(metric, train, valid)
     if metric.task == "regression":
-        answer = np.mean(train) if metric.answer == "mean" else np.median(train)
+        answer = np.median(train) if metric.answer == "median" else np.mean(train)
         return metric.score(valid, np.full(len(valid), float(answer)))
     counts = np.bincount(train.astype(np.int64), minlength=int(max(train.max(), valid.max())) + 1)
     if metric.answer == "shares":
@@ -179,10 +164,12 @@ def caution(metric: Metric, train: Targets, valid: Targets, classes: Sequence[st
     distance = headroom(metric, train, valid)
     if distance >= LITTLE_HEADROOM:
         return None
+    other = baseline(of_task(metric.task)["f1_macro"], train, valid)
+    if metric.task == "multilabel":
+        return label_sets.caution(metric, train, valid, classes, other)
     best = 1 if metric.direction == "maximize" else 0
     majority = int(np.bincount(train.astype(np.int64)).argmax())
     share = float((valid == majority).mean())
-    other = baseline(METRICS["f1_macro"], train, valid)
     return (
         f"{metric.name} says little about the rarer classes: always answering "
         f"{classes[majority]!r} ({share:.0%}) scores {abs(best - distance):.2f}, a perfect answer "
@@ -191,7 +178,9 @@ def caution(metric: Metric, train: Targets, valid: Targets, classes: Sequence[st
 
 
 def undefined(valid: Targets, classes: Sequence[str]) -> str | None:
-    """An error if all validation items are of one class; None if not."""
+    """An error if all validation items are of one class, or have no label; None if not."""
+    if valid.ndim == 2:
+        return label_sets.undefined(valid, classes)
     present = np.unique(valid).astype(np.int64)
     if not classes or len(present) > 1:
         return None
@@ -203,11 +192,15 @@ def undefined(valid: Targets, classes: Sequence[str]) -> str | None:
 
 def left_out(valid: Targets, classes: Sequence[str]) -> str | None:
     """A warning if classes have no validation item, so that no trial is scored on them."""
-    lacking = [name for number, name in enumerate(classes) if not (valid == number).any()]
+    if valid.ndim == 2:
+        lacking, verb = [classes[n] for n in label_sets.without_items(valid)], "has label"
+    else:
+        lacking = [name for number, name in enumerate(classes) if not (valid == number).any()]
+        verb = "is of class"
     if not lacking:
         return None
     named = ", ".join(repr(name) for name in lacking[:5]) + (", ..." if len(lacking) > 5 else "")
     return (
-        f"no validation item is of class {named}, so no trial is scored on it; set a larger "
+        f"no validation item {verb} {named}, so no trial is scored on it; set a larger "
         "valid_pct, or add items of it"
     )

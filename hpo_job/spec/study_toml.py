@@ -24,6 +24,8 @@ SPEC_FILE = "study.toml"
 UNWRITTEN = {"folder", "place", "assignments"}  # fields of a spec that are not keys of study.toml
 ColumnKind = Literal["number", "category", "date", "drop"]
 MissingMarks = Annotated[tuple[str | int | float, ...], Field(min_length=1, strict=False)]
+ColumnName = Annotated[str, Field(min_length=1)]
+LabelColumns = ColumnName | Annotated[tuple[ColumnName, ...], Field(min_length=2, strict=False)]
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -70,7 +72,10 @@ class Data(_Table):
         seed: with which it is drawn; None for the study's.
         sha256: the checksum of what is behind a URL.
         image: the column of image files, where ``path`` is a table that names them.
-        label: the column to predict.
+        label: the column to predict; for several labels an item also a list of columns of 0 and
+            1, one for each label.
+        label_delim: what divides the labels in a cell, for several labels an item; guessed among
+            semicolon, bar and comma where None.
         text: the column to predict it from, or
         features: the columns to predict it from; None for all others.
         categorical: those of them that are categories though they look like numbers.
@@ -92,7 +97,8 @@ class Data(_Table):
     seed: int | None = Field(default=None, ge=0, lt=2**32)
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     image: str | None = Field(default=None, min_length=1)
-    label: str | None = Field(default=None, min_length=1)
+    label: LabelColumns | None = None
+    label_delim: str | None = Field(default=None, min_length=1)
     text: str | None = Field(default=None, min_length=1)
     features: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     categorical: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)

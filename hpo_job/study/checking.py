@@ -12,12 +12,13 @@ from hpo_job.data.from_spec import Labelled
 from hpo_job.errors import DataError, MachineError, plural, unknown
 from hpo_job.machine import CACHE
 from hpo_job.spec import metrics
-from hpo_job.spec.metrics import METRICS, Metric
+from hpo_job.spec.metrics import METRICS, NAMES, Metric, Task
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study import suitability
 from hpo_job.study.samplers import make_pruner, make_sampler
 from hpo_job.trial import attributes
 
+TASKS: tuple[Task, ...] = ("classification", "multilabel", "regression")
 NAMED = 10  # unreadable images that an error names
 
 
@@ -155,13 +156,15 @@ def _known(spec: StudySpec) -> list[str]:
 
 
 def _metric(spec: StudySpec, name: str, direction: str) -> Metric:
-    if name not in (*METRICS, TIMED.name):
+    if name not in NAMES and name != TIMED.name:
         raise spec.error("metric", unknown("metric", name, _known(spec)))
-    metric = METRICS.get(name, TIMED)
-    shipped = metric is not TIMED and not objectives.is_function(spec)
-    if shipped and metric.task != (task := objectives.task(spec)):
-        others = ", ".join(metrics.names(task))
-        raise spec.error("metric", f"{metric.name} is for {metric.task}; {task} has {others}")
+    function = objectives.is_function(spec)
+    usable = METRICS if function else metrics.of_task(objectives.task(spec))
+    if name not in usable and name != TIMED.name:
+        task, others = objectives.task(spec), ", ".join(usable)
+        other = next(kind for kind in TASKS if name in metrics.of_task(kind))
+        raise spec.error("metric", f"{name} is for {other}; {task} has {others}")
+    metric = usable.get(name, TIMED)
     if metric.direction != direction:
         raise spec.error("direction", f"{metric.name} is better the {_WAY[metric.direction]}")
     return metric
@@ -199,7 +202,7 @@ def _cautions(metric: Metric, data: Labelled | None) -> tuple[str, ...]:
 def read_data(spec: StudySpec) -> Labelled | None:
     """The labelled data that a spec names; None for an objective that reads its own data."""
     if not objectives.is_function(spec):
-        return from_spec.read(spec, objectives.layout(spec), objectives.task(spec) == "regression")
+        return from_spec.read(spec, objectives.layout(spec), objectives.task(spec))
     if spec.data and spec.data_path:
         from_spec.require_keys(spec, spec.data, None)
         if not spec.data_path.exists():

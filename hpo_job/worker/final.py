@@ -127,4 +127,4 @@ def _interval(
     if together is None or not metrics:
         return None
     scored = next(metric for metric in metrics if metric.name != attributes.EXECUTE_TIME)
-    return interval(scored, together.targets, together.outputs)
+    return interval(scored.at(together.threshold), together.targets, together.outputs)

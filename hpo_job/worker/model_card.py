@@ -57,7 +57,7 @@ def scores(checked: Checked, final: Final) -> list[str]:
         if len(values) > 1:
             text += f", the mean of {len(values)} models: {', '.join(map(number, values))}"
         if position == 0 and final.together is not None and len(values) > 1:
-            metric = checked.metrics[0]
+            metric = checked.metrics[0].at(final.together.threshold)
             joint = metric.score(final.together.targets, final.together.outputs)
             text += f"; together {number(joint)}"
         if position == 0 and final.interval is not None:
@@ -98,7 +98,7 @@ def _lines(checked: Checked, params: dict[str, Any], final: Final, title: str) -
     if final.together is not None and final.together.classes:
         yield from (
             "",
-            "| class | items | precision | recall | F1 |",
+            f"| {by_class(final.together).index.name} | items | precision | recall | F1 |",
             "| --- | --- | --- | --- | --- |",
         )
         for name, row in by_class(final.together).iterrows():
@@ -145,7 +145,7 @@ def _weights(checked: Checked, params: dict[str, Any]) -> Iterator[str]:
     if values.get("pre_trained") is not True:
         return
     yield from ("", "## Pre-trained weights", "")
-    if spec.objective == "image_classification":
+    if objectives.layout(spec) == "images":
         model = str(values["model"])
         licence = objectives.licence_of_weights(model)
         yield f"{model}, trained on ImageNet; licence: {licence or 'its publisher states none'}"

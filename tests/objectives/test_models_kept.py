@@ -21,6 +21,8 @@ from hpo_job.objectives import (
 )
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.image_classification import predict, rebuild, train
+from hpo_job.objectives.images import objective as image_objective
+from hpo_job.objectives.images.heads import CLASSES
 from hpo_job.objectives.training import check_precision, resolved
 from hpo_job.spec.metrics import METRICS
 from tests import ROOT
@@ -167,10 +169,10 @@ def test_a_precision_that_cannot_be_had_is_told_before_any_trial(
 def test_bf16_trains_on_a_cpu_and_scores_in_full(make_context: MakeContext) -> None:
     seen: list[torch.dtype] = []
     context = make_context(model="squeezenet1_1", pre_trained=False, precision="bf16")
-    learn, parameters = image_classification._start(context)
+    learn, parameters = image_objective.start(CLASSES, context)
     convolution = next(m for m in learn.model.modules() if isinstance(m, torch.nn.Conv2d))
     convolution.register_forward_hook(lambda *hooked: seen.append(hooked[2].dtype))
-    image_classification._fit_head(learn, context, parameters)
+    image_objective.fit_head(learn, context, parameters)
     assert set(seen) == {torch.bfloat16}
     assert learn.get_preds()[0].dtype == torch.float32
     assert not torch.is_autocast_enabled("cpu")  # nor is it for the next trial

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from hpo_job.objectives.images.pixels import (
     on_device,
 )
 from hpo_job.objectives.loading import Loader
-from hpo_job.objectives.parameters import ImageClassification
+from hpo_job.objectives.parameters import ImageClassification, ImageModel
 from hpo_job.objectives.processes import loader_processes
 
 UPSIDE_DOWN = 2  # its number among fastai's eight symmetries
@@ -47,17 +47,22 @@ class ImageItems:
 
 
 class ImageLoader(Loader):
-    """A loader of `ImageItems`."""
+    """A loader of `ImageItems`; ``typed_targets`` makes targets what fastai chooses by."""
 
-    def __init__(self, *arguments: Any, channels_last: bool = True, **options: Any) -> None:
-        self.channels_last = channels_last
+    def __init__(
+        self,
+        *arguments: Any,
+        channels_last: bool = True,
+        typed_targets: Callable[[torch.Tensor], torch.Tensor] = TensorCategory,
+        **options: Any,
+    ) -> None:
+        self.channels_last, self.typed_targets = channels_last, typed_targets
         super().__init__(*arguments, **options)
 
     def new(self, *arguments: Any, **options: Any) -> ImageLoader:
         """A copy with other options."""
-        copy: ImageLoader = super().new(
-            *arguments, **{"channels_last": self.channels_last} | options
-        )
+        own = {"channels_last": self.channels_last, "typed_targets": self.typed_targets}
+        copy: ImageLoader = super().new(*arguments, **own | options)
         return copy
 
     def source(self) -> Labelled:
@@ -66,15 +71,18 @@ class ImageLoader(Loader):
         return source
 
     def typed(self, batch: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """Images as fastai has them, (items, channels, height, width); class numbers."""
+        """Images as fastai has them, (items, channels, height, width); targets."""
         images = batch[0].permute(0, 3, 1, 2)
         if not self.channels_last:
             images = images.contiguous()
-        return TensorImage(images), TensorCategory(batch[1])
+        return TensorImage(images), self.typed_targets(batch[1])
 
 
 def image_loaders(
-    data: LabelledFiles, context: Context, parameters: ImageClassification
+    data: LabelledFiles,
+    context: Context,
+    parameters: ImageModel,
+    typed_targets: Callable[[torch.Tensor], torch.Tensor] = TensorCategory,
 ) -> DataLoaders:
     """The loaders over the study's split; the validation items stay in its order."""
     # fastai drops the last, smaller batch: of few items nothing would be left
@@ -92,11 +100,13 @@ def image_loaders(
             num_workers=processes,
             after_batch=[IntToFloatTensor(), *augmentations(parameters), normalise],
             channels_last=parameters.channels_last,
+            typed_targets=typed_targets,
             device=device,
         )
 
     dls = DataLoaders(loader(0), loader(1), device=device)
-    sample(parameters.balance, dls.train, data)
+    if isinstance(parameters, ImageClassification):
+        sample(parameters.balance, dls.train, data)
     return dls
 
 
@@ -118,7 +128,7 @@ def _pixels(
     return Decoded(array), context.loader_workers or 0
 
 
-def augmentations(parameters: ImageClassification) -> list[RandTransform]:
+def augmentations(parameters: ImageModel) -> list[RandTransform]:
     """Random changes of the training images; validation images stay as they are."""
     if not parameters.apply_tfms:
         return []

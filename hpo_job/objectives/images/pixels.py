@@ -14,6 +14,7 @@ from PIL import Image
 from hpo_job.data.image_file import Levels, open_image
 from hpo_job.errors import DataError, problem
 from hpo_job.objectives.batches import Mapped
+from hpo_job.spec.scores import Targets
 
 SHARE = 0.2  # of a GPU's free memory that decoded images may take
 METHOD = Image.Resampling.BILINEAR  # fastai's
@@ -76,11 +77,9 @@ class OnDevice:
 
 
 class Labelled:
-    """Some images of a study with their class numbers; a batch is a list of positions in it."""
+    """Some images of a study with their targets; a batch is a list of positions in it."""
 
-    def __init__(
-        self, pixels: Pixels, items: NDArray[np.int64], targets: NDArray[np.int64]
-    ) -> None:
+    def __init__(self, pixels: Pixels, items: NDArray[np.int64], targets: Targets) -> None:
         self.pixels, self.items, self.targets = pixels, items, targets
 
     def __len__(self) -> int:

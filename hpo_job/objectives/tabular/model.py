@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from fastai.data.block import CategoryBlock, RegressionBlock
 from fastai.data.core import DataLoaders
-from fastai.losses import BaseLoss, CrossEntropyLossFlat
+from fastai.losses import CrossEntropyLossFlat
 from fastai.tabular.core import ReadTabBatch, TabDataLoader, TabularPandas, TabularProc
 from fastai.tabular.learner import TabularLearner
 from fastai.tabular.model import TabularModel, emb_sz_rule
@@ -26,6 +26,7 @@ from hpo_job.objectives import balance, learner_file, saved
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
 from hpo_job.objectives.parameters import Tabular, TabularClassification
+from hpo_job.objectives.standardised import standardised_error
 from hpo_job.objectives.tabular.loaders import row_loaders
 from hpo_job.objectives.tabular.preparation import Preparation, restore
 from hpo_job.objectives.tabular.prepared import prepared
@@ -102,17 +103,6 @@ class Rescaled(nn.Module):
     def forward(self, categories: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         answer: torch.Tensor = self.model(categories, numbers)
         return answer.float() * self.std + self.mean  # half precision would lose digits
-
-
-class StandardisedError(nn.Module):
-    """The squared error, measured in standard deviations of the targets."""
-
-    def __init__(self, std: float) -> None:
-        super().__init__()
-        self.std = std
-
-    def forward(self, answers: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return nn.functional.mse_loss(answers / self.std, targets / self.std)
 
 
 def train(kind: Kind, context: Context) -> float | tuple[float, ...]:
@@ -283,7 +273,7 @@ def _learner(
     )
     if not classes:
         model = Rescaled(model, mean, std)
-        function = BaseLoss(StandardisedError, std, flatten=True, floatify=True, is_2d=False)
+        function = standardised_error(std)
     else:
         function = CrossEntropyLossFlat()
         if isinstance(parameters, TabularClassification) and data is not None:

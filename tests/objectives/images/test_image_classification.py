@@ -15,11 +15,14 @@ from fastai.learner import Learner
 from torch import nn
 
 from hpo_job.data.images import LabelledFiles
-from hpo_job.objectives import image_classification, training
+from hpo_job.objectives import training
 from hpo_job.objectives.context import Context
-from hpo_job.objectives.image_classification import _fit_head, _fit_unfrozen, train
+from hpo_job.objectives.image_classification import train
+from hpo_job.objectives.images import objective
+from hpo_job.objectives.images.heads import CLASSES
 from hpo_job.objectives.images.loaders import image_loaders
 from hpo_job.objectives.images.models import build
+from hpo_job.objectives.images.objective import fit_head, fit_unfrozen
 from hpo_job.objectives.parameters import ImageClassification
 from hpo_job.objectives.training import start_afresh
 from hpo_job.spec.metrics import Metric, Probabilities, Targets
@@ -72,13 +75,13 @@ def value_of(context: Context) -> float:
 def learners(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Learner]]:
     """The learners that were made, which `train` keeps to itself."""
     learners: list[Learner] = []
-    make = image_classification._learner
+    make = objective.make_learner
 
     def keep(*args: Any, **options: Any) -> Learner:
         learners.append(make(*args, **options))
         return learners[-1]
 
-    monkeypatch.setattr(image_classification, "_learner", keep)
+    monkeypatch.setattr(objective, "make_learner", keep)
     yield learners
     learners.clear()
 
@@ -203,14 +206,14 @@ def test_only_the_second_phase_trains_the_body(make_context: MakeContext) -> Non
     parameters = ImageClassification(**context.params)
     start_afresh(context)
     dls = loaders_of(context, parameters)
-    learn = image_classification._learner(dls, context, parameters)
+    learn = objective.make_learner(CLASSES, dls, context, parameters)
     body = convolutions(learn.model[0])
     head = learn.model[1][-1].weight.detach().clone()
 
-    _fit_head(learn, context, parameters)
+    fit_head(learn, context, parameters)
     assert not any(changed(body, learn.model[0]))
     assert not torch.equal(head, learn.model[1][-1].weight)
-    _fit_unfrozen(learn, context, parameters)
+    fit_unfrozen(learn, context, parameters)
     assert all(changed(body, learn.model[0]))
 
 
@@ -218,9 +221,9 @@ def test_a_random_body_is_not_frozen(make_context: MakeContext) -> None:
     context = make_context(pre_trained=False)
     parameters = ImageClassification(**context.params)
     dls = loaders_of(context, parameters)
-    learn = image_classification._learner(dls, context, parameters)
+    learn = objective.make_learner(CLASSES, dls, context, parameters)
     body = convolutions(learn.model[0])
-    _fit_head(learn, context, parameters)
+    fit_head(learn, context, parameters)
     assert all(changed(body, learn.model[0]))
 
 
@@ -248,7 +251,7 @@ def test_what_breaks_off_a_batch_comes_through_unharmed(
         model[1].register_forward_hook(break_off)
         return model, splitter
 
-    monkeypatch.setattr(image_classification, "build", breaking)
+    monkeypatch.setattr(objective, "build", breaking)
     with pytest.raises(type(error)) as raised:
         train(context.trial, context)
     assert raised.value is error

@@ -1,0 +1,79 @@
+"""Baselines and cautions for items that have several labels each, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from hpo_job.spec.metrics import Metric
+    from hpo_job.spec.scores import Predictions, Targets
+
+NAMED = 5  # labels that a line lists
+
+
+def constant_answer(metric: Metric, train: Targets) -> Predictions:
+    """The answer, always the same, that scores best on ``train``: a probability for each label.
+
+    It is one of: no label, the most frequent one, the two most frequent ones, and so on. For a
+    metric of rankings it is the labels' shares.
+
+    Args:
+        metric: For several labels an item.
+        train: Shape (items, labels).
+    """
+    shares = train.mean(axis=0)
+    if metric.answer == "label_shares":
+        return np.asarray(shares)
+    order = np.argsort(-shares, kind="stable")
+    answers = [
+        np.isin(np.arange(len(shares)), order[:n]).astype(float) for n in range(len(order) + 1)
+    ]
+    scores = [metric.score(train, np.tile(answer, (len(train), 1))) for answer in answers]
+    best = int(np.argmax(scores) if metric.direction == "maximize" else np.argmin(scores))
+    return answers[best]
+
+
+def baseline(metric: Metric, train: Targets, valid: Targets) -> float:
+    """The score of `constant_answer` on the items of ``valid``."""
+    return metric.score(valid, np.tile(constant_answer(metric, train), (len(valid), 1)))
+
+
+def caution(
+    metric: Metric, train: Targets, valid: Targets, labels: Sequence[str], other: float
+) -> str:
+    """A warning that a perfect score is hardly better than the baseline's.
+
+    Args:
+        metric: What trials are scored by.
+        train: Shape (items, labels).
+        valid: Likewise.
+        labels: Their names.
+        other: The baseline of f1_macro.
+    """
+    answer = np.flatnonzero(constant_answer(metric, train) > 0.5)
+    named = ", ".join(repr(labels[n]) for n in answer[:NAMED]) or "no label"
+    best = 1 if metric.direction == "maximize" else 0
+    return (
+        f"{metric.name} says little about the rarer labels: always answering {named} scores "
+        f"{baseline(metric, train, valid):.2f}, a perfect answer {best}; with f1_macro it is "
+        f"{other:.2f} and 1"
+    )
+
+
+def undefined(valid: Targets, labels: Sequence[str]) -> str | None:
+    """An error if no validation item has a label; None if one has."""
+    if valid.any():
+        return None
+    return (
+        f"none of the {len(valid)} validation items has a label, so no metric can be computed; "
+        "set a larger valid_pct, or add items with labels"
+    )
+
+
+def without_items(valid: Targets) -> NDArray[np.int64]:
+    """The numbers of the labels that no validation item has."""
+    return np.flatnonzero(~valid.any(axis=0))
