@@ -21,7 +21,7 @@ import hpo_job
 from hpo_job import errors
 from hpo_job.cli import main
 from hpo_job.objectives import parameters
-from hpo_job.spec.metrics import METRICS
+from hpo_job.spec.metrics import METRICS, MULTILABEL
 from hpo_job.spec.search_space import KINDS
 from hpo_job.spec.study_toml import UNWRITTEN, StudySpec
 from hpo_job.trial import attributes
@@ -31,6 +31,8 @@ PACKAGE = Path(str(hpo_job.__file__)).parent
 NOTE = "<!-- Written by docs/generate.py: change the code, then run `make docs`. -->"
 OBJECTIVES: dict[str, type[parameters.Parameters]] = {
     "image_classification": parameters.ImageClassification,
+    "image_multilabel": parameters.ImageMultilabel,
+    "image_regression": parameters.ImageRegression,
     "text_classification": parameters.TextClassification,
     "tabular_classification": parameters.TabularClassification,
     "tabular_regression": parameters.TabularRegression,
@@ -102,11 +104,12 @@ def metrics() -> str:
             "higher" if metric.direction == "maximize" else "lower",
             metric.answer,
         )
-        for metric in METRICS.values()
+        for metric in [*METRICS.values(), *MULTILABEL.values()]
     )
     return (
         "# Metrics\n\nThe baseline is the score of a model that always gives the same answer: the "
-        "most frequent class, the classes' shares, the mean or the median of the training part."
+        "most frequent class, the classes' shares, the labels that score best, the mean or the "
+        "median of the training part."
         "\n\n" + _rows(("metric", "of", "better", "baseline"), rows)
     )
 

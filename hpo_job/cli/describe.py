@@ -35,7 +35,8 @@ def describe(checked: Checked) -> Iterator[str]:
         yield f"data          {spec.data_path}"
     for metric, baseline in zip(checked.metrics, checked.baselines, strict=True):
         if baseline is not None:
-            yield f"baseline      {metric.name} {number(baseline)} by {ANSWERS[metric.answer]}"
+            text = f"{metric.name} {number(baseline)} by {ANSWERS[metric.answer]}"
+            yield from wrapped("baseline", text)
     for caution in checked.cautions:
         yield from wrapped("caution", caution)
     yield from _space(checked)

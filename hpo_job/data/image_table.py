@@ -59,6 +59,7 @@ class _Rows:
         file: The table.
         images: The image files, relative to its folder.
         cells: The columns of labels, as they are written.
+        group: The column that says which rows belong together, or None.
         groups: The group of each row, where a column says it.
         parts: The part of each row, where a column says it.
         split: The column that says it.
@@ -67,6 +68,7 @@ class _Rows:
     file: Path
     images: list[str]
     cells: pd.DataFrame
+    group: str | None
     groups: list[str] | None
     parts: list[Part] | None
     split: str | None
@@ -98,6 +100,7 @@ class _Rows:
             "test": parts.test,
             "source": parts.source,
             "table": self.file,
+            "group": self.group,
         }
 
 
@@ -130,7 +133,7 @@ def _rows(file: Path, data: Data) -> _Rows:
     _require_files(file, images)
     groups = None if data.group is None else cells[data.group].tolist()
     parts = None if split is None else _parts(file, data, split, cells[split].tolist())
-    return _Rows(file, images, cells[names], groups, parts, split)
+    return _Rows(file, images, cells[names], data.group, groups, parts, split)
 
 
 def _with_classes(rows: _Rows, data: Data, seed: int) -> LabelledFiles:

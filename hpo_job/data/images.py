@@ -39,6 +39,7 @@ class LabelledFiles:
         left_out: A line for each reason for which files are not used.
         folder_cautions: A line for what may be wrong with the folder.
         table: That names the files and their labels; None where their folders do.
+        group: The column of it whose files are kept in one part, or None.
     """
 
     root: Path
@@ -51,6 +52,7 @@ class LabelledFiles:
     left_out: tuple[str, ...] = ()
     folder_cautions: tuple[str, ...] = ()
     table: Path | None = None
+    group: str | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -107,7 +109,7 @@ class LabelledFiles:
         """The data for a person, as (heading, text); a further line has no heading."""
         yield from self._described_targets()
         parts = Parts(self.train, self.valid, self.test, self.source)
-        yield "validation", parts.described("image")
+        yield "validation", parts.described("image", self.group)
         for line in self.left_out:
             yield "left out", line
 

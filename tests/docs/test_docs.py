@@ -22,7 +22,7 @@ from hpo_job.objectives.parameters import (
     TabularRegression,
     TextClassification,
 )
-from hpo_job.spec.metrics import METRICS, Metric
+from hpo_job.spec.metrics import METRICS, MULTILABEL, Metric
 from hpo_job.spec.reading import read_spec
 from hpo_job.spec.study_toml import Data
 from hpo_job.trial import attributes
@@ -82,7 +82,11 @@ def test_every_key_of_data_is_in_its_page(name: str) -> None:
     assert f"| `{name}` | " in DATA
 
 
-@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
+@pytest.mark.parametrize(
+    "metric",
+    [*METRICS.values(), *MULTILABEL.values()],
+    ids=lambda metric: f"{metric.name}-{metric.task}",
+)
 def test_every_metric_is_in_its_page(metric: Metric) -> None:
     better = "higher" if metric.direction == "maximize" else "lower"
     assert f"| `{metric.name}` | {better} | " in DATA

@@ -11,11 +11,18 @@ import numpy as np
 import optuna
 import pytest
 
+from hpo_job.data.image_targets import MeasuredFiles, MultiLabelFiles
 from hpo_job.data.images import LabelledFiles
 from hpo_job.data.tables import read_table
-from hpo_job.objectives import image_classification, tabular_regression, text_classification
+from hpo_job.objectives import (
+    image_classification,
+    image_multilabel,
+    image_regression,
+    tabular_regression,
+    text_classification,
+)
 from hpo_job.objectives.context import Context, Misfit
-from hpo_job.spec.metrics import METRICS
+from hpo_job.spec.metrics import METRICS, MULTILABEL
 from hpo_job.spec.study_toml import Data
 from hpo_job.trial import state_file
 from hpo_job.trial.state_file import State
@@ -74,6 +81,27 @@ Trained = tuple[float, dict[int, float]]  # the value, and all reports
 Train = Callable[[Files], Trained]
 
 
+def keys(data: LabelledFiles) -> dict[str, Any]:
+    return {
+        "root": data.root,
+        "files": data.files,
+        "train": data.train,
+        "valid": data.valid,
+    }
+
+
+def labelled(data: LabelledFiles) -> MultiLabelFiles:
+    """The images with a label more, that some have."""
+    names = [f"{name};odd" if n % 3 else name for n, name in enumerate(data.labels)]
+    return MultiLabelFiles(labels=tuple(names), **keys(data))
+
+
+def measured(data: LabelledFiles) -> MeasuredFiles:
+    """The images with a number each."""
+    values = 100.0 * data.targets + np.arange(len(data)) % 7
+    return MeasuredFiles(labels=data.labels, values=values, column="size", **keys(data))
+
+
 @pytest.fixture
 def trainings(few: LabelledFiles, image_cache: Path, tmp_path: Path) -> dict[str, Train]:
     """A training of each kind, which saves to and resumes from the files it is given."""
@@ -89,6 +117,8 @@ def trainings(few: LabelledFiles, image_cache: Path, tmp_path: Path) -> dict[str
             "rmse",
         ),
         "texts": (text_classification, read_table(texts, columns, 1), TEXTS, "log_loss"),
+        "labels": (image_multilabel, labelled(few), {**IMAGES, "threshold": 0.4}, "f1_micro"),
+        "numbers": (image_regression, measured(few), IMAGES, "rmse"),
     }
 
     def training(kind: str) -> Train:
@@ -105,7 +135,7 @@ def trainings(few: LabelledFiles, image_cache: Path, tmp_path: Path) -> dict[str
                 weights=tmp_path,
                 cache=image_cache if kind == "images" else tmp_path / "cache",
                 data=data,
-                metrics=(METRICS[metric],),
+                metrics=((METRICS | MULTILABEL)[metric],),
                 checkpoints=files,
             )
             value = objective.train(context.trial, context)
@@ -117,7 +147,8 @@ def trainings(few: LabelledFiles, image_cache: Path, tmp_path: Path) -> dict[str
 
 
 @pytest.mark.parametrize(
-    ("kind", "every"), [("images", 3), ("rows", 2), pytest.param("texts", 4, id="texts")]
+    ("kind", "every"),
+    [("images", 3), ("rows", 2), ("texts", 4), ("labels", 5), ("numbers", 5)],
 )
 def test_it_ends_the_same_from_every_state(
     kind: str, every: int, trainings: dict[str, Train], tmp_path: Path
@@ -137,7 +168,7 @@ def test_it_ends_the_same_from_every_state(
         assert reports == pytest.approx(undisturbed[1], abs=1e-6), file.name
         assert goes_on.calls < broken.calls
         file.unlink()
-    assert len(phases) == {"images": 2, "rows": 1, "texts": 3}[kind]
+    assert len(phases) == {"rows": 1, "texts": 3}.get(kind, 2)
 
 
 def test_a_state_of_other_parameters_or_versions_is_not_continued(

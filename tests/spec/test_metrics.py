@@ -38,7 +38,7 @@ OF_PROBABILITIES = {
     "average_precision": (1 / 1 + 2 / 2 + 3 / 4) / 3,  # precision at each second, best first
     "log_loss": -np.log([0.9, 0.8, 0.3, 0.6, 0.6, 0.8]).mean(),
 }
-OF_NUMBERS = {"rmse": np.sqrt((4 + 1 + 0 + 9) / 4), "mae": 6 / 4}
+OF_NUMBERS = {"rmse": np.sqrt((4 + 1 + 0 + 9) / 4), "mae": 6 / 4, "r2": 1 - 14 / 10}
 
 
 def probabilities(predicted: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
@@ -120,7 +120,8 @@ def test_a_model_that_diverged_scores_badly(name: str) -> None:
     """Its answers are no numbers: the trial is to end with a bad value, not with an error."""
     metric = METRICS[name]
     if metric.task == "regression":
-        assert metric.score(np.array([1.0, 2.0]), np.full(2, np.nan)) == np.inf
+        worst = np.inf if metric.direction == "minimize" else -np.inf
+        assert metric.score(np.array([1.0, 2.0]), np.full(2, np.nan)) == worst
     else:
         answers = np.full((100, 2), np.nan)
         score = metric.score(TARGETS, answers)
