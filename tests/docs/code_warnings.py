@@ -42,6 +42,7 @@ WORDED_IN: dict[tuple[str, str], tuple[str, ...]] = {
         "data/labels.py:caution",
         "data/leaks.py:cautions",
         "data/table_findings.py:of_columns,_of_parts,_of_texts,_duplicates",
+        "spec/label_sets.py:caution",
         "spec/metrics.py:caution,left_out",
         "study/checking.py:_check_objective",
         "study/suitability.py:cautions,of_language",
