@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 OBJECTIVES = (
     "image_classification",
+    "image_multilabel",
+    "image_regression",
     "tabular_classification",
     "tabular_regression",
     "text_classification",
@@ -36,7 +38,8 @@ OBJECTIVES = (
     "--data",
     metavar="PATH",
     type=click.Path(exists=True, path_type=Path),
-    help="A folder of images per class, or a table (CSV, Parquet) of rows, texts or images.",
+    help="A folder of images per class, or a table (CSV, Parquet) of rows, texts or images with a "
+    "class, several labels or a number each.",
 )
 @option("--label", metavar="COLUMN", help="The column of a table to predict.  [default: guessed]")
 @option("--text", metavar="COLUMN", help="The column of its texts.  [default: guessed]")

@@ -98,7 +98,7 @@ def labelled(data: LabelledFiles) -> MultiLabelFiles:
 
 def measured(data: LabelledFiles) -> MeasuredFiles:
     """The images with a number each."""
-    values = 100.0 * data.targets + np.arange(len(data)) % 7
+    values = (100.0 * data.targets + np.arange(len(data)) % 7).astype(np.float64)
     return MeasuredFiles(labels=data.labels, values=values, column="size", **keys(data))
 
 

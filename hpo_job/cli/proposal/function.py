@@ -19,12 +19,12 @@ def train(trial, context):
     split = train_test_split(*data, test_size=0.3, random_state=context.seed)
     train_items, valid_items, train_targets, valid_targets = split
     scale = StandardScaler(with_mean=False).fit(train_items)
-    model = {model}(
+    model = {before}{model}(
         alpha=context.params["alpha"],
         learning_rate="constant",
         eta0=context.params["learning_rate"],
         random_state=context.seed,
-    )
+    ){after}
     score = 0.0
     for _ in range(context.params["epochs"]):
         {fit}
@@ -33,11 +33,25 @@ def train(trial, context):
     return score
 '''
 _CLASSES = {
+    "before": "",
+    "after": "",
     "model": "SGDClassifier",
     "fit": "model.partial_fit(scale.transform(train_items), train_targets, np.unique(data[1]))",
     "score": "float(model.score(scale.transform(valid_items), valid_targets))",
 }
+_LABELS = {
+    "before": "MultiOutputClassifier(",
+    "after": ")",
+    "model": "SGDClassifier",
+    "fit": "model.partial_fit(\n            scale.transform(train_items), train_targets, "
+    "[[0, 1]] * train_targets.shape[1]\n        )",
+    "score": "float(\n            f1_score(\n                valid_targets,\n                "
+    'model.predict(scale.transform(valid_items)),\n                average="macro",\n'
+    "                zero_division=0.0,\n            )\n        )",
+}
 _NUMBERS = {
+    "before": "",
+    "after": "",
     "model": "SGDRegressor",
     "fit": "model.partial_fit(scale.transform(train_items), train_targets)",
     "score": "float(np.abs(model.predict(scale.transform(valid_items)) - valid_targets).mean())",
@@ -64,6 +78,15 @@ def load(context):
     pixels = np.stack([np.asarray(image).ravel() / 255 for image in images])
     return pixels, table[LABEL].to_numpy()
 '''
+_LABEL_ROWS = '''
+def load(context):
+    """A row of pixels for each image that the table names, and 1 or 0 for each label."""
+    table = pd.{read}(context.path)
+    files = [context.path.parent / name for name in table[IMAGE]]
+    images = [Image.open(file).convert("L").resize((32, 32)) for file in files]
+    pixels = np.stack([np.asarray(image).ravel() / 255 for image in images])
+    return pixels, {targets}.to_numpy()
+'''
 _ROWS = '''
 def load(context):
     """A row of numbers for each row of the table, with a column for each category."""
@@ -86,6 +109,9 @@ def program(look: Look | None) -> str:
     modules = {"linear_model": "SGDClassifier", "model_selection": "train_test_split"}
     modules["preprocessing"] = "StandardScaler"
     regression = look is not None and not look.data.classes
+    several = look is not None and look.objective == "image_multilabel"
+    if several:
+        modules |= {"metrics": "f1_score", "multioutput": "MultiOutputClassifier"}
     if regression:
         modules["linear_model"] = "SGDRegressor"
     if look is None:
@@ -107,8 +133,13 @@ def program(look: Look | None) -> str:
             imports.append("from PIL import Image")
         read = "read_parquet" if path_of(look).suffix == ".parquet" else "read_csv"
         load = (_TEXTS if text else _IMAGE_ROWS if image else _ROWS).format(read=read)
+        if several:
+            delimiter = json.dumps(look.settings.get("label_delim", ";"))
+            cells = f'table[LABEL].fillna("").str.get_dummies({delimiter})'
+            listed = isinstance(look.settings["label"], list)
+            load = _LABEL_ROWS.format(read=read, targets="table[LABEL]" if listed else cells)
     imports += [_SKLEARN.format(module=key, names=modules[key]) for key in sorted(modules)]
-    train = _TRAIN.format(**(_NUMBERS if regression else _CLASSES))
+    train = _TRAIN.format(**(_NUMBERS if regression else _LABELS if several else _CLASSES))
     head = (
         '"""What a trial does: change it as you like, as long as `train` returns a number."""\n\n'
     )
@@ -127,7 +158,9 @@ def propose(look: Look | None, name: str, path: str | None, limits: Limits) -> s
     study = Table("")
     study.add("name", name, "of the study; lower-case letters, digits and dashes")
     study.add("objective", f"{OBJECTIVE}:train", "file:function; it trains one model")
-    study.add("metric", "mae" if regression else "accuracy", "what its return value is called")
+    several = look is not None and look.objective == "image_multilabel"
+    metric = "mae" if regression else "f1_macro" if several else "accuracy"
+    study.add("metric", metric, "what its return value is called")
     study.add("direction", "minimize" if regression else "maximize", "which way is better")
     study.add("seed", SEED, "context.seed, and the sampler's")
     tables = [study]

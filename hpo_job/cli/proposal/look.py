@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
+from hpo_job.cli.proposal import image_tables
 from hpo_job.data import columns, labels
 from hpo_job.data.image_folder import list_images
 from hpo_job.data.image_table import read_image_table
@@ -20,13 +20,13 @@ from hpo_job.data.parts import COLUMNS as PART_COLUMNS
 from hpo_job.data.scripts import share_unspaced
 from hpo_job.data.tables import LabelledRows, read_table
 from hpo_job.errors import DataError
+from hpo_job.objectives import SHIPPED
 from hpo_job.spec.study_toml import Data
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ROWS = 5000  # of a table that are looked at to tell its columns apart
-IMAGES = 20  # cells of a column that have to name images next to the table
 WORDS = 6  # in a middling cell of a column of texts, at least
 CHARACTERS = 20  # in one, where the script has no spaces
 CLASSES = 50  # different values of a label that is taken for classes, at most
@@ -107,7 +107,9 @@ def _table(file: Path, wanted: Wanted) -> Look:
     for name in (wanted.label, wanted.text):
         if name is not None:
             columns.require(file, "label" if name == wanted.label else "text", name, known)
-    if (image := _image_column(file, cells)) and wanted.objective in (None, "image_classification"):
+    if wanted.objective in (None, *image_tables.OBJECTIVES) and (
+        image := image_tables.image_column(file, cells)
+    ):
         return _image_table(file, cells, image, wanted)
     text = wanted.text or _text_column(cells, wanted)
     label, why = _label_column(file, cells, text, wanted)
@@ -129,26 +131,33 @@ def _table(file: Path, wanted: Wanted) -> Look:
 
 
 def _image_table(file: Path, cells: pd.DataFrame, image: str, wanted: Wanted) -> Look:
-    """Images that a table names."""
-    label, why = _label_column(file, cells.drop(columns=image), image, wanted)
-    names = columns.read(file, [label], [label])[label].tolist()
-    settings = {"image": image, "label": label, **_merged(names)}
+    """Images that a table names: with a class, several labels or a number each."""
+    columns_of_labels = None if wanted.label else image_tables.indicator_columns(cells, image)
+    if wanted.label is None and (name := image_tables.label_sets_column(cells, image)):
+        label: str | list[str] = name
+        why = "the column of labels, several in a cell; another one: --label"
+    elif columns_of_labels:
+        label, why = columns_of_labels, "the columns of 0 and 1, one for each label"
+    else:
+        label, why = _label_column(file, cells.drop(columns=image), None, wanted)
+    names = [label] if isinstance(label, str) else label
+    every = columns.read(file, [image, *names], [image, *names])
+    objective = wanted.objective or image_tables.objective_of(every, image, label)
+    settings, task = {"image": image, "label": label}, SHIPPED[objective].task
+    settings |= image_tables.settings_of(every, label, task)
+    if task != "regression":
+        delimiter = image_tables.delimiter_of(every[label]) if isinstance(label, str) else None
+        several = delimiter if task == "multilabel" else None
+        settings |= _merged(image_tables.all_labels(every, label, several))
     data, settings = _first_that_can_be_drawn(
-        lambda data: read_image_table(file, data, SEED), settings, len(names)
+        lambda data: read_image_table(file, data, SEED, task), settings, len(every)
     )
-    reasons = {"image": "the column of image files, relative to the table", "label": why}
-    return Look("image_classification", data, settings, reasons, _groups(cells, label, image))
-
-
-def _image_column(file: Path, cells: pd.DataFrame) -> str | None:
-    """The column that names image files next to the table; None where there is none."""
-    suffixes = Image.registered_extensions()
-    for name in map(str, cells.columns):
-        first = cells[name].dropna().head(IMAGES)
-        paths = [file.parent / cell for cell in first if isinstance(cell, str)]
-        if paths and all(p.suffix.lower() in suffixes and p.is_file() for p in paths):
-            return name
-    return None
+    reasons = {
+        "image": "the column of image files, relative to the table",
+        "label": why,
+        "label_delim": "what divides the labels in a cell",
+    }
+    return Look(objective, data, settings, reasons, _groups(cells, str(label), image))
 
 
 def _first_that_can_be_drawn(
@@ -165,9 +174,15 @@ def _first_that_can_be_drawn(
                 raise
             continue
         classes = len(data.classes)
-        if share == shares[-1] or len(set(data.targets[data.valid].tolist())) >= classes:
+        if share == shares[-1] or _scored(data) >= classes:
             return data, tried
     raise AssertionError(shares)
+
+
+def _scored(data: LabelledFiles | LabelledRows) -> int:
+    """How many classes or labels have a validation item."""
+    targets = data.targets[data.valid]
+    return int(targets.any(axis=0).sum()) if targets.ndim == 2 else len(np.unique(targets))
 
 
 def _merged(names: Sequence[str]) -> dict[str, Any]:

@@ -99,6 +99,8 @@ def is_uneven(look: Look) -> bool:
 
 def metric_for(look: Look) -> tuple[str, str, str]:
     """The metric that suits the data: its name, its direction, and why it suits."""
+    if look.objective == "image_multilabel":
+        return "f1_macro", "maximize", "mean of the labels' F1: rare labels count as much"
     if not look.data.classes:
         targets = look.data.targets.astype(np.float64)
         low, first, third, high = np.quantile(targets, [0, 0.25, 0.75, 1])
@@ -194,7 +196,12 @@ def _images(look: Look, here: Surroundings) -> tuple[Table, Table]:
     space.add("apply_tfms", _choice(True, False), "change training images at random?")
     turned = {**_float(0.0, 45.0, log=False), "when": {"apply_tfms": True}}
     space.add("max_rotate", turned, "degrees; searched only where apply_tfms is true")
-    _add_balance(space, look)
+    if look.objective == "image_multilabel":
+        space.add("threshold", _float(0.2, 0.7, log=False), "labels above it are predicted")
+        choices = _choice("none", "class_weights")
+        space.add("balance", choices, "make rare labels count as much in training?")
+    else:
+        _add_balance(space, look)
     enqueued = _first(ImageClassification().learning_rate)
     enqueued.add("apply_tfms", False, "the plain images first")
     return space, enqueued
@@ -293,6 +300,8 @@ def _choice(*choices: Any) -> dict[str, Any]:
 
 _SPACES: dict[str, Callable[[Look, Surroundings], tuple[Table, Table]]] = {
     "image_classification": _images,
+    "image_multilabel": _images,
+    "image_regression": _images,
     "tabular_classification": _table,
     "tabular_regression": _table,
     "text_classification": _text,
