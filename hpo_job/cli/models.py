@@ -102,11 +102,11 @@ def weights_command(models: tuple[str, ...], weights: Path) -> None:
     language model of text_classification is called wt103-fwd.
     """
     from hpo_job import objectives
-    from hpo_job.objectives.downloads import LANGUAGE_MODEL
+    from hpo_job.data.language_models import WIKIPEDIA
     from hpo_job.objectives.images.weights import obtain
 
     for model in models:
-        if model == LANGUAGE_MODEL:
+        if model == WIKIPEDIA:
             place = objectives.shipped("text_classification").obtain(weights)
         else:
             place = obtain(model, weights)

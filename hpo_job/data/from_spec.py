@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from hpo_job.data.image_table import read_image_table
 from hpo_job.data.images import LabelledFiles, read_image_folder
+from hpo_job.data.language_models import language_model_of
 from hpo_job.data.tables import LabelledRows, read_table
 from hpo_job.errors import DataError
 from hpo_job.spec.metrics import Task
@@ -18,7 +20,7 @@ _COLUMNS = {"label", "group", "sample", "labels", "split"}
 _KEYS: dict[Layout, set[str]] = {
     "images": {"image", "label", "label_delim", "group", "labels", "split"},
     "table": {*_COLUMNS, "features", "categorical", "kinds", "missing", "decimal", "thousands"},
-    "text": {*_COLUMNS, "text"},
+    "text": {*_COLUMNS, "text", "language", "language_model", "language_model_sha256"},
 }
 # Keys that every study may have, whatever learns from the data
 _GENERAL = {"path", "valid_pct", "seed", "sha256", "made_by"}
@@ -53,7 +55,8 @@ def read(spec: StudySpec, layout: Layout, task: Task = "classification") -> Labe
             return read_image_table(path, data, seed, task)
         if layout == "images":
             return read_image_folder(path, data, seed)
-        return read_table(path, data, seed, regression=task == "regression")
+        rows = read_table(path, data, seed, regression=task == "regression")
+        return replace(rows, language_model=language_model_of(spec)) if layout == "text" else rows
     except DataError as error:
         raise DataError(f"{spec.file}: {error}") from error
 

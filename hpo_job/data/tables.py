@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from hpo_job.data import columns, labels, roles, table_findings
 from hpo_job.data.digests import fingerprint
 from hpo_job.data.kinds import Feature, Format
+from hpo_job.data.language import NAMES
+from hpo_job.data.language_models import ENGLISH, LanguageModel
 from hpo_job.data.parts import Part, Parts, divide
 from hpo_job.data.roles import Roles
 from hpo_job.data.split import require_classes, sample
@@ -48,6 +50,7 @@ class LabelledRows:
         dropped: Columns that are not used though nothing else was asked for, and why.
         kept: Class names that study.toml mentions, so that they need no caution.
         source: Where the data itself says which part a row is in; see `Parts`.
+        language_model: What a model of texts starts from, and in which language they are.
     """
 
     file: Path
@@ -64,6 +67,7 @@ class LabelledRows:
     dropped: dict[str, str] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
     source: str = ""
+    language_model: LanguageModel = field(default_factory=LanguageModel)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -133,6 +137,8 @@ class LabelledRows:
             yield "features", f"{len(self.columns)}: {', '.join(self.features)}"
         else:
             yield "text", f"{self.text}: {table_findings.length(self)}"
+            if (code := self.language_model.language) != ENGLISH:
+                yield "language", NAMES.get(code, code)
         for kind, heading in (("number", "numbers"), ("category", "categories"), ("date", "dates")):
             named = [
                 f"{feature.name} ({feature.note})" if feature.note else feature.name

@@ -118,7 +118,7 @@ def check(
         for name in SHIPPED[spec.objective].model_fields
     }
     try:
-        _shipped_module(spec).check(every, weights, cache)
+        _shipped_module(spec).check(every, weights, cache, spec)
     except MachineError as error:
         text = str(spec.error("search_space", str(error)))
         raise MachineError(text, error.parameter) from error

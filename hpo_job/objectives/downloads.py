@@ -17,11 +17,10 @@ from typing import NamedTuple
 from urllib.parse import urlparse
 
 from hpo_job.data.fetch import is_final
+from hpo_job.data.language_models import LanguageModel
 from hpo_job.errors import FetchError, HpoJobError, SpecError
 
 BAKED_VARIABLE = "HPO_JOB_BAKED_WEIGHTS"  # set in the container image: the folder of its weights
-
-LANGUAGE_MODEL = "wt103-fwd"  # of texts: see `hpo_job.objectives.text.weights`, which needs fastai
 
 
 class Package(NamedTuple):
@@ -64,18 +63,36 @@ def packaged(model: str) -> Path | None:
     return file if file.is_file() else None
 
 
-def find_language_model(folder: Path) -> Path | None:
-    """The folder of the language model on this machine, or None.
+def find_language_model(folder: Path, wanted: LanguageModel | None = None) -> Path | None:
+    """The folder of a language model on this machine, or None.
 
-    Looked for in ``folder``, then in the folder that an image has weights in, then in fastai's own.
+    Looked for where it is configured, in ``folder``, in the folder that an image has weights in,
+    then in fastai's own.
+
+    Args:
+        folder: The folder of weights.
+        wanted: The model; None for the English one.
     """
+    wanted = wanted or LanguageModel()
+    if wanted.path and is_language_model(wanted.path):
+        return wanted.path
     # Where fastai unpacks it. fastai is not asked: it would write a file into the home folder
     own = Path(os.environ.get("FASTAI_HOME", "~/.fastai")).expanduser() / "models"
     for place in (*places(folder), own):
-        model = place / LANGUAGE_MODEL
-        if any(model.glob("*.pth")) and any(model.glob("*.pkl")):
-            return model
+        if is_language_model(place / wanted.name):
+            return place / wanted.name
     return None
+
+
+def is_language_model(folder: Path) -> bool:
+    """Whether a folder has the two files of a language model."""
+    return any(folder.glob("*.pth")) and any(folder.glob("*.pkl"))
+
+
+def has_digest(file: Path, sha256: str) -> bool:
+    """Whether a file's SHA-256 is this one."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest() == sha256
 
 
 def download(url: str, target: Path) -> Path:

@@ -14,12 +14,16 @@ from hpo_job.objectives.parameters import TabularRegression
 from hpo_job.objectives.tabular import model
 from hpo_job.objectives.tabular.model import predict
 from hpo_job.objectives.training import check_precision
+from hpo_job.spec.study_toml import StudySpec
 
 __all__ = ["check", "lr_find", "predict", "rebuild", "train"]
 
 
 def check(
-    candidates: Mapping[str, Sequence[object]], weights: Path, cache: Path | None = None
+    candidates: Mapping[str, Sequence[object]],
+    weights: Path,
+    cache: Path | None = None,
+    spec: StudySpec | None = None,
 ) -> None:
     """Raise SpecError where a trial could not start. No weights are needed."""
     check_precision(candidates["precision"])

@@ -15,6 +15,7 @@ from fastai.learner import Learner
 from numpy.typing import NDArray
 
 from hpo_job.data import columns
+from hpo_job.data.language_models import ENGLISH, LanguageModel, language_model_of
 from hpo_job.data.tables import LabelledRows
 from hpo_job.errors import DataError, SpecError, problem, unknown
 from hpo_job.machine import read_text
@@ -41,14 +42,18 @@ from hpo_job.objectives.text.loaders import (
     language_loaders,
     new_texts,
 )
-from hpo_job.objectives.text.tokens import Corpus, tokenised, tokens_of
+from hpo_job.objectives.text.tokens import Corpus, tokenised, tokenizer, tokens_of
 from hpo_job.objectives.text.weights import load, obtain
 from hpo_job.objectives.training import check_precision, finish, prepare, start_afresh
+from hpo_job.spec.study_toml import StudySpec
 from hpo_job.trial import attributes
 
 
 def check(
-    candidates: Mapping[str, Sequence[object]], weights: Path, cache: Path | None = None
+    candidates: Mapping[str, Sequence[object]],
+    weights: Path,
+    cache: Path | None = None,
+    spec: StudySpec | None = None,
 ) -> None:
     """Check, once and before the first trial, that trials can start.
 
@@ -57,6 +62,7 @@ def check(
         weights: folder of pre-trained weights; they are downloaded where a trial may be
             ``pre_trained`` and this machine has none.
         cache: of no use here.
+        spec: the study, whose [data] says in which language the texts are; None for English.
 
     Raises:
         SpecError: a trial could not start.
@@ -64,14 +70,17 @@ def check(
     check_precision(candidates["precision"])
     if "bf16" in candidates["precision"]:
         _check_bf16()
+    wanted = language_model_of(spec) if spec else LanguageModel()
+    if wanted.language != ENGLISH:
+        tokenizer(wanted.language)
     if True in candidates["pre_trained"]:
-        sizes = load(obtain(weights)).sizes
+        sizes = load(obtain(weights, wanted)).sizes
         for name, size in sizes.items():
             if other := [value for value in candidates[name] if value != size]:
-                wanted = ", ".join(f"{key} = {value}" for key, value in sizes.items())
+                settings = ", ".join(f"{key} = {value}" for key, value in sizes.items())
                 raise SpecError(
                     f"{name}: the pre-trained language model has {size}, found {other[0]}; "
-                    f"set {wanted}, or pre_trained = false"
+                    f"set {settings}, or pre_trained = false"
                 )
 
 
@@ -129,7 +138,7 @@ def rebuild(folder: Path) -> Learner:
     reader = Reader.restored(record["reader"])
     parameters = TextClassification.model_validate(record["sizes"])
     learn = classifier(new_texts(reader), parameters, reader)
-    learn.text_column = reader.column
+    learn.text_column, learn.language = reader.column, reader.language
     saved.load(folder, learn.model)
     return prepare(learn, None)
 
@@ -148,7 +157,7 @@ def predict(learn: Learner, files: Sequence[Path]) -> pd.DataFrame:
         DataError: a file cannot be read.
     """
     texts = pd.concat([_texts(file, learn.text_column) for file in files], ignore_index=True)
-    loader = learn.dls.test_dl(list(tokens_of(texts.pop("text"))))
+    loader = learn.dls.test_dl(list(tokens_of(texts.pop("text"), learn.language)))
     probabilities = learn.get_preds(dl=loader)[0].double().numpy()
     return learner_file.predictions(texts, list(learn.dls.vocab[1]), probabilities)
 
@@ -177,9 +186,12 @@ def _start(context: Context) -> _Study:
     assert isinstance(data, LabelledRows)
     assert data.text is not None
     with context.timings.measure(attributes.DATA_TIME):
-        corpus = tokenised(data.frame[data.text].tolist(), data.train, context.cache)
+        language = data.language_model.language
+        corpus = tokenised(data.frame[data.text].tolist(), data.train, context.cache, language)
         vocabulary = corpus.vocabulary(parameters.max_vocab, parameters.min_freq)
-    reader = Reader(vocabulary, data.classes, data.text, parameters.bptt, parameters.max_tokens)
+    reader = Reader(
+        vocabulary, data.classes, data.text, parameters.bptt, parameters.max_tokens, language
+    )
     return _Study(parameters, data, corpus, reader)
 
 

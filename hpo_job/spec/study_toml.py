@@ -88,6 +88,11 @@ class Data(_Table):
         labels: class names to change, such as to merge those that differ by a space.
         split: the column that says which part a row is in; False to ignore such a column, or
             folders called train and valid.
+        language: of the texts, such as ``"de"``: how they are split into words, and which
+            pre-trained language model a trial starts from; None for English.
+        language_model: a language model in fastai's format: a folder with a .pth and a .pkl file,
+            or an archive of them, relative to the job folder; or a URL of an archive.
+        language_model_sha256: the checksum of what is behind that URL.
         made_by: the command that creates data which is not shipped; the error for missing data
             names it.
     """
@@ -110,6 +115,9 @@ class Data(_Table):
     thousands: Literal[",", ".", " ", "'", ""] | None = None
     labels: dict[str, str] | None = None
     split: str | Literal[False] | None = None
+    language: str | None = Field(default=None, pattern="^[a-z]{2,3}$")
+    language_model: str | None = Field(default=None, min_length=1)
+    language_model_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     made_by: str | None = Field(default=None, min_length=1)
 
     @field_validator("path")
@@ -125,6 +133,11 @@ class Data(_Table):
             raise ValueError("path is a URL, so sha256 is needed too: what sha256sum prints")
         if self.sha256 is not None and not is_url(self.path):
             raise ValueError(f"sha256 is for a URL, and {self.path!r} is not one; remove sha256")
+        remote = self.language_model is not None and is_url(self.language_model)
+        if remote and self.language_model_sha256 is None:
+            raise ValueError("language_model is a URL, so language_model_sha256 is needed too")
+        if self.language_model_sha256 is not None and not remote:
+            raise ValueError("language_model_sha256 is for a URL as language_model; remove it")
         return self
 
 

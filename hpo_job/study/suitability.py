@@ -16,6 +16,8 @@ from optuna.study import StudyDirection
 from hpo_job import objectives
 from hpo_job.data.english import USUAL, share_english
 from hpo_job.data.from_spec import Labelled
+from hpo_job.data.language import language_of
+from hpo_job.data.language_models import ENGLISH
 from hpo_job.data.tables import LabelledRows
 from hpo_job.errors import plural
 from hpo_job.spec import search_space
@@ -149,15 +151,29 @@ def _sampled_independently(
 
 
 def of_language(spec: StudySpec, data: Labelled | None) -> Iterator[str]:
-    """A line where a pre-trained language model, which is English, gets texts that are not."""
+    """A line where texts are in another language than the model is."""
     if not isinstance(data, LabelledRows) or data.text is None:
         return
-    if True not in objectives.candidates(spec, "pre_trained"):
+    texts, language = data.frame[data.text], data.language_model.language
+    pre_trained = True in objectives.candidates(spec, "pre_trained")
+    found = language_of(texts)
+    if language != ENGLISH:
+        if found is not None and found.code != language:
+            what = "tokenizer and language model are" if pre_trained else "tokenizer is"
+            yield (
+                f"text {data.text!r} looks {found.name}, and [data] language is {language!r}, as "
+                f"{what}: correct one of them"
+            )
         return
-    share = share_english(data.frame[data.text])
-    if share is not None and share < USUAL:
+    share = share_english(texts)
+    if pre_trained and share is not None and share < USUAL:
         yield (
             f"text {data.text!r} does not look English ({share:.0%} of the words are frequent "
             "English ones, of English prose about 25%), and the pre-trained language model is: "
             "compare it with pre_trained = false"
+        )
+    if found is not None and found.code != ENGLISH and not (spec.data and spec.data.language):
+        yield (
+            f"text {data.text!r} looks {found.name}, and is split into words by English rules: "
+            f"set [data] language = {found.code!r}"
         )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from hpo_job import objectives
 from hpo_job.data.digests import fingerprint
+from hpo_job.data.language_models import language_model_of
 from hpo_job.errors import plural
 from hpo_job.objectives.predictions import LEVEL, Predictions
 from hpo_job.results import number
@@ -150,4 +151,4 @@ def _weights(checked: Checked, params: dict[str, Any]) -> Iterator[str]:
         licence = objectives.licence_of_weights(model)
         yield f"{model}, trained on ImageNet; licence: {licence or 'its publisher states none'}"
     else:
-        yield "fastai's AWD_LSTM language model of English Wikipedia (CC BY-SA 3.0)"
+        yield language_model_of(spec).described

@@ -16,6 +16,8 @@ from hpo_job.data.image_folder import list_images
 from hpo_job.data.image_table import read_image_table
 from hpo_job.data.images import LabelledFiles, read_image_folder
 from hpo_job.data.kinds import recognise
+from hpo_job.data.language import language_of
+from hpo_job.data.language_models import ENGLISH
 from hpo_job.data.parts import COLUMNS as PART_COLUMNS
 from hpo_job.data.scripts import share_unspaced
 from hpo_job.data.tables import LabelledRows, read_table
@@ -127,7 +129,18 @@ def _table(file: Path, wanted: Wanted) -> Look:
         settings,
         len(every_label),
     )
+    if text is not None and objective == "text_classification":
+        settings |= _language(data.frame[text], reasons)
     return Look(objective, data, settings, reasons, _groups(cells, label, text))
+
+
+def _language(texts: pd.Series[Any], reasons: dict[str, str]) -> dict[str, str]:
+    """[data] language of texts that are not English."""
+    language = language_of(texts)
+    if language is None or language.code == ENGLISH:
+        return {}
+    reasons["language"] = f"the texts look {language.name}: how they are split into words"
+    return {"language": language.code}
 
 
 def _image_table(file: Path, cells: pd.DataFrame, image: str, wanted: Wanted) -> Look:

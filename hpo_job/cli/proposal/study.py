@@ -14,6 +14,7 @@ from hpo_job.cli.proposal.document import Table, document
 from hpo_job.cli.proposal.look import SEED, Look
 from hpo_job.data.images import LabelledFiles
 from hpo_job.data.language import language_of
+from hpo_job.data.language_models import ENGLISH, LanguageModel
 from hpo_job.data.tables import LabelledRows
 from hpo_job.objectives.downloads import PACKAGES, find_language_model, packaged, places
 from hpo_job.objectives.parameters import ImageClassification
@@ -240,16 +241,16 @@ def _text(look: Look, here: Surroundings) -> tuple[Table, Table]:
     assert isinstance(look.data, LabelledRows)
     texts = look.data.frame[look.data.text]
     language = language_of(texts)
-    english = language is not None and language.code == "en"
-    pre_trained = english and find_language_model(here.weights) is not None
+    code = look.settings.get("language") or (language.code if language else None)
+    model = LanguageModel(code) if code else None
+    pre_trained = model is not None and find_language_model(here.weights, model) is not None
     space = Table(
         "[search_space]", "A plain value is the same in every trial; a table is searched."
     )
     space.add(
         "pre_trained",
         pre_trained,
-        "start from a language model of English Wikipedia; hpo-job weights wt103-fwd downloads it, "
-        "and the sizes below have to be left out then",
+        _language_model(model),
     )
     if not pre_trained:
         space.add("emb_sz", 64, "size of a token's embedding; small enough for CPUs")
@@ -271,6 +272,20 @@ def _text(look: Look, here: Surroundings) -> tuple[Table, Table]:
     space.add("gradual_unfreezing", _choice(True, False), "one layer more in each epoch?")
     _add_balance(space, look)
     return space, _first(5e-3, "learning_rate_frozen")
+
+
+def _language_model(model: LanguageModel | None) -> str:
+    """Where a pre-trained language model of this language is from."""
+    sizes = "the sizes below have to be those of the model then"
+    if model is not None and model.language != ENGLISH:
+        return (
+            f"start from a language model of this language, in fastai's format: in {model.name} "
+            f"among the weights, or as [data] language_model; {sizes}"
+        )
+    return (
+        "start from a language model of English Wikipedia; hpo-job weights wt103-fwd downloads it, "
+        "and the sizes below have to be left out then"
+    )
 
 
 def _add_balance(space: Table, look: Look) -> None:

@@ -30,6 +30,7 @@ from hpo_job.objectives.images.trying import try_step
 from hpo_job.objectives.images.weights import find, obtain
 from hpo_job.objectives.parameters import ImageModel, ImageMultilabel
 from hpo_job.objectives.training import check_precision, finish, fit, prepare, start_afresh
+from hpo_job.spec.study_toml import StudySpec
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
 
@@ -37,7 +38,10 @@ HEAD, UNFROZEN = "head", "unfrozen"
 
 
 def check(
-    candidates: Mapping[str, Sequence[object]], weights: Path, cache: Path | None = None
+    candidates: Mapping[str, Sequence[object]],
+    weights: Path,
+    cache: Path | None = None,
+    spec: StudySpec | None = None,
 ) -> None:
     """Check, before the first trial, that each model trains a step at its extreme image sizes.
 
@@ -46,6 +50,7 @@ def check(
         weights: folder of pre-trained weights; they are downloaded where a trial may be
             ``pre_trained`` and this machine has none.
         cache: folder in which this machine notes what it has tried; None tries again.
+        spec: of no use here.
 
     Raises:
         SpecError: a trial could not start.

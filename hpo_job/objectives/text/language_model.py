@@ -18,6 +18,8 @@ from fastai.text.learner import (
 )
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
 
+from hpo_job.data.language_models import LanguageModel
+from hpo_job.data.tables import LabelledRows
 from hpo_job.errors import SpecError
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.downloads import find_language_model
@@ -53,7 +55,8 @@ def language_model(dls: DataLoaders, context: Context, parameters: TextClassific
     )
     prepare(learn, context, precision(parameters, context))
     if parameters.pre_trained:
-        _load(learn, context.weights)
+        assert isinstance(context.data, LabelledRows)
+        _load(learn, context.weights, context.data.language_model)
         learn.freeze()
     return learn
 
@@ -86,11 +89,11 @@ def _fit(learn: Learner, context: Context, name: str, epochs: int, rate: float) 
         fit(learn, context, phase, lambda: learn.fit_one_cycle(epochs, rate), of_learner=perplexity)
 
 
-def _load(learn: Learner, weights: Path) -> None:
+def _load(learn: Learner, weights: Path, wanted: LanguageModel) -> None:
     """Load pre-trained weights; a word unknown to them gets the mean of all words."""
-    folder = find_language_model(weights)
+    folder = find_language_model(weights, wanted)
     if folder is None:  # `check` has seen them
-        raise SpecError(f"pre_trained: the language model is no longer in {weights}")
+        raise SpecError(f"pre_trained: {wanted.name} is no longer in {weights}")
     pretrained = load(folder)
     state: dict[str, Any] = match_embeds(pretrained.weights, pretrained.vocab, learn.dls.vocab)
     load_ignore_keys(learn.model, clean_raw_keys(state))

@@ -17,6 +17,7 @@ from fastcore.foundation import L
 from fasttransform import Transform
 from numpy.typing import NDArray
 
+from hpo_job.data.language_models import ENGLISH
 from hpo_job.objectives.batches import close_pools
 from hpo_job.objectives.loading import Loader, WholeBatches
 from hpo_job.objectives.text.batches import Padded, Streams, Texts, padded_length
@@ -31,6 +32,7 @@ class Reader:
     column: the column of a table that holds the texts.
     bptt: tokens that a model reads at a time.
     longest: tokens that are read of a text, from its beginning.
+    language: of the texts: how they are split into tokens.
     """
 
     vocabulary: list[str]
@@ -38,6 +40,7 @@ class Reader:
     column: str
     bptt: int
     longest: int
+    language: str = ENGLISH
 
     def stored(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -213,7 +216,7 @@ def new_texts(reader: Reader) -> DataLoaders:
     They consist of fastai's own transforms: ``test_dl`` takes texts, or lists of their tokens.
     """
     read = [
-        Tokenizer(tokenizer(), rules=RULES),
+        Tokenizer(tokenizer(reader.language), rules=RULES),
         Numericalize(reader.vocabulary),
         Beginning(reader.longest),
     ]

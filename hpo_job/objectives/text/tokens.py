@@ -18,9 +18,10 @@ from fastai.torch_core import defaults
 from fastcore.basics import compose
 from numpy.typing import NDArray
 
+from hpo_job.data.language_models import ENGLISH
 from hpo_job.data.once import make_once
 from hpo_job.data.scripts import spaced
-from hpo_job.errors import DataError, problem
+from hpo_job.errors import DataError, SpecError, problem
 from hpo_job.objectives.text.batches import UNKNOWN
 
 FORMAT = 2  # of the cache; increased whenever the meaning of its files changes
@@ -64,7 +65,9 @@ class Corpus:
         return len(vocabulary) - list(vocabulary[-MULTIPLE:]).count("xxfake")
 
 
-def tokenised(texts: Sequence[str], train: NDArray[np.int64], cache: Path) -> Corpus:
+def tokenised(
+    texts: Sequence[str], train: NDArray[np.int64], cache: Path, language: str = ENGLISH
+) -> Corpus:
     """The texts as numbers, read from the folder ``cache``, or tokenised and written there.
 
     Workers that start together wait for the one that tokenises. A damaged entry is made again.
@@ -73,14 +76,15 @@ def tokenised(texts: Sequence[str], train: NDArray[np.int64], cache: Path) -> Co
         texts: all texts of the study.
         train: positions of the training texts, from which the vocabulary is made.
         cache: the folder that the workers of this machine share.
+        language: of the texts.
 
     Raises:
         DataError: the cache cannot be written.
     """
-    folder = cache / "text" / _key(texts, train)
+    folder = cache / "text" / _key(texts, train, language)
     try:
         return make_once(
-            folder, lambda: _read(folder), lambda path: _write(path, _make(texts, train))
+            folder, lambda: _read(folder), lambda path: _write(path, _make(texts, train, language))
         )
     except OSError as error:
         raise DataError(
@@ -89,26 +93,34 @@ def tokenised(texts: Sequence[str], train: NDArray[np.int64], cache: Path) -> Co
         ) from error
 
 
-def tokens_of(texts: Iterable[str]) -> Iterator[list[str]]:
+def tokens_of(texts: Iterable[str], language: str = ENGLISH) -> Iterator[list[str]]:
     """The tokens of each text by fastai's rules, as for its pre-trained models."""
     # the same as fastai's TokenizeWithRules, in half the time
     before, after = compose(*RULES), compose(*defaults.text_postproc_rules)
-    for document in tokenizer().pipe(map(before, texts)):
+    for document in tokenizer(language).pipe(map(before, texts)):
         yield [after(token.text) for token in document]
 
 
 @cache
-def tokenizer() -> WordTokenizer:
-    """The tokenizer of spaCy as fastai configures it, for texts of any length; takes a second."""
-    words = WordTokenizer()
+def tokenizer(language: str = ENGLISH) -> WordTokenizer:
+    """The tokenizer of spaCy as fastai configures it, for texts of any length; takes a second.
+
+    Raises:
+        SpecError: spaCy has none of this language, or it needs another package.
+    """
+    try:
+        words = WordTokenizer(language)
+    except ImportError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SpecError(f"[data] language: no tokenizer of {language!r}: {reason}") from error
     words.pipe.__self__.max_length = sys.maxsize  # a limit of spaCy's parser, which is not used
     return words
 
 
-def _key(texts: Sequence[str], train: NDArray[np.int64]) -> str:
+def _key(texts: Sequence[str], train: NDArray[np.int64], language: str) -> str:
     """A digest of everything that the corpus depends on."""
     rules = [rule.__name__ for rule in (*RULES, *defaults.text_postproc_rules)]
-    settings = [FORMAT, "en", rules, *map(version, ("fastai", "spacy"))]
+    settings = [FORMAT, language, rules, *map(version, ("fastai", "spacy"))]
     digest = hashlib.sha256(json.dumps(settings).encode())
     digest.update(train.astype(np.int64).tobytes())
     for text in texts:
@@ -117,12 +129,12 @@ def _key(texts: Sequence[str], train: NDArray[np.int64]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _make(texts: Sequence[str], train: NDArray[np.int64]) -> Corpus:
+def _make(texts: Sequence[str], train: NDArray[np.int64], language: str) -> Corpus:
     first: dict[str, int] = {token: number for number, token in enumerate(defaults.text_spec_tok)}
     special = len(first)
     rows = [
         np.array([first.setdefault(token, len(first)) for token in row], dtype=np.int32)
-        for row in tokens_of(texts)
+        for row in tokens_of(texts, language)
     ]
     offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
     counts = np.zeros(len(first), dtype=np.int64)

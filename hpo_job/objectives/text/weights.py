@@ -1,8 +1,9 @@
-"""The pre-trained language model: from a local folder, fastai's own folder, or a download."""
+"""Pre-trained language models: from a folder, an archive, or a download."""
 
 from __future__ import annotations
 
 import pickle
+import shutil
 import tarfile
 from dataclasses import dataclass
 from functools import partial
@@ -13,16 +14,18 @@ from typing import Any
 import torch
 from fastai.data.external import URLs
 
+from hpo_job.data.language_models import ENGLISH, WIKIPEDIA, LanguageModel
 from hpo_job.data.once import make_once
 from hpo_job.errors import SpecError
 from hpo_job.objectives.downloads import (
-    LANGUAGE_MODEL,
     download,
     failed,
     find_language_model,
+    has_digest,
+    is_language_model,
 )
 
-NAME = LANGUAGE_MODEL  # trained on 103 million words of Wikipedia, forwards
+NAME = WIKIPEDIA  # trained on 103 million words of Wikipedia, forwards
 
 
 @dataclass(frozen=True)
@@ -42,27 +45,59 @@ class Pretrained:
         }
 
 
-def obtain(folder: Path) -> Path:
-    """The folder of the model, downloaded into ``folder`` where this machine has none.
+def obtain(folder: Path, wanted: LanguageModel | None = None) -> Path:
+    """The folder of the model, downloaded or unpacked into ``folder`` where it is not there.
 
     Workers that start together wait for one download.
 
+    Args:
+        folder: The folder of weights.
+        wanted: The model; None for the English one.
+
     Raises:
         FetchError: the download failed, and a retry may succeed.
-        SpecError: it failed for good.
+        SpecError: it failed for good, or there is no such model.
     """
+    wanted = wanted or LanguageModel()
+    place = folder / wanted.name
+    if problem := _unknown(wanted, folder):
+        raise SpecError(problem)
     try:
         return make_once(
-            folder / NAME, lambda: find_language_model(folder), partial(_fetch, folder / NAME)
+            place, lambda: find_language_model(folder, wanted), partial(_fetch, wanted, place)
         )
     except (OSError, HTTPException, tarfile.TarError) as error:  # most of urllib's are OSErrors
         reason = " ".join(str(error).split())
-        raise failed(
-            error,
-            f"pre_trained: no pre-trained language model: no .pth and .pkl in {folder / NAME}, "
-            f"{URLs.WT103_FWD} cannot be downloaded ({reason}); unpack it there or set "
-            "pre_trained = false",
-        ) from error
+        raise failed(error, _missing(wanted, place, reason)) from error
+
+
+def _unknown(wanted: LanguageModel, folder: Path) -> str | None:
+    """Why there is no such model, and how to fix it; None where it is there or can be fetched."""
+    if find_language_model(folder, wanted):
+        return None
+    if wanted.path is not None and not wanted.path.is_file():
+        what = "no .pth and .pkl in this folder" if wanted.path.is_dir() else "no such file"
+        return f"pre_trained: [data] language_model {wanted.path}: {what}"
+    if wanted.path or wanted.url or wanted.language == ENGLISH:
+        return None
+    return (
+        f"pre_trained: no language model of language {wanted.language!r}: no .pth and .pkl in "
+        f"{folder / wanted.name}; put one there, name one as [data] language_model, or set "
+        "pre_trained = false"
+    )
+
+
+def _missing(wanted: LanguageModel, place: Path, reason: str) -> str:
+    if wanted.path or wanted.url:
+        return (
+            f"pre_trained: [data] language_model {wanted.url or wanted.path}: cannot be used "
+            f"({reason}); correct it or set pre_trained = false"
+        )
+    return (
+        f"pre_trained: no pre-trained language model: no .pth and .pkl in {place}, "
+        f"{URLs.WT103_FWD} cannot be downloaded ({reason}); unpack it there or set "
+        "pre_trained = false"
+    )
 
 
 def load(folder: Path) -> Pretrained:
@@ -100,10 +135,18 @@ def _file(folder: Path, pattern: str) -> Path | None:
     return min(folder.glob(pattern), default=None)
 
 
-def _fetch(place: Path, target: Path) -> None:
+def _fetch(wanted: LanguageModel, place: Path, target: Path) -> None:
     """Download the model, for ``place``, and unpack it at ``target``."""
     if place.exists():
         raise FileExistsError(f"{place} holds something else")  # which is not ours to replace
-    archive = download(URLs.WT103_FWD, target.with_suffix(".tgz"))
+    archive = wanted.path or download(wanted.url or URLs.WT103_FWD, target.with_suffix(".tgz"))
+    if wanted.sha256 and not has_digest(archive, wanted.sha256):
+        raise OSError("its sha256 is another one than [data] language_model_sha256")
+    unpacked = target.with_suffix(".unpacked")
     with tarfile.open(archive) as packed:
-        packed.extractall(target.parent, filter="data")
+        packed.extractall(unpacked, filter="data")
+    folders = [unpacked, *(folder for folder in sorted(unpacked.rglob("*")) if folder.is_dir())]
+    model = next(filter(is_language_model, folders), None)
+    if model is None:
+        raise OSError("no folder in it has a .pth and a .pkl file")
+    shutil.move(model, target)
