@@ -8,7 +8,7 @@ from typing import Literal
 from hpo_job.data.image_table import read_image_table
 from hpo_job.data.images import LabelledFiles, read_image_folder
 from hpo_job.data.language_models import language_model_of
-from hpo_job.data.tables import LabelledRows, read_table
+from hpo_job.data.tables import LabelledRows, read_table, read_texts
 from hpo_job.errors import DataError
 from hpo_job.spec.metrics import Task
 from hpo_job.spec.study_toml import Data, StudySpec
@@ -55,7 +55,12 @@ def read(spec: StudySpec, layout: Layout, task: Task = "classification") -> Labe
             return read_image_table(path, data, seed, task)
         if layout == "images":
             return read_image_folder(path, data, seed)
-        rows = read_table(path, data, seed, regression=task == "regression")
+        is_folder = layout == "text" and path.is_dir()
+        rows = (
+            read_texts(path, data, seed)
+            if is_folder
+            else read_table(path, data, seed, regression=task == "regression")
+        )
         return replace(rows, language_model=language_model_of(spec)) if layout == "text" else rows
     except DataError as error:
         raise DataError(f"{spec.file}: {error}") from error
@@ -95,6 +100,11 @@ def require_keys(
             if getattr(data, key) is not None:
                 raise spec.error(f"data.{key}", "is for a table: name its column of files as image")
     needed = ("label",) if data.image is not None else _NEEDED[layout] if layout else ()
+    if layout == "text" and data.text is None and spec.data_path and spec.data_path.is_dir():
+        for key in ("label", "group"):
+            if getattr(data, key) is not None:
+                raise spec.error(f"data.{key}", "is for a table, and path is a folder of texts")
+        needed = ()
     for key in needed:
         if getattr(data, key) is None:
             raise spec.error(f"data.{key}", f"missing; {spec.objective} needs the column's name")

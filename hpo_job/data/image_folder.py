@@ -74,7 +74,7 @@ def list_images(root: Path, by_parts: bool) -> Listing:
     images = sorted(_images(root, listing))
     paths = {name: PurePosixPath(name).parts for name in images}
     nested = {name: parts for name, parts in paths.items() if len(parts) > 1}
-    level = _level_of_parts(list(nested.values())) if by_parts else None
+    level = level_of_parts(list(nested.values())) if by_parts else None
     for name in images:
         parts = paths[name]
         part = part_named(parts[level]) if level is not None and len(parts) > level + 1 else None
@@ -102,7 +102,7 @@ def suspicious(listing: Listing) -> Iterator[str]:
             yield f"left out: {text}"
 
 
-def _level_of_parts(paths: list[tuple[str, ...]]) -> int | None:
+def level_of_parts(paths: list[tuple[str, ...]]) -> int | None:
     """Where in the paths the parts stand: 0, above the classes; 1, below them; or nowhere."""
     deep = [path for path in paths if len(path) > 2]
     for level in (0, 1):
@@ -116,7 +116,7 @@ def _level_of_parts(paths: list[tuple[str, ...]]) -> int | None:
 
 def _images(root: Path, listing: Listing) -> Iterator[str]:
     """The images under ``root``; all else goes to ``listing``."""
-    for name, entry in _walk(root, "", (), listing):
+    for name, entry in walk(root, listing):
         path = Path(entry.path)
         suffix = path.suffix.lower()
         if suffix in _suffixes():
@@ -129,6 +129,14 @@ def _images(root: Path, listing: Listing) -> Iterator[str]:
             yield name
         else:
             listing.left_out[CONVERT if suffix in FOREIGN else NOT_IMAGE].append(name)
+
+
+def walk(root: Path, listing: Listing) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """The regular files under ``root``, links followed, with their names relative to it.
+
+    What is hidden, broken or not allowed to be read goes to ``listing``.
+    """
+    return _walk(root, "", (), listing)
 
 
 def _walk(

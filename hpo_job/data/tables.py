@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hpo_job.data import columns, labels, roles, table_findings
 from hpo_job.data.digests import fingerprint
+from hpo_job.data.image_folder import suspicious
 from hpo_job.data.kinds import Feature, Format
 from hpo_job.data.language import NAMES
 from hpo_job.data.language_models import ENGLISH, LanguageModel
@@ -21,6 +22,7 @@ from hpo_job.data.parts import Part, Parts, divide
 from hpo_job.data.roles import Roles
 from hpo_job.data.split import require_classes, sample
 from hpo_job.data.targets import read_targets
+from hpo_job.data.text_folder import FILE, LABEL, PART, TEXT, read_text_folder
 from hpo_job.errors import DataError, plural
 from hpo_job.spec.study_toml import Data
 
@@ -51,6 +53,9 @@ class LabelledRows:
         kept: Class names that study.toml mentions, so that they need no caution.
         source: Where the data itself says which part a row is in; see `Parts`.
         language_model: What a model of texts starts from, and in which language they are.
+        names: The file of each row, relative to a folder of texts; empty for the rows of a table.
+        left_out: A line for each reason for which files of that folder are not used.
+        folder_cautions: A line for what may be wrong with that folder.
     """
 
     file: Path
@@ -68,6 +73,9 @@ class LabelledRows:
     kept: tuple[str, ...] = ()
     source: str = ""
     language_model: LanguageModel = field(default_factory=LanguageModel)
+    names: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    folder_cautions: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -104,7 +112,7 @@ class LabelledRows:
     @cached_property
     def cautions(self) -> tuple[str, ...]:
         """What may be wrong with columns and classes, a line each."""
-        return tuple(table_findings.of_columns(self))
+        return (*self.folder_cautions, *table_findings.of_columns(self))
 
     @cached_property
     def content_cautions(self) -> tuple[str, ...]:
@@ -117,7 +125,7 @@ class LabelledRows:
 
     def described(self) -> Iterator[tuple[str, str]]:
         """The data for a person, as (heading, text); a further line has no heading."""
-        rows = plural(len(self), "row")
+        rows = plural(len(self), "text" if self.names else "row")
         if self.classes:
             yield "data", f"{self.file}: {rows} in {plural(len(self.classes), 'class', 'classes')}"
             for name, count in self.counts.items():
@@ -126,11 +134,13 @@ class LabelledRows:
             low, middle, high = np.quantile(self.targets, [0, 0.5, 1])
             yield "data", f"{self.file}: {rows}"
             yield "target", f"{self.label}: {low:g} to {high:g}, median {middle:g}"
-        if note := columns.dialect(self.file).note:
+        if not self.names and (note := columns.dialect(self.file).note):
             yield "file", note
         yield from self._described_columns()
         parts = Parts(self.train, self.valid, self.test, self.source)
-        yield "validation", parts.described("row", self.group)
+        yield "validation", parts.described("text" if self.names else "row", self.group)
+        for line in self.left_out:
+            yield "left out", line
 
     def _described_columns(self) -> Iterator[tuple[str, str]]:
         if self.text is None:
@@ -166,6 +176,42 @@ def read_table(file: Path, data: Data, seed: int, *, regression: bool = False) -
     return _Reader(file, data, seed, regression).rows()
 
 
+def read_texts(root: Path, data: Data, seed: int) -> LabelledRows:
+    """Read a folder of texts with a folder for each class, and divide them; see `read_table`.
+
+    Raises:
+        DataError: The text begins with the key of [data] that is to blame.
+    """
+    with blaming("path"):
+        frame, listing = read_text_folder(root, data.split is not False)
+    reader = _Reader(root, data, seed, regression=False)
+    named = frame[PART].tolist() if PART in frame else None
+    frame[LABEL] = reader.classes(frame[LABEL])
+    drawn = reader.sample(frame[LABEL])
+    frame = frame.iloc[drawn].reset_index(drop=True)
+    roles_ = Roles(LABEL, TEXT, None, None, (), named=False)
+    parts = reader.parts(frame, roles_, named and [named[position] for position in drawn])
+    targets, classes = reader.targets(frame[LABEL])
+    return LabelledRows(
+        file=root,
+        frame=frame[[TEXT, LABEL]],
+        label=LABEL,
+        text=TEXT,
+        columns=(),
+        group=None,
+        targets=targets,
+        classes=classes,
+        train=parts.train,
+        valid=parts.valid,
+        test=parts.test,
+        kept=tuple({*(data.labels or {}), *(data.labels or {}).values()}),
+        source="folders" if named else "",
+        names=tuple(frame[FILE]),
+        left_out=tuple(text for _, text in listing.lines()),
+        folder_cautions=tuple(suspicious(listing)),
+    )
+
+
 @dataclass(frozen=True)
 class _Reader:
     """The steps from a file to labelled rows; for the attributes see `read_table`."""
@@ -186,11 +232,11 @@ class _Reader:
         if self.regression:
             frame[chosen.label] = read_targets(self.file, label, self.data)
         else:
-            frame[chosen.label] = self._classes(label)
-        drawn = self._sample(frame[chosen.label])
+            frame[chosen.label] = self.classes(label)
+        drawn = self.sample(frame[chosen.label])
         frame = frame.iloc[drawn].reset_index(drop=True)
-        parts = self._parts(frame, chosen, named and [named[position] for position in drawn])
-        targets, classes = self._targets(frame[chosen.label])
+        parts = self.parts(frame, chosen, named and [named[position] for position in drawn])
+        targets, classes = self.targets(frame[chosen.label])
         return LabelledRows(
             file=self.file,
             frame=frame,
@@ -219,7 +265,7 @@ class _Reader:
             raise DataError(f"data.path: {self.file}: no rows in it")
         return cells, chosen
 
-    def _classes(self, label: pd.Series[Any]) -> list[str]:
+    def classes(self, label: pd.Series[Any]) -> list[str]:
         """The class of every row, merged as study.toml says."""
         with blaming("labels", self.file):
             names = labels.merge(label.tolist(), self.data.labels)
@@ -227,7 +273,7 @@ class _Reader:
             require_classes(names, "row")
         return names
 
-    def _sample(self, label: pd.Series[Any]) -> NDArray[np.int64]:
+    def sample(self, label: pd.Series[Any]) -> NDArray[np.int64]:
         """The positions of the rows that are used: all, or a sample."""
         if self.data.sample is None:
             return np.arange(len(label))
@@ -235,7 +281,7 @@ class _Reader:
             names = None if self.regression else label.tolist()
             return sample(len(label), self.seed, names, self.data.sample)
 
-    def _parts(self, frame: pd.DataFrame, chosen: Roles, named: Sequence[Part] | None) -> Parts:
+    def parts(self, frame: pd.DataFrame, chosen: Roles, named: Sequence[Part] | None) -> Parts:
         with blaming(chosen.split_key, self.file):
             return divide(
                 named,
@@ -247,7 +293,7 @@ class _Reader:
                 None if chosen.group is None else frame[chosen.group].tolist(),
             )
 
-    def _targets(self, label: pd.Series[Any]) -> tuple[Targets, tuple[str, ...]]:
+    def targets(self, label: pd.Series[Any]) -> tuple[Targets, tuple[str, ...]]:
         """The target of every row, and the classes."""
         if self.regression:
             return label.to_numpy(dtype=np.float64), ()

@@ -208,6 +208,8 @@ def _named(data: Any) -> tuple[list[str], list[str]]:
         return [str(data.files[position]) for position in data.valid], []
     rows = data.frame.iloc[data.valid]
     names = [f"row {number + 1}" for number in rows.index]
+    if data.names:
+        names = [data.names[number] for number in rows.index]
     if data.text is not None:
         return names, [str(text)[:LONGEST] for text in rows[data.text]]
     records = rows[list(data.features)].to_dict("records")
