@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,8 @@ OBJECTIVES = (
     "--data",
     metavar="PATH",
     type=click.Path(exists=True, path_type=Path),
-    help="A folder of images per class, or a table (CSV, Parquet) of rows, texts or images with a "
-    "class, several labels or a number each.",
+    help="A folder of images or of .txt files per class, or a table (CSV, Parquet) of rows, texts "
+    "or images, which have a class, several labels or a number each.",
 )
 @option("--label", metavar="COLUMN", help="The column of a table to predict.  [default: guessed]")
 @option("--text", metavar="COLUMN", help="The column of its texts.  [default: guessed]")
@@ -51,7 +52,7 @@ OBJECTIVES = (
 )
 @option("--trials", type=click.IntRange(min=1), metavar="N", help="How many trials it may take.")
 @option("--time", metavar="TIME", help="How long: 8h, 1h30m, lunch, overnight or weekend.")
-@option("--measure", is_flag=True, help="Run one short trial to say how many fit into the time.")
+@option("--measure", is_flag=True, help="Run one short trial, and write what fits into the budget.")
 @option("--function", is_flag=True, help="Tune a function of your own: writes one that runs.")
 @option(
     "--like",
@@ -202,8 +203,9 @@ def _write(folder: Path, study: str, code: str | None = None) -> None:
 
 
 def _measure(folder: Path, weights: Path) -> None:
-    """Say how long a trial takes here, and what that means for the budget."""
+    """Say how long a trial takes here and what that means for the budget, and write it there."""
     from hpo_job.cli.describe import wrapped
+    from hpo_job.cli.proposal.document import with_remark, with_value
     from hpo_job.machine import cpus
     from hpo_job.results import clock
     from hpo_job.spec.reading import read_spec
@@ -217,8 +219,17 @@ def _measure(folder: Path, weights: Path) -> None:
     if budget.trials:
         text += f", {budget.trials} of them {clock(budget.trials * measured.middling)}"
     if budget.timeout:
-        text += f": about {budget.timeout / measured.middling:.0f} in {clock(budget.timeout)}"
-    put("\n".join(wrapped("measured", f"{text}; pruned ones take less")))
+        fitting = max(1, round(budget.timeout / measured.middling))
+        text += f": about {fitting} in {clock(budget.timeout)}"
+    text += "; pruned ones take less"
+    put("\n".join(wrapped("measured", text)))
+    day = f"{datetime.now():%Y-%m-%d}"
+    written = spec.file.read_text(encoding="utf-8")
+    written = with_remark(written, "[budget]", f"Measured on {day} on this machine: {text}.")
+    if budget.timeout and not budget.trials:
+        written = with_value(written, "[budget]", "trials", fitting)
+    spec.file.write_text(written, encoding="utf-8")
+    put(f"wrote         {spec.file}: the measurement, in [budget]")
 
 
 def _short(folder: Path) -> str:

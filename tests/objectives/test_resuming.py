@@ -148,7 +148,7 @@ def trainings(few: LabelledFiles, image_cache: Path, tmp_path: Path) -> dict[str
 
 @pytest.mark.parametrize(
     ("kind", "every"),
-    [("images", 3), ("rows", 2), ("texts", 4), ("labels", 5), ("numbers", 5)],
+    [("images", 3), ("rows", 2), ("texts", 4), ("labels", 4), ("numbers", 4)],
 )
 def test_it_ends_the_same_from_every_state(
     kind: str, every: int, trainings: dict[str, Train], tmp_path: Path
@@ -157,7 +157,7 @@ def test_it_ends_the_same_from_every_state(
     train = trainings[kind]
     broken = Files(tmp_path, every)
     undisturbed = train(broken)
-    assert len(broken.files) >= 4
+    assert len(broken.files) >= 3
     phases = set()
     for file in broken.files:
         with file.open("rb") as opened:

@@ -62,3 +62,24 @@ def _written(line: Line) -> Iterator[str]:
 
 def _comment(text: str) -> list[str]:
     return [f"# {line}" for line in textwrap.wrap(text, TEXT, break_on_hyphens=False)]
+
+
+def with_remark(text: str, header: str, remark: str) -> str:
+    """``text`` of a study.toml with a comment at the head of a table; at the end without one."""
+    lines, comment = text.splitlines(), _comment(remark)
+    for position, line in enumerate(lines):
+        if line.split("#")[0].strip() == header:
+            return "\n".join([*lines[: position + 1], *comment, *lines[position + 1 :]]) + "\n"
+    return "\n".join([*lines, "", *comment]) + "\n"
+
+
+def with_value(text: str, header: str, key: str, value: Any) -> str:
+    """``text`` with the suggested (commented) line of ``key`` in a table changed to this value."""
+    table, lines = "", []
+    for line in text.splitlines():
+        table = line.split("#")[0].strip() if line.startswith("[") else table
+        if table == header and line.startswith(f"# {key} = "):
+            _, _, why = line.removeprefix("# ").partition(" # ")
+            line = f"{f'# {key} = {toml(value)}':<{COLUMN}} # {why.strip()}"
+        lines.append(line)
+    return "\n".join(lines) + "\n"

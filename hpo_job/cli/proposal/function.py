@@ -9,6 +9,7 @@ from hpo_job.cli.proposal.document import Table, document
 from hpo_job.cli.proposal.look import SEED, Look
 from hpo_job.cli.proposal.study import Limits
 from hpo_job.data.images import LabelledFiles
+from hpo_job.data.tables import LabelledRows
 
 OBJECTIVE = "objective.py"
 _TRAIN = '''
@@ -100,6 +101,14 @@ def load(context):
     table = pd.{read}(context.path)
     return HashingVectorizer(n_features=2**16).transform(table[TEXT]), table[LABEL].to_numpy()
 '''
+_TEXT_FILES = '''
+def load(context):
+    """The words of each text, counted, and its class: the name of its folder."""
+    files = sorted(context.path.rglob("*.txt"))
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    classes = np.array([file.parent.name for file in files])
+    return HashingVectorizer(n_features=2**16).transform(texts), classes
+'''
 _SKLEARN = "from sklearn.{module} import {names}"
 
 
@@ -116,6 +125,9 @@ def program(look: Look | None) -> str:
         modules["linear_model"] = "SGDRegressor"
     if look is None:
         modules["datasets"] = "load_digits"
+    elif isinstance(look.data, LabelledRows) and look.data.names:
+        modules["feature_extraction.text"] = "HashingVectorizer"
+        load = _TEXT_FILES
     elif "label" not in look.settings:
         imports, load = [*imports, "from PIL import Image"], _IMAGES
     else:

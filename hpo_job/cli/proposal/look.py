@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from hpo_job.cli.proposal import image_tables
 from hpo_job.data import columns, labels
@@ -20,7 +21,9 @@ from hpo_job.data.language import language_of
 from hpo_job.data.language_models import ENGLISH
 from hpo_job.data.parts import COLUMNS as PART_COLUMNS
 from hpo_job.data.scripts import share_unspaced
-from hpo_job.data.tables import LabelledRows, read_table
+from hpo_job.data.tables import LabelledRows, read_table, read_texts
+from hpo_job.data.text_folder import LABEL, read_text_folder
+from hpo_job.data.text_folder import SUFFIX as TEXT_SUFFIX
 from hpo_job.errors import DataError
 from hpo_job.objectives import SHIPPED
 from hpo_job.spec.study_toml import Data
@@ -70,7 +73,7 @@ class Wanted:
 
 
 def look(path: Path, wanted: Wanted) -> Look:
-    """Look at the folder of images, or the table, at ``path``.
+    """Look at the folder of images or texts, or the table, at ``path``.
 
     Raises:
         DataError: It is neither, or no study could learn from it.
@@ -78,7 +81,7 @@ def look(path: Path, wanted: Wanted) -> Look:
     if path.is_dir():
         tables = sorted(file for file in path.iterdir() if columns.is_table(file))
         try:
-            return _images(path, wanted)
+            return _texts(path, wanted) if _holds_texts(path) else _images(path, wanted)
         except DataError as error:
             if not tables or any(file.is_dir() for file in path.iterdir()):
                 raise
@@ -99,6 +102,28 @@ def _images(root: Path, wanted: Wanted) -> Look:
         lambda data: read_image_folder(root, data, SEED), settings, len(names)
     )
     return Look("image_classification", data, settings)
+
+
+def _holds_texts(root: Path) -> bool:
+    """Whether folders below ``root`` hold text files, and none of them more images."""
+    suffixes = Counter(file.suffix.lower() for file in root.glob("*/**/*") if file.is_file())
+    images = sum(suffixes[suffix] for suffix in Image.registered_extensions())
+    return suffixes[TEXT_SUFFIX] > images
+
+
+def _texts(root: Path, wanted: Wanted) -> Look:
+    if wanted.label or wanted.text:
+        raise DataError(
+            f"--data {root}: a folder, whose folders are the classes; --label and --text are "
+            "for tables"
+        )
+    names = read_text_folder(root, by_parts=True)[0][LABEL].tolist()
+    data, settings = _first_that_can_be_drawn(
+        lambda data: read_texts(root, data, SEED), _merged(names), len(names)
+    )
+    reasons: dict[str, str] = {}
+    settings |= _language(data.frame[data.text], reasons)
+    return Look("text_classification", data, settings, reasons)
 
 
 def _table(file: Path, wanted: Wanted) -> Look:

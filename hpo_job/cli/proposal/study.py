@@ -139,7 +139,9 @@ def _study(look: Look, name: str) -> Table:
 def _data(look: Look, path: str) -> Table:
     table = Table("[data]")
     images = isinstance(look.data, LabelledFiles) and look.data.table is None
+    texts = isinstance(look.data, LabelledRows) and bool(look.data.names)
     kind = "a folder of images per class" if images else "the table"
+    kind = "a folder of texts per class" if texts else kind
     table.add("path", path, f"{kind}, relative to this file")
     whys = {
         "valid_pct": "share of validation, the same in every trial",

@@ -120,6 +120,101 @@ def test_images_that_a_table_names(cli: Cli, tmp_path: Path, images: Callable[..
     assert (spec.objective, spec.data and spec.data.image) == ("image_classification", "file")
 
 
+def shapes(
+    folder: Path, images: Callable[..., Path], header: str, cell: Callable[[int], str]
+) -> Path:
+    """A table of 24 images with further columns."""
+    images({"scans": 24})
+    rows = [f"images/scans/{n:04}.png,{cell(n)}" for n in range(24)]
+    return table(folder / "shapes.csv", f"file,{header}", *rows, times=1)
+
+
+SETS = ("disc", "disc;box", "box", "", "box;line", "line")
+
+
+@pytest.mark.parametrize(
+    ("header", "cell", "label", "delimiter"),
+    [
+        ("marks", lambda n: SETS[n % 6], "marks", ";"),
+        ("marks,size", lambda n: f"{SETS[n % 6].replace(';', '|')},{n}.5", "marks", "|"),
+        ("marks", lambda n: SETS[n % 6].replace(";", " "), "marks", " "),
+        ("disc,box", lambda n: f"{n % 2},{int(n % 3 > 0)}", ("disc", "box"), None),
+    ],
+)
+def test_images_with_several_labels(
+    cli: Cli,
+    tmp_path: Path,
+    images: Callable[..., Path],
+    header: str,
+    cell: Callable[[int], str],
+    label: object,
+    delimiter: str | None,
+) -> None:
+    shapes(tmp_path, images, header, cell)
+    done = cli("init", "marks", "--data", "shapes.csv")
+    assert done.exit_code == 0, done.output
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    spec = read("marks")
+    assert (spec.objective, spec.metric) == ("image_multilabel", "f1_macro")
+    assert spec.data is not None
+    assert (spec.data.label, spec.data.label_delim) == (label, delimiter)
+    assert "threshold" in spec.search_space
+    data = read_data(spec)
+    assert data is not None
+    assert data.targets[data.valid].any(axis=0).all()
+
+
+def test_images_with_several_rows_each(
+    cli: Cli, tmp_path: Path, images: Callable[..., Path]
+) -> None:
+    images({"scans": 12})
+    rows = [f"images/scans/{n // 2:04}.png,{'abc'[n % 3]}" for n in range(24)]
+    table(tmp_path / "long.csv", "file,label", *rows, times=1)
+    assert cli("init", "long", "--data", "long.csv").exit_code == 0
+    assert read("long").objective == "image_multilabel"
+
+
+def test_images_with_a_number(cli: Cli, tmp_path: Path, images: Callable[..., Path]) -> None:
+    shapes(tmp_path, images, "size", lambda n: f"{n * 1.5}")
+    done = cli("init", "sizes", "--data", "shapes.csv")
+    assert done.exit_code == 0, done.output
+    spec = read("sizes")
+    assert (spec.objective, spec.metric) == ("image_regression", "rmse")
+    assert "target        size: 0 to 34.5" in done.stdout
+
+
+def text_folder(root: Path, *parts: str) -> Path:
+    """A folder of German letters and speeches, 12 of each in each part."""
+    draw = random.Random(0)
+    for part in parts or ("",):
+        for kind in ("Brief", "Rede"):
+            folder = root / part / kind
+            folder.mkdir(parents=True)
+            for number in range(12):
+                words = " ".join(draw.choices(WORDS["de"].split(), k=14))
+                (folder / f"{number}.txt").write_text(f"{kind} {words}", encoding="utf-8")
+    return root
+
+
+@pytest.mark.parametrize("parts", [(), ("train", "valid", "test")])
+def test_a_folder_of_texts(cli: Cli, tmp_path: Path, parts: tuple[str, ...]) -> None:
+    text_folder(tmp_path / "texte", *parts)
+    done = cli("init", "texte-job", "--data", "texte")
+    assert done.exit_code == 0, done.output
+    assert "language      German" in done.stdout
+    spec = read("texte-job")
+    assert spec.data is not None
+    assert (spec.objective, spec.data.language, spec.data.label) == (
+        "text_classification",
+        "de",
+        None,
+    )
+    data = read_data(spec)
+    assert data is not None
+    assert data.classes == ("Brief", "Rede")
+    assert len(data.test) == (24 if parts else 0)
+
+
 @pytest.mark.parametrize(("language", "name"), [("de", "German"), ("en", "English")])
 def test_texts(cli: Cli, tmp_path: Path, language: str, name: str) -> None:
     text_table(tmp_path / "texts.csv", language)
@@ -199,7 +294,9 @@ def test_every_line_is_explained(cli: Cli, image_folder: Path) -> None:
         assert len(line) <= 100
 
 
-@pytest.mark.parametrize("kind", ["digits", "rows", "numbers", "texts", "images", "pages"])
+@pytest.mark.parametrize(
+    "kind", ["digits", "rows", "numbers", "texts", "folder", "images", "pages", "marks", "sizes"]
+)
 def test_a_function_that_runs(
     cli: Cli, tmp_path: Path, images: Callable[..., Path], kind: str
 ) -> None:
@@ -211,6 +308,9 @@ def test_a_function_that_runs(
         "texts": lambda: text_table(tmp_path / "texts.csv", "en"),
         "images": lambda: images({"cats": 12, "dogs": 8}),
         "pages": lambda: page_table(tmp_path, images),
+        "folder": lambda: text_folder(tmp_path / "texte"),
+        "marks": lambda: shapes(tmp_path, images, "marks", lambda n: SETS[n % 6]),
+        "sizes": lambda: shapes(tmp_path, images, "size", lambda n: f"{n * 1.5}"),
     }.get(kind, lambda: None)()
     options = [] if data is None else ["--data", data]
     done = cli("init", "mine", "--function", *options)
@@ -222,11 +322,25 @@ def test_a_function_that_runs(
     assert "2 of 2 trials" in seen.stdout, seen.output
 
 
-def test_measured_by_one_short_trial(cli: Cli) -> None:
-    done = cli("init", "mine", "--function", "--measure", "--trials", "9")
+@pytest.mark.parametrize("budget", [("--trials", "9"), ("--time", "lunch")])
+def test_measured_by_one_short_trial(cli: Cli, budget: tuple[str, str]) -> None:
+    done = cli("init", "mine", "--function", "--measure", *budget)
     assert done.exit_code == 0, done.output
     assert "measured      one trial with the fewest epochs took " in done.stdout
-    assert "9 of them " in " ".join(done.stdout.split())
+    assert "wrote         mine/study.toml: the measurement, in [budget]" in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    shown, written = " ".join(done.stdout.split()), Path("mine/study.toml").read_text()
+    table = written.partition("[budget]\n")[2].partition("\n[")[0]
+    remark = " ".join(line.removeprefix("# ") for line in table.splitlines() if line[:2] == "# ")
+    assert re.match(r"Measured on 2\d{3}-\d\d-\d\d on this machine: one trial with the", remark)
+    spec = read_spec("mine")
+    if budget[0] == "--trials":
+        assert "9 of them " in shown and "9 of them " in remark
+        assert spec.budget.trials == 9
+    else:
+        (fitting,) = re.findall(r"about (\d+) in 1h", remark)
+        assert f"# trials = {fitting} " in table  # suggested, not set: the time is the budget
+        assert (spec.budget.trials, spec.budget.timeout) == (None, 3600)
     assert not Path(".hpo/studies.db").exists()  # nothing of the short trial is kept
 
 
