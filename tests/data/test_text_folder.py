@@ -101,7 +101,7 @@ def test_a_sample_and_merged_classes(texts: Write) -> None:
 def test_mistakes(texts: Write, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(
-        DataError, match="data.path: .*no texts in it; expected empty/<class>/<text>"
+        DataError, match=r"data.path: .*no texts in it; expected empty/<class>/<text>"
     ):
         read(tmp_path / "empty")
     root = texts()
@@ -116,6 +116,6 @@ def test_keys_of_tables_do_not_go_with_a_folder(texts: Write, job: Callable[...,
     assert isinstance(read_data(spec), LabelledRows)
     spec = read_spec(job(**text, data={"path": str(texts()), "group": "x"}, search_space={}))
     with pytest.raises(
-        SpecError, match="data.group: is for a table, and path is a folder of texts"
+        SpecError, match=r"data.group: is for a table, and path is a folder of texts"
     ):
         read_data(spec)
