@@ -14,6 +14,7 @@ from hpo_job.results import clock, number
 from hpo_job.spec import search_space
 from hpo_job.spec.metrics import ANSWERS
 from hpo_job.spec.study_toml import Component, StudySpec
+from hpo_job.storage.rights import Rights
 from hpo_job.study.checking import Checked
 
 
@@ -70,6 +71,21 @@ def wrapped(heading: str, text: str) -> Iterator[str]:
     """Text of any length, in lines of 80 columns."""
     for position, line in enumerate(textwrap.wrap(text, 80 - 14)):
         yield f"{'' if position else heading:<13} {line}"
+
+
+def described_rights(rights: Rights) -> Iterator[str]:
+    """What an account may do with the database; where it lacks something, what gives it that."""
+    yield from wrapped("rights", rights.allowed())
+    if not rights.lacking:
+        return
+    lacking = f"may not {' or '.join(rights.lacking)}"
+    if not rights.missing:
+        lacking += (
+            ": only the first worker of an empty database has to, and pods, to remember their Job"
+        )
+    yield from wrapped("", lacking)
+    for line in rights.remedy:  # whole, to be copied
+        yield f"{'':13} {line}"
 
 
 def _pruner(spec: StudySpec) -> str:

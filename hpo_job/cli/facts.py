@@ -16,6 +16,7 @@ from hpo_job.results.forecast import forecast
 from hpo_job.results.trials import baselines, metric_names, parameters, spec_of, trials_of
 from hpo_job.results.writing import to_json
 from hpo_job.spec import search_space
+from hpo_job.storage.rights import RIGHTS, Rights
 from hpo_job.study.checking import Checked
 from hpo_job.study.ledger import working_time
 from hpo_job.trial import attributes
@@ -28,12 +29,13 @@ def as_json(facts: Any) -> str:
     return to_json(facts).removesuffix("\n")
 
 
-def of_check(checked: Checked, connections: int | None) -> dict[str, Any]:
+def of_check(checked: Checked, connections: int | None, rights: Rights | None) -> dict[str, Any]:
     """The study that will run.
 
     Args:
         checked: The job.
         connections: How many workers the server has connections for; None if nobody knows.
+        rights: What its account may do; None if that was not asked.
     """
     spec = checked.spec
     combinations = search_space.size(spec.search_space)
@@ -55,6 +57,8 @@ def of_check(checked: Checked, connections: int | None) -> dict[str, Any]:
         "enqueued": len(spec.enqueue),
         "cautions": list(checked.cautions),
         "server_connections": connections,
+        "rights": rights and {right: right not in rights.lacking for right in RIGHTS},
+        "rights_remedy": list(rights.remedy) if rights else [],
     }
 
 

@@ -33,7 +33,7 @@ from hpo_job.cli.options import (
     weights_option,
 )
 from hpo_job.cli.terminal import log_printer, put, show_log, warn
-from hpo_job.errors import SpecError, plural
+from hpo_job.errors import SpecError, StorageError, plural
 from hpo_job.storage.defaults import PROMPT
 
 
@@ -49,23 +49,31 @@ def check_command(
 ) -> None:
     """Validate a job, and print the study it describes.
 
-    With a server as --storage, also prints how many more workers it has free connections for.
+    With --storage, also tries the rights that a worker needs there, without changing anything,
+    and prints what an administrator has to do where one is missing; of a server, also how many
+    more workers it has free connections for.
     """
-    from hpo_job.cli.describe import describe
+    from hpo_job.cli.describe import describe, described_rights
     from hpo_job.cli.facts import as_json, of_check
     from hpo_job.spec.reading import read_spec
-    from hpo_job.storage.database import worker_capacity
+    from hpo_job.storage.database import try_rights, worker_capacity
+    from hpo_job.storage.urls import embedded_url, parse, redacted_url
     from hpo_job.study.checking import check, inspect
 
     show_log()
     checked = inspect(check(read_spec(job, assignments), weights, cache, runs_elsewhere=True))
-    capacity = worker_capacity(storage)
+    rights = try_rights(storage) if storage != embedded_url() else None
+    capacity = None if rights and rights.missing else worker_capacity(storage)
     if form == "json":
-        put(as_json(of_check(checked, capacity)))
-        return
-    put("\n".join(describe(checked)))
-    if capacity is not None:
-        click.echo(f"server        has free connections for {plural(capacity, 'more worker')}")
+        put(as_json(of_check(checked, capacity, rights)))
+    else:
+        put("\n".join(describe(checked)))
+        if capacity is not None:
+            click.echo(f"server        has free connections for {plural(capacity, 'more worker')}")
+        if rights:
+            put("\n".join(described_rights(rights)))
+    if rights and rights.missing:
+        raise StorageError(f"storage {redacted_url(parse(storage))}: {rights.problem()}")
 
 
 @click.command()

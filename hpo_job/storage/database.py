@@ -14,12 +14,13 @@ from optuna.storages import RDBStorage
 from sqlalchemy.exc import SQLAlchemyError
 
 from hpo_job.errors import StorageError, StudyError
-from hpo_job.storage import mysql, postgresql, rdb_faults, urls
+from hpo_job.storage import mysql, postgresql, postgresql_rights, rdb_faults, sqlite_file, urls
 from hpo_job.storage.defaults import EMBEDDED, GRACE, PATIENCE
 from hpo_job.storage.locks import LockLost
 from hpo_job.storage.mysql import MySQLStorage
 from hpo_job.storage.opening import Options, opened
 from hpo_job.storage.optuna_private import stale_trial_ids
+from hpo_job.storage.rights import Rights
 from hpo_job.storage.shared_rdb import SharedRDBStorage
 from hpo_job.storage.tables import NO_TABLES, NoTablesError
 from hpo_job.storage.timeouts import STOPPING_PATIENCE
@@ -56,6 +57,24 @@ def worker_capacity(url: str) -> int | None:
     label = f"storage {urls.redacted_url(parsed)}"
     try:
         return postgresql.worker_capacity(parsed, label)
+    except (*DATABASE_ERRORS, ImportError) as error:
+        raise StorageError(f"{label}: {urls.redact(rdb_faults.reason(error), parsed)}") from error
+
+
+def try_rights(url: str) -> Rights:
+    """Try what a worker does with the database at ``url``, without changing anything in it.
+
+    Raises:
+        StorageError: the server does not answer, or lets nobody in; or the file cannot be read.
+    """
+    parsed = urls.parse(url)
+    if path := urls.sqlite_path(parsed):
+        return sqlite_file.try_rights(path)
+    if urls.is_mysql(parsed):
+        return mysql.try_rights(url)
+    label = f"storage {urls.redacted_url(parsed)}"
+    try:
+        return postgresql_rights.try_rights(parsed, label)
     except (*DATABASE_ERRORS, ImportError) as error:
         raise StorageError(f"{label}: {urls.redact(rdb_faults.reason(error), parsed)}") from error
 

@@ -115,6 +115,11 @@ def is_forbidden(error: BaseException) -> bool:
     )
 
 
+def is_read_only(error: BaseException) -> bool:
+    """Whether the server takes no changes from anybody, as a PostgreSQL standby."""
+    return _state(driver_error(error)) == "25006"
+
+
 def _state(error: BaseException) -> str | None:
     return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
 

@@ -16,8 +16,11 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
-from hpo_job.errors import StorageError
+from hpo_job.errors import StorageError, problem
+from hpo_job.storage.rights import CREATE, LOCK, WRITE, Rights
 from hpo_job.storage.timeouts import BUSY_TIMEOUT, LOCK_TIMEOUT
+
+NO_DATABASE = "is not a database; name another file"
 
 
 class SQLiteFile:
@@ -42,7 +45,7 @@ class SQLiteFile:
                 f"storage {path}: no such file; create a study first, or see --storage"
             )
         if path.exists() and not _is_sqlite(path):
-            raise StorageError(f"storage {path}: is not a database; name another file")
+            raise StorageError(f"storage {path}: {NO_DATABASE}")
         if not read_only:
             try:
                 self._prepare()
@@ -118,6 +121,49 @@ class SQLiteFile:
             shutil.copyfile(log, f"{copy}-wal")
             self._copied_state = state  # once more, if it changed meanwhile
         return copy
+
+
+def try_rights(path: Path) -> Rights:
+    """Try what a worker does with a file, and the folder that it is in, without changing them.
+
+    Raises:
+        StorageError: the file may not be read, or is not a database.
+    """
+    if path.exists() and not _is_sqlite(path):
+        raise StorageError(f"storage {path}: {NO_DATABASE}")
+    # a folder that is missing is made by the first worker, below the first one that is there
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    answer = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".hpo-job-check-") as probe:
+            with FileLock(probe.name, timeout=0):
+                pass
+            if path.exists():
+                answer = _refused_write(path)
+    except OSError as error:
+        answer = f"{folder}: {problem(error)}"
+    if answer is None:
+        return Rights({}, path.exists())
+    remedy = f"let it write to the folder {folder}, and to {path.name} and what is next to it"
+    return Rights(dict.fromkeys((WRITE, CREATE, LOCK), answer), False, (remedy,))
+
+
+def _refused_write(path: Path) -> str | None:
+    """Why this account may not write to a file; None where nothing is refused."""
+    if not _may_write(path):  # trying it would leave files next to it, just as read-only
+        return f"{path.name} is read-only for it"
+    connection = sqlite3.connect(_uri(path, "mode=rw"), uri=True, timeout=BUSY_TIMEOUT)
+    try:
+        connection.execute("BEGIN IMMEDIATE")  # which a file that is read-only allows
+        connection.execute("PRAGMA user_version = 1")
+        connection.rollback()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            raise
+        return str(error)
+    finally:
+        connection.close()
+    return None
 
 
 def _uri(path: Path, options: str) -> str:

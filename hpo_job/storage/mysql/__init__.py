@@ -2,7 +2,7 @@
 
 from hpo_job.storage.locks import LockLost
 from hpo_job.storage.mysql.capacity import Capacity, capacity
-from hpo_job.storage.mysql.rights import require_can_create
+from hpo_job.storage.mysql.rights import require_can_create, try_rights
 from hpo_job.storage.mysql.storage import MySQLStorage
 from hpo_job.storage.mysql.url import plain_text_warning, redacted_url
 
@@ -14,4 +14,5 @@ __all__ = [
     "plain_text_warning",
     "redacted_url",
     "require_can_create",
+    "try_rights",
 ]

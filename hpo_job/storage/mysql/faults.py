@@ -48,7 +48,13 @@ ROTATED = frozenset({1045, 2026})
 
 DUPLICATE = 1062
 NO_SUCH_TABLE = 1146
-NO_RIGHT = frozenset({1044, 1142})  # of this account, to the database or to a statement
+NO_SUCH_COLUMN = 1072  # of a key
+NO_DEFAULT = 1364  # of a column that an INSERT leaves out
+NO_DATABASE = 1044  # this account may not use it
+NO_RIGHT = frozenset({NO_DATABASE, 1142})  # of this account, to the database or to a statement
+# What an account, or everybody, may not do for now
+READ_ONLY = frozenset({1290, 1836})
+REFUSED = NO_RIGHT | READ_ONLY | {1143, 1227, 1370}
 # Not retried: somebody has to do something about it.
 EXPLANATIONS = {
     1021: "the server's disk is full",
