@@ -33,7 +33,14 @@ def cautions(data: LabelledRows) -> Iterator[str]:
         column = data.frame[name]
         score = predictive(data, name) if len(data.valid) >= FEWEST else 0.0
         drop = f'leave it out: [data] kinds = {{ {name} = "drop" }}'
-        if column.dtype.kind == "f" and is_row_number(column):
+        if data.formats[name].kind == "date" and _rises(column):
+            if not data.source:
+                yield (
+                    f"the rows are sorted by their date {name!r}, and validation rows are drawn "
+                    "from among them: if later dates are to be predicted, say in a column which "
+                    "rows are validation, the latest ones: [data] split"
+                )
+        elif column.dtype.kind == "f" and is_row_number(column):
             yield f"feature {name!r} counts the rows, as the file is sorted; {drop}"
         elif column.dtype.kind == "f" and _rises(column) and score > SORTED:
             yield (

@@ -85,9 +85,9 @@ def length(data: LabelledRows) -> str:
     texts = data.frame[data.text]
     if share_unspaced(texts) > 0.5:
         characters = int(texts.str.len().median())
-        return f"{plural(characters, 'character')} in a middling row; each is read as a word"
+        return f"{plural(characters, 'character')} in a middling text; each is read as a word"
     words = int(texts.str.count(r"\S+").median())
-    return f"{plural(words, 'word')} in a middling row"
+    return f"{plural(words, 'word')} in a middling text"
 
 
 def _mark_of_missing(column: pd.Series[Any], kind: str) -> str | None:

@@ -149,7 +149,7 @@ def test_texts_without_spaces(read: Read) -> None:
     data = read(NOISE.assign(t=japanese), text="t")
     assert (
         dict(data.described())["text"]
-        == "t: 20 characters in a middling row; each is read as a word"
+        == "t: 20 characters in a middling text; each is read as a word"
     )
     joined = ["thetextofthisrowisoneword" + str(n) for n in range(N)]
     assert "no spaces: it is one word for the model" in lines(
@@ -200,3 +200,14 @@ def test_parts_that_tear_groups_and_classes(read: Read) -> None:
     said = lines(read(frame, group="book"))
     assert "in training and in validation: 25 groups of 'book', such as '0'" in said
     assert "no training item is of class 'perhaps': no model can learn it" in said
+
+
+def test_rows_in_the_order_of_a_date(read: Callable[..., LabelledRows]) -> None:
+    """The only date is no row number, though it counts days."""
+    days = pd.date_range("2020-01-01", periods=60).strftime("%Y-%m-%d")
+    frame = pd.DataFrame({"day": days, "x": np.arange(60) % 7 * 1.5, "y": np.arange(60) % 5 + 0.5})
+    said = lines(read(frame, regression=True))
+    assert "sorted by their date 'day'" in said and "counts the rows" not in said
+    assert "sorted by their date" not in lines(read(frame.sample(frac=1), regression=True))
+    parts = frame.assign(split=["train"] * 45 + ["valid"] * 15)
+    assert "sorted by their date" not in lines(read(parts, regression=True))

@@ -164,7 +164,7 @@ def _language(texts: pd.Series[Any], reasons: dict[str, str]) -> dict[str, str]:
     language = language_of(texts)
     if language is None or language.code == ENGLISH:
         return {}
-    reasons["language"] = f"the texts look {language.name}: how they are split into words"
+    reasons["language"] = f"the language ({language.name}) whose rules split texts into words"
     return {"language": language.code}
 
 
