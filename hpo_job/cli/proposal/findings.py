@@ -25,7 +25,9 @@ def findings(look: Look) -> Iterator[tuple[str, str]]:
     elif data.text is not None:
         yield from _of_texts(data)
     for key, why in look.reasons.items():
-        yield "guessed", f"{look.settings[key]!r} is {why}"
+        value = look.settings[key]
+        named = ", ".join(map(repr, value)) if isinstance(value, list) else repr(value)
+        yield "guessed", f"{named} {'are' if isinstance(value, list) else 'is'} {why}"
     if merged := look.settings.get("labels"):
         other = next(iter(merged.values()))
         yield "merged", f"classes of one item, into {other!r}: {', '.join(map(repr, merged))}"

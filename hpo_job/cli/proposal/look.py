@@ -195,6 +195,7 @@ def _image_table(file: Path, cells: pd.DataFrame, image: str, wanted: Wanted) ->
         "label": why,
         "label_delim": "what divides the labels in a cell",
     }
+    reasons = {key: why for key, why in reasons.items() if key in settings}
     return Look(objective, data, settings, reasons, _groups(cells, str(label), image))
 
 
