@@ -6,7 +6,7 @@ import codecs
 import gc
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,8 @@ CACHE = Path(".hpo/cache")
 WEIGHTS = Path(".hpo/weights")
 ARTIFACTS = ".hpo/artifacts"  # a folder, or a bucket's URL
 CACHE_SIZE = 16.0  # GiB of the cache that decoded images may take
+# numpy's linear algebra starts threads when it is imported, unless this is set
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 CPUINFO = Path("/proc/cpuinfo")
 BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # AVX-512 BF16, AMX, or Arm's
 
@@ -100,6 +102,29 @@ def collector_paused() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@contextmanager
+def without_threads() -> Iterator[dict[str, str | None]]:
+    """Import numpy inside without the threads of its linear algebra: what has any cannot be forked.
+
+    Yields:
+        The variables as they were, for `restore` in a process that is started inside.
+    """
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        yield before
+    finally:
+        restore(before)
+
+
+def restore(environment: Mapping[str, str | None]) -> None:
+    """Give these variables of this process their values again; None removes one."""
+    for name, value in environment.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 def read_text(file: Path) -> str:

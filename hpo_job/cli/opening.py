@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from hpo_job.cli.options import F, context_option, namespace_option, storage_options
 from hpo_job.cli.terminal import show_log, warn
 from hpo_job.errors import StorageError
+from hpo_job.machine import without_threads
 from hpo_job.storage.defaults import PROMPT
 
 if TYPE_CHECKING:
@@ -96,8 +97,9 @@ def url_from_options(storage: str | None, storage_file: Path | None, *, cluster:
     Raises:
         StorageError: More than one of these options names a database.
     """
-    from hpo_job.storage.database import warning
-    from hpo_job.storage.urls import embedded_url, storage_url
+    with without_threads():  # so that `run` can be forked
+        from hpo_job.storage.database import warning
+        from hpo_job.storage.urls import embedded_url, storage_url
 
     url = storage_url(storage, storage_file)
     if cluster and url:

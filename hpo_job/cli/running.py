@@ -18,16 +18,17 @@ from hpo_job.study.joining import find, load, require_same_function
 from hpo_job.trial import attributes
 from hpo_job.worker.job import Job
 from hpo_job.worker.output import Printer
-from hpo_job.worker.processes import run_workers
+from hpo_job.worker.processes import Workers
 from hpo_job.worker.signals import Stop
 
 
-def run(job: Job, workers: int, printer: Printer, *, quiet: bool) -> int:
+def run(job: Job, count: int, workers: Workers, printer: Printer, *, quiet: bool) -> int:
     """Run a study in worker processes on this machine; the exit code.
 
     Args:
         job: What the workers do.
-        workers: How many there are.
+        count: How many there are.
+        workers: Runs them.
         printer: Prints what they write.
         quiet: Print warnings and errors only.
     """
@@ -41,9 +42,9 @@ def run(job: Job, workers: int, printer: Printer, *, quiet: bool) -> int:
     stop = Stop()
     with Progress(console) as progress:
         progress.say(f"{job.spec.name}: reading the data, checking weights")
-        view = _View(job, workers, stop, progress)
+        view = _View(job, count, stop, progress)
         try:
-            code = run_workers(job, workers, stop, view.look, printer, view.open)
+            code = workers.run(stop, view.look)
         except HpoJobError as error:
             if printer.has_printed(str(error)):  # a worker has met it as well
                 return error.exit_code
@@ -64,7 +65,7 @@ class _View:
         self._job, self._workers, self._stop, self._progress = job, workers, stop, progress
         self.study: optuna.Study | None = None
 
-    def open(self) -> None:
+    def _open(self) -> None:
         _warn_of_few_connections(self._job.storage, self._workers)
         self._storage = Storage(self._job.storage, grace=self._job.grace)
         with self._storage.reaching():
@@ -72,6 +73,8 @@ class _View:
             self._progress.follow(self.study, self._workers, self._is_stopping)
 
     def look(self) -> None:
+        if self.study is None:  # here, while the workers start
+            self._open()
         with self._storage.reaching():
             self._progress.look()
 

@@ -34,6 +34,7 @@ from hpo_job.cli.options import (
 )
 from hpo_job.cli.terminal import log_printer, put, show_log, warn
 from hpo_job.errors import SpecError, StorageError, plural
+from hpo_job.machine import without_threads
 from hpo_job.storage.defaults import PROMPT
 
 
@@ -139,15 +140,20 @@ def run_command(
 
     Where there are GPUs, each worker uses one of them, in turn.
     """
-    from hpo_job.cli.running import run
-    from hpo_job.spec.reading import read_spec
-    from hpo_job.worker.job import Job
+    with without_threads():
+        from hpo_job.spec.reading import read_spec
+        from hpo_job.worker.processes import Job, Workers
 
     chosen, workers = _gpus_and_workers(gpus, workers, workers_per_gpu)
     spec, usable = read_spec(job, assignments), machine.shared(workers)
     task = Job(spec, storage, weights, grace, usable, same_study=same_study, gpus=tuple(chosen))
-    with log_printer(logging.WARNING, quiet=quiet, verbose=verbose, log_file=log_file) as printer:
-        sys.exit(run(task, workers, printer, quiet=quiet))
+    with (
+        log_printer(logging.WARNING, quiet=quiet, verbose=verbose, log_file=log_file) as printer,
+        Workers(task, workers, printer, fork=True) as started,
+    ):
+        from hpo_job.cli.running import run  # while the other process imports too
+
+        sys.exit(run(task, workers, started, printer, quiet=quiet))
 
 
 @click.command()

@@ -15,11 +15,14 @@ from hpo_job.storage import urls
 from hpo_job.storage.defaults import IDLE, READER_FRESH, READER_IDLE
 from hpo_job.storage.locks import AdvisoryLock, FileStudyLock, StudyLock
 from hpo_job.storage.mysql import MySQLStorage
+from hpo_job.storage.optuna_private import SCHEMA_HEAD
 from hpo_job.storage.postgresql import connect_args
 from hpo_job.storage.retries import Retries
 from hpo_job.storage.shared_rdb import SharedRDBStorage
 from hpo_job.storage.sqlite_file import SQLiteFile
 from hpo_job.storage.timeouts import LONGEST_HEARTBEAT
+
+_REVISION = sqlalchemy.text("SELECT version_num FROM alembic_version")
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ def _sqlite(url: URL, file: SQLiteFile, options: Options) -> tuple[SharedRDBStor
     engine: dict[str, Any] = {"creator": file.connect}
     if options.read_only:
         engine["poolclass"] = sqlalchemy.NullPool
-    storage = _rdb(url, options, Retries(options.label, options.patience), lock, engine)
+    looking = sqlalchemy.create_engine(url, creator=file.connect, poolclass=sqlalchemy.NullPool)
+    retries = Retries(options.label, options.patience)
+    storage = _rdb(url, options, retries, lock, engine, looking)
     sqlalchemy.event.listen(storage.engine, "checkout", lambda *_: file.check())
     sqlalchemy.event.listen(storage.engine, "engine_disposed", lambda *_: file.close())
     return storage, lock
@@ -73,7 +78,8 @@ def _postgresql(url: URL, options: Options) -> tuple[SharedRDBStorage, StudyLock
     retries = Retries(options.label, options.patience)
     engine = sqlalchemy.create_engine(url, connect_args=arguments, poolclass=sqlalchemy.NullPool)
     lock = AdvisoryLock(engine, str(url.database), retries)
-    storage = _rdb(url, options, retries, lock, {"connect_args": arguments}, lock.check)
+    settings = {"connect_args": arguments}
+    storage = _rdb(url, options, retries, lock, settings, engine, lock.check)
     return storage, lock
 
 
@@ -83,6 +89,7 @@ def _rdb(
     retries: Retries,
     lock: StudyLock,
     engine: dict[str, Any],
+    looking: sqlalchemy.Engine,
     check_lock: Callable[[], None] | None = None,
 ) -> SharedRDBStorage:
     template = urls.printable(url).render_as_string(hide_password=False)
@@ -90,6 +97,7 @@ def _rdb(
         template = template.replace(brace, 2 * brace)  # Optuna calls str.format on the URL
 
     def connect() -> SharedRDBStorage:
+        current = _is_current(looking)
         with warnings.catch_warnings():
             # the heartbeat has been "experimental" in Optuna since 2.9
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -98,13 +106,26 @@ def _rdb(
                 retries=retries,
                 check_lock=check_lock,
                 engine_kwargs=dict(engine),
-                skip_table_creation=not options.create,
+                skip_table_creation=current or not options.create,
+                skip_compatibility_check=current,
                 heartbeat_interval=options.heartbeat_interval,
                 grace_period=options.grace,
             )
 
-    if not options.create:
+    if not options.create or _is_current(looking):
         return retries.until_answered(connect)
     # One at a time: of two processes that create the tables at once, one fails.
     with lock.exclusive("schema"):
         return retries.until_answered(connect)
+
+
+def _is_current(engine: sqlalchemy.Engine) -> bool:
+    """Whether the tables are there as the installed Optuna has them.
+
+    One query; Optuna looks through all versions that the tables ever had.
+    """
+    try:
+        with engine.connect() as connection:
+            return connection.scalar(_REVISION) == SCHEMA_HEAD
+    except sqlalchemy.exc.SQLAlchemyError:
+        return False  # there are none; or the server is away, which is said by who opens it

@@ -30,6 +30,7 @@ from types import FrameType
 from typing import Any
 
 from hpo_job.errors import HpoJobError
+from hpo_job.machine import restore
 from hpo_job.objectives.preload import draw_afresh, preload
 from hpo_job.study.checking import Checked
 from hpo_job.study.workers import OWNER
@@ -77,8 +78,9 @@ def serve(
     channel: Connection,
     outputs: Sequence[Output],
     environment: Mapping[str, str | None],
+    inherited: Sequence[Connection] = (),
 ) -> None:
-    """Be the fork server: import, check, then start a worker for each position that comes.
+    """Be the fork server: import; then check, and start a worker, as the positions come.
 
     SIGINT and SIGTERM stay blocked in here, as the parent has left them; a worker unblocks them.
 
@@ -88,7 +90,11 @@ def serve(
         channel: positions come in; `Started`, `Ended` and `Prepared` go out.
         outputs: where each worker writes, by its position; the last is this process's own.
         environment: variables to restore after the imports; None removes one.
+        inherited: the parent's connections, where this process is a fork of it.
     """
+    for connection in inherited:
+        connection.close()
+    logging.getLogger().handlers.clear()
     os.setsid()  # Ctrl-C reaches the parent only
     for connection in (connection for output in outputs for connection in output):
         os.set_inheritable(connection.fileno(), False)
@@ -100,14 +106,6 @@ def serve(
         _Server(job, assigned, channel, outputs).run()
     sys.stderr.flush()
     os._exit(0)  # at once: there is nothing to clean up but gigabytes of modules
-
-
-def restore(environment: Mapping[str, str | None]) -> None:
-    """Give these variables of this process their values again; None removes one."""
-    for name, value in environment.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value
 
 
 class _Server:
@@ -126,6 +124,8 @@ class _Server:
             log.warning("%s, so each worker imports for itself", reason)
         self._forks = sys.platform == "linux" and not reason
         self._context: Any = multiprocessing.get_context("fork" if self._forks else "spawn")
+        # At its end once a worker has found nothing left to start: then no other one will
+        self._over, self._more = self._context.Pipe(duplex=False)
         # Each child watches the one end; the other one is closed when this process dies
         self._watched, self._lifeline = self._context.Pipe(duplex=False)
         self._processes: dict[int, BaseProcess] = {}
@@ -138,7 +138,8 @@ class _Server:
                 self._report_ends()
                 if self._channel.poll():
                     position = self._channel.recv()
-                    self._start(position, _work, self._job, checked, self._assigned[position])
+                    gpu = self._assigned[position]
+                    self._start(position, _work, self._job, checked, gpu, self._over)
         finally:
             self._lifeline.close()
             for process in self._processes.values():
@@ -146,6 +147,7 @@ class _Server:
 
     def _prepare(self) -> Checked | None:
         """What the workers inherit; None if there is nothing to do: the parent knows why."""
+        self._channel.recv()  # until the parent asks for it
         reader, writer = self._context.Pipe(duplex=False)
         self._start(PREPARATION, _prepare, self._job, writer)
         writer.close()
@@ -170,7 +172,8 @@ class _Server:
 
     def _start(self, position: int, work: Callable[..., int], *arguments: object) -> None:
         own = (self._outputs[position], self._watched)
-        theirs = (self._lifeline, self._channel, *_others(self._outputs, position))
+        others = _others(self._outputs, position)
+        theirs = (self._lifeline, self._more, self._channel, *others)
         process = self._context.Process(
             target=_run, args=(position, *own, theirs if self._forks else (), work, *arguments)
         )
@@ -187,6 +190,8 @@ class _Server:
         for position, process in list(self._processes.items()):
             if process.exitcode is not None:
                 del self._processes[position]
+                if process.exitcode == 0 and position != PREPARATION:
+                    self._more.close()
                 self._channel.send(Ended(position, process.exitcode))
 
 
@@ -306,10 +311,10 @@ def _prepare(job: Job, answer: Connection) -> int:
     return 0
 
 
-def _work(job: Job, checked: Checked, gpu: str | None) -> int:
+def _work(job: Job, checked: Checked, gpu: str | None, over: Connection) -> int:
     if gpu is not None:
         gpus.assign(gpu)
-    return run_worker(job, Stop(), checked)
+    return run_worker(job, Stop(), checked, over)
 
 
 def _end_with(server: Connection) -> None:

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -63,13 +64,16 @@ def prepare(job: Job) -> Checked:
     return checked
 
 
-def run_worker(job: Job, stop: Stop, checked: Checked | None = None) -> int:
+def run_worker(
+    job: Job, stop: Stop, checked: Checked | None = None, over: Connection | None = None
+) -> int:
     """Join the study in this process and work until there is nothing to do.
 
     Args:
         job: what to work on.
         stop: asks for the end.
         checked: what `prepare` returned; None checks here.
+        over: is at its end when another worker has found nothing left to start.
 
     Returns:
         The exit code: 0, or 128 + the signal that ``stop`` received.
@@ -92,7 +96,8 @@ def run_worker(job: Job, stop: Stop, checked: Checked | None = None) -> int:
             with storage.reaching():
                 lr_find.ensure(checked, study, storage, stop, job.machine, job.grace)
                 patience = math.inf if job.wait else job.grace + SLACK
-                refusal = work(checked, study, storage, stop, job.machine, patience, progress)
+                machine = job.machine
+                refusal = work(checked, study, storage, stop, machine, patience, progress, over)
         except StorageError as error:
             if not stop.requested:
                 raise

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing.connection import Connection
 
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
@@ -63,6 +64,7 @@ def work(
     machine: Machine,
     patience: float = math.inf,
     progress: Progress | None = None,
+    over: Connection | None = None,
 ) -> Refusal | None:
     """Run trials until there are none to start.
 
@@ -75,6 +77,7 @@ def work(
         patience: seconds to wait while other workers run all that is left. It must be longer
             than the grace: by then each of them has sent a heartbeat, or is lost.
         progress: notes what the trials do; nobody looks at it by default.
+        over: is at its end when another worker has found nothing left to start.
 
     Returns:
         Why there is no trial to start, or None if ``stop`` ended it.
@@ -82,7 +85,7 @@ def work(
     Raises:
         FailuresError: as many trials failed in a row as the budget tolerates.
     """
-    worker = Worker(checked, study, storage, stop, machine, progress or Progress(None))
+    worker = Worker(checked, study, storage, stop, machine, progress or Progress(None), over)
     log.info("%s", described_worker(checked.spec.name, machine))
     with worker.capture.listening():
         return _work(worker, checked, study, patience)
@@ -114,7 +117,9 @@ class Worker:
         stop: Stop,
         machine: Machine,
         progress: Progress,
+        over: Connection | None = None,
     ) -> None:
+        self._over = over
         self._checked, self._study, self._storage = checked, study, storage
         self._stop, self._machine, self._progress = stop, machine, progress
         self._objective = objectives.load(checked.spec)
@@ -137,7 +142,9 @@ class Worker:
                 return context_of(trial, self._checked, self._machine, timings)
             if trial is not Refusal.FULL or time.monotonic() - begin > patience:
                 return trial
-            self._stop.wait(POLL)
+            self._stop.wait(POLL, self._over)
+            if self._over is not None and self._over.poll():
+                return Refusal.OVER
         return None
 
     def run_trial(self, context: Context) -> Outcome:

@@ -11,14 +11,24 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
+from typing import Any
 
 from hpo_job.errors import HpoJobError
+from hpo_job.machine import without_threads
 from hpo_job.worker import gpus
-from hpo_job.worker.fork_server import PREPARATION, Ended, Prepared, Started, restore, serve
+from hpo_job.worker.fork_server import (
+    PREPARATION,
+    Ended,
+    Prepared,
+    Started,
+    serve,
+    unforkable,
+)
 from hpo_job.worker.job import Job
 from hpo_job.worker.output import Printer
 from hpo_job.worker.relay import Relay
@@ -26,8 +36,6 @@ from hpo_job.worker.signals import REASONS, Stop
 
 WATCH = 0.5  # seconds between two looks at the workers
 RESTARTS = 10  # how often, for each worker, one that was killed is started again
-# No threads in the fork server: numpy's linear algebra would start them when it is imported
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 log = logging.getLogger(__name__)
 
 
@@ -55,62 +63,91 @@ def run_workers(
     Raises:
         HpoJobError: what the user can fix; it says how in one line.
     """
-    relay = Relay(printer or Printer())
-    workers = _Workers(job, count, relay)
-    with stop.listening():
-        workers.start_server()
-        try:
-            code = workers.watch(stop, on_ready, on_watch)
-        except KeyboardInterrupt:  # the second Ctrl-C
-            workers.kill(signal.SIGKILL)
-            code = stop.exit_code
-        finally:
-            workers.leave()
-            relay.close()  # all that they have written is printed
-    if workers.ready:
-        on_watch()
-    return code
+    with Workers(job, count, printer) as workers:
+        return workers.run(stop, on_watch, on_ready)
 
 
-class _Workers:
-    """The workers of one run, and the process that they are forked from.
+class Workers:
+    """The workers of one run, and the process that they are forked from, inside the block.
+
+    That process imports from when the block is entered; it looks at the study when `run` is called.
+
+    Args:
+        job: what each of them works on.
+        count: how many.
+        printer: prints what they write.
+        fork: let that process inherit what this one has imported, so that nothing is imported
+            twice. Only for a process that has nothing to hide from the user's function: a command.
+            If this process has threads or uses a GPU, it is not done.
 
     Attributes:
         ready: whether the study exists.
     """
 
-    def __init__(self, job: Job, count: int, relay: Relay) -> None:
-        self._job, self._count, self._relay = job, count, relay
+    def __init__(
+        self, job: Job, count: int, printer: Printer | None = None, *, fork: bool = False
+    ) -> None:
+        self._job, self._count, self._fork = job, count, fork
+        self._relay = Relay(printer or Printer())
         self._restarts = RESTARTS * count
         self._pids: dict[int, int] = {}  # of the processes that run, by their position
         self._exit_codes: dict[int, int] = {}  # of the workers that have ended for good
+        self._prepares = False  # whether the study is looked at
         self.ready = False
 
-    def start_server(self) -> None:
-        """Start the fork server, in a new interpreter: this one may have threads."""
-        context = multiprocessing.get_context("spawn")
-        resource_tracker.ensure_running()  # its own start would unblock the signals below
+    def __enter__(self) -> Workers:
+        self._start_server()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._leave()
+
+    def run(
+        self,
+        stop: Stop,
+        on_watch: Callable[[], None],
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> int:
+        """Check the job, create its study, and watch the workers until they end: `run_workers`."""
+        with stop.listening():
+            try:
+                code = self._watch(stop, on_ready, on_watch)
+            except KeyboardInterrupt:  # the second Ctrl-C
+                self._kill(signal.SIGKILL)
+                code = stop.exit_code
+            finally:
+                self._leave()
+        if self.ready:
+            on_watch()
+        return code
+
+    def _start_server(self) -> None:
+        """Start the fork server: as a fork of this process, or in a new interpreter."""
+        forks = self._fork and sys.platform == "linux" and not unforkable()
+        context: Any = multiprocessing.get_context("fork" if forks else "spawn")
+        if not forks:
+            resource_tracker.ensure_running()  # its own start would unblock the signals below
+        self._prepares = False
         self._channel, theirs = context.Pipe()
         outputs = [context.Pipe(duplex=False) for _ in range(self._count + 1)]
         assigned = gpus.share(self._job.gpus, self._count)
-        before = {name: os.environ.get(name) for name in ONE_THREAD}
-        self._server = context.Process(
-            target=serve, args=(self._job, assigned, theirs, outputs, before)
-        )
+        inherited = [self._channel] if forks else []
         # Signals to a child wait until it listens; else they would end its imports in a traceback
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, REASONS)
-        os.environ.update(ONE_THREAD)
-        try:
-            self._server.start()
-        finally:
-            restore(before)
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        with without_threads() as before:
+            self._server = context.Process(
+                target=serve, args=(self._job, assigned, theirs, outputs, before, inherited)
+            )
+            try:
+                self._server.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         theirs.close()
         for reader, writer in outputs:
             writer.close()
             self._relay.add(reader)
 
-    def watch(self, stop: Stop, on_ready: Callable[[], None], on_watch: Callable[[], None]) -> int:
+    def _watch(self, stop: Stop, on_ready: Callable[[], None], on_watch: Callable[[], None]) -> int:
         """Start the workers when the study is ready, replace those that are killed.
 
         Returns:
@@ -120,12 +157,13 @@ class _Workers:
             HpoJobError: the study cannot be run.
         """
         passed_on = False
+        self._prepare()
         while len(self._exit_codes) < self._count:
             for message in self._messages():
                 if isinstance(message, Started):
                     self._pids[message.position] = message.pid
                     if passed_on:  # it was asked for before the signal came
-                        self.kill(stop.requested or signal.SIGTERM)
+                        self._kill(stop.requested or signal.SIGTERM)
                 elif isinstance(message, Ended):
                     self._ended(message, stop)
                 elif message.error:
@@ -138,23 +176,34 @@ class _Workers:
                 passed_on = True
                 if self.ready:
                     log.warning("stopping the workers; press Ctrl-C again to kill them")
-                self.kill(stop.requested)
+                self._kill(stop.requested)
             if self._server.exitcode is not None and not self._replace_server(stop):
                 return stop.exit_code or 1
             if self.ready:
                 on_watch()
         return stop.exit_code or max(self._exit_codes.values())
 
-    def kill(self, number: signal.Signals) -> None:
+    def _kill(self, number: signal.Signals) -> None:
         """Send a signal to each process that runs."""
         for pid in self._pids.values():
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    def leave(self) -> None:
-        """End the fork server, and with it the workers that run still; returns when they have."""
+    def _leave(self) -> None:
+        """End the fork server, and with it the workers that run still; returns when they have.
+
+        All that they have written is printed then.
+        """
         self._channel.close()
+        if not self._prepares:  # it imports, and has started nothing yet
+            self._server.kill()
         self._server.join()
+        self._relay.close()
+
+    def _prepare(self) -> None:
+        """Let the study be checked and created."""
+        self._prepares = True
+        self._start(PREPARATION)
 
     def _messages(self) -> Iterator[Started | Ended | Prepared]:
         wait([self._channel, self._server.sentinel], WATCH)
@@ -199,7 +248,8 @@ class _Workers:
         log.warning("the process that starts workers was killed (%s); all are started again", name)
         self._pids.clear()
         self._channel.close()
-        self.start_server()
+        self._start_server()
+        self._prepare()
         return True
 
 

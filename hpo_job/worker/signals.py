@@ -33,6 +33,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from types import FrameType
 from typing import NoReturn
 
@@ -83,11 +84,14 @@ class Stop:
         """What a shell expects of a process ended by a signal, 128 + its number; 0 for none."""
         return 128 + self.requested if self.requested else 0
 
-    def wait(self, seconds: float) -> None:
-        """Sleep for ``seconds``, or until asked to stop."""
+    def wait(self, seconds: float, until: Connection | None = None) -> None:
+        """Sleep for ``seconds``, or until asked to stop, or until something can be read."""
         try:
             with self.breaking():
-                time.sleep(seconds)
+                if until is None:
+                    time.sleep(seconds)
+                else:
+                    until.poll(seconds)
         except Stopped:
             pass
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -337,7 +338,7 @@ def test_a_worker_waits_while_others_may_give_places_back(tmp_path: Path) -> Non
     class Waiting(Stop):
         waits = 0
 
-        def wait(self, seconds: float) -> None:
+        def wait(self, seconds: float, until: Connection | None = None) -> None:
             self.waits += 1
             if self.waits == 3:
                 quick.study.tell(other, state=TrialState.FAIL)

@@ -1,4 +1,4 @@
-"""Makes sure that Optuna's tables exist: Optuna creates missing ones, one process at a time."""
+"""Makes sure that Optuna's tables exist: missing ones are created, by one process at a time."""
 
 import sqlalchemy.exc
 from optuna.exceptions import StorageInternalError
@@ -7,15 +7,15 @@ from hpo_job.errors import StorageError
 from hpo_job.storage.locks import LockLost, lock_name
 from hpo_job.storage.mysql import faults
 from hpo_job.storage.mysql.connection import Connection, Cursor
-from hpo_job.storage.optuna_private import SCHEMA_HEAD, create_or_check_schema
+from hpo_job.storage.optuna_private import SCHEMA_HEAD, create_or_check_schema, create_tables
 from hpo_job.storage.tables import NO_TABLES, NoTablesError
 
 
 def ensure_schema(connection: Connection, *, create: bool = True) -> None:
     """Make sure that the database has the tables of the installed Optuna.
 
-    One query where they are there; else Optuna creates them, under a server-wide lock, so
-    that any number of workers may start at once on an empty database.
+    One query where they are there; else they are created, under a server-wide lock, so that any
+    number of workers may start at once on an empty database.
 
     Args:
         connection: to the database.
@@ -33,7 +33,7 @@ def ensure_schema(connection: Connection, *, create: bool = True) -> None:
         try:
             with connection.locked(lock_name(connection.server.database, "schema")):
                 if connection.run(_revision) != SCHEMA_HEAD:
-                    _let_optuna_create(connection)
+                    _create(connection)
             return
         except LockLost:
             continue  # Optuna's statements can all be sent again
@@ -50,13 +50,15 @@ def _revision(cursor: Cursor, _: int) -> str | None:
     return row[0] if row else None
 
 
-def _let_optuna_create(connection: Connection) -> None:
+def _create(connection: Connection) -> None:
     server = connection.server
     arguments = server.arguments | {"autocommit": False}
 
-    def create(_cursor: Cursor, _: int) -> None:
+    def create(cursor: Cursor, _: int) -> None:
+        cursor.execute("SHOW TABLES")
+        work = create_or_check_schema if cursor.fetchall() else create_tables
         try:
-            create_or_check_schema(server.dialect, lambda: server.driver.connect(**arguments))
+            work(server.dialect, lambda: server.driver.connect(**arguments))
         except (sqlalchemy.exc.DBAPIError, StorageInternalError) as error:
             # The driver's own error, so that it is retried, or explained, like any other.
             wrapped = error if isinstance(error, sqlalchemy.exc.DBAPIError) else error.__cause__
