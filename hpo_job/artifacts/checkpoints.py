@@ -22,20 +22,23 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
 
-from hpo_job.artifacts.stores import Store, is_missing, open_store, reason, remove
+from hpo_job.artifacts.stores import is_missing, open_store, reason, remove
 from hpo_job.errors import SpecError
 from hpo_job.storage.database import Storage
 from hpo_job.study.attempts import Checkpoint, checkpoints, earlier, noted, object_names, work
 from hpo_job.study.recovery import trial_id
 from hpo_job.trial import attributes, state_file
 from hpo_job.trial.state_file import DamagedError, State
+
+if TYPE_CHECKING:
+    from hpo_job.artifacts.stores import Store
 
 KEPT = 2  # the newest, and the one before in case that is damaged
 PRUNERS_NOTES = "completed_rung"  # in names of system attributes: successive halving keeps them

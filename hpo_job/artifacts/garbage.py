@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import optuna
-from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import FrozenTrial
 
 from hpo_job import objectives
@@ -102,6 +101,8 @@ def _models(
         uploads: whether hpo-job uploads models under these names; if not, they may be the user's
             own artifacts, and only what a trial names as its model is looked at.
     """
+    from optuna.artifacts import get_all_artifact_meta
+
     for trial in trials:
         if not trial.state.is_finished():
             continue

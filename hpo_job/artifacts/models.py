@@ -8,22 +8,20 @@ import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.artifacts import (
-    download_artifact,
-    upload_artifact,
-)
-from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from hpo_job.artifacts.stores import Store, reason, remove
+from hpo_job.artifacts.stores import reason, remove
 from hpo_job.errors import StudyError
 from hpo_job.objectives.predictions import FILE, Predictions
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import counts
+
+if TYPE_CHECKING:
+    from hpo_job.artifacts.stores import Store
 
 MODEL = "model.zip"
 RECORD = "trial.json"  # which trial the model is of, and what it scored
@@ -57,6 +55,8 @@ class Models:
             scored: of the model itself; they differ where the trial's are a mean of repeats.
             write: writes the model into an empty folder.
         """
+        from optuna.artifacts import upload_artifact
+
         stored = self._ranked(self._study.get_trials(deepcopy=False))
         better = [t for t in stored if not _is_worse(self._study, t, values[0])]
         if len(better) >= self.keep:
@@ -82,6 +82,8 @@ class Models:
 
     def _keep_predictions(self, trial: optuna.Trial, file: Path, *, with_interval: bool) -> None:
         """Store the predictions for the validation items as an artifact of ``trial``."""
+        from optuna.artifacts import upload_artifact
+
         artifact = upload_artifact(
             artifact_store=self._store, file_path=str(file), study_or_trial=trial
         )
@@ -150,6 +152,9 @@ class Models:
             return Predictions.read(file)
 
     def _download(self, trial: FrozenTrial, attribute: str, file: Path) -> None:
+        from optuna.artifacts import download_artifact
+        from optuna.artifacts.exceptions import ArtifactNotFound
+
         artifact = trial.user_attrs.get(attribute)
         try:
             if not artifact:

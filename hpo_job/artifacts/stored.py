@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import optuna
-from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore
-from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial
 
-from hpo_job.artifacts.stores import Store, open_store
+from hpo_job.artifacts.folder_store import FolderStore
+from hpo_job.artifacts.stores import is_missing, open_store
 from hpo_job.spec.study_toml import restore
 from hpo_job.study.optuna_private import ARTIFACTS_PREFIX
 from hpo_job.trial import attributes
+
+if TYPE_CHECKING:
+    from hpo_job.artifacts.stores import Store
 
 KEPT = (attributes.ARTIFACT, attributes.PREDICTIONS, attributes.LOG)
 
@@ -49,18 +51,18 @@ def artifact_ids(trial: FrozenTrial) -> list[str]:
 def size(store: Store, artifact: str) -> int | None:
     """The bytes of an artifact; None where it is not there any more, as of a swept model."""
     try:
-        if isinstance(store, FileSystemArtifactStore):
+        if isinstance(store, FolderStore):
             with store.open_reader(artifact) as file:
                 return file.seek(0, 2)
+        from optuna.artifacts import Boto3ArtifactStore
+
         if isinstance(store, Boto3ArtifactStore):
             head = store.client.head_object(Bucket=store.bucket, Key=artifact)
             return int(head["ContentLength"])
         blob = store.bucket_obj.get_blob(artifact)
         return None if blob is None else int(blob.size)
-    except (ArtifactNotFound, FileNotFoundError):
-        return None
     except Exception as error:  # boto3 has a class of errors for each client
-        if getattr(error, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+        if is_missing(error):
             return None
         raise
 

@@ -1,4 +1,7 @@
-"""Where a study's models and checkpoints are: Optuna's artifact stores, a folder, S3 or GCS."""
+"""Where a study's models and checkpoints are: a folder, S3 or GCS, by Optuna's artifact stores.
+
+Those import the clients of every cloud that is installed, so they are imported only for a bucket.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,22 @@ import logging
 import warnings
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from uuid import uuid4
 
-from optuna.artifacts import Boto3ArtifactStore, FileSystemArtifactStore, GCSArtifactStore
-from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.exceptions import ExperimentalWarning
 
+from hpo_job.artifacts.folder_store import FolderStore
 from hpo_job.data.fetch import is_final
 from hpo_job.errors import SpecError
 from hpo_job.spec.urls import store_problem
 
-Store = FileSystemArtifactStore | Boto3ArtifactStore | GCSArtifactStore
+if TYPE_CHECKING:
+    from optuna.artifacts import Boto3ArtifactStore, GCSArtifactStore
+
+    Store = FolderStore | Boto3ArtifactStore | GCSArtifactStore
+
 NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError"}  # boto3's, when first asked
 log = logging.getLogger(__name__)
 
@@ -37,7 +44,9 @@ def open_store(url: str) -> Store:
         if "://" not in url or parsed.scheme == "file":
             folder = Path(url.removeprefix("file://"))
             folder.mkdir(parents=True, exist_ok=True)
-            return FileSystemArtifactStore(folder)
+            return FolderStore(folder)
+        from optuna.artifacts import Boto3ArtifactStore, GCSArtifactStore
+
         if parsed.scheme == "s3":
             return Boto3ArtifactStore(parsed.netloc, avoid_buf_copy=True)  # files may be large
         with warnings.catch_warnings():
@@ -88,6 +97,8 @@ def size(url: str, name: str) -> int | None:
     if "://" not in url or parsed.scheme == "file":
         file = Path(url.removeprefix("file://")) / name
         return file.stat().st_size if file.is_file() else None
+    from optuna.artifacts import Boto3ArtifactStore, GCSArtifactStore
+
     store = open_store(url)
     if isinstance(store, Boto3ArtifactStore):
         try:
@@ -112,12 +123,16 @@ def remove(store: Store, name: str, what: str) -> None:
 
 def is_missing(error: Exception) -> bool:
     """Whether a store's client says that there is no such object."""
-    return isinstance(error, ArtifactNotFound | FileNotFoundError) or _http_status(error) == 404
+    if isinstance(error, FileNotFoundError) or _http_status(error) == 404:
+        return True
+    from optuna.artifacts.exceptions import ArtifactNotFound
+
+    return isinstance(error, ArtifactNotFound)
 
 
 def _is_refusal(store: Store, error: Exception) -> bool:
     """Whether a retry would fail again: no such bucket, or no right to write to it."""
-    if isinstance(store, FileSystemArtifactStore) or type(error).__name__ in NO_CREDENTIALS:
+    if isinstance(store, FolderStore) or type(error).__name__ in NO_CREDENTIALS:
         return True
     status = _http_status(error)
     return status is not None and is_final(status)

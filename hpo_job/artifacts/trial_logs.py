@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from io import BytesIO
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import optuna
@@ -16,11 +17,14 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
 
 from hpo_job.artifacts.stored import store_of
-from hpo_job.artifacts.stores import Store, is_missing, open_store, reason
+from hpo_job.artifacts.stores import is_missing, open_store, reason
 from hpo_job.errors import SpecError, StudyError
 from hpo_job.spec.study_toml import is_url
 from hpo_job.storage.database import Storage
 from hpo_job.trial import attributes
+
+if TYPE_CHECKING:
+    from hpo_job.artifacts.stores import Store
 
 IN_FOLDER, IN_BUCKET = 0.5, 5.0  # seconds between two writes of a growing log
 log = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ import math
 import textwrap
 from collections.abc import Iterator
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from hpo_job import objectives
-from hpo_job.data.from_spec import Labelled
 from hpo_job.errors import plural
 from hpo_job.results import clock, number
 from hpo_job.spec import search_space
@@ -16,6 +16,9 @@ from hpo_job.spec.metrics import ANSWERS
 from hpo_job.spec.study_toml import Component, StudySpec
 from hpo_job.storage.rights import Rights
 from hpo_job.study.checking import Checked
+
+if TYPE_CHECKING:
+    from hpo_job.data.from_spec import Labelled
 
 
 def describe(checked: Checked) -> Iterator[str]:

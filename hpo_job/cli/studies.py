@@ -142,7 +142,8 @@ def run_command(
     """
     with without_threads():
         from hpo_job.spec.reading import read_spec
-        from hpo_job.worker.processes import Job, Workers
+        from hpo_job.worker.job import Job
+        from hpo_job.worker.processes import Workers
 
     chosen, workers = _gpus_and_workers(gpus, workers, workers_per_gpu)
     spec, usable = read_spec(job, assignments), machine.shared(workers)

@@ -8,7 +8,6 @@ import lzma
 import os
 import re
 import shutil
-import tarfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -28,7 +27,6 @@ DRIVERS = "pip install 'hpo-job[remote]'"
 BROKEN = (
     shutil.ReadError,
     zipfile.BadZipFile,
-    tarfile.TarError,
     zlib.error,
     lzma.LZMAError,
     ValueError,
@@ -154,13 +152,15 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> str:
 
 
 def _unpack(file: Path, folder: Path, url: str, name: str) -> None:
+    import tarfile  # few studies have an archive
+
     try:
         if name.lower().endswith(".zip"):
             shutil.unpack_archive(file, folder, "zip")  # zipfile keeps within the folder by itself
         else:
             with tarfile.open(file) as archive:
                 archive.extractall(folder, filter="data")
-    except BROKEN as error:
+    except (*BROKEN, tarfile.TarError) as error:
         raise DataError(f"{redacted(url)}: cannot be unpacked: {_reason(error)}") from error
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from hpo_job.data.image_table import read_image_table
-from hpo_job.data.images import LabelledFiles, read_image_folder
 from hpo_job.data.language_models import language_model_of
-from hpo_job.data.tables import LabelledRows, read_table, read_texts
 from hpo_job.errors import DataError
 from hpo_job.spec.metrics import Task
 from hpo_job.spec.study_toml import Data, StudySpec
 
-Labelled = LabelledFiles | LabelledRows
+if TYPE_CHECKING:
+    from hpo_job.data.images import LabelledFiles
+    from hpo_job.data.tables import LabelledRows
+
+    Labelled = LabelledFiles | LabelledRows
+
 # What an objective learns from: a folder per class, the columns of a table, or one column of text
 Layout = Literal["images", "table", "text"]
 _COLUMNS = {"label", "group", "sample", "labels", "split"}
@@ -52,9 +54,15 @@ def read(spec: StudySpec, layout: Layout, task: Task = "classification") -> Labe
     seed = spec.seed if data.seed is None else data.seed
     try:
         if layout == "images" and data.image is not None:
+            from hpo_job.data.image_table import read_image_table
+
             return read_image_table(path, data, seed, task)
         if layout == "images":
+            from hpo_job.data.images import read_image_folder
+
             return read_image_folder(path, data, seed)
+        from hpo_job.data.tables import read_table, read_texts
+
         is_folder = layout == "text" and path.is_dir()
         rows = (
             read_texts(path, data, seed)

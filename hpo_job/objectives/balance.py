@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import MethodType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,8 +11,10 @@ from fastai.data.load import DataLoader
 from fastai.losses import BCEWithLogitsLossFlat, CrossEntropyLossFlat
 from numpy.typing import NDArray
 
-from hpo_job.data.from_spec import Labelled
 from hpo_job.objectives.parameters import Balance
+
+if TYPE_CHECKING:
+    from hpo_job.data.from_spec import Labelled
 
 SORTED = 50  # batches within which items are sorted by length, as fastai does
 

@@ -9,17 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import optuna
 
 from hpo_job import machine
-from hpo_job.data.from_spec import Labelled
 from hpo_job.spec.metrics import Metric
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
 from hpo_job.trial.state_file import State
 from hpo_job.trial.timings import Timings
+
+if TYPE_CHECKING:
+    from hpo_job.data.from_spec import Labelled
 
 log = logging.getLogger(__name__)
 Misfit = Callable[[State], str | None]  # why a state cannot be continued; None if it can

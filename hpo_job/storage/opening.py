@@ -126,6 +126,6 @@ def _is_current(engine: sqlalchemy.Engine) -> bool:
     """
     try:
         with engine.connect() as connection:
-            return connection.scalar(_REVISION) == SCHEMA_HEAD
+            return bool(connection.scalar(_REVISION) == SCHEMA_HEAD)
     except sqlalchemy.exc.SQLAlchemyError:
         return False  # there are none; or the server is away, which is said by who opens it

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpo_job import objectives
 from hpo_job.data import from_spec
 from hpo_job.data.fetch import with_data
-from hpo_job.data.from_spec import Labelled
 from hpo_job.errors import DataError, MachineError, plural, unknown
 from hpo_job.machine import CACHE
 from hpo_job.spec import metrics
@@ -17,6 +17,9 @@ from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study import suitability
 from hpo_job.study.samplers import make_pruner, make_sampler
 from hpo_job.trial import attributes
+
+if TYPE_CHECKING:
+    from hpo_job.data.from_spec import Labelled
 
 TASKS: tuple[Task, ...] = ("classification", "multilabel", "regression")
 NAMED = 10  # unreadable images that an error names

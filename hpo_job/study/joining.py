@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -15,7 +15,6 @@ from optuna.trial import TrialState
 
 from hpo_job import objectives
 from hpo_job.data.digests import fingerprint, listing
-from hpo_job.data.from_spec import Labelled
 from hpo_job.errors import SpecError, StudyError, unknown
 from hpo_job.spec.reading import find_job, read_spec
 from hpo_job.spec.search_space import Scalar
@@ -29,6 +28,9 @@ from hpo_job.study.checking import Checked, inspect, read_data
 from hpo_job.study.phase_pruner import PhasePruner
 from hpo_job.study.samplers import make_pruner
 from hpo_job.trial import attributes
+
+if TYPE_CHECKING:
+    from hpo_job.data.from_spec import Labelled
 
 log = logging.getLogger(__name__)
 

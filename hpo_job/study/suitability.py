@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.samplers import BaseSampler, RandomSampler
@@ -15,7 +16,6 @@ from optuna.study import StudyDirection
 
 from hpo_job import objectives
 from hpo_job.data.english import USUAL, share_english
-from hpo_job.data.from_spec import Labelled
 from hpo_job.data.language import language_of
 from hpo_job.data.language_models import ENGLISH
 from hpo_job.data.tables import LabelledRows
@@ -25,6 +25,9 @@ from hpo_job.spec.combinations import EXHAUSTIVE
 from hpo_job.spec.search_space import Float
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study.samplers import make_sampler
+
+if TYPE_CHECKING:
+    from hpo_job.data.from_spec import Labelled
 
 PROBES = 12  # finished trials that a sampler is tried with: more than it takes to start sampling
 # Samplers that search only some kinds of parameters; they sample the others independently

@@ -6,14 +6,13 @@ import gc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
 
 from hpo_job import objectives
 from hpo_job.artifacts.export import LEARNER, SEED_FOLDER, new_folder
-from hpo_job.data.from_spec import Labelled
 from hpo_job.errors import StudyError
 from hpo_job.objectives.predictions import FILE, Predictions, interval
 from hpo_job.spec import search_space
@@ -24,6 +23,9 @@ from hpo_job.trial.timings import Timings
 from hpo_job.worker.loop import context_of
 from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.model_card import CARD, Final, Part, card, write_card
+
+if TYPE_CHECKING:
+    from hpo_job.data.from_spec import Labelled
 
 
 def train(
