@@ -79,7 +79,7 @@ def test_what_a_fork_carries_over_and_what_not(
     for generator in ("python", "numpy", "torch"):
         assert first[generator] != second[generator]
     for state in (first, second):
-        assert state["handlers"] == 1
+        assert state["handlers"] == 2  # into the pipe, and into the log of the trial
         assert state["start_method"] is None
         assert not {signal.SIGINT, signal.SIGTERM} & set(state["blocked"])
         assert state["session"] == state["pid"]
@@ -173,6 +173,24 @@ def test_a_killed_fork_server_is_replaced_with_its_workers(
     reasons = [trial.user_attrs[attributes.REASON] for trial in quick.study.trials[:2]]
     assert reasons == ["preempted", "preempted"]
     assert "the process that starts workers was killed (SIGKILL)" in caplog.text
+
+
+def test_the_command_imports_for_its_workers(tmp_path: Path) -> None:
+    code = """
+    import os
+    from pathlib import Path
+
+    def train(trial, context):
+        server = Path(f"/proc/{os.getppid()}")
+        Path(__file__).with_name("server").write_text(server.joinpath("cmdline").read_text())
+        return 0.0
+    """
+    quick = Quick(tmp_path, code, budget="trials = 1")
+    run = command("run", quick.job, "--storage", quick.url)
+    _, errors = run.communicate(timeout=120)
+    assert (run.returncode, errors) == (0, "")
+    # a fork has the name of the command; a new interpreter has that of multiprocessing's
+    assert (quick.job / "server").read_text().split("\0")[1:3] == [str(run.args[0]), "run"]
 
 
 def test_ctrl_c_while_the_study_is_checked_ends_it_quietly(tmp_path: Path) -> None:

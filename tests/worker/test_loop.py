@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -328,6 +329,16 @@ def test_one_seed_gives_the_same_values_twice(tmp_path: Path) -> None:
         return [trial.value for trial in quick.study.trials]
 
     assert values("one", 1) == values("two", 1) != values("three", 2)
+
+
+def test_a_worker_that_waits_ends_when_another_found_nothing_left_to_start(tmp_path: Path) -> None:
+    quick = Quick(tmp_path, budget="trials = 1")
+    quick.start().set_user_attr(attributes.WORKER, {"host": "elsewhere", "pid": 1})
+    over, more = Pipe(duplex=False)
+    more.close()
+    refusal = work(quick.checked, quick.study, quick.storage, Stop(), Machine(1), over=over)
+    assert refusal is Refusal.OVER
+    assert quick.states() == {"RUNNING": 1}
 
 
 def test_a_worker_waits_while_others_may_give_places_back(tmp_path: Path) -> None:
