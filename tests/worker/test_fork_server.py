@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,7 +191,9 @@ def test_the_command_imports_for_its_workers(tmp_path: Path) -> None:
     _, errors = run.communicate(timeout=120)
     assert (run.returncode, errors) == (0, "")
     # a fork has the name of the command; a new interpreter has that of multiprocessing's
-    assert (quick.job / "server").read_text().split("\0")[1:3] == [str(run.args[0]), "run"]
+    executable = Path(sys.executable).with_name("hpo-job")
+    started = (quick.job / "server").read_text().split("\0")
+    assert started[1:3] == [str(executable), "run"]
 
 
 def test_ctrl_c_while_the_study_is_checked_ends_it_quietly(tmp_path: Path) -> None:
