@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from hpo_job import results
 from hpo_job.results.continued import continued
 from hpo_job.results.ending import ended_by, without_improvement
 from hpo_job.results.forecast import forecast
+from hpo_job.results.overhead import overhead
 from hpo_job.results.trials import baselines, metric_names, parameters, spec_of, trials_of
 from hpo_job.results.writing import to_json
 from hpo_job.spec import search_space
@@ -22,6 +24,7 @@ from hpo_job.study.ledger import working_time
 from hpo_job.trial import attributes
 from hpo_job.trial.clock import running_time
 from hpo_job.trial.counting import takes_place
+from hpo_job.trial.phases import step_text
 
 
 def as_json(facts: Any) -> str:
@@ -85,10 +88,16 @@ def of_status(study: optuna.Study) -> dict[str, Any]:
         "working_time": working_time(trials, now),
         "trials_per_hour": None if expected.rate is None else expected.rate * 3600,
         "seconds_left": expected.left,
+        "overhead": _overhead(study),
         "retries": _retries(study),
         "best": [_best(study, trial) for trial in best],
         "running": [_running(trial, now) for trial in trials if trial.state == TrialState.RUNNING],
     }
+
+
+def _overhead(study: optuna.Study) -> dict[str, Any] | None:
+    spent = overhead(study)
+    return None if spent is None else {**asdict(spent), "share": spent.share}
 
 
 def _retries(study: optuna.Study) -> dict[str, Any]:
@@ -115,6 +124,7 @@ def _running(trial: FrozenTrial, now: datetime) -> dict[str, Any]:
     return {
         "number": trial.number,
         "steps": len(steps),
+        "doing": step_text(trial),
         "last_value": steps[max(steps)] if steps else None,
         "seconds": running_time(trial, now),
         "parameters": trial.params,

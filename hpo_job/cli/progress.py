@@ -18,6 +18,7 @@ from hpo_job.results.ending import without_improvement
 from hpo_job.results.forecast import forecast
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import takes_place
+from hpo_job.trial.phases import step_text
 
 BAR = 20  # cells of the bar
 
@@ -79,7 +80,7 @@ class Progress:
         if self._stopping():
             lines.append(_line("ending the trials that run; the same command goes on with them"))
         elif running:
-            each = (f"#{trial.number} step {len(trial.intermediate_values)}" for trial in running)
+            each = (f"#{trial.number} {step_text(trial)}" for trial in running)
             lines.append(_line(f"running {', '.join(each)}"))
         else:
             lines.append(_line("workers are starting"))

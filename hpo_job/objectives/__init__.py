@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import importlib.util
 import inspect
 import sys
 import warnings
@@ -18,6 +17,7 @@ from pydantic import ValidationError
 
 from hpo_job.data.from_spec import Layout
 from hpo_job.errors import MachineError, SpecError, unknown
+from hpo_job.objectives import user_files
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.parameters import (
     ImageClassification,
@@ -72,7 +72,11 @@ def load(spec: StudySpec) -> Train:
     Raises:
         SpecError: it cannot be imported, or cannot be called with (trial, context).
     """
-    module = _function_module(spec) if is_function(spec) else _shipped_module(spec)
+    module = (
+        user_files.imported(spec, "objective", spec.objective.partition(":")[0])
+        if is_function(spec)
+        else _shipped_module(spec)
+    )
     name = spec.objective.partition(":")[2] or "train"
     train = getattr(module, name, None)
     if not callable(train):
@@ -109,6 +113,7 @@ def check(
         MachineError: they would fail on this machine only.
     """
     _check_parameters(spec)
+    callbacks(spec)
     if is_function(spec):
         load(spec)
         return
@@ -124,6 +129,24 @@ def check(
         raise MachineError(text, error.parameter) from error
     except SpecError as error:
         raise spec.error("search_space", str(error)) from error
+
+
+def callbacks(spec: StudySpec) -> dict[str, Callable[..., object]]:
+    """The study's callbacks by their names in study.toml.
+
+    Raises:
+        SpecError: one cannot be imported, or cannot be called with (study, trial).
+    """
+    found = {}
+    for position, text in enumerate(spec.callbacks):
+        key = f"callbacks.{position}"
+        callback = user_files.named(spec, key, text)
+        try:
+            inspect.signature(callback).bind(None, None)
+        except TypeError as error:
+            raise spec.error(key, f"{text} cannot be called with (study, trial)") from error
+        found[text] = callback
+    return found
 
 
 def misfit(spec: StudySpec, values: Mapping[str, object]) -> tuple[str, str] | None:
@@ -251,32 +274,3 @@ def _shipped_module(spec: StudySpec) -> ModuleType:
         return shipped(spec.objective)
     except SpecError as error:
         raise spec.error("objective", str(error)) from error
-
-
-def _function_module(spec: StudySpec) -> ModuleType:
-    """The user's file, imported once per process; its folder is put on ``sys.path``."""
-    file = (spec.folder / spec.objective.partition(":")[0]).resolve()
-    # Under its plain name, so that processes started by the function can import it too.
-    for name in (file.stem, f"{file.stem}_{file}"):
-        loaded = sys.modules.get(name)
-        if loaded is None:
-            break
-        if getattr(loaded, "__file__", None) == str(file):
-            return loaded
-    if not file.is_file():
-        raise spec.error("objective", f"{file}: no such file")
-    location = importlib.util.spec_from_file_location(name, file)
-    if location is None or location.loader is None:
-        raise spec.error("objective", f"{file}: not a Python file")
-    module = importlib.util.module_from_spec(location)
-    sys.modules[name] = module
-    sys.path.insert(0, str(file.parent))
-    try:
-        location.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever the user's own code raises
-        del sys.modules[name]
-        text = " ".join(str(error).split())
-        raise spec.error(
-            "objective", f"{file} cannot be imported: {type(error).__name__}: {text}"
-        ) from error
-    return module

@@ -26,6 +26,7 @@ ColumnKind = Literal["number", "category", "date", "drop"]
 MissingMarks = Annotated[tuple[str | int | float, ...], Field(min_length=1, strict=False)]
 ColumnName = Annotated[str, Field(min_length=1)]
 LabelColumns = ColumnName | Annotated[tuple[ColumnName, ...], Field(min_length=2, strict=False)]
+CallbackName = Annotated[str, Field(pattern=r"^[^:]+\.py:[A-Za-z_]\w*$")]
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -216,6 +217,8 @@ class StudySpec(_Table):
         artifacts: which models are kept.
         checkpoint: how often a trial's state is saved.
         enqueue: parameters that are tried first; the sampler suggests what they leave out.
+        callbacks: functions in the job folder that are called with the study and each trial that
+            has ended, as ``callbacks.py:track``; they may change while the study runs.
     """
 
     folder: Path = Field(exclude=True)
@@ -234,6 +237,7 @@ class StudySpec(_Table):
     artifacts: Artifacts = Artifacts()
     checkpoint: Checkpoint = Checkpoint()
     enqueue: tuple[dict[str, Scalar], ...] = Field(default=(), strict=False)
+    callbacks: tuple[CallbackName, ...] = Field(default=(), strict=False)
 
     @field_validator("name")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -82,6 +83,10 @@ def try_rights(url: str) -> Rights:
 class Storage:
     """An Optuna storage, the lock that its workers share, and a name without the password.
 
+    Attributes:
+        optuna: the storage.
+        lock_wait: seconds for which this process has waited for studies' locks so far.
+
     A MySQL or MariaDB server gets `MySQLStorage`, everything else `SharedRDBStorage`.
 
     Args:
@@ -109,6 +114,7 @@ class Storage:
     ) -> None:
         self._url = urls.parse(url)
         self._studies: dict[str, int] = {}
+        self.lock_wait = 0.0
         options = Options(f"storage {self}", grace, create, read_only, patience)
         try:
             self.optuna, self._lock = opened(self._url, options)
@@ -141,7 +147,9 @@ class Storage:
         Raises:
             LockLost: it was lost inside the block; see `run_exclusively`.
         """
+        asked = time.monotonic()
         with self._lock.exclusive(name):
+            self.lock_wait += time.monotonic() - asked
             yield
 
     def study_id(self, name: str) -> int:
@@ -166,16 +174,14 @@ class Storage:
 
     @contextmanager
     def starting_with(self, attrs: Mapping[str, Any]) -> Iterator[bool]:
-        """Give trials that are started inside these user attributes, and their first heartbeat.
+        """Give a trial that is started inside these user attributes, in the same transaction.
 
         Yields:
-            False if the storage cannot do that in one step, and the caller has to do it.
+            Whether it also has its first heartbeat then, and whether that holds for a trial that
+            was enqueued. If not, the caller has to see to both.
         """
-        if isinstance(self.optuna, MySQLStorage):
-            with self.optuna.starting_with(attrs):
-                yield True
-        else:
-            yield False
+        with self.optuna.starting_with(attrs):
+            yield isinstance(self.optuna, MySQLStorage)
 
     def now(self) -> datetime:
         """The time by the clock that trials start and end by, naive and local as theirs is.

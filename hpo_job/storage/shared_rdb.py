@@ -15,13 +15,15 @@ machine; nothing is buffered, so a trial is more statements.
 from __future__ import annotations
 
 import functools
+import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo_job.errors import GoneError
 from hpo_job.storage.fast_rdb import FastRDBStorage
@@ -37,6 +39,14 @@ _HEARTBEAT = sqlalchemy.text(
     " SELECT trial_id, CURRENT_TIMESTAMP FROM trials WHERE trial_id = :trial"
     " ON CONFLICT (trial_id) DO UPDATE SET heartbeat = CURRENT_TIMESTAMP"
 )
+# A write comes first, so that SQLite waits for its turn instead of refusing a late change of mind.
+_ATTRIBUTE = sqlalchemy.text(
+    "INSERT INTO trial_user_attributes (trial_id, key, value_json)"
+    " SELECT trial_id, :key, :value FROM trials WHERE trial_id = :trial"
+    " AND state IN ('RUNNING', 'WAITING')"
+    " ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json"
+)
+_STATE = sqlalchemy.text("SELECT state FROM trials WHERE trial_id = :trial")
 # A trial's start is stored in UTC. PostgreSQL's heartbeats are in the session's time zone: where
 # that has summer time, both the difference of the local times and that of the points in time have
 # to exceed the grace.
@@ -94,6 +104,7 @@ class SharedRDBStorage(FastRDBStorage):
         self.retries = retries
         self._check_lock = check_lock
         self._sent = threading.local()  # the trial that this thread is creating
+        self._start_attrs: dict[str, Any] = {}  # user attributes of the trials that are started
         try:
             super().__init__(url, **options)
         except BaseException:
@@ -103,7 +114,7 @@ class SharedRDBStorage(FastRDBStorage):
 
     def __getstate__(self) -> dict[Any, Any]:
         # A copy in another process does not hold the lock.
-        return {**super().__getstate__(), "_check_lock": None, "_sent": None}
+        return {**super().__getstate__(), "_check_lock": None, "_sent": None, "_start_attrs": {}}
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
@@ -161,11 +172,25 @@ class SharedRDBStorage(FastRDBStorage):
 
     # -- trials -------------------------------------------------------------------------------
 
+    @contextmanager
+    def starting_with(self, attrs: Mapping[str, Any]) -> Iterator[None]:
+        """Give new trials that are started inside these user attributes, in the same transaction.
+
+        A trial that was enqueued gets none of them.
+        """
+        self._start_attrs = dict(attrs)
+        try:
+            yield
+        finally:
+            self._start_attrs = {}
+
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
         self._sent.trial = None
         self._require_lock()
+        if template_trial is None and self._start_attrs:
+            template_trial = create_trial(state=TrialState.RUNNING, user_attrs=self._start_attrs)
         return self._answer(
             lambda: FastRDBStorage._create_new_trial(self, study_id, template_trial)
         )
@@ -207,6 +232,25 @@ class SharedRDBStorage(FastRDBStorage):
         trial = FastRDBStorage.get_trial(self, trial_id)
         stored = None if trial.values is None else list(trial.values)
         return trial.state == state and (values is None or stored == list(values))
+
+    @_retried
+    def set_trial_user_attrs(self, trial_id: int, attrs: Mapping[str, Any]) -> None:
+        """Store several user attributes in one transaction; Optuna's storage makes one for each.
+
+        Raises:
+            UpdateFinishedTrialError: the trial has finished; nothing is stored.
+        """
+        rows = [
+            {"trial": trial_id, "key": key, "value": json.dumps(value)}
+            for key, value in attrs.items()
+        ]
+        with self.engine.begin() as connection:
+            if rows:
+                connection.execute(_ATTRIBUTE, rows)
+            state = connection.execute(_STATE, {"trial": trial_id}).scalar_one_or_none()
+            if state is None:
+                raise KeyError(trial_id)
+            self.check_trial_is_updatable(trial_id, TrialState[state])
 
     # -- heartbeat ----------------------------------------------------------------------------
 

@@ -10,13 +10,14 @@ trial that runs holds a place, one that fails gives it back. Once the budget's `
 up, no trial starts; those that run end, and if one of them is an improvement, the study goes on.
 
 Not guaranteed: workers of plain Optuna take no lock and know no budget, so each may exceed it by
-the trial it runs; and what they start may be the trial that was prepared here (see `_admit`).
+the trial it runs; and what they start may be the enqueued trial that was marked here.
 
 What a crash leaves, and who repairs it (the states are drawn in docs/states.md):
 
-- before a trial was asked for: a WAITING trial with the name of a dead worker. The next worker
-  to ask takes it, and puts its own name on it.
-- after it: a RUNNING trial, which `recovery.fail_lost` fails at once or after the grace.
+- before an enqueued trial was started: a WAITING trial with the name of a dead worker. The next
+  worker to ask takes it, and puts its own name on it.
+- after a trial was started: a RUNNING trial with this name, which `recovery.fail_lost` fails at
+  once, or after the grace since its last heartbeat or, without one, its start.
 - between the failing and the enqueuing again: a FAIL that no trial retries; `recovery.requeue`.
 
 All three are repaired by whichever worker next asks for a trial.
@@ -79,11 +80,8 @@ def admit(
 def _admit(
     study: optuna.Study, spec: StudySpec, storage: Storage, ledger: Ledger
 ) -> optuna.Trial | Refusal:
-    fail_lost(study, storage)
     bound = budget(study)
-    requeue(study, bound, ledger)
-    trials = study.get_trials(deepcopy=False)
-    ledger.update(trials)
+    trials = _repaired(study, storage, bound, ledger)
     if bound.timeout and ledger.working_time(storage.now()) >= bound.timeout:
         return Refusal.TIMEOUT
     pruner = make_pruner(spec)
@@ -107,15 +105,33 @@ def _admit(
     with storage.starting_with(attrs) as in_one_step, warnings.catch_warnings():
         # Optuna warns who asks outside of `optimize` that nothing sends heartbeats: the worker does
         warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed")
-        if not in_one_step:
-            _prepare(study, waiting, attrs, storage)
+        if waiting and not in_one_step:
+            _mark(trial_id(study, waiting.number, storage), attrs, storage)
         trial = study.ask() if promoted is None else _start(study, promoted, storage)
     if trial is None:  # a worker of plain Optuna, which takes no lock, was first
         return _admit(study, spec, storage, ledger)
     if attributes.WORKER not in trial.user_attrs:
-        # a worker of plain Optuna, which takes no lock, was given the prepared one
+        # plain Optuna, which takes no lock, has enqueued it since, or was given the marked one
         _mark(trial_id(study, trial.number, storage), attrs, storage)
+    elif waiting is None and not in_one_step:
+        storage.optuna.record_heartbeat(trial_id(study, trial.number, storage))
     return trial
+
+
+def _repaired(
+    study: optuna.Study, storage: Storage, bound: Budget, ledger: Ledger
+) -> list[FrozenTrial]:
+    """All trials, after what dead and stopped workers left was repaired.
+
+    They are read again only where that has changed any.
+    """
+    trials = study.get_trials(deepcopy=False)
+    if fail_lost(study, storage, trials=trials):
+        trials = study.get_trials(deepcopy=False)
+    if requeue(study, bound, ledger, trials):
+        trials = study.get_trials(deepcopy=False)
+        ledger.update(trials)
+    return trials
 
 
 def _first_waiting(ledger: Ledger) -> FrozenTrial | None:
@@ -174,24 +190,13 @@ def _enqueue_combination(
     return study.get_trials(deepcopy=False, states=(TrialState.WAITING,))[0]
 
 
-def _prepare(
-    study: optuna.Study, waiting: FrozenTrial | None, attrs: dict[str, Any], storage: Storage
-) -> None:
-    """Put this worker's name and heartbeat on the trial that is asked for next.
-
-    They are on it while it still waits. So whenever this worker dies, the trial either waits, and
-    is started by another, or runs with a name and a heartbeat by which its loss is noticed.
-    """
-    if waiting:
-        _mark(trial_id(study, waiting.number, storage), attrs, storage)
-        return
-    study.enqueue_trial({}, user_attrs=attrs)
-    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))[0]
-    storage.optuna.record_heartbeat(trial_id(study, waiting.number, storage))
-
-
 def _mark(number: int, attrs: dict[str, Any], storage: Storage) -> None:
-    """Put this worker's name, the draw and a heartbeat on the trial with this id."""
+    """Put this worker's name, the draw and a heartbeat on the trial with this id.
+
+    On an enqueued trial they are there while it still waits. So whenever this worker dies, the
+    trial either waits, and is started by another, or runs with a name and a heartbeat by which its
+    loss is noticed.
+    """
     for name, value in attrs.items():
         storage.optuna.set_trial_user_attr(number, name, value)
     storage.optuna.record_heartbeat(number)

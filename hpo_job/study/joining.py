@@ -195,7 +195,9 @@ def difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _may_change(key: str) -> bool:
     """Whether another value continues the same study. Not so ``repeats``: they define a value."""
-    return key.startswith(("budget.", "artifacts.", "checkpoint.")) and key != "budget.repeats"
+    if key == "budget.repeats":
+        return False
+    return key == "callbacks" or key.startswith(("budget.", "artifacts.", "checkpoint."))
 
 
 def find(name: str, storage: Storage) -> optuna.Study | None:

@@ -53,7 +53,12 @@ def recover(study: optuna.Study, storage: Storage, ledger: Ledger, running: int)
     storage.run_exclusively(study.study_name, repair)
 
 
-def fail_lost(study: optuna.Study, storage: Storage, running: int | None = None) -> None:
+def fail_lost(
+    study: optuna.Study,
+    storage: Storage,
+    running: int | None = None,
+    trials: Sequence[FrozenTrial] | None = None,
+) -> bool:
     """Record as FAIL the trials that no worker runs any more.
 
     They are those without a heartbeat for the grace, by the database's clock, and those whose
@@ -63,13 +68,23 @@ def fail_lost(study: optuna.Study, storage: Storage, running: int | None = None)
         study: the study.
         storage: its storage.
         running: the number of the trial that this process runs, if it does.
+        trials: all of the study, where they were read already.
+
+    Returns:
+        Whether there were any, so that trials that were read before have changed.
     """
+    if trials is None:
+        trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    changed = False
     stale = set(storage.stale_trial_ids(storage.study_id(study.study_name)))
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+    for trial in trials:
+        if trial.state != TrialState.RUNNING or trial.number == running:
+            continue
         number = trial_id(study, trial.number, storage)
         worker = trial.user_attrs.get(attributes.WORKER)
-        if trial.number == running or not (number in stale or is_gone(worker)):
+        if not (number in stale or is_gone(worker)):
             continue
+        changed = True
         try:
             storage.optuna.set_trial_user_attr(number, attributes.REASON, attributes.LOST)
             storage.optuna.set_trial_state_values(number, TrialState.FAIL)
@@ -84,17 +99,37 @@ def fail_lost(study: optuna.Study, storage: Storage, running: int | None = None)
             )
         else:
             log.info("trial %d is lost: its worker sends no heartbeat", trial.number)
+    return changed
 
 
-def requeue(study: optuna.Study, bound: Budget, ledger: Ledger) -> None:
-    """Enqueue again the parameters of broken-off trials, each once, up to the budget's retries."""
-    trials = study.get_trials(deepcopy=False)
+def requeue(
+    study: optuna.Study,
+    bound: Budget,
+    ledger: Ledger,
+    trials: Sequence[FrozenTrial] | None = None,
+) -> bool:
+    """Enqueue again the parameters of broken-off trials, each once, up to the budget's retries.
+
+    Args:
+        study: the study.
+        bound: its budget.
+        ledger: what this worker knows of the study already.
+        trials: all of the study, where they were read already.
+
+    Returns:
+        Whether anything was enqueued.
+    """
+    if trials is None:
+        trials = study.get_trials(deepcopy=False)
     ledger.update(trials)
+    enqueued = False
     for trial in ledger.broken_off.values():
         parameters = {**fixed_params(trial), **trial.params}
         if _runs_again(trial, trials, bound.retries):
             rung = {k: v for k, v in trial.user_attrs.items() if k in attributes.OF_PROMOTION}
             study.enqueue_trial(parameters, user_attrs={attributes.RETRY_OF: trial.number, **rung})
+            enqueued = True
+    return enqueued
 
 
 def trial_id(study: optuna.Study, number: int, storage: Storage) -> int:

@@ -58,6 +58,9 @@ VALIDATION_TIME = "validation_time"  # the validation passes after the epochs
 EXECUTE_TIME = "execute_time"  # one pass over the validation set, warmed up, device synchronised
 ITEM_TIME_MS = "item_time_ms"  # milliseconds of that pass for each item
 STORAGE_TIME = "storage_time"  # waiting for the study's storage, until the result is recorded
+LOCK_TIME = "lock_time"  # of it, waiting for the study's lock, in which the next trial is chosen
+SAMPLING_TIME = "sampling_time"  # of it, drawing the parameters and storing them
+RECORDING_TIME = "recording_time"  # recording the result of the trial that this worker ran before
 TOTAL_TIME = "total_time"  # from asking for the trial to recording its result
 PEAK_GPU_MEMORY_MIB = "peak_gpu_memory_mib"  # the most memory that tensors took on the GPU, in MiB
 TIMES = (
@@ -69,6 +72,9 @@ TIMES = (
     EXECUTE_TIME,
     ITEM_TIME_MS,
     STORAGE_TIME,
+    LOCK_TIME,
+    SAMPLING_TIME,
+    RECORDING_TIME,
     TOTAL_TIME,
     PEAK_GPU_MEMORY_MIB,
 )

@@ -42,10 +42,24 @@ class Phase:
         return {
             "name": self.name,
             "start": start,
+            "epochs": self.epochs,
             "metric": self.metric,
             "direction": self.direction,
             "of_study": self.of_study,
         }
+
+
+def step_text(trial: FrozenTrial) -> str:
+    """How far a running trial is: ``unfrozen epoch 2 of 3``; ``step 5`` of an unknown number.
+
+    The epoch is the one that is trained now.
+    """
+    done = len(trial.intermediate_values)
+    phases = trial.user_attrs.get(attributes.PHASES)  # anything, in a study of another tool
+    match phases:
+        case [*_, {"name": str(name), "start": int(start), "epochs": int(epochs)}] if epochs > 0:
+            return f"{name} epoch {min(max(done - start, 0) + 1, epochs)} of {epochs}"
+    return f"step {done}"
 
 
 def measured_values(trial: FrozenTrial) -> list[float | None]:

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from hpo_job import objectives
 from hpo_job.errors import StorageError
+from hpo_job.machine import collector_spared
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study.checking import Checked, check
 from hpo_job.study.joining import join
@@ -97,7 +98,8 @@ def run_worker(
                 lr_find.ensure(checked, study, storage, stop, job.machine, job.grace)
                 patience = math.inf if job.wait else job.grace + SLACK
                 machine = job.machine
-                refusal = work(checked, study, storage, stop, machine, patience, progress, over)
+                with collector_spared():
+                    refusal = work(checked, study, storage, stop, machine, patience, progress, over)
         except StorageError as error:
             if not stop.requested:
                 raise

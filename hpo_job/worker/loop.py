@@ -34,6 +34,7 @@ from hpo_job.study.recovery import recover, requeue, trial_id
 from hpo_job.trial import attributes
 from hpo_job.trial.timings import Timings
 from hpo_job.worker import repeats
+from hpo_job.worker.callbacks import Callbacks
 from hpo_job.worker.failures import Failure, in_a_row, in_common
 from hpo_job.worker.heartbeat import heartbeat
 from hpo_job.worker.machine_share import Machine, described_worker
@@ -123,8 +124,10 @@ class Worker:
         self._checked, self._study, self._storage = checked, study, storage
         self._stop, self._machine, self._progress = stop, machine, progress
         self._objective = objectives.load(checked.spec)
+        self._callbacks = Callbacks(checked.spec)
         self._models = kept_models(checked, study, machine)
         self._ledger = Ledger()
+        self._recording = 0.0  # seconds that recording the last result took
         self.capture = Capture()
         self._logs = TrialLogs(storage, checked.spec.artifacts.store or machine.artifacts)
 
@@ -135,9 +138,11 @@ class Worker:
         """
         begin = time.monotonic()
         while not self._stop.requested:
-            timings = Timings()
+            timings, waited = Timings(), self._storage.lock_wait
             with timings.measure(attributes.STORAGE_TIME):
                 trial = admit(self._study, self._checked.spec, self._storage, self._ledger)
+            timings.add(attributes.LOCK_TIME, self._storage.lock_wait - waited)
+            timings.add(attributes.RECORDING_TIME, self._recording)
             if isinstance(trial, optuna.Trial):
                 return context_of(trial, self._checked, self._machine, timings)
             if trial is not Refusal.FULL or time.monotonic() - begin > patience:
@@ -163,12 +168,15 @@ class Worker:
             if isinstance(saving, Saving):
                 saving.finish()
             ended = described(outcome, context, artifact)
-            recorded = record(self._study, trial, ended)
+            begin = time.monotonic()
+            recorded = record(self._study, self._storage, trial, ended)
+            self._recording = time.monotonic() - begin
         if self._models and artifact:
             self._models.sweep() if recorded else self._models.remove(artifact)
         if recorded:
             if isinstance(saving, Saving) and outcome.reason not in attributes.RETRIED:
                 saving.keep_newest() if attributes.PAUSED_AT in ended.attrs else saving.remove()
+            self._callbacks.call(self._study, trial.number)
             self._react_to_end(outcome)
         return replace(outcome, keep=None)
 
@@ -208,7 +216,8 @@ class Worker:
             _forget_measurements(trial)
             context.checkpoints = self._saving(trial)
             context.progress = self._progress.note
-            suggested = search_space.suggest(trial, spec.search_space)
+            with context.timings.measure(attributes.SAMPLING_TIME):
+                suggested = search_space.suggest(trial, spec.search_space)
         context.params = {**objectives.defaults(spec), **suggested}
         context.pauses = spec.pruner.name == promotion.NAME
         compared = spec.pruner.name == "WilcoxonPruner"

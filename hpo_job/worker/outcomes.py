@@ -15,6 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.errors import HpoJobError
 from hpo_job.objectives.context import Context
+from hpo_job.storage.database import Storage
+from hpo_job.study.recovery import trial_id
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import measured_value
 from hpo_job.trial.timings import surroundings
@@ -98,7 +100,7 @@ def described(outcome: Outcome, context: Context, artifact: str | None) -> Outco
     return replace(outcome, attrs=present)
 
 
-def record(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> bool:
+def record(study: optuna.Study, storage: Storage, trial: optuna.Trial, outcome: Outcome) -> bool:
     """Write how ``trial`` ended, and log it.
 
     Returns:
@@ -106,8 +108,7 @@ def record(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> bool:
         ended as FAIL, and its parameters are run again.
     """
     try:
-        for name, value in outcome.attrs.items():
-            trial.set_user_attr(name, value)
+        storage.optuna.set_trial_user_attrs(trial_id(study, trial.number, storage), outcome.attrs)
         values: Sequence[float] | None = outcome.values
         ended = study.tell(trial, values, outcome.state, skip_if_finished=True)
     except UpdateFinishedTrialError:

@@ -253,10 +253,11 @@ def test_one_worker_repeats_its_trials_also_when_interrupted(tmp_path: Path) -> 
     assert drawn_values("one", set()) == drawn_values("two", {3, 4, 12, 13})
 
 
-def test_a_worker_that_dies_before_it_asked_leaves_a_trial_that_waits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("more", "left"), [("", {}), ("[[enqueue]]\nx = 1.5", {"WAITING": 1})])
+def test_a_worker_that_dies_before_it_asked_leaves_nothing_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str, left: dict[str, int]
 ) -> None:
-    quick = Quick(tmp_path, budget="trials = 1")
+    quick = Quick(tmp_path, budget="trials = 1", space=f"{SPACE}\n{more}")
 
     def die(_: optuna.Study) -> None:
         raise SystemExit
@@ -265,15 +266,33 @@ def test_a_worker_that_dies_before_it_asked_leaves_a_trial_that_waits(
         dying.setattr(optuna.Study, "ask", die)
         with pytest.raises(SystemExit):
             start(quick)
-    assert quick.states() == {"WAITING": 1}
+    assert quick.states() == left
     quick.study.tell(start(quick), 1.0)
     assert quick.states() == {"COMPLETE": 1}
 
 
-@pytest.mark.parametrize("more", ["", "[[enqueue]]\nx = 1.5"])
-def test_a_running_trial_can_always_be_told_to_be_lost(tmp_path: Path, more: str) -> None:
-    """Its worker's name and heartbeat are on it before it runs: it may die right after."""
-    quick = Quick(tmp_path, space=f"{SPACE}\n{more}")
+def test_a_new_trial_is_never_without_the_name_of_its_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stored in one transaction with it, so the worker may die before the first heartbeat."""
+    quick = Quick(tmp_path)
+
+    def die(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as dying:
+        dying.setattr(type(quick.storage.optuna), "record_heartbeat", die)
+        with pytest.raises(SystemExit):
+            quick.start()
+    (left,) = quick.study.trials
+    assert (left.state, left.user_attrs[attributes.WORKER]) == (TrialState.RUNNING, identity())
+    quick.start()
+    assert quick.study.trials[0].user_attrs[attributes.REASON] == attributes.LOST
+
+
+def test_an_enqueued_trial_is_known_by_its_worker_before_it_runs(tmp_path: Path) -> None:
+    """Its worker's name and heartbeat are on it while it waits: the worker may die right after."""
+    quick = Quick(tmp_path, space=f"{SPACE}\n[[enqueue]]\nx = 1.5")
     seen: list[tuple[str, str]] = []
 
     def look(connection: sqlalchemy.Connection, _: object, statement: str, *__: object) -> None:

@@ -25,7 +25,7 @@ from hpo_job import results
 from hpo_job.storage.database import Storage
 from hpo_job.study.phase_pruner import PhasePruner
 from hpo_job.trial import attributes
-from hpo_job.trial.phases import Phase, measured_value
+from hpo_job.trial.phases import Phase, measured_value, step_text
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 LANGUAGE = Phase("language_model", 2, "perplexity", "minimize", of_study=False).stored(0)
@@ -35,6 +35,7 @@ def classifier(start: int) -> dict[str, Any]:
     return {
         "name": "classifier",
         "start": start,
+        "epochs": 3,
         "metric": "f1_macro",
         "direction": "maximize",
         "of_study": True,
@@ -239,6 +240,28 @@ def test_a_trial_that_names_no_phases_has_its_last_report() -> None:
     plain = create_trial(state=TrialState.PRUNED, intermediate_values={0: 0.1, 1: 0.2})
     assert measured_value(plain) == 0.2
     assert measured_value(create_trial(state=TrialState.PRUNED)) is None
+
+
+@pytest.mark.parametrize(
+    ("phases", "reports", "text"),
+    [
+        ([], 0, "step 0"),
+        (None, 3, "step 3"),
+        ("another tool's", 1, "step 1"),
+        ([LANGUAGE], 0, "language_model epoch 1 of 2"),
+        ([LANGUAGE], 2, "language_model epoch 2 of 2"),
+        ([LANGUAGE, classifier(2)], 2, "classifier epoch 1 of 3"),
+        ([LANGUAGE, classifier(2)], 4, "classifier epoch 3 of 3"),
+        ([{"name": "stored", "start": 0, "metric": "by an earlier version"}], 1, "step 1"),
+    ],
+)
+def test_how_far_a_trial_is(phases: object, reports: int, text: str) -> None:
+    running = create_trial(
+        state=TrialState.RUNNING,
+        intermediate_values=dict.fromkeys(range(reports), 0.5),
+        user_attrs={attributes.PHASES: phases},
+    )
+    assert step_text(running) == text
 
 
 def test_a_phase_is_noted_with_its_first_step() -> None:

@@ -277,6 +277,17 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
             self._reader.refuse_finished(trial_id)
             self._writer.attr(trial_id, tables.USER, key, value)
 
+    def set_trial_user_attrs(self, trial_id: int, attrs: Mapping[str, Any]) -> None:
+        """Store several user attributes; they are buffered, and written together.
+
+        Raises:
+            UpdateFinishedTrialError: the trial has finished.
+        """
+        with self._connection.mutex:
+            self._reader.refuse_finished(trial_id)
+            for key, value in attrs.items():
+                self._writer.attr(trial_id, tables.USER, key, value)
+
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         with self._connection.mutex:
             self._reader.refuse_finished(trial_id)

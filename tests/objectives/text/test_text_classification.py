@@ -143,8 +143,8 @@ def test_three_phases_are_reported_with_growing_steps(text_context: MakeContext)
     assert pruner.asked == [0, 1, 2, 3]  # once an epoch, and not after the last
     perplexity = {"metric": "perplexity", "direction": "minimize", "of_study": False}
     assert context.trial.user_attrs[attributes.PHASES] == [
-        {"name": FROZEN, "start": 0, **perplexity},
-        {"name": UNFROZEN, "start": 1, **perplexity},
+        {"name": FROZEN, "start": 0, "epochs": 1, **perplexity},
+        {"name": UNFROZEN, "start": 1, "epochs": 2, **perplexity},
         Phase(CLASSIFIER, 2, "f1_macro", "maximize", final=True).stored(3),
     ]
     # better than not to know which of 200 tokens comes, and never sure of it
