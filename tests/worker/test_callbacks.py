@@ -99,9 +99,9 @@ def test_the_examples_of_the_documentation_run(
     """Each with the real package, where it is installed, into a folder."""
     packages = ["mlflow", "tensorboard", "wandb"]
     pytest.importorskip(packages[position])
-    source = EXAMPLES[position].replace('"http://mlflow.example.org:5000"', '"file:mlruns"')
+    source = EXAMPLES[position].replace("http://mlflow.example.org:5000", "file:mlruns")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    folder = write_job(tmp_path, SOURCE, more='callbacks = ["tracker.py:track"]')
+    folder = write_job(tmp_path, SOURCE)
     (folder / "tracker.py").write_text(source)
     quick = Quick(tmp_path, SOURCE, budget="trials = 3", more='callbacks = ["tracker.py:track"]')
     work(quick.checked, quick.study, quick.storage, Stop(), Machine(threads=1))
