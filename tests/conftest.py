@@ -224,14 +224,14 @@ def image_job(
 
 
 @pytest.fixture
-def command() -> click.Command:
+def program() -> click.Command:
     """What ``cli`` runs."""
     return main
 
 
 @pytest.fixture
 def cli(
-    command: click.Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: click.Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Result]:
     """Runs ``hpo-job`` in this process, in the test's own directory, at 80 columns."""
     monkeypatch.chdir(tmp_path)
@@ -239,7 +239,7 @@ def cli(
 
     def invoke(*arguments: str | Path, **env: str) -> Result:
         return CliRunner().invoke(
-            command, [str(argument) for argument in arguments], env=env, catch_exceptions=False
+            program, [str(argument) for argument in arguments], env=env, catch_exceptions=False
         )
 
     return invoke

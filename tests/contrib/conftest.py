@@ -7,5 +7,5 @@ from contrib.__main__ import main
 
 
 @pytest.fixture
-def command() -> click.Command:
+def program() -> click.Command:
     return main
