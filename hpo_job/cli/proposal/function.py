@@ -31,6 +31,9 @@ def train(trial, context):
         {fit}
         score = {score}
         context.report(score)  # counts the epochs, and ends a bad trial here
+    with TemporaryDirectory() as folder:
+        joblib.dump((scale, model), f"{{folder}}/model.joblib")
+        context.save_model(f"{{folder}}/model.joblib")  # kept where the trial is among the best
     return score
 '''
 _CLASSES = {
@@ -114,7 +117,7 @@ _SKLEARN = "from sklearn.{module} import {names}"
 
 def program(look: Look | None) -> str:
     """The text of objective.py: reads the data, trains a linear model, reports every epoch."""
-    imports, constants, load = ["import numpy as np"], "", _DIGITS
+    imports, constants, load = ["import joblib", "import numpy as np"], "", _DIGITS
     modules = {"linear_model": "SGDClassifier", "model_selection": "train_test_split"}
     modules["preprocessing"] = "StandardScaler"
     regression = look is not None and not look.data.classes
@@ -154,6 +157,7 @@ def program(look: Look | None) -> str:
     train = _TRAIN.format(**(_NUMBERS if regression else _LABELS if several else _CLASSES))
     head = (
         '"""What a trial does: change it as you like, as long as `train` returns a number."""\n\n'
+        "from tempfile import TemporaryDirectory\n\n"
     )
     return head + "\n".join(imports) + "\n" + constants + "\n" + load + train
 

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import joblib
 import pytest
 from click.testing import Result
 from PIL import Image
@@ -320,6 +321,10 @@ def test_a_function_that_runs(
     assert ran.exit_code == 0, ran.output
     seen = cli("status", "mine")
     assert "2 of 2 trials" in seen.stdout, seen.output
+    trained = cli("train", "mine", "-o", "final")
+    assert trained.exit_code == 0, trained.output
+    scale, model = joblib.load(Path("final", "model.joblib"))
+    assert hasattr(model, "predict") and hasattr(scale, "transform")
 
 
 @pytest.mark.parametrize("budget", [("--trials", "9"), ("--time", "lunch")])
