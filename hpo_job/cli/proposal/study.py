@@ -21,6 +21,7 @@ from hpo_job.objectives.parameters import ImageClassification
 
 UNEVEN = 1.5  # how many times the rarest class the most frequent one has, from which F1 is better
 TAIL = 5.0  # how many times the quartile's distance the ends are away, from which mae is better
+STEPS = 20  # training steps of an epoch, at least, unless the data is very little
 TRIALS = 40  # without a budget of the user's
 TIMES = {"lunch": "1h", "overnight": "10h", "weekend": "60h"}
 SAMPLED = 200  # images whose sizes are read
@@ -190,7 +191,8 @@ def _images(look: Look, here: Surroundings) -> tuple[Table, Table]:
     space.add("model", model, why)
     space.add("pre_trained", True, "from ImageNet weights; false: from random ones")
     space.add("image_size", side, f"pixels; a middling image's shorter side has {shorter:.0f}")
-    space.add("batch_size", 32 if here.has_gpu else 16, "images in a training step")
+    batch = _batch_size(look, 32 if here.has_gpu else 16)
+    space.add("batch_size", batch, "images in a training step")
     space.add("epochs", _int(1, 6 if here.has_gpu else 4), "of the new last layers alone")
     rate = "highest learning rate of that phase"
     space.add("learning_rate", _float(1e-4, 1e-1), rate)
@@ -208,6 +210,12 @@ def _images(look: Look, here: Surroundings) -> tuple[Table, Table]:
     enqueued = _first(ImageClassification().learning_rate)
     enqueued.add("apply_tfms", False, "the plain images first")
     return space, enqueued
+
+
+def _batch_size(look: Look, largest: int) -> int:
+    """A batch size with which an epoch of little data has some training steps."""
+    items = len(look.data.train)
+    return next((size for size in (32, 16) if size <= largest and items >= STEPS * size), 8)
 
 
 def _image_model(here: Surroundings) -> tuple[str, str]:
@@ -263,7 +271,7 @@ def _text(look: Look, here: Surroundings) -> tuple[Table, Table]:
     tokens = int(min(1000, max(50, words * 5 // 4)))
     space.add("max_tokens", tokens, f"tokens read of each text; 9 of 10 have up to {words} words")
     space.add("bptt", min(72, tokens), "tokens per step of back-propagation")
-    space.add("batch_size", 32, "texts in a training step")
+    space.add("batch_size", _batch_size(look, 32), "texts in a training step")
     space.add("head_epochs", _int(1, 4), "the language model on these texts, first phase")
     rate = "highest learning rate of that phase"
     space.add("learning_rate_frozen", _float(1e-4, 1e-1), rate)

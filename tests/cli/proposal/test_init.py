@@ -232,6 +232,7 @@ def test_texts(cli: Cli, tmp_path: Path, language: str, name: str) -> None:
         "klasse",
     )
     assert (spec.budget.timeout, spec.budget.trials) == (36000, None)
+    assert spec.search_space["batch_size"] == 8  # of few texts, an epoch is more than one step
 
 
 def test_texts_without_spaces(cli: Cli, tmp_path: Path) -> None:
