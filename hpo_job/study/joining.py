@@ -94,7 +94,8 @@ def create(checked: Checked, storage: Storage, *, same_study: bool = False) -> o
     if same_study:
         _continue_with_function(study, spec)
     require_same_function(study, spec)
-    if study.user_attrs[attributes.SPEC] != spec.stored():
+    # not where only defaults were added: workers of an earlier release would not know the keys
+    if _with_defaults(study.user_attrs[attributes.SPEC]) != spec.stored():
         study.set_user_attr(attributes.SPEC, spec.stored())
     study.pruner = PhasePruner(lambda: make_pruner(spec), storage.optuna)
     if owner is not None and not is_known:
@@ -183,14 +184,24 @@ def misfit(study: optuna.Study, parameters: Mapping[str, Scalar]) -> tuple[str, 
 
 
 def difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The keys in which two stored specs differ, except those that may: ``key: stored, now``."""
-    before, after = dict(_flat(stored)), dict(_flat(now))
+    """The keys in which two stored specs differ, except those that may: ``key: stored, now``.
+
+    A key that a later release has added counts with its default, in a study of an earlier one.
+    """
+    before, after = dict(_flat(_with_defaults(stored))), dict(_flat(now))
     return [
         f"{key}: {before.get(key, 'nothing')!r} in the study, {after.get(key, 'nothing')!r} now"
         for key in sorted({*before, *after})
         # as JSON, since to Python 1 and true are equal
         if not _may_change(key) and dumps(before.get(key)) != dumps(after.get(key))
     ]
+
+
+def _with_defaults(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return restore(stored).stored()
+    except ValueError:  # it has what this release does not know: the difference names it
+        return stored
 
 
 def _may_change(key: str) -> bool:

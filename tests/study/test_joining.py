@@ -32,6 +32,7 @@ from hpo_job.study.checking import Checked, check
 from hpo_job.study.optuna_private import fixed_params
 from hpo_job.trial import attributes
 from tests.conftest import QUADRATIC
+from tests.quick import Quick
 
 Job = Callable[..., Path]
 Refused = Callable[..., str]
@@ -580,3 +581,25 @@ def test_a_function_is_imported_once_also_from_a_relative_folder(
     train = objectives.load(spec)
     assert objectives.load(spec) is train
     assert pickle.loads(pickle.dumps(train)) is train  # its own processes can import it
+
+
+def test_a_study_of_a_release_without_some_keys_is_the_same_and_its_spec_is_kept(
+    tmp_path: Path,
+) -> None:
+    quick = Quick(tmp_path)
+    spec = quick.study.user_attrs[attributes.SPEC]
+    earlier = {key: value for key, value in spec.items() if key not in ("artifacts", "checkpoint")}
+    earlier["budget"] = {"trials": 6}
+    quick.study.set_user_attr(attributes.SPEC, earlier)
+    study = studies.create(quick.checked, quick.storage)
+    # or workers of that release, which go on, would not know the keys
+    assert study.user_attrs[attributes.SPEC] == earlier
+    assert studies.budget(study).trials == 6
+
+
+def test_a_stored_key_that_this_release_does_not_know_is_named(tmp_path: Path) -> None:
+    quick = Quick(tmp_path)
+    later = {**quick.study.user_attrs[attributes.SPEC], "later": 1}
+    quick.study.set_user_attr(attributes.SPEC, later)
+    with pytest.raises(StudyError, match="later: 1 in the study, 'nothing' now"):
+        studies.create(quick.checked, quick.storage)
