@@ -34,10 +34,10 @@ pytestmark = [pytest.mark.needs("git"), pytest.mark.processes, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def first_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the first release's package; it works with today's dependencies."""
-    if subprocess.run(["git", "-C", ROOT, "cat-file", "-e", FIRST]).returncode:
+    if subprocess.run(["git", "-C", str(ROOT), "cat-file", "-e", FIRST]).returncode:
         pytest.skip(f"this clone does not have the commit {FIRST}: git fetch --unshallow")
     folder = tmp_path_factory.mktemp("first")
-    command = ["git", "-C", ROOT, "archive", "--format=tar", FIRST, "hpo_job"]
+    command = ["git", "-C", str(ROOT), "archive", "--format=tar", FIRST, "hpo_job"]
     archive = subprocess.run(command, capture_output=True, check=True).stdout
     with tarfile.open(fileobj=BytesIO(archive)) as source:
         source.extractall(folder, filter="data")

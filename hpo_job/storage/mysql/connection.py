@@ -27,7 +27,7 @@ from hpo_job.storage import urls, waiting
 from hpo_job.storage.defaults import IDLE
 from hpo_job.storage.locks import LockLost
 from hpo_job.storage.mysql import faults, lifetime
-from hpo_job.storage.mysql.freshness import fresh_until
+from hpo_job.storage.mysql.turns import Turns
 from hpo_job.storage.mysql.url import Server, read_url
 from hpo_job.storage.outage import Outage
 
@@ -36,8 +36,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Cursor = Any  # DB-API 2.0; neither driver has types
 Work = Callable[[Cursor, int], T]
-
-TURN = 2.0  # seconds, at least, that a busy worker keeps its connection on a crowded server
 
 
 class Connection:
@@ -64,12 +62,12 @@ class Connection:
         self.idle = idle
         self._raw: Any = None
         self._generation = 0  # counts connections: a lock of an earlier one is lost
-        self._turn_until = self._used = 0.0
+        self._used = 0.0
+        self._turns = Turns()
         self._in_transaction = False
         self._watched = False
         self._ever_connected = False
         self._outage = Outage(server.label)
-        self._max_connections = 0
         self._lock: _Lock | None = None
         lifetime.forget_after_fork(self)
 
@@ -200,7 +198,7 @@ class Connection:
             self._generation += 1
             self._ever_connected = True
             self._used = time.monotonic()
-            self._turn_until = self._used + TURN
+            self._turns.begin()
             self.touch()
         return self._raw.cursor()
 
@@ -245,26 +243,13 @@ class Connection:
             return self._lock is None and time.monotonic() - self._used >= self.idle
 
     def _give_others_a_turn(self) -> None:
-        """Close the connection for a moment where the server has none left for others.
-
-        Without this, as many workers as the server has connections would keep all of them while
-        they are busy, and the rest would never get one.
-        """
+        """Close the connection for a moment where the server has none left; see `turns`."""
         with self.mutex:
             if self._lock is not None or self._raw is None or self._in_transaction:
                 return
-            if (begin := time.monotonic()) < self._turn_until:
+            if not self._turns.is_over():
                 return
-            try:
-                cursor = self._raw.cursor()
-                if not self._max_connections:
-                    cursor.execute("SELECT @@max_connections")
-                    self._max_connections = int(cursor.fetchone()[0])
-                cursor.execute("SHOW GLOBAL STATUS LIKE 'Threads_connected'")
-                crowded = int(cursor.fetchone()[1]) >= self._max_connections
-            except self.server.driver.Error:
-                crowded = True
-            self._turn_until = fresh_until(begin, TURN)
+            crowded = self._turns.is_crowded(self._raw, self.server.driver.Error)
             if crowded:
                 self.drop()
         if crowded:
