@@ -5,9 +5,10 @@
     python benchmarks/bench.py search --seeds 5
 
 Tables: ``sleeping`` (trials that only wait: what starting, sharing and ending cost), ``images``
-(people-vs-animals with a fixed list of trials), ``search`` (the same with search and pruning) and
-``growth`` (workers and trials; benchmarks/growth.py). They are written to build/bench as Markdown
-and JSON. Close everything else on the machine first: the load before the run is noted with them.
+(people-vs-animals with a fixed list of trials), ``search`` (the same with search and pruning),
+``startup`` (of workers, and their memory) and ``growth`` (of workers and trials). They are written
+to build/bench as Markdown and JSON. Close everything else on the machine first: the load before the
+run is noted with them.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from pathlib import Path
 
 import sleeping
 import training
-from measuring import ROOT, write
+from measuring import write
 
-GROWTH = ROOT / "benchmarks" / "growth.py"
+TABLES = ("sleeping", "images", "search", "startup", "growth")
 
 
 def main() -> None:
     options = _options()
-    for name in options.tables or ("sleeping", "images", "search", "growth"):
+    for name in options.tables or TABLES:
         print(f"\n{name}", flush=True)
         if name == "sleeping":
             write(name, sleeping.tables(options.quick, options.repeats), options.repeats)
@@ -33,22 +35,24 @@ def main() -> None:
             write(name, training.fixed(options.quick, options.repeats), options.repeats)
         elif name == "search":
             write(name, training.search(options.quick, options.seeds), options.seeds)
-        elif GROWTH.exists():
-            subprocess.run(
-                [sys.executable, GROWTH, *(["--quick"] if options.quick else [])], check=True
-            )
+        else:
+            script = Path(__file__).with_name(f"{name}.py")
+            if script.exists():
+                subprocess.run([sys.executable, script, *["--quick"] * options.quick], check=True)
+            else:
+                print(f"{script} is missing: no such table")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("tables", nargs="*", help="sleeping, images, search, growth; all of them")
+    parser.add_argument("tables", nargs="*", help=f"{', '.join(TABLES)}; all of them")
     parser.add_argument("--quick", action="store_true", help="less of each, to try it")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each side  [default: 1]")
     parser.add_argument("--seeds", type=int, default=5, help="of the search  [default: 5]")
     options = parser.parse_args()
-    if unknown := {*options.tables} - {"sleeping", "images", "search", "growth"}:
+    if unknown := {*options.tables} - {*TABLES}:
         parser.error(f"no such table: {', '.join(sorted(unknown))}")
     return options
 

@@ -28,6 +28,7 @@ SCORING = "sklearn.metrics"  # which the objectives import when they first score
 def preload(spec: StudySpec) -> None:
     """Import what the trials of this study need; what cannot be imported is left to the workers."""
     with collector_paused(), _cuda_untouched(), suppress(Exception, SystemExit):
+        importlib.import_module("numpy.random")  # which samplers draw from
         if source := objectives.source(spec):
             for module in leading_imports(source):
                 importlib.import_module(module)

@@ -15,7 +15,7 @@ from hpo_job.storage import urls
 from hpo_job.storage.defaults import IDLE, READER_FRESH, READER_IDLE
 from hpo_job.storage.locks import AdvisoryLock, FileStudyLock, StudyLock
 from hpo_job.storage.mysql import MySQLStorage
-from hpo_job.storage.optuna_private import SCHEMA_HEAD
+from hpo_job.storage.optuna_private import SCHEMA_HEAD, import_rdb
 from hpo_job.storage.postgresql import connect_args
 from hpo_job.storage.retries import Retries
 from hpo_job.storage.shared_rdb import SharedRDBStorage
@@ -39,6 +39,13 @@ class Options:
     def heartbeat_interval(self) -> int:
         """Seconds between heartbeats, at which workers also look for lost trials."""
         return min(max(1, self.grace // 6), LONGEST_HEARTBEAT)
+
+
+def import_all(url: URL) -> None:
+    """Import what opening a storage at ``url`` will, such as the database's driver."""
+    url.get_dialect().import_dbapi()
+    if not urls.is_mysql(url):
+        import_rdb()
 
 
 def opened(url: URL, options: Options) -> tuple[SharedRDBStorage | MySQLStorage, StudyLock]:

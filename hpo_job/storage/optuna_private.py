@@ -28,6 +28,7 @@ __all__ = [
     "LazyTrial",
     "create_or_check_schema",
     "create_tables",
+    "import_rdb",
     "set_trial_id",
     "stale_trial_ids",
     "trial_id_of",
@@ -89,6 +90,12 @@ def create_or_check_schema(dialect: str, connect: Callable[[], Any]) -> None:
     storage = RDBStorage(f"{dialect}://", engine_kwargs={"creator": connect})
     storage.remove_session()
     storage.engine.dispose()
+
+
+def import_rdb() -> None:
+    """Import what Optuna's RDBStorage imports when one is opened."""
+    import alembic.migration  # noqa: F401
+    import optuna.storages._rdb.models  # noqa: F401
 
 
 def create_tables(dialect: str, connect: Callable[[], Any]) -> None:

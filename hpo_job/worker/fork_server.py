@@ -32,6 +32,8 @@ from typing import Any
 from hpo_job.errors import HpoJobError
 from hpo_job.machine import restore
 from hpo_job.objectives.preload import draw_afresh, preload
+from hpo_job.storage.opening import import_all
+from hpo_job.storage.urls import parse
 from hpo_job.study.checking import Checked
 from hpo_job.study.workers import OWNER
 from hpo_job.worker import gpus
@@ -101,6 +103,8 @@ def serve(
     os.environ.setdefault("OMP_NUM_THREADS", str(job.machine.threads))  # read by the imports
     listen(write_to(outputs[PREPARATION][1], None), logging.INFO)
     preload(job.spec)
+    with suppress(Exception):  # without its driver, say: the study cannot be opened, which says so
+        import_all(parse(job.storage))
     restore(environment)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # where the parent has died
         _Server(job, assigned, channel, outputs).run()
