@@ -15,6 +15,7 @@ from hpo_job.results.continued import continued
 from hpo_job.results.ending import ended_by, without_improvement
 from hpo_job.results.forecast import forecast
 from hpo_job.results.overhead import overhead
+from hpo_job.results.people import places
 from hpo_job.results.trials import baselines, metric_names, parameters, spec_of, trials_of
 from hpo_job.results.writing import to_json
 from hpo_job.spec import search_space
@@ -88,6 +89,7 @@ def of_status(study: optuna.Study) -> dict[str, Any]:
         "working_time": working_time(trials, now),
         "trials_per_hour": None if expected.rate is None else expected.rate * 3600,
         "seconds_left": expected.left,
+        "run_by": places(study),
         "overhead": _overhead(study),
         "retries": _retries(study),
         "best": [_best(study, trial) for trial in best],

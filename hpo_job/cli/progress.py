@@ -33,6 +33,7 @@ class Progress:
         self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._printed: set[int] = set()
+        self._earlier = 0  # trials that had ended before this run
         self._study: optuna.Study | None = None
         self._stopping: Callable[[], bool] = lambda: False
 
@@ -63,6 +64,7 @@ class Progress:
         self._study, self._stopping = study, stopping
         trials = study.get_trials(deepcopy=False)
         self._printed = {trial.number for trial in trials if trial.state.is_finished()}
+        self._earlier = len(self._printed)
         for line in self._heading(study, workers):
             self._console.print(line, markup=False)
         self.say(f"starting {plural(workers, 'worker')}")
@@ -82,8 +84,11 @@ class Progress:
         elif running:
             each = (f"#{trial.number} {step_text(trial)}" for trial in running)
             lines.append(_line(f"running {', '.join(each)}"))
+        elif results.finished(self._study):
+            lines.append(_line("workers are ending"))
         else:
-            lines.append(_line("workers are starting"))
+            new = len(self._printed) > self._earlier
+            lines.append(_line("the next trials are starting" if new else "workers are starting"))
         self._update(Group(*lines))
 
     def _update(self, picture: RenderableType) -> None:

@@ -225,13 +225,14 @@ def status_command(
 ) -> None:
     """Show how far a study is, and what runs now.
 
-    With --cluster, also its Job and its pods: where they run, or why they do not. JSON has the
+    --watch waits for a study that is not there yet. With --cluster, also its Job and its pods: where they run, or why they do not. JSON has the
     study only.
     """
     from rich.console import Console
 
     from hpo_job import results
     from hpo_job.cli.facts import as_json, of_status
+    from hpo_job.cli.watch import await_study
     from hpo_job.cli.watch import watch as keep_showing
 
     if watch and form == "json":
@@ -248,6 +249,8 @@ def status_command(
         show_log()
         show(study, connection, results.overview, watch=watch)
         return
+    if watch:
+        await_study(study, url)
     with open_study(study, url) as (opened, _):
         if form == "json":
             put(as_json(of_status(opened)))

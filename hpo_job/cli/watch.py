@@ -12,7 +12,11 @@ from rich.live import Live
 from rich.text import Text
 
 from hpo_job import results
+from hpo_job.cli.opening import open_study
+from hpo_job.errors import StudyError
 from hpo_job.results.trials import spec_of, trials_of
+from hpo_job.storage.database import is_new
+from hpo_job.storage.tables import NoTablesError
 from hpo_job.trial.clock import instant
 from hpo_job.trial.counting import takes_place
 
@@ -37,6 +41,34 @@ def watch(
         while not (endless or results.finished(study)):
             sleep(INTERVAL)
             live.update(picture(study), refresh=True)
+
+
+def await_study(
+    name: str, url: str, console: Console | None = None, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Return once there is such a study; until then a line says that it is waited for.
+
+    Args:
+        name: Of the study, or its job folder.
+        url: Of its database, which need not be there yet either.
+        console: Where the line goes.
+        sleep: Waits so many seconds.
+    """
+    waiting = False
+    while True:
+        try:
+            if not is_new(url):
+                with open_study(name, url):
+                    return
+            problem = f"{url}: there is no such file yet"
+        except (StudyError, NoTablesError) as error:
+            problem = str(error)
+        if not waiting:
+            (console or Console()).print(
+                f"waiting for study {name} ({problem})", markup=False, highlight=False
+            )
+        waiting = True
+        sleep(INTERVAL)
 
 
 def picture(study: optuna.Study) -> RenderableType:

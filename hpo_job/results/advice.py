@@ -251,7 +251,11 @@ def _time(study: optuna.Study) -> list[Advice]:
         return []
     limits = {
         "data": (LOADING, "loading data: give workers more CPU threads, or smaller images"),
-        "storage": (STORING, "waiting for the storage: use a database that is nearer"),
+        "storage": (
+            STORING,
+            "waiting for the storage: make trials longer, use fewer "
+            "workers, or a database that is nearer",
+        ),
         IDLE: (IDLING, "waiting between trials"),
         FAILED: (FAILING, "trials that failed: see hpo-job results"),
     }

@@ -16,6 +16,7 @@ from hpo_job.results.ending import ending_text, finished, noun, patience_text
 from hpo_job.results.formatting import clock, number, sentence, settings
 from hpo_job.results.gain import shortfalls, within
 from hpo_job.results.overhead import overhead_text
+from hpo_job.results.people import places_text
 from hpo_job.results.ranking import (
     NEARLY,
     best,
@@ -68,6 +69,7 @@ def overview(study: optuna.Study) -> list[str]:
         more = f" ({broken} COMPLETE but infeasible: their values do not count)" if broken else ""
         lines += folded("states", f"{states}{more}")
     stored = None if over else states_text(study)
+    lines += folded("run by", places_text(study) or "")
     lines += folded("overhead", overhead_text(study) or "")
     lines += folded("retries", work_text(study) or "") + folded("stored", stored or "")
     return lines + (_front(study) if is_multi_objective(study) else _highlights(study))

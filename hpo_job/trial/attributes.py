@@ -82,10 +82,11 @@ TIMES = (
 # Where a trial ran
 DEVICE_NAME = "device_name"  # the name of the GPU or of the CPU
 GPU = "gpu"  # which one of its machine: a number as in nvidia-smi, a UUID, or a MIG name
+USER = "user"  # the name of the account that ran the worker
 HOST = "host"  # the name of the machine
 POD = "pod"  # the name of the pod
 IMAGE = "image"  # the container image of the pod
-PLACE = (DEVICE_NAME, GPU, HOST, POD, IMAGE)
+PLACE = (DEVICE_NAME, GPU, USER, HOST, POD, IMAGE)
 
 # Why a trial failed through no fault of its objective: its parameters are run again
 INTERRUPTED, PREEMPTED, LOST = "interrupted", "preempted", "lost"

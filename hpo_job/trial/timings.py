@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -90,4 +91,11 @@ def surroundings() -> dict[str, str]:
     present = {
         name: os.environ[variable] for name, variable in variables.items() if variable in os.environ
     }
-    return {attributes.HOST: socket.gethostname(), **present}
+    return {**_user(), attributes.HOST: socket.gethostname(), **present}
+
+
+def _user() -> dict[str, str]:
+    try:
+        return {attributes.USER: getpass.getuser()}
+    except (KeyError, OSError):  # a container's user may have no name
+        return {}
