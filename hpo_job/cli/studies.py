@@ -225,8 +225,8 @@ def status_command(
 ) -> None:
     """Show how far a study is, and what runs now.
 
-    --watch waits for a study that is not there yet. With --cluster, also its Job and its pods: where they run, or why they do not. JSON has the
-    study only.
+    --watch waits for a study that is not there yet. With --cluster, also its Job and its pods:
+    where they run, or why they do not. JSON has the study only.
     """
     from rich.console import Console
 

@@ -275,7 +275,8 @@ def test_status_of_an_empty_study_as_json(cli: Cli, storage: Storage, database: 
     optuna.create_study(study_name="theirs", storage=storage.optuna)
     facts = json.loads(cli("status", "theirs", "--storage", database, "--format", "json").stdout)
     assert facts["best"] == []
-    assert facts["budget"] == {"trials": None, "timeout": None}
+    keys = ("trials", "timeout", "patience", "min_delta")
+    assert facts["budget"] == dict.fromkeys(keys)
 
 
 # completion
