@@ -80,6 +80,12 @@ class QueryError(HpoJobError):
     exit_code = 2
 
 
+class DiskFullError(HpoJobError):
+    """The disk of a worker's pod is full; the next pod of its index starts with an empty one."""
+
+    exit_code = 1
+
+
 class FailuresError(HpoJobError):
     """Too many trials failed one after the other."""
 

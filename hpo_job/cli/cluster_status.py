@@ -26,6 +26,9 @@ from hpo_job.storage.defaults import PROMPT
 from hpo_job.study.joining import load
 
 INTERVAL = 3.0  # seconds between two views
+PODS_A_SECOND = (
+    100  # are read of the API server at most, so that large Jobs are looked at less often
+)
 
 Overview = Callable[[optuna.Study], list[str]]
 
@@ -40,13 +43,17 @@ def show(job: str, cluster: Cluster, overview: Overview, *, watch: bool) -> None
             return
         with Live(picture, console=console, auto_refresh=False) as live:
             while not over:
-                time.sleep(INTERVAL)
+                time.sleep(max(INTERVAL, current.workers / PODS_A_SECOND))
                 picture, over = _draw_or_say_why_not(current)
                 live.update(picture, refresh=True)
 
 
 class View:
-    """A study on a cluster, as something to print; opens its database when it is first drawn."""
+    """A study on a cluster, as something to print; opens its database when it is first drawn.
+
+    Attributes:
+        workers: how many pods its Job asked for when it was last drawn.
+    """
 
     def __init__(self, job: str, cluster: Cluster, overview: Overview) -> None:
         self._job = job
@@ -54,6 +61,7 @@ class View:
         self._cluster = cluster
         self._overview = overview
         self._opened = ExitStack()
+        self.workers = 0
 
     def __enter__(self) -> Self:
         return self
@@ -64,6 +72,7 @@ class View:
     def draw(self) -> tuple[RenderableType, bool]:
         """The view now, and whether the Job is over."""
         line, job = view.job_line(self._cluster, self._name)
+        self.workers = int(job["spec"].get("parallelism", 1)) if job else 0
         text, running = self._study(job)
         parts: list[RenderableType] = [Text(line), *map(Text, text)]
         if job is not None:  # the pods last: a screen may be too low for many of them

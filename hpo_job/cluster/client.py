@@ -155,6 +155,7 @@ class Cluster(Connection):
         since: str = "",
         container: str = "worker",
         previous: bool = False,
+        latest: int | None = None,
     ) -> Iterator[tuple[str | None, str]]:
         """Read the log of a pod.
 
@@ -164,6 +165,7 @@ class Cluster(Connection):
             since: the time of the last line that was read; lines up to it are left out.
             container: of the pod.
             previous: whether the container's last start is meant, before it was restarted.
+            latest: how many of the latest lines are read; all by default.
 
         Yields:
             The time and the text of each line. A line from the node itself, which stands where
@@ -172,6 +174,7 @@ class Cluster(Connection):
         query = {"container": container, "timestamps": "true"}
         query |= {"previous": "true"} if previous else {}
         query |= {"follow": "true"} if follow else {}
+        query |= {"tailLines": str(latest)} if latest else {}
         query |= {"sinceTime": since} if since else {}
         for line in self._lines(pod, query, follow=follow):
             when, _, text = line.partition(" ")

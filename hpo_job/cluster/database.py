@@ -53,11 +53,12 @@ def reachable_with(cluster: Cluster, data: dict[str, str]) -> Iterator[str]:
     url = _parsed(data["url"].strip())
     with tempfile.TemporaryDirectory(prefix="hpo-job-") as folder:
         url = with_driver(_with_certificate(url, data, Path(folder)))
-        target = _service(cluster, url)
-        if target is None:
+        home, service = _service(cluster, url)
+        if service is None or not _has_pods(service):
+            if external := (service or {"spec": {}})["spec"].get("externalName"):
+                url = url.set(host=external)  # the Service's own name resolves in the cluster only
             yield url.render_as_string(hide_password=False)
             return
-        home, service = target
 
         def pod() -> str:
             return str(ready_pod(home, service)["metadata"]["name"])
@@ -111,16 +112,20 @@ def _with_certificate(url: URL, data: dict[str, str], folder: Path) -> URL:
     return url.set(query={**url.query, "ssl_ca": str(certificate)})
 
 
-def _service(cluster: Cluster, url: URL) -> tuple[Cluster, Object] | None:
-    """The Service that the URL's host names, with its namespace; None for a host outside."""
+def _service(cluster: Cluster, url: URL) -> tuple[Cluster, Object | None]:
+    """The namespace and the Service that the URL's host names; None for a host outside."""
     name, _, rest = (url.host or "").partition(".")
     parts = rest.split(".")
     if not name or not (not rest or parts[1:2] == ["svc"] or parts == [cluster.namespace]):
-        return None
+        return cluster, None
     home = cluster.in_namespace(parts[0]) if rest else cluster
-    service = home.find("services", name)
-    # a Service without a selector has no pods; it stands for a server outside
-    return (home, service) if service and service["spec"].get("selector") else None
+    return home, home.find("services", name)
+
+
+def _has_pods(service: Object) -> bool:
+    """Whether pods serve it; else it stands for a server outside of the cluster."""
+    spec = service["spec"]
+    return bool(spec.get("selector")) and spec.get("type") != "ExternalName"
 
 
 def _target_port(service: Object, url: URL) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import queue
 import threading
 import time
@@ -24,6 +25,9 @@ from hpo_job.cluster.refusals import DeniedError, NotFoundError
 from hpo_job.errors import ClusterError
 
 LOOK = 2.0  # seconds between two looks for new pods
+PODS_A_SECOND = (
+    100  # are read of the API server at most, so that large Jobs are looked at less often
+)
 PREFIX = "hpo-job: "  # of lines that this command adds
 
 
@@ -45,9 +49,9 @@ def written(cluster: Cluster, job: str) -> Iterator[str]:
 def followed(cluster: Cluster, job: str) -> Iterator[str]:
     """The lines that a Job's workers have written and write, until the Job has ended."""
     following = _Following(cluster, job)
-    looked = -LOOK
+    looked = -math.inf
     while not following.over:
-        if time.monotonic() - looked > LOOK:
+        if time.monotonic() - looked > max(LOOK, following.pods / PODS_A_SECOND):
             looked = time.monotonic()
             yield from following.look()
         try:
@@ -56,7 +60,8 @@ def followed(cluster: Cluster, job: str) -> Iterator[str]:
             continue
         if line is None:
             following.open -= 1
-            looked = -LOOK
+            if following.pods <= LOOK * PODS_A_SECOND:  # at once: another one may take its place
+                looked = -math.inf
         else:
             yield line
 
@@ -68,12 +73,14 @@ class _Following:
         heard: the lines; None when a log has ended.
         open: how many logs have not ended.
         over: whether the Job has ended, and all logs with it.
+        pods: how many pods there were at the last look.
     """
 
     def __init__(self, cluster: Cluster, job: str) -> None:
         self.heard: queue.Queue[str | None] = queue.Queue()
         self.open = 0
         self.over = False
+        self.pods = 0
         self._cluster, self._job = cluster, job
         self._pods: set[str] = set()
         self._reported: set[str] = set()  # twenty pods that wait for the same need one line
@@ -86,6 +93,7 @@ class _Following:
         """
         try:
             pods = pods_of(self._cluster, self._job)
+            self.pods = len(pods)
             self._listen([pod for pod in pods if has_log(pod)])
             silent = [pod for pod in pods if not has_log(pod)]
             job = self._cluster.find("jobs", self._job)

@@ -100,6 +100,8 @@ def why(pod: Object) -> str | None:
     scheduled = conditions.get("PodScheduled")
     if scheduled and scheduled.get("status") == "False":
         return f"unschedulable: {one_line(scheduled.get('message') or scheduled.get('reason'))}"
+    if status.get("phase") == "Failed" and status.get("reason") == "Evicted":
+        return f"evicted: {one_line(status.get('message'))}".rstrip(": ")
     for container in status.get("containerStatuses") or []:
         if problem := _why_container(container):
             return problem
@@ -147,7 +149,7 @@ def _why_container(container: dict[str, Any]) -> str | None:
 
 
 _CODES = {
-    1: " (too many failed trials in a row; see its log)",
+    1: " (its disk is full, or too many trials failed in a row; see its log)",
     2: " (an error that a retry cannot fix; see its log)",
     137: " (killed)",
     143: " (stopped; its trial is run again)",

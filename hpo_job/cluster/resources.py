@@ -13,7 +13,6 @@ from hpo_job.errors import plural
 Object = dict[str, Any]
 Amounts = dict[str, Decimal]  # by resource, such as cpu or nvidia.com/gpu
 NATIVE = ("cpu", "memory", "ephemeral-storage")  # what quotas also name without "requests."
-SCOPES = {"NotTerminating", "NotBestEffort"}  # quota scopes that every worker's pod is in
 BINARY = {"Gi": 2**30, "Mi": 2**20, "Ki": 2**10}
 
 
@@ -33,13 +32,25 @@ def plain(value: Decimal) -> str:
 def requests(pod: Object) -> Amounts:
     """What a pod asks of its node: its requests, or its limits for resources without a request.
 
+    As the scheduler counts it: containers that go on run together with all others, and those that
+    only prepare the pod run before them, one after the other.
+
     Args:
         pod: its ``spec``; the functions below take the same.
     """
-    return total(
-        {**resources.get("limits", {}), **resources.get("requests", {})}
-        for resources in _resources(pod)
-    )
+    together = [_asked(each) for each in pod["containers"]]
+    before: list[Amounts] = []  # what runs while each of the preparing containers does
+    sidecars: list[Amounts] = []
+    for container in pod.get("initContainers") or []:
+        if container.get("restartPolicy") == "Always":
+            sidecars.append(_asked(container))
+        else:
+            before.append(total([*sidecars, _asked(container)]))
+    amounts = total([*together, *sidecars])
+    for each in before:
+        amounts |= {name: max(value, amounts.get(name, value)) for name, value in each.items()}
+    whole = _asked(pod)  # a pod may ask for all of its containers
+    return total([{**amounts, **whole}, pod.get("overhead") or {}])
 
 
 def limits(pod: Object) -> Amounts:
@@ -55,15 +66,14 @@ def devices(pod: Object) -> Amounts:
 def exceeded(quota: Object, pod: Object, more: int) -> list[str]:
     """What a ResourceQuota has too little of for a number of further pods.
 
-    A quota whose scope may not cover workers is left out.
+    A quota whose scopes do not cover the pod is left out.
 
     Args:
         quota: the ResourceQuota.
         pod: the spec of a worker's pod.
         more: how many further pods.
     """
-    scopes = set(quota["spec"].get("scopes") or [])
-    if scopes - SCOPES or quota["spec"].get("scopeSelector"):
+    if not is_covered(pod, quota):
         return []
     status = quota.get("status", {})
     hard, used = status.get("hard") or quota["spec"].get("hard", {}), status.get("used") or {}
@@ -74,6 +84,42 @@ def exceeded(quota: Object, pod: Object, more: int) -> list[str]:
         for name, value in needed.items()
         if name in hard and quantity(used.get(name, 0)) + value > quantity(hard[name])
     ]
+
+
+def is_covered(pod: Object, quota: Object) -> bool:
+    """Whether a ResourceQuota counts a pod: all of its scopes have to hold."""
+    selector = quota["spec"].get("scopeSelector") or {}
+    requirements = [
+        *(
+            {"scopeName": scope, "operator": "Exists"}
+            for scope in quota["spec"].get("scopes") or []
+        ),
+        *(selector.get("matchExpressions") or []),
+    ]
+    return all(_is_in_scope(pod, each) for each in requirements)
+
+
+def _is_in_scope(pod: Object, requirement: Object) -> bool:
+    asked = {**requests(pod), **limits(pod)}
+    best_effort = not any(asked.get(name) for name in ("cpu", "memory"))
+    ends = pod.get("activeDeadlineSeconds") is not None
+    name, values = pod.get("priorityClassName"), requirement.get("values") or []
+    match requirement["scopeName"], requirement["operator"]:
+        case "PriorityClass", "In":
+            return name in values
+        case "PriorityClass", "NotIn":
+            return name not in values
+        case "PriorityClass", operator:
+            return (name is not None) is (operator == "Exists")
+        case "BestEffort", _:
+            return best_effort
+        case "NotBestEffort", _:
+            return not best_effort
+        case "Terminating", _:
+            return ends
+        case "NotTerminating", _:
+            return not ends
+    return False  # of pods that affect other namespaces, and of volumes
 
 
 def used_by(pods: Iterable[Object]) -> dict[str, Amounts]:
@@ -117,6 +163,11 @@ def _counted_by_quotas(pod: Object, more: int) -> Amounts:
         if name in NATIVE:
             needed[name] = value * more
     return needed | {f"limits.{name}": value * more for name, value in limits(pod).items()}
+
+
+def _asked(container: Object) -> Amounts:
+    resources = container.get("resources") or {}
+    return total([{**(resources.get("limits") or {}), **(resources.get("requests") or {})}])
 
 
 def _resources(pod: Object) -> list[Object]:

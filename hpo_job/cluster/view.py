@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
@@ -15,12 +17,15 @@ from hpo_job import results
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import QUEUE, SUFFIX
 from hpo_job.cluster.pods import Worker, describe, has_log, pods_of, why_none
-from hpo_job.errors import one_line, plural
+from hpo_job.errors import ClusterError, one_line, plural
 from hpo_job.trial import attributes
 
 ENDED_LISTED = 20  # of the pods that ended, only the latest are listed
+MOST = 50  # pods that are listed in all; of more, those that do not run come first
+IDLE_LOGS = 3  # pods without a trial whose logs are looked at, to say what they wait for
 WIDTH = 40  # a pod's name is wrapped after so many characters
 ENDED = ("Succeeded", "Failed")
+WAITS = re.compile(r"waiting for the server, .* at most: (.*)")  # of `storage.outage.Outage`
 
 
 def job_line(cluster: Cluster, study: str) -> tuple[str, Object | None]:
@@ -65,8 +70,8 @@ def _state(job: Object) -> str:
 def pods(cluster: Cluster, job: Object, running: Mapping[int, str]) -> Group:
     """A table of the Job's pods, and below it why some do not run.
 
-    Of the pods that have ended, only the latest are listed; a reason that several pods share is
-    given once.
+    Of the pods that have ended, only the latest are listed, and `MOST` in all; a reason that
+    several pods share is given once.
 
     Args:
         cluster: where the Job is.
@@ -78,8 +83,32 @@ def pods(cluster: Cluster, job: Object, running: Mapping[int, str]) -> Group:
     workers = [describe(pod, warnings) for pod in every]
     alive = [worker for worker in workers if worker.phase not in ENDED]
     ended = [worker for worker in workers if worker.phase in ENDED][-ENDED_LISTED:]
-    listed = sorted([*alive, *ended], key=lambda worker: worker.index)
-    return Group(_table(listed, running), *map(Text, _reasons(listed)))
+    listed, unlisted = _most_telling([*alive, *ended])
+    idle = [
+        worker for worker in listed if worker.phase == "Running" and worker.index not in running
+    ]
+    reasons = [*_reasons(listed), *_waits(cluster, idle[:IDLE_LOGS])]
+    return Group(_table(listed, running), *map(Text, [*unlisted, *reasons]))
+
+
+def _most_telling(workers: list[Worker]) -> tuple[list[Worker], list[str]]:
+    """The workers to list, by index, and a line about the others."""
+    ranked = sorted(workers, key=lambda worker: (worker.phase == "Running", worker.index))
+    counts = Counter(worker.phase for worker in ranked[MOST:])
+    phases = ", ".join(f"{count} {phase}" for phase, count in counts.items())
+    line = [f"and {plural(counts.total(), 'more pod')}: {phases}"] if counts else []
+    return sorted(ranked[:MOST], key=lambda worker: worker.index), line
+
+
+def _waits(cluster: Cluster, workers: list[Worker]) -> Iterator[str]:
+    """Which workers wait for their database, and what its driver says, as their logs end so."""
+    for worker in workers:
+        try:
+            lines = [line for _, line in cluster.log(worker.pod, latest=1)]
+        except ClusterError:  # a log only explains, nothing depends on it
+            continue
+        if lines and (reason := WAITS.search(lines[-1])):
+            yield f"index {worker.index}: waits for the database: {reason[1]}"
 
 
 def _table(workers: list[Worker], running: Mapping[int, str]) -> Table:

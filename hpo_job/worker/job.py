@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,6 +19,7 @@ from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study.checking import Checked, check
 from hpo_job.study.joining import join
 from hpo_job.worker import lr_find
+from hpo_job.worker.disk import Disk, end_if_full
 from hpo_job.worker.loop import work
 from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.progress import Progress
@@ -83,6 +85,16 @@ def run_worker(
         HpoJobError: what the user can fix; it says how in one line.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(job.machine.threads))  # for later imports
+    disk = Disk.from_environment()
+    with disk.watched(stop.break_off):
+        code = _run(job, stop, checked)
+    if stop.requested == signal.SIGTERM:  # also the node's, before it evicts a pod of a full disk
+        end_if_full(stop.fault or disk.cause_of_eviction())
+    return code
+
+
+def _run(job: Job, stop: Stop, checked: Checked | None) -> int:
+    """As `run_worker`, without a look at the disk."""
     progress = Progress.from_environment()
     with progress.kept(), stop.listening(), threadpool_limits(job.machine.threads):
         try:
@@ -91,6 +103,7 @@ def run_worker(
                 objectives.load(job.spec)  # here, since the import of a function may take long
                 study, storage = join(checked, job.storage, job.grace, same_study=job.same_study)
         except Stopped:
+            end_if_full(stop.fault)
             return stop.exit_code
         stop.hurry = storage.hurry
         try:

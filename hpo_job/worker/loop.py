@@ -19,7 +19,7 @@ from hpo_job.artifacts.checkpoints import Checkpoints, remove_all
 from hpo_job.artifacts.models import Models
 from hpo_job.artifacts.stores import writable_store
 from hpo_job.artifacts.trial_logs import TrialLogs
-from hpo_job.errors import FailuresError, GoneError, SpecError, StorageError
+from hpo_job.errors import DiskFullError, FailuresError, GoneError, SpecError, StorageError
 from hpo_job.objectives.context import Context
 from hpo_job.spec import search_space
 from hpo_job.storage.database import STORAGE_ERRORS, Storage
@@ -35,6 +35,7 @@ from hpo_job.trial import attributes
 from hpo_job.trial.timings import Timings
 from hpo_job.worker import repeats
 from hpo_job.worker.callbacks import Callbacks
+from hpo_job.worker.disk import end_if_full
 from hpo_job.worker.failures import Failure, in_a_row, in_common
 from hpo_job.worker.heartbeat import heartbeat
 from hpo_job.worker.machine_share import Machine, described_worker
@@ -138,6 +139,7 @@ class Worker:
         """
         begin = time.monotonic()
         while not self._stop.requested:
+            end_if_full(self._stop.fault)
             timings, waited = Timings(), self._storage.lock_wait
             with timings.measure(attributes.STORAGE_TIME):
                 trial = admit(self._study, self._checked.spec, self._storage, self._ledger)
@@ -190,7 +192,7 @@ class Worker:
         except optuna.TrialPruned:
             outcome = Outcome(TrialState.PRUNED)
         except Stopped:
-            outcome = Outcome(TrialState.FAIL, reason=self._stop.reason)
+            outcome = self._broken_off()
         except UpdateFinishedTrialError:
             outcome = Outcome(TrialState.FAIL, reason=attributes.LOST)
         except (StorageInternalError, StorageError):
@@ -207,8 +209,16 @@ class Worker:
             failed = outcome is None or outcome.reason == OUT_OF_MEMORY
             objectives.release_memory(everything=failed)
         if self._stop.broke_off:  # whatever the objective made of Stopped: a result, an error
-            return Outcome(TrialState.FAIL, reason=self._stop.reason)
+            outcome = self._broken_off()
+        if outcome.fatal and self._stop.fault:
+            log.error("trial %d failed: %s", number, outcome.error)
         return outcome
+
+    def _broken_off(self) -> Outcome:
+        """FAIL: because of the machine's fault, or else to be run again."""
+        if self._stop.fault:
+            return of_error(DiskFullError(self._stop.fault))
+        return Outcome(TrialState.FAIL, reason=self._stop.reason)
 
     def _call_objective(self, context: Context) -> Outcome:
         spec, trial = self._checked.spec, context.trial

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,16 +64,17 @@ class Stop:
     """Whether this process was asked to stop, and by which signal.
 
     Inside `breaking` a signal raises Stopped, see the module's text for where; elsewhere it only
-    sets `requested`, which the worker asks for between trials.
+    sets `requested`, which the worker asks for between trials. A fault of the machine does so too.
     """
 
     def __init__(self) -> None:
         self.requested: signal.Signals | None = None
+        self.fault: str | None = None  # what is wrong with this machine, if no trial can go on
         self.hurry: Callable[[], None] = lambda: None  # called once, when asked to stop
         self.broke_off = False  # whether Stopped was raised in the last `breaking`
         self.awaits_save = False  # whether what runs in `breaking` saves its state now and then
         self._deadline = 0.0  # until when Stopped waits for that, by the monotonic clock
-        self._breaking = False
+        self._breaking = self._listening = False
         self._process = os.getpid()
 
     @property
@@ -102,9 +104,11 @@ class Stop:
         previous = {number: signal.signal(number, handlers[number]) for number in handlers}
         # A parent blocks them until here, so that they do not end our imports in a traceback
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
+        self._listening = True
         try:
             yield
         finally:
+            self._listening = False
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
@@ -115,7 +119,7 @@ class Stop:
         self._deadline = 0.0
         self._breaking = True
         try:
-            if self.requested:
+            if self.requested or self.fault:
                 raise Stopped
             yield
         finally:
@@ -133,8 +137,18 @@ class Stop:
             yield
         finally:
             self._deadline = 0.0
-        if self.requested and self._breaking:
+        if (self.requested or self.fault) and self._breaking:
             self._raise()
+
+    def break_off(self, fault: str) -> None:
+        """Break off what runs in `breaking`, now and from then on; from any thread.
+
+        Args:
+            fault: what is wrong with this machine, in one line.
+        """
+        self.fault = fault
+        if self._listening:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
@@ -150,7 +164,7 @@ class Stop:
 
     def _on_alarm(self, number: int, frame: FrameType | None) -> None:
         """Raise Stopped, or try again later. Does nothing for an alarm of the objective's."""
-        if not self._breaking or not self.requested:
+        if not self._breaking or not (self.requested or self.fault):
             return
         if is_protected(frame):
             signal.setitimer(signal.ITIMER_REAL, RETRY)

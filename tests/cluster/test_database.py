@@ -168,8 +168,13 @@ def url_secret(api: Api, host: str) -> None:
 
 
 def test_a_service_without_pods_of_its_own_leads_out_of_the_cluster(api: Api) -> None:
-    api.put("v1/services", service("db", externalName="db.example", type="ExternalName"))
-    url_secret(api, "db")
+    outside = {"externalName": "db.example", "type": "ExternalName"}
+    for selector in ({}, {"selector": {"app": "db"}}):  # which an ExternalName does not look at
+        api.put("v1/services", service("db", **outside, **selector))
+        url_secret(api, "db")
+        with reachable(Cluster()) as url:
+            assert make_url(url).host == "db.example"
+    api.put("v1/services", service("db"))
     with reachable(Cluster()) as url:
         assert make_url(url).host == "db"
 

@@ -16,7 +16,7 @@ import yaml
 from click.testing import Result
 
 from hpo_job.cluster.pods import describe, indexes_in
-from hpo_job.cluster.resources import exceeded, fits, plain, quantity, used_by
+from hpo_job.cluster.resources import exceeded, fits, plain, quantity, requests, used_by
 from hpo_job.cluster.scheduling import takes
 from hpo_job.errors import StorageError
 from tests import ROOT
@@ -26,6 +26,12 @@ from tests.manifests.renders import with_components
 
 Object = dict[str, Any]
 pytestmark = pytest.mark.usefixtures("namespace")
+
+
+def selecting(scope: str, operator: str, *values: str) -> Object:
+    """The spec of a quota with one scope selector."""
+    requirement = {"scopeName": scope, "operator": operator, "values": list(values)}
+    return {"scopeSelector": {"matchExpressions": [requirement]}}
 
 
 @pytest.fixture
@@ -424,6 +430,19 @@ def test_restarts_count_what_the_failure_policy_ignores(worker_pod: Callable[...
     assert describe(pod, {}).restarts == 6
 
 
+def test_an_eviction_says_for_what(worker_pod: Callable[..., Object]) -> None:
+    """Rather than with which exit code the kubelet has ended the container."""
+    pod = worker_pod(
+        0,
+        "Failed",
+        reason="Evicted",
+        message='Usage of EmptyDir volume "cache" exceeds the limit "16Gi". ',
+        containerStatuses=[{"name": "worker", "state": {"terminated": {"exitCode": 137}}}],
+    )
+    expected = 'evicted: Usage of EmptyDir volume "cache" exceeds the limit "16Gi".'
+    assert describe(pod, {}).why == expected
+
+
 def test_a_watch_goes_on_over_a_network_that_is_away(
     api: Api, cli: Callable[..., Result], job: Object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -443,6 +462,62 @@ def test_a_watch_goes_on_over_a_network_that_is_away(
     assert done.exit_code == 0, done.output
     assert len(asked) == 3
     assert "complete" in done.stdout
+
+
+def test_a_watch_of_a_thousand_pods_asks_the_api_server_rarely(
+    api: Api,
+    cli: Callable[..., Result],
+    job: Object,
+    worker_pod: Callable[..., Object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every look lists all of them, so the looks become rarer; what they list stays readable."""
+    job["spec"].update(parallelism=1000, completions=1000)
+    api.put("batch/v1/jobs", job)
+    for number in range(1000):
+        pod = worker_pod(number, containerStatuses=[{"state": {"running": {}}}])
+        api.put("v1/pods", pod)
+    waits = worker_pod(7, "Pending", conditions=[{"type": "PodScheduled", "status": "False"}])
+    api.put("v1/pods", waits)
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+
+    monkeypatch.setattr("hpo_job.cli.cluster_status.time.sleep", sleep)
+    done = cli("status", "digits", "--cluster", "--watch")
+    assert done.exit_code == 0, done.output
+    requests_per_minute = len(api.calls) / sum(slept) * 60
+    assert requests_per_minute < 90  # with a database that is looked for each time
+    assert api.calls.count("get /api/v1/namespaces/hpo-job/pods") / sum(slept) * 60 <= 8
+    last = done.stdout.split("pod ")[-1]
+    assert "digits-worker-7-abcde" in last
+    assert "and 950 more pods: 950 Running" in last
+
+
+def test_status_says_what_a_worker_without_a_trial_waits_for(
+    api: Api,
+    cli: Callable[..., Result],
+    job: Object,
+    secret: Object,
+    worker_pod: Callable[..., Object],
+) -> None:
+    """Its log has the driver's reason: what is reached from here may not be from the pods."""
+    api.put("v1/secrets", secret)
+    api.put("batch/v1/jobs", job)
+    api.put("v1/pods", worker_pod(0, containerStatuses=[{"state": {"running": {}}}]))
+    log = "get /api/v1/namespaces/hpo-job/pods/digits-worker-0-abcde/log"
+    reason = "MySQL error 2005: Unknown server host 'db' (Name or service not known)"
+    line = f"hpo-job: db/hpo: waiting for the server, 598 s at most: {reason}"
+    api.answers[log] = f"2026-01-01T00:00:00.000000000Z {line}\n".encode()
+    text = " ".join(cli("status", "digits", "--cluster").stdout.split())
+    assert f"index 0: waits for the database: {reason}" in text
+    api.answers[log] = b"2026-01-01T00:00:00.000000000Z hpo-job: trial 0 COMPLETE 1\n"
+    assert "waits for" not in cli("status", "digits", "--cluster").stdout
+    api.answer(log, 403, "forbidden")
+    assert cli("status", "digits", "--cluster").exit_code == 0
 
 
 @pytest.mark.parametrize("looks", [0, 1])
@@ -602,6 +677,41 @@ def test_a_quota_with_enough_left_is_not_exceeded() -> None:
     assert exceeded(of_others, pod, 5) == []
     of_ours: Object = {**quota, "spec": {"scopes": ["NotTerminating"]}}
     assert len(exceeded(of_ours, pod, 5)) == 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "counts"),
+    [
+        ({"scopes": ["PriorityClass"]}, True),
+        ({"scopes": ["Terminating"]}, False),
+        ({"scopes": ["NotBestEffort", "NotTerminating"]}, True),
+        ({"scopes": ["NotTerminating", "BestEffort"]}, False),
+        ({"scopes": ["CrossNamespacePodAffinity"]}, False),
+        (selecting("PriorityClass", "In", "low", "high"), True),
+        (selecting("PriorityClass", "In", "high"), False),
+        (selecting("PriorityClass", "NotIn", "high"), True),
+        (selecting("PriorityClass", "DoesNotExist"), False),
+        (selecting("Terminating", "Exists"), False),
+    ],
+)
+def test_a_quota_counts_the_pods_in_its_scopes(spec: Object, counts: bool) -> None:
+    container = {"resources": {"requests": {"cpu": "1"}}}
+    pod = {"priorityClassName": "low", "containers": [container]}
+    quota = {"spec": spec, "status": {"hard": {"cpu": "1"}}}
+    assert bool(exceeded(quota, pod, 2)) is counts
+
+
+def test_a_pod_asks_for_what_its_containers_need_at_the_same_time() -> None:
+    def asks(cpu: str, **others: str) -> Object:
+        return {"resources": {"requests": {"cpu": cpu}}, **others}
+
+    sidecar = asks("1", restartPolicy="Always")
+    pod: Object = {"containers": [asks("2"), {"resources": {"limits": {"cpu": "1"}}}]}
+    assert requests(pod) == {"cpu": 3}
+    assert requests({**pod, "initContainers": [asks("2"), sidecar]}) == {"cpu": 4}
+    assert requests({**pod, "initContainers": [sidecar, asks("8")]}) == {"cpu": 9}
+    assert requests({**pod, "overhead": {"cpu": "500m"}}) == {"cpu": quantity("3500m")}
+    assert requests({**pod, "resources": {"requests": {"cpu": "5"}}}) == {"cpu": 5}
 
 
 def test_completed_indexes() -> None:

@@ -24,6 +24,7 @@ def full_pod(tmp_path_factory: pytest.TempPathFactory) -> Object:
         job["spec"]["template"]["spec"],
         suspend=job["spec"].get("suspend"),
         queue=job["metadata"]["labels"].get("kueue.x-k8s.io/queue-name"),
+        elastic=job["metadata"]["annotations"].get("kueue.x-k8s.io/elastic-job"),
     )
 
 
@@ -39,6 +40,9 @@ def test_components_do_what_they_say(full_pod: Object) -> None:
     assert volumes["cache"]["persistentVolumeClaim"]["claimName"] == "hpo-job-cache"
     assert full_pod["suspend"] is None  # Kueue's own: applied again, it would stop a running Job
     assert full_pod["queue"] == "default"
+    assert full_pod["elastic"] == "true"
+    (disk,) = [e for e in full_pod["containers"][0]["env"] if e["name"] == "HPO_JOB_DISK"]
+    assert disk["value"] == "/tmp=2Gi"  # the shared volume is not the pod's
 
 
 @pytest.mark.parametrize("names", [("gpu",), ("spot",), ("gpu", "spot"), ("spot", "gpu")])
@@ -59,6 +63,10 @@ def test_what_the_settings_only_show_works_without_its_comment_signs(tmp_path: P
     after = after.replace("value: 1}", "value: 4}").replace("value: default}", "value: team}")
     file.write_text(before + mark + after)
     (job,) = [t for t in render(copy / "jobs/digits") if t["kind"] == "Job"]
+    pod = job["spec"]["template"]["spec"]
+    (disk,) = [e["value"] for e in pod["containers"][0]["env"] if e["name"] == "HPO_JOB_DISK"]
+    (cache,) = [v["emptyDir"]["sizeLimit"] for v in pod["volumes"] if v["name"] == "cache"]
+    assert disk == f"/cache={cache} /tmp=2Gi"
     limits = job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert limits["nvidia.com/gpu"] == 4
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"

@@ -113,7 +113,7 @@ class Connection:
                 left = self.patience - waited  # the patience may have become shorter meanwhile
                 if left <= 0:
                     raise faults.unreachable(error, self.server.label) from error
-                self._outage.waiting(f"MySQL error {faults.code_of(error)}", waited, left)
+                self._outage.waiting(faults.reason(error), waited, left)
             attempt += 1
             waiting.pause(attempt)
 

@@ -1,8 +1,10 @@
 """The errors of MySQL and MariaDB: which are retried, and what the others mean for the user."""
 
+import os
+import re
 from typing import Any
 
-from hpo_job.errors import GoneError, StorageError, UnreachableError
+from hpo_job.errors import GoneError, StorageError, UnreachableError, one_line
 from hpo_job.storage.tables import GONE
 
 # Retried: the connection is gone, and nobody knows whether the statement was executed.
@@ -55,6 +57,7 @@ NO_RIGHT = frozenset({NO_DATABASE, 1142})  # of this account, to the database or
 # What an account, or everybody, may not do for now
 READ_ONLY = frozenset({1290, 1836})
 REFUSED = NO_RIGHT | READ_ONLY | {1143, 1227, 1370}
+_ERRNO = re.compile(r"\((\d+)\)$")
 # Not retried: somebody has to do something about it.
 EXPLANATIONS = {
     1021: "the server's disk is full",
@@ -74,6 +77,15 @@ def code_of(error: BaseException) -> int:
     """The number of a driver's error, -1 where it has none."""
     first = error.args[0] if error.args else -1
     return first if isinstance(first, int) else -1
+
+
+def reason(error: BaseException) -> str:
+    """What a driver says of a server that does not answer, such as an unknown host, in one line."""
+    text = one_line(error.args[1]) if len(error.args) > 1 else ""
+    number = _ERRNO.search(text)
+    if number:  # mysqlclient gives the system's number only
+        text = text.replace(number[0], f"({os.strerror(int(number[1]))})")
+    return f"MySQL error {code_of(error)}" + (f": {text}" if text else "")
 
 
 def storage_error(error: BaseException, label: str) -> StorageError:

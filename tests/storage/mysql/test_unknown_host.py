@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from pymysql.err import OperationalError
 
 from hpo_job.errors import UnreachableError
 from hpo_job.storage import outage
 from hpo_job.storage.mysql.connection import Connection
+from hpo_job.storage.mysql.faults import reason
 from hpo_job.storage.mysql.url import read_url
 
 
@@ -29,4 +31,25 @@ def test_a_new_worker_waits_for_it_and_its_pod_may_try_again(
         database.run(lambda cursor, attempt: cursor.execute("SELECT 1"))
     assert raised.value.exit_code == 1
     assert "waiting for the server" in caplog.text
+    assert "MySQL error 200" in caplog.text
+    assert "no.such.host.invalid" in caplog.text.partition("at most: ")[2]
     assert "secret" not in caplog.text + str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            OperationalError(2003, "Can't connect to server on 'db' (111)"),
+            "MySQL error 2003: Can't connect to server on 'db' (Connection refused)",
+        ),
+        (
+            OperationalError(2003, "Can't connect to server on 'db' (110)"),
+            "MySQL error 2003: Can't connect to server on 'db' (Connection timed out)",
+        ),
+        (OperationalError(2006, ""), "MySQL error 2006"),
+        (OperationalError(0), "MySQL error 0"),
+    ],
+)
+def test_the_drivers_reason_is_readable(error: Exception, line: str) -> None:
+    assert reason(error) == line
