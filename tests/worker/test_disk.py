@@ -78,7 +78,7 @@ def test_a_worker_does_not_start_on_a_full_disk(
 @pytest.mark.processes
 def test_an_eviction_for_the_disk_is_counted(job: Job, database: str, tmp_path: Path) -> None:
     """The node is faster: its SIGTERM comes before the worker has looked."""
-    cache = filled(tmp_path / "cache", MEBIBYTE)
+    cache = filled(tmp_path / "cache", 10)
     reports = FILLS.replace("    for _", "    context.report(0.0)\n    for _")
     folder = str(job(code=reports, budget={"trials": 3}))
     command = [sys.executable, "-m", "hpo_job", "worker", folder, "--storage", database]
