@@ -87,13 +87,13 @@ def run_worker(
     os.environ.setdefault("OMP_NUM_THREADS", str(job.machine.threads))  # for later imports
     disk = Disk.from_environment()
     with disk.watched(stop.break_off):
-        code = _run(job, stop, checked)
+        code = _run(job, stop, checked, over)
     if stop.requested == signal.SIGTERM:  # also the node's, before it evicts a pod of a full disk
         end_if_full(stop.fault or disk.cause_of_eviction())
     return code
 
 
-def _run(job: Job, stop: Stop, checked: Checked | None) -> int:
+def _run(job: Job, stop: Stop, checked: Checked | None, over: Connection | None) -> int:
     """As `run_worker`, without a look at the disk."""
     progress = Progress.from_environment()
     with progress.kept(), stop.listening(), threadpool_limits(job.machine.threads):
