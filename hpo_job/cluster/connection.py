@@ -14,11 +14,10 @@ from hpo_job.errors import ClusterError, one_line
 
 try:
     import urllib3
-    from kubernetes.client.rest import RESTClientObject
-    from kubernetes.stream.ws_client import create_websocket, get_websocket_url
     from websocket import WebSocketBadStatusException, WebSocketException
 
     from hpo_job.cluster import kubeconfig
+    from hpo_job.cluster.client_parts import RESTClientObject, create_websocket, get_websocket_url
 except ImportError as error:  # an optional extra: tuning on one machine does not need it
     raise ClusterError(
         f"{error.name} is not installed: pip install 'hpo-job[kubernetes]'"

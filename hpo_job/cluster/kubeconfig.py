@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kubernetes import client, config
-from kubernetes.config.config_exception import ConfigException
 
+from hpo_job.cluster.client_parts import (
+    ConfigException,
+    Configuration,
+    list_kube_config_contexts,
+    load_kube_config,
+)
 from hpo_job.errors import ClusterError, one_line
 
 # What the client raises for a file that is not a kubeconfig: it does not check that itself
@@ -31,11 +35,11 @@ def load(context: str | None) -> tuple[Any, dict[str, Any]]:
     Raises:
         ClusterError: there is no kubeconfig, or it leads to no cluster.
     """
-    configuration = client.Configuration()
+    configuration = Configuration()
     file = os.environ.get("KUBECONFIG") or None  # the client reads it at import time only
     try:
         with _logged_errors() as errors:
-            config.load_kube_config(file, context, client_configuration=configuration)
+            load_kube_config(file, context, client_configuration=configuration)
         if errors:  # the client only logs that a log-in plugin failed, and goes on anonymously
             raise ClusterError(f"the kubeconfig's credentials: {errors[-1]}")
         active = _context(file, context)
@@ -53,7 +57,7 @@ def load(context: str | None) -> tuple[Any, dict[str, Any]]:
 def _context(file: str | None, name: str | None) -> dict[str, Any]:
     """The entry of a context: its cluster, its user, perhaps a namespace."""
     if name is None:
-        _, active = config.list_kube_config_contexts(file)
+        _, active = list_kube_config_contexts(file)
         return dict(active.get("context") or {})
     # the client's own function needs a current context, even where another is asked for
     named = (each for each in _entries(file, "contexts") if each["name"] == name)

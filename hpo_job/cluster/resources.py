@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from kubernetes.utils.quantity import format_quantity, parse_quantity
-
+from hpo_job.cluster.client_parts import format_quantity, parse_quantity
 from hpo_job.errors import plural
 
 Object = dict[str, Any]
