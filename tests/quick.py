@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -46,8 +48,17 @@ def write_job(
     return job
 
 
+@functools.cache
+def empty_database() -> bytes:
+    """A SQLite file with Optuna's tables and no study: creating them costs more than all else."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "studies.db"
+        Storage(f"sqlite:///{file}", create=True).close()
+        return file.read_bytes()
+
+
 class Quick:
-    """A study on a SQLite file of its own, or at ``url``, opened in this process."""
+    """A study in a new SQLite file, or at ``url``, opened in this process."""
 
     def __init__(
         self,
@@ -59,7 +70,10 @@ class Quick:
         **job: str,
     ):
         self.job = write_job(folder, source, **job)
-        self.url = url or f"sqlite:///{folder}/studies.db"
+        file = folder / "studies.db"
+        self.url = url or f"sqlite:///{file}"
+        if not url and not file.exists():
+            file.write_bytes(empty_database())
         self.checked: Checked = check(read_spec(self.job), folder / "weights")
         self.storage = Storage(self.url, grace=grace, create=True)
         self.study: optuna.Study = create(self.checked, self.storage)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -18,6 +20,7 @@ from hpo_job.results.pareto import names_of_values, pareto, pareto_axes
 from hpo_job.results.query import select
 from hpo_job.results.trials import value
 from hpo_job.storage.database import Storage
+from hpo_job.study import joining
 from hpo_job.trial.counting import counted
 from tests import synthetic
 
@@ -178,9 +181,17 @@ def test_an_unknown_column_names_the_nearest(study: optuna.Study) -> None:
 # the command
 
 
+@pytest.fixture(scope="module")
+def template_database(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = Path(shutil.copy(empty_database, tmp_path_factory.mktemp("query")))
+    with closing(Storage(f"sqlite:///{file}")) as storage:
+        synthetic.study(synthetic.trials(40), storage=storage.optuna)
+    return file
+
+
 @pytest.fixture
 def stored(storage: Storage) -> optuna.Study:
-    return synthetic.study(synthetic.trials(40), storage=storage.optuna)
+    return joining.load("synthetic", storage)
 
 
 def test_results_prints_what_was_asked_for(

@@ -86,7 +86,7 @@ def test_a_process_that_opens_a_file_twice_sees_what_others_write(tmp_path: Path
 def hold(database: str, held: Path) -> None:
     with Storage(database).exclusive("x"):
         held.touch()
-        time.sleep(3600)
+        signal.pause()
 
 
 @pytest.mark.processes

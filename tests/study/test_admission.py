@@ -8,7 +8,6 @@ import random
 import sqlite3
 import subprocess
 import threading
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo_job.storage.database import Storage
 from hpo_job.study.admission import Refusal, admit
 from hpo_job.study.joining import budget
 from hpo_job.study.ledger import Ledger, Times, working_time
@@ -39,6 +39,16 @@ def refused(quick: Quick) -> Refusal:
     refusal = admit(quick.study, quick.checked.spec, quick.storage)
     assert isinstance(refusal, Refusal)
     return refusal
+
+
+HEARTBEATS = "UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-4 seconds')"
+
+
+def age(folder: Path, statement: str) -> None:
+    """Let time pass in the study's database."""
+    with sqlite3.connect(folder / "studies.db") as database:
+        assert database.execute(statement).rowcount == 1
+    database.close()
 
 
 def dead_pid() -> int:
@@ -84,7 +94,8 @@ def test_a_larger_budget_goes_on_where_the_smaller_ended(tmp_path: Path) -> None
 def test_the_timeout_is_the_studys(tmp_path: Path) -> None:
     quick = Quick(tmp_path, budget='timeout = "1s"')
     trial = start(quick)
-    time.sleep(1.1)
+    age(tmp_path, "UPDATE trials SET datetime_start = datetime(datetime_start, '-2 seconds')")
+    quick.study = optuna.load_study(study_name="quick", storage=Storage(quick.url).optuna)
     assert refused(quick) is Refusal.TIMEOUT  # for a second worker, while the first still runs
     quick.study.tell(trial, 1.0)
     assert refused(Quick(tmp_path, budget='timeout = "1s"')) is Refusal.TIMEOUT  # and later on
@@ -214,16 +225,15 @@ def test_a_trial_without_a_heartbeat_is_taken_back_after_the_grace(tmp_path: Pat
     trial = start(quick)
     trial.suggest_float("x", -5, 5)
     assert refused(quick) is Refusal.FULL
-    time.sleep(4)  # the database's clock has whole seconds
+    age(tmp_path, HEARTBEATS)
     assert start(quick).user_attrs[attributes.RETRY_OF] == trial.number
 
 
 def test_a_heartbeat_keeps_a_trial(tmp_path: Path) -> None:
     quick = Quick(tmp_path, budget="trials = 1", grace=2)
     trial = start(quick)
-    for _ in range(4):
-        time.sleep(1)
-        quick.storage.optuna.record_heartbeat(trial_id(quick.study, trial.number, quick.storage))
+    age(tmp_path, HEARTBEATS)
+    quick.storage.optuna.record_heartbeat(trial_id(quick.study, trial.number, quick.storage))
     assert refused(quick) is Refusal.FULL
 
 

@@ -58,6 +58,9 @@ def start(quick: Quick, ledger: Ledger | None = None) -> optuna.Trial:
     return trial
 
 
+pytestmark = pytest.mark.studies
+
+
 @pytest.mark.parametrize("name", EXHAUSTIVE)
 def test_no_budget_need_be_written(job: Callable[..., Path], name: str) -> None:
     keys = {"sampler": {"name": name}, "search_space": {"n": {"type": "int", "low": 1, "high": 3}}}

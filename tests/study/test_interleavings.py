@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import optuna
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -156,7 +157,11 @@ class Study(RuleBasedStateMachine):
         ]
 
 
-TestInterleavings = Study.TestCase
+@pytest.mark.studies
+class TestInterleavings(Study.TestCase):  # type: ignore[misc, name-defined]
+    pass
+
+
 TestInterleavings.settings = settings(
     max_examples=16,
     stateful_step_count=20,

@@ -19,6 +19,7 @@ from hpo_job.study.checking import check
 from hpo_job.study.joining import create
 from hpo_job.study.workers import identity, is_gone
 from hpo_job.trial import attributes
+from tests.quick import wait_until
 
 ELSEWHERE = {"host": "another", "pid": 7}
 
@@ -98,10 +99,7 @@ def test_a_worker_leaves_when_others_run_the_rest(job: Callable[..., Path], tmp_
     ]
     busy = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "HPO_JOB_OWNER": ""})
     try:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "running-0").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until((tmp_path / "running-0").exists)
         begun = time.monotonic()
         left = subprocess.run([*command, "--no-wait"], cwd=tmp_path, capture_output=True, text=True)
         assert left.returncode == 0, left.stderr

@@ -6,9 +6,9 @@ Started as ``python -m tests.worker.finding JOB FOLDER``. In FOLDER it appends i
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -18,6 +18,7 @@ from hpo_job.spec.reading import read_spec
 from hpo_job.worker.job import Job, run_worker
 from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.signals import Stop
+from tests.quick import wait_until
 
 STORED = {"suggestion": 0.01, "lrs": [1e-4, 1e-2, 1.0], "losses": [1.0, 0.5, 2.0]}
 
@@ -28,8 +29,7 @@ def stand_in(folder: Path) -> ModuleType:
     def lr_find(context: Any, names: Any) -> dict[str, Any]:
         with (folder / "ran").open("a") as file:
             file.write(f"{os.getpid()}\n")
-        while not (folder / "go").exists():
-            time.sleep(0.05)
+        wait_until((folder / "go").exists, 300)
         return {name: SimpleNamespace(stored=lambda: dict(STORED)) for name in names}
 
     module = ModuleType("hpo_job.objectives.tabular_classification")
@@ -41,6 +41,7 @@ def stand_in(folder: Path) -> ModuleType:
 
 def main() -> int:
     job, folder = map(Path, sys.argv[1:])
+    logging.basicConfig(filename=folder / "log", level=logging.INFO)
     module = stand_in(folder)
     sys.modules[module.__name__] = module
     url = f"sqlite:///{folder}/studies.db"

@@ -302,16 +302,26 @@ def test_the_heartbeat_outlives_a_database_error(
     quick = Quick(
         tmp_path,
         f"""
-        import sqlite3, time
+        import logging, sqlite3
+        from tests.quick import wait_until
+
+        class Warned(logging.Handler):
+            text = ""
+
+            def emit(self, record):
+                self.text += record.getMessage()
 
         def train(trial, context):
+            warned = Warned()
+            logging.getLogger("hpo_job").addHandler(warned)
             database = sqlite3.connect("{tmp_path}/studies.db", timeout=60)
+            beats = lambda: database.execute("SELECT heartbeat FROM trial_heartbeats").fetchall()
             database.execute("ALTER TABLE trial_heartbeats RENAME TO gone")
-            time.sleep(2.5)
+            wait_until(lambda: "no heartbeat: " in warned.text)
             database.execute("ALTER TABLE gone RENAME TO trial_heartbeats")
-            before = database.execute("SELECT heartbeat FROM trial_heartbeats").fetchall()
-            time.sleep(2.5)
-            assert before != database.execute("SELECT heartbeat FROM trial_heartbeats").fetchall()
+            before = beats()
+            wait_until(lambda: beats() != before)
+            logging.getLogger("hpo_job").removeHandler(warned)
             return 0
         """,
         budget="trials = 1\nfailures = 1",

@@ -111,8 +111,7 @@ def ran_once(study: optuna.Study) -> None:
 def test_of_two_workers_started_at_once_one_runs_it(workers: Workers) -> None:
     both = [workers.start(), workers.start()]
     wait_until(lambda: bool(workers.ran()))
-    wait_until(lambda: "lr_find_claim" in workers.study().user_attrs)
-    time.sleep(3)  # time enough for the other one to run it as well
+    wait_until(lambda: "waiting for it" in (workers.folder / "log").read_text())
     assert not workers.study().trials  # nobody starts a trial before
     assert [process.poll() for process in both] == [None, None]
     workers.go_on()
@@ -175,7 +174,7 @@ def test_another_machine_that_gives_signs_of_life_is_waited_for(
     def live(study: optuna.Study) -> None:
         for count in range(8):
             study.set_user_attr(lr_find.CLAIM, {"worker": ELSEWHERE, "count": count})
-            time.sleep(0.4)
+            time.sleep(0.4)  # the other machine's pace
         study.set_user_attr(attributes.LR_FIND, {"learning_rate": STORED})
 
     def claimed(study: optuna.Study) -> None:

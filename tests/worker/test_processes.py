@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,14 +109,24 @@ def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
     wait_until(lambda: not Path(f"/proc/{running.read_text()}").exists())
 
 
-@pytest.mark.parametrize("later", [0, 0.3, 1])
+def descendants(pid: int) -> list[int]:
+    """The processes below a process, as far as they live."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [each for child in map(int, text.split()) for each in (child, *descendants(child))]
+
+
+# The process that forks them and multiprocessing's resource tracker; one worker more; both
+@pytest.mark.parametrize("started", [0, 2, 3, 4])
 @pytest.mark.processes
-def test_ctrl_c_while_the_workers_start_ends_them_quietly(tmp_path: Path, later: float) -> None:
+def test_ctrl_c_while_the_workers_start_ends_them_quietly(tmp_path: Path, started: int) -> None:
     quick = Quick(tmp_path, HELD)
     run = command("run", quick.job, "--workers", "2", "--storage", quick.url)
     assert run.stdout is not None
     assert run.stdout.readline().startswith("quick: 6 trials")  # just before it starts them
-    time.sleep(later)
+    wait_until(lambda: len(descendants(run.pid)) >= started or run.poll() is not None)
     run.send_signal(signal.SIGINT)
     _, errors = run.communicate(timeout=60)
     assert run.returncode == 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,18 +44,20 @@ def imports_a_driver(tree: ast.Module) -> bool:
     return bool(imported & DRIVERS)
 
 
-def talking_to_a_database() -> set[str]:
+@functools.cache
+def talking_to_a_database() -> frozenset[str]:
     """The modules of hpo-job that send statements, and those of Optuna that know a driver.
 
     Optuna's are found by what they import, since its sessions send statements under many names.
     """
     ours = modules("hpo_job", Path(str(hpo_job.__file__)).parent)
     theirs = modules("optuna", Path(str(optuna.__file__)).parent)
-    return {name for name, tree in ours if sends_statements(tree)} | {
+    sending = {name for name, tree in ours if sends_statements(tree)}
+    return frozenset(sending).union(
         name
         for name, tree in theirs
         if imports_a_driver(tree) and not signals.belongs_to(name, NOT_IN_A_WORKER)
-    }
+    )
 
 
 def unprotected(packages: tuple[str, ...]) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import queue
-import time
+import signal
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -162,7 +162,7 @@ def _stop_in_the_middle(cache: Path, within: object) -> None:
 
     def stuck(*arguments: object) -> None:
         within.set()  # type: ignore[attr-defined]
-        time.sleep(600)
+        signal.pause()
 
     tokens._dump = stuck  # type: ignore[assignment]
     tokenised(TEXTS, TRAIN, cache)

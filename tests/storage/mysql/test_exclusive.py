@@ -8,14 +8,17 @@ import pytest
 from optuna.trial import TrialState
 
 from hpo_job.storage.mysql import LockLost, MySQLStorage
+from tests.quick import wait_until
 from tests.storage.mysql.fleet import exit_codes, start, study_on, worker
 from tests.storage.mysql.server import sql
 
 
 def end_connection(root_url: str, storage: MySQLStorage) -> None:
     """What a restart of the server, or a proxy between, does to a worker."""
-    sql(root_url, f"KILL {storage._connection._raw.thread_id()}")
-    time.sleep(0.1)
+    number = storage._connection._raw.thread_id()
+    sql(root_url, f"KILL {number}")
+    listed = f"SELECT COUNT(*) FROM information_schema.processlist WHERE id = {number}"
+    wait_until(lambda: sql(root_url, listed) == [(0,)])
 
 
 def test_two_workers_are_never_inside_together(url: str) -> None:
@@ -30,7 +33,7 @@ def test_two_workers_are_never_inside_together(url: str) -> None:
             with storage.exclusive("s"):
                 inside.append(storage)
                 most = max(most, len(inside))
-                time.sleep(0.002)
+                time.sleep(0.002)  # long enough for another thread to come in
                 inside.remove(storage)
 
     threads = [threading.Thread(target=enter, args=(s,)) for s in storages for _ in range(2)]

@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 
 from hpo_job.errors import StorageError
 from hpo_job.storage.mysql import MySQLStorage
+from tests.quick import wait_until
 from tests.storage.mysql.fleet import exit_codes, start, study_on, work, worker
 from tests.storage.mysql.server import PrivateServer, connect, new_database, sql
 
@@ -26,6 +27,14 @@ def whole(url: str, n: int) -> None:
     assert sql(url, "SELECT COUNT(*) FROM trial_values") == [(n,)]
 
 
+WAITING = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+
+
+def complete(url: str) -> int:
+    """How many trials are COMPLETE."""
+    return int(sql(url, "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'")[0][0])
+
+
 # ---- the server goes away ----------------------------------------------------------------
 
 
@@ -37,9 +46,10 @@ def test_no_worker_and_no_trial_is_lost_when_the_server_is_killed_and_restarted(
     study_on(MySQLStorage(url))
     workers = start(4, worker, url, 100, pause=0.02, patience=60)
     for end in (own_server.kill, own_server.stop, own_server.kill):
-        time.sleep(1.5)
+        done = complete(url)
+        wait_until(lambda enough=done + 5: complete(url) >= enough)  # type: ignore[misc]
         end()
-        time.sleep(1)
+        time.sleep(1)  # how long the server is away
         own_server.start()
     assert exit_codes(workers, 120) == [0] * 4
     whole(url, 100)
@@ -199,7 +209,7 @@ def test_deadlocks_are_repeated(url: str) -> None:
                 )
             )
             blocked.start()
-            time.sleep(0.3)
+            wait_until(lambda: sql(url, WAITING) == [(1,)])
         mine.execute(f"UPDATE trials SET number = 10 WHERE trial_id = {second._trial_id}")
 
     storage._connection.run(cross, transaction=True)
@@ -296,10 +306,8 @@ def test_a_frozen_workers_late_result_is_refused(url: str) -> None:
         os._exit(10 + refused)
 
     (process,) = start(1, frozen)
-    deadline = time.monotonic() + 20
-    while not (stale := storage._get_stale_trial_ids(study._study_id)):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_until(lambda: bool(storage._get_stale_trial_ids(study._study_id)))
+    stale = storage._get_stale_trial_ids(study._study_id)
     storage.set_trial_state_values(stale[0], TrialState.FAIL)
     os.kill(process.pid, signal.SIGCONT)
     assert exit_codes([process], 30) == [12]

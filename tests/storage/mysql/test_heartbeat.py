@@ -4,14 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from hpo_job.storage.mysql import MySQLStorage
+from hpo_job.storage.mysql import MySQLStorage, writer
 from hpo_job.storage.mysql.connection import Connection
+from tests.quick import wait_until
 from tests.storage.mysql.fleet import study_on
 from tests.storage.mysql.server import sql
 
@@ -65,32 +65,36 @@ def test_a_beat_that_follows_the_last_one_at_once_is_not_repeated(
     _, trial_id = running(storage)
     storage.record_heartbeat(trial_id)
     assert sql(url, "SELECT COUNT(*) FROM trial_heartbeats") == [(0,)]  # its start is a beat
-    time.sleep(1.1)
-    for _ in range(2):
+
+    def is_written() -> bool:
         storage.record_heartbeat(trial_id)
-    assert sql(url, "SELECT trial_id FROM trial_heartbeats") == [(trial_id,)]
+        return sql(url, "SELECT trial_id FROM trial_heartbeats") == [(trial_id,)]
+
+    wait_until(is_written)  # BEAT seconds later
 
 
-def test_stock_and_this_storage_agree_on_heartbeats(url: str, storage: MySQLStorage) -> None:
+def test_stock_and_this_storage_agree_on_heartbeats(
+    url: str, storage: MySQLStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study_id, trial_id = running(storage)
     stock = RDBStorage(url, heartbeat_interval=30, grace_period=60)
     stock.record_heartbeat(trial_id)
     assert storage._get_stale_trial_ids(study_id) == []
     sql(url, BACK.format(61))
     assert storage._get_stale_trial_ids(study_id) == stock._get_stale_trial_ids(study_id)
-    time.sleep(1.1)
+    monkeypatch.setattr(writer, "BEAT", 0)
     storage.record_heartbeat(trial_id)
     assert stock._get_stale_trial_ids(study_id) == []
 
 
 WORKER = """
-import sys, time, datetime
-from hpo_job.storage.mysql import MySQLStorage
+import sys
+from hpo_job.storage.mysql import MySQLStorage, writer
+writer.BEAT = 0
 storage = MySQLStorage(sys.argv[1], heartbeat_interval=30, grace_period=60)
 study_id = storage.get_study_id_from_name("s")
 print(*storage._get_stale_trial_ids(study_id), "stale")
 trial_id = storage.create_new_trial(study_id)
-time.sleep(1.1)
 storage.record_heartbeat(trial_id)
 done = storage.create_new_trial(study_id)
 from optuna.trial import TrialState
@@ -101,11 +105,11 @@ storage.set_trial_state_values(done, TrialState.COMPLETE, [1.0])
 @pytest.mark.needs("faketime")
 @pytest.mark.parametrize("shift", ["-1h", "+1h"])
 def test_a_workers_clock_an_hour_off_changes_nothing(
-    url: str, storage: MySQLStorage, shift: str
+    url: str, storage: MySQLStorage, shift: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faketime = shutil.which("faketime")
     study_id, trial_id = running(storage)
-    time.sleep(1.1)
+    monkeypatch.setattr(writer, "BEAT", 0)
     storage.record_heartbeat(trial_id)
     env = {**os.environ, "TZ": "Asia/Kolkata"}
     done = subprocess.run(

@@ -3,8 +3,8 @@
 import os
 import subprocess
 import sys
-import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from hpo_job.storage import tables, trial_rows
 from hpo_job.storage.mysql import MySQLStorage
 from hpo_job.storage.optuna_private import LazyTrial
+from tests.quick import wait_until
 
 
 def study_in(storage: optuna.storages.BaseStorage) -> optuna.Study:
@@ -122,14 +123,12 @@ def test_buffered_writes_reach_the_server_when_the_worker_goes_quiet(
     trial = study_in(storage).ask()
     trial.suggest_float("x", 0, 1)
     trial.set_user_attr("worker", "w")
-    time.sleep(2)
+    wait_until(lambda: storage._connection._raw is None)  # the connection was given back
     seen = optuna.load_study(study_name="shared", storage=url).trials[0]
     assert list(seen.params) == ["x"] and seen.user_attrs == {"worker": "w"}
-    assert storage._connection._raw is None  # and the connection was given back
     trial.suggest_float("y", 0, 1)  # buffered while there is no connection
-    time.sleep(2)
-    seen = optuna.load_study(study_name="shared", storage=url).trials[0]
-    assert list(seen.params) == ["x", "y"]
+    read = partial(optuna.load_study, study_name="shared", storage=url)
+    wait_until(lambda: list(read().trials[0].params) == ["x", "y"])
 
 
 def test_an_attribute_that_does_not_fit_is_refused_at_once(storage: MySQLStorage) -> None:
