@@ -157,11 +157,7 @@ class Study(RuleBasedStateMachine):
         ]
 
 
-@pytest.mark.studies
-class TestInterleavings(Study.TestCase):  # type: ignore[misc, name-defined]
-    pass
-
-
+TestInterleavings = pytest.mark.studies(Study.TestCase)
 TestInterleavings.settings = settings(
     max_examples=16,
     stateful_step_count=20,
