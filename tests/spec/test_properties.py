@@ -192,6 +192,15 @@ ENDS = st.sampled_from(["host/file.zip", "bucket", "host:80/a/b.csv?X-Sig=Q", "[
 SHA256 = "0" * 64
 
 
+def refusal(folder: Path) -> str:
+    """Why its study.toml is refused; nothing if it is not."""
+    try:
+        read_spec(folder)
+    except SpecError as error:
+        return str(error)
+    return ""
+
+
 @settings(EXAMPLES, max_examples=200)
 @given(SCHEMES, USERS, PASSWORDS, ENDS)
 def test_no_password_of_a_data_url_is_shown(
@@ -202,10 +211,7 @@ def test_no_password_of_a_data_url_is_shown(
     problem = ambiguity(url)
     assert "Q" not in (redacted(url) if problem is None else problem)
     for keys in ({"path": url, "sha256": SHA256}, {"path": url}, {"path": url, "sha256": "0"}):
-        try:
-            read_spec(write(folder, study({}) | {"data": keys}))
-        except SpecError as error:
-            assert "Q" not in str(error)
+        assert "Q" not in refusal(write(folder, study({}) | {"data": keys}))
 
 
 @settings(EXAMPLES, max_examples=200)
