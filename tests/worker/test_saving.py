@@ -284,12 +284,14 @@ def test_a_signal_waits_for_the_next_save_and_no_longer(tmp_path: Path) -> None:
         if trial.number == 0:
             (folder / "reached").touch()
             context.save({"value": 1})
+            (folder / "later").touch()
         while True:
             time.sleep(0.01)
     """
     study = Study(tmp_path, source)
     assert study.run() == 143
     assert (study.job / "reached").exists()
+    assert not (study.job / "later").exists()  # it ends with the save
     (newest, *_) = checkpoints(study.trials[0])
     with (study.store / newest.name).open("rb") as file:
         assert state_file.read(file)[0]["objective"] == {"value": 1}
