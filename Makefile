@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick test-mutants test-gpu test-optuna-newest lint docs \
+.PHONY: help setup demo test test-quick coverage test-mutants test-gpu test-optuna-newest lint docs \
 	bench bench-gpu bench-storage bench-faults lock upgrade sbom dist test-wheel clean \
 	image cluster database submit scale status results test-cluster
 
@@ -68,6 +68,11 @@ docs: $(VENV)/.test  ## Write docs/reference, and the site in build/site
 	rm -rf build/pages && mkdir -p build/pages
 	cp -r *.md docs build/pages
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+coverage: $(VENV)/.test  ## Show for each package which lines the tests run: TESTS=tests/spec
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report= $(TESTS)
+	$(BIN)/python -m tests.covered
 
 test-mutants: $(VENV)/.test  ## Break each guarantee, and see that a test notices
 	$(BIN)/python -m tests.mutants

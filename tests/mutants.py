@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
+LIMIT = 1200  # seconds; a broken loop may have no end
 LEFT_OUT = shutil.ignore_patterns(".*", "build", "site", "*.egg-info", "__pycache__")
 
 
@@ -108,6 +109,20 @@ MUTANTS = (
         "worker/signals.py",
         "        signal.setitimer(signal.ITIMER_REAL, CLEANUP)\n",
         "",
+        "tests/worker/test_signals.py",
+    ),
+    Mutant(
+        "a trial that saves its state ends with the save, once it was asked to stop",
+        "worker/signals.py",
+        "        if self.requested and self._breaking:\n            self._raise()\n",
+        "",
+        "tests/worker/test_saving.py",
+    ),
+    Mutant(
+        "an alarm that an objective has set does not stop it",
+        "worker/signals.py",
+        "if not self._breaking or not self.requested:",
+        "if not self._breaking:",
         "tests/worker/test_signals.py",
     ),
     Mutant(
@@ -232,13 +247,18 @@ def survives(mutant: Mutant) -> bool:
         if text.count(mutant.code) != 1:
             raise SystemExit(f"{mutant.guarantee}: {mutant.file} no longer has its line once")
         file.write_text(text.replace(mutant.code, mutant.broken), encoding="utf-8")
-        done = subprocess.run(
-            [*PYTEST, *mutant.tests.split()],
-            cwd=copy,
-            env={**os.environ, "PYTHONPATH": str(copy)},
-            capture_output=True,
-            text=True,
-        )
+        try:
+            done = subprocess.run(
+                [*PYTEST, *mutant.tests.split()],
+                cwd=copy,
+                env={**os.environ, "PYTHONPATH": str(copy)},
+                capture_output=True,
+                text=True,
+                timeout=LIMIT,
+            )
+        except subprocess.TimeoutExpired:
+            print(f"ok  {mutant.guarantee}: no end within {LIMIT} s", flush=True)
+            return False
     if done.returncode not in (0, 1):
         raise SystemExit(f"{mutant.guarantee}: pytest {done.returncode}\n{done.stdout[-2000:]}")
     red = next((line for line in done.stdout.splitlines() if line.startswith("FAILED")), "")
