@@ -191,6 +191,13 @@ MUTANTS = (
         "tests/storage/mysql/test_view.py",
     ),
     Mutant(
+        "what was read under the lock is good for that study only",
+        "storage/mysql/reader.py",
+        "return read == study_id and time.monotonic() < until",
+        "return time.monotonic() < until",
+        "tests/storage/mysql/test_exclusive.py",
+    ),
+    Mutant(
         "a study that is gone ends a worker with one line",
         "errors.py",
         "class GoneError(StorageError, KeyError):",

@@ -127,3 +127,14 @@ def test_what_was_read_under_the_lock_spares_one_read_and_no_more(
     other.ask()
     assert len(study.get_trials(deepcopy=False)) == 1  # as the trial's sampler saw it
     assert len(study.get_trials(deepcopy=False)) == 2
+
+
+def test_what_was_read_under_the_lock_of_one_study_spares_no_read_of_another(
+    url: str, storage: MySQLStorage
+) -> None:
+    study, another = study_on(storage), study_on(storage, "another")
+    assert another.get_trials(deepcopy=False) == []
+    with storage.exclusive(study.study_name):
+        study.ask()
+    study_on(MySQLStorage(url), "another").ask()
+    assert len(another.get_trials(deepcopy=False)) == 1
