@@ -69,7 +69,7 @@ docs: $(VENV)/.test  ## Write docs/reference, and the site in build/site
 	cp -r *.md docs build/pages
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-coverage: $(VENV)/.test  ## Show for each package which lines the tests run: TESTS=tests/spec
+coverage: $(VENV)/.test  ## Show what the tests run of each package: TESTS=FOLDER
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report= $(TESTS)
 	$(BIN)/python -m tests.covered

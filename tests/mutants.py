@@ -49,6 +49,27 @@ MUTANTS = (
         "tests/study/test_admission.py",
     ),
     Mutant(
+        "a promoted trial takes no second place in the budget",
+        "study/ledger.py",
+        "sum(not is_promotion(trial) for trial in running)",
+        "len(list(running))",
+        "tests/study/test_admission.py",
+    ),
+    Mutant(
+        "predict reads each file once",
+        "artifacts/prediction.py",
+        "return list(dict.fromkeys(files))",
+        "return files",
+        "tests/artifacts/test_prediction_files.py",
+    ),
+    Mutant(
+        "predict answers in the order of the files' names",
+        "artifacts/prediction.py",
+        "else sorted(_readable(match, layout))",
+        "else sorted(_readable(match, layout))[::-1]",
+        "tests/artifacts/test_prediction_files.py",
+    ),
+    Mutant(
         "the budget is exact: one worker decides at a time",
         "study/admission.py",
         "storage.run_exclusively(study.study_name, lambda: _admit(study, spec, storage, ledger))",
@@ -195,6 +216,14 @@ MUTANTS = (
         "storage/mysql/reader.py",
         "return read == study_id and time.monotonic() < until",
         "return time.monotonic() < until",
+        "tests/storage/mysql/test_exclusive.py",
+    ),
+    Mutant(
+        "what others create without the lock is read",
+        "storage/mysql/reader.py",
+        "        if not (self.is_fresh(study_id) and self.view(study_id).add(trial)):\n"
+        "            self.changed()\n",
+        "        self.view(study_id).add(trial)\n",
         "tests/storage/mysql/test_exclusive.py",
     ),
     Mutant(

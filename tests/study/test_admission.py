@@ -425,3 +425,17 @@ def test_one_worker_at_a_time_decides(tmp_path: Path) -> None:
     assert not quick.storage.run_exclusively(quick.study.study_name, decide)
     asker.join(60)
     assert isinstance(started[0], optuna.Trial)
+
+
+def test_a_running_promotion_holds_no_place() -> None:
+    """Its parameters have one already: that of the paused trial which it goes on with."""
+    promoted = {attributes.RETRY_OF: 0, attributes.RUNG: 1}
+    trials = [
+        optuna.create_trial(state=TrialState.RUNNING, user_attrs=attrs)
+        for attrs in ({attributes.RUNG: 0}, promoted, {})
+    ]
+    for number, trial in enumerate(trials):
+        trial.number = number
+    ledger = Ledger()
+    ledger.update(trials)
+    assert (ledger.running, ledger.holding) == (3, 2)

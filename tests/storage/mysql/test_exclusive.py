@@ -138,3 +138,14 @@ def test_what_was_read_under_the_lock_of_one_study_spares_no_read_of_another(
         study.ask()
     study_on(MySQLStorage(url), "another").ask()
     assert len(another.get_trials(deepcopy=False)) == 1
+
+
+def test_a_trial_that_another_creates_without_the_lock_is_read(
+    url: str, storage: MySQLStorage
+) -> None:
+    study = study_on(storage)
+    with storage.exclusive(study.study_name):
+        assert study.get_trials(deepcopy=False) == []
+        study_on(MySQLStorage(url)).ask()
+        study.ask()
+        assert len(study.get_trials(deepcopy=False)) == 2
