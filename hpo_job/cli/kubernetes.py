@@ -178,7 +178,7 @@ def _suspend(cluster: Cluster, job: str, *, stop: bool) -> None:
 @artifacts_option
 @storage_options
 def logs_command(job: str, follow: bool, trial: int | None, artifacts: str, **place: Any) -> None:
-    """Print the log lines of a study's workers on a cluster, or of one trial.
+    """Print the log lines of workers on a cluster, or of one trial.
 
     The log of a trial, its traceback included, is kept in the artifact store with the models;
     of a long one its beginning and its end.

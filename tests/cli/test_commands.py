@@ -49,7 +49,6 @@ COMMANDS = {
     "dashboard",
     "enqueue",
     "errors",
-    "data",
     "lr-find",
     "export",
     "gc",

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from markdown.extensions.toc import slugify
 from pydantic import BaseModel
 
 from docs import generate
@@ -66,6 +67,20 @@ def test_every_decision_is_in_the_list() -> None:
 def test_links_between_files_lead_somewhere(file: Path) -> None:
     links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", file.read_text(encoding="utf-8"))
     assert [link for link in links if not (file.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "file",
+    [*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in TOP)],
+    ids=lambda file: str(file.relative_to(ROOT)),
+)
+def test_anchors_of_links_are_headings(file: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)", file.read_text("utf-8"))
+    for name, anchor in links:
+        target = file.parent / name if name else file
+        headings = re.findall(r"^#+ (.*)", target.read_text("utf-8"), re.MULTILINE)
+        plain = [re.sub(r"[`*]|\]\([^)]*\)|\[", "", heading) for heading in headings]
+        assert anchor in {slugify(heading, "-") for heading in plain}, f"{name}#{anchor}"
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.name)
