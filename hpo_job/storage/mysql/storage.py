@@ -31,12 +31,6 @@ from hpo_job.storage.optuna_private import (
     FrozenStudy,
 )
 
-# What a copy of a storage in another process is made of
-ARGUMENTS = (
-    *("_url", "_interval", "_grace", "_stale_callback"),
-    *("_patience", "_idle", "_fresh_for"),
-)
-
 
 class MySQLStorage(BaseStorage, BaseHeartbeat):
     """A study shared by many workers, on a MySQL or MariaDB server.
