@@ -6,9 +6,9 @@
     python benchmarks/growth.py --format json
 
 By trials: a study on a private MariaDB is filled with finished trials of 5 parameters and 5
-reports; then a new process joins it, as a worker does, and runs trials with the random sampler. Printed are
-the CPU and wall time of the storage for one of them, the statements, the memory of the process, and
-the CPU seconds of each command as a process of its own (import included).
+reports; then a new process joins it, as a worker does, and runs trials with the random sampler.
+Printed are the CPU and wall time of the storage for one of them, the statements, the memory of the
+process, and the CPU seconds of each command as a process of its own (import included).
 
 By workers: as many processes run trials on one study at the same time, without training. A machine
 has few cores, so what can stay flat is what a trial costs: its statements, and its CPU time.
