@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from hpo_job.cli.opening import open_study, storage_option
 from hpo_job.cli.options import (
     MachineOptions,
     artifacts_option,
+    format_option,
     grace_option,
     job_argument,
     machine_options,
@@ -21,12 +23,13 @@ from hpo_job.cli.options import (
     trial_option,
     weights_option,
 )
-from hpo_job.cli.terminal import show_log
+from hpo_job.cli.terminal import put, show_log
 
 
 @click.command("lr-find")
 @job_argument
 @output_option("The plot: .png, .svg or .pdf.  [default: NAME-lr-find.png]")
+@format_option("text", "json", default="text", help_text="How the suggestions are printed.")
 @storage_option
 @weights_option
 @machine_options
@@ -34,6 +37,7 @@ from hpo_job.cli.terminal import show_log
 def lr_find_command(
     job: str,
     output: Path | None,
+    form: str,
     storage: str,
     weights: Path,
     machine: MachineOptions,
@@ -45,6 +49,7 @@ def lr_find_command(
     [[enqueue]] entry sets to "lr_find", or else for all learning rates of the objective.
     """
     from hpo_job.report.plots import require_picture, save_lr_find
+    from hpo_job.results.writing import to_json
     from hpo_job.spec.reading import read_spec
     from hpo_job.study.checking import check
     from hpo_job.study.joining import join
@@ -64,13 +69,15 @@ def lr_find_command(
         if stop.requested:
             raise SystemExit(stop.exit_code)
         suggestions = lr_find.stored(study)
-    for name, suggestion in suggestions.items():
+    if form == "json":
+        put(to_json(suggestions))
+    for name, suggestion in suggestions.items() if form == "text" else ():
         click.echo(f"{name:<24} {lr_find.described(suggestion)}")
     curves = {name: each for name, each in suggestions.items() if "lrs" in each}
     if curves:
         file = output or Path(f"{study.study_name}-lr-find.png")
         save_lr_find(curves, file)
-        click.echo(f"wrote {file}")
+        click.echo(f"wrote {file}", err=form == "json")
 
 
 @click.command()
@@ -116,9 +123,10 @@ def weights_command(models: tuple[str, ...], weights: Path) -> None:
 @click.command()
 @study_argument
 @option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
+@format_option("text", "json", default="text", help_text="How what is removed is printed.")
 @artifacts_option
 @storage_option
-def gc_command(study: str, dry_run: bool, artifacts: str, storage: str) -> None:
+def gc_command(study: str, dry_run: bool, form: str, artifacts: str, storage: str) -> None:
     """Remove files that killed workers left in the artifact store.
 
     Those are saved states that no trial will continue, and models that are not among the best.
@@ -127,9 +135,15 @@ def gc_command(study: str, dry_run: bool, artifacts: str, storage: str) -> None:
     from hpo_job.artifacts.garbage import orphans, remove_orphans
     from hpo_job.errors import plural
     from hpo_job.results.continued import mebibytes
+    from hpo_job.results.writing import to_json
 
     with open_study(study, storage) as (opened, database):
         url, orphaned = orphans(opened, database, artifacts)
+    if form == "json":
+        put(to_json({"store": url, "files": [asdict(each) for each in orphaned]}))
+        if not dry_run:
+            remove_orphans(url, orphaned)
+        return
     for orphan in orphaned:
         click.echo(f"trial {orphan.trial}  {orphan.kind:<10}  {mebibytes(orphan.size):>9}")
     if not dry_run:

@@ -89,7 +89,13 @@ def test_models_that_were_uploaded_and_never_named(
     upload_artifact(artifact_store=open_store(str(place)), file_path=str(own), study_or_trial=lost)
     study.tell(lost, state=TrialState.FAIL)
     assert len(list(place.iterdir())) == 5
-    result = cli("gc", "synthetic", "--storage", database, "--artifacts", place)
+    common = ("gc", "synthetic", "--storage", database, "--artifacts", place)
+    facts = json.loads(cli(*common, "--dry-run", "--format", "json").stdout)
+    assert facts["store"] == str(place)
+    (orphan,) = facts["files"]
+    assert (orphan["trial"], orphan["kind"], orphan["size"]) == (lost.number, "model", 7)
+    assert len(list(place.iterdir())) == 5
+    result = cli(*common)
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[0].split()[:3] == ["trial", str(lost.number), "model"]
     assert len(list(place.iterdir())) == 4

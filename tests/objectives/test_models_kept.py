@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -86,6 +87,8 @@ def test_through_the_command(
     assert output.exit_code == 0
     assert "learning_rate " in output.stdout
     assert (tmp_path / "small-lr-find.png").read_bytes().startswith(b"\x89PNG")
+    facts = json.loads(cli("lr-find", job, "--format", "json").stdout)
+    assert facts["learning_rate"]["suggestion"] > 0
 
     exported = cli("export", "small", "-o", "best")
     assert exported.exit_code == 0, exported.output
