@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import textwrap
 from pathlib import Path
 
 import click
@@ -81,7 +82,8 @@ def train_command(
             all_data=all_data,
         )
     put(f"{output}: {title}, trained again")
-    put("\n".join(scores(checked, final)))
+    for line in scores(checked, final):
+        put("\n".join(textwrap.wrap(line, width(), subsequent_indent="  ")))
     put(f"\nnext\n  {program()} predict {output} FILE\n  {program()} serve {output}")
 
 
