@@ -38,10 +38,12 @@ from optuna.trial import TrialState, create_trial
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from hpo_job.spec.reading import read_spec
+from hpo_job.spec.study_toml import StudySpec
 from hpo_job.storage.database import Storage
 from hpo_job.study.admission import admit
 from hpo_job.study.checking import check
 from hpo_job.study.joining import create, load
+from hpo_job.study.ledger import Ledger
 from tests.quick import write_job
 from tests.storage.mysql.fleet import FORK
 from tests.storage.mysql.server import PrivateServer, new_database
@@ -84,9 +86,9 @@ def filled(url: str, job: Path, count: int) -> None:
     storage.close()
 
 
-def run_one(study: optuna.Study, job: Any, storage: Storage) -> None:
+def run_one(study: optuna.Study, spec: StudySpec, storage: Storage, ledger: Ledger) -> None:
     """A trial as a worker runs it, but for the training."""
-    trial = admit(study, job, storage)
+    trial = admit(study, spec, storage, ledger)
     assert isinstance(trial, optuna.Trial)
     value = sum(trial.suggest_float(name, 0, 1) for name in "abcde")
     for step in range(5):
@@ -107,13 +109,13 @@ def of_one_worker(url: str, folder: str) -> None:
     begin = time.monotonic()
     storage = Storage(url)
     study = load(spec.name, storage)
-    study.sampler = optuna.samplers.RandomSampler(0)
-    run_one(study, spec, storage)
+    study.sampler, ledger = optuna.samplers.RandomSampler(0), Ledger()
+    run_one(study, spec, storage, ledger)
     joined = time.monotonic() - begin
     before, walls, cpus = questions(url), [], []
     for _ in range(TRIALS):
         wall, cpu = time.monotonic(), time.process_time()
-        run_one(study, spec, storage)
+        run_one(study, spec, storage, ledger)
         walls.append(time.monotonic() - wall)
         cpus.append(time.process_time() - cpu)
     statements = (questions(url) - before) / TRIALS
@@ -183,9 +185,9 @@ def work(url: str, job: Path, each: int, answers: Any) -> None:
     begin = time.process_time()
     spec, storage = read_spec(job), Storage(url)
     study = load(spec.name, storage)
-    study.sampler = optuna.samplers.RandomSampler()
+    study.sampler, ledger = optuna.samplers.RandomSampler(), Ledger()
     for _ in range(each):
-        run_one(study, spec, storage)
+        run_one(study, spec, storage, ledger)
     storage.close()
     answers.put((time.process_time() - begin, own_memory()))
 
