@@ -56,6 +56,13 @@ MUTANTS = (
         "tests/study/test_admission.py",
     ),
     Mutant(
+        "pods that have ended take no space on a node",
+        "cluster/preflight/nodes.py",
+        'used_by(pod for pod in pods if pod["status"].get("phase") != "Failed"), ""',
+        'used_by(pods), ""',
+        "tests/cluster/test_preflight.py",
+    ),
+    Mutant(
         "predict reads each file once",
         "artifacts/prediction.py",
         "return list(dict.fromkeys(files))",

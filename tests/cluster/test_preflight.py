@@ -166,6 +166,8 @@ def test_pods_of_a_node_are_counted(
         "spec": {"nodeName": "a", "containers": [{}]},
     }
     api.put("v1/pods", other, namespace="of-others")
+    ended = {**other, "metadata": {"name": "ended"}, "status": {"phase": "Failed"}}
+    api.put("v1/pods", ended, namespace="of-others")  # holds nothing any more
     done = cli("submit", digits, "--workers", "2", "--dry-run")
     assert "the nodes have space for 1 more worker " in done.stderr
 
