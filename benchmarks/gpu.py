@@ -126,7 +126,7 @@ def _limit(options: argparse.Namespace) -> dict[str, Any]:
     from fastai.losses import CrossEntropyLossFlat
 
     from hpo_job.objectives.images.models import build
-    from hpo_job.objectives.training import resolved
+    from hpo_job.objectives.precision import resolved
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":

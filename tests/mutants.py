@@ -169,7 +169,7 @@ MUTANTS = (
     ),
     Mutant(
         "a trial that goes on in mid-epoch goes on with its random numbers",
-        "objectives/training.py",
+        "objectives/epochs.py",
         'self.batch, lambda: restore_random_numbers(self.learn, state["random"])',
         "self.batch, lambda: None",
         "tests/objectives/test_resuming.py",

@@ -2,7 +2,7 @@
 
 Guaranteed: training that is continued from a state ends as it would have ended without the break.
 On a CPU that is exact: the weights, the optimiser, the position in the one-cycle, all random
-numbers and the order of the items are part of the state.
+numbers, the order of the items and the recorder's history are part of the state.
 
 A state in the middle of an epoch needs the order of its items, which is drawn at its beginning. So
 the random numbers of that moment are part of it, too: the order is drawn again, and the batches
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from fastai.callback.schedule import ParamScheduler
 from fastai.learner import Learner
 from fastai.text.models.awdlstm import AWD_LSTM
 from fastcore.foundation import L
@@ -41,18 +42,17 @@ def resumed_phase(context: Context) -> str | None:
     return None if context.resumed is None else str(context.resumed["phase"])
 
 
-def capture(
-    learn: Learner, context: Context, phase: str, values: list[float], position: dict[str, Any]
-) -> State:
-    """Everything that the rest of a training depends on, as a tree of plain values and arrays.
+def capture(learn: Learner, context: Context, phase: str, values: list[float]) -> State:
+    """What the rest of a training depends on, as a tree of plain values and arrays.
+
+    What is missing is where it goes on, and with which random numbers: see
+    `hpo_job.objectives.epochs.Epochs`.
 
     Args:
         learn: the learner, between two batches or two epochs.
         context: the trial.
         phase: the name of the phase it is in.
         values: of the phase's epochs so far.
-        position: which of the phase's fits, epoch and batch comes next, and the random numbers
-            that the epoch began with: see `hpo_job.objectives.training.Epochs`.
     """
     smooth = learn.recorder.smooth_loss
     scaler = getattr(learn, "scaler", None)
@@ -60,18 +60,17 @@ def capture(
         **_origin(context),
         "phase": phase,
         "values": values,
-        "position": position,
-        "random": random_numbers(learn),
         "model": _plain(learn.model.state_dict()),
         "hidden": [_plain([module.bs, module.hidden]) for module in _recurrent(learn.model)],
         "optimiser": _plain(learn.opt.state_dict()),
         "scaler": _plain(scaler.state_dict()) if scaler is not None else None,
         "smooth_loss": [smooth.count, float(smooth.val)],
+        "recorder": _recorded(learn),
     }
 
 
 def restore(learn: Learner, state: State) -> None:
-    """Put back what `capture` returned, except for the position and the random numbers."""
+    """Put back what `capture` returned."""
     learn.model.load_state_dict(_tensors(state["model"]))
     device = learn.dls.device
     optimiser = _tensors(state["optimiser"], device)
@@ -82,6 +81,14 @@ def restore(learn: Learner, state: State) -> None:
         learn.scaler.load_state_dict(_tensors(state["scaler"]))
     smooth = learn.recorder.smooth_loss
     smooth.count, smooth.val = int(state["smooth_loss"][0]), torch.tensor(state["smooth_loss"][1])
+    _restore_recorded(learn, state["recorder"])
+
+
+def forget_epoch(learn: Learner) -> None:
+    """Take an epoch that was left out off the recorder, which has just noted it as an empty one."""
+    recorder = learn.recorder
+    del recorder.values[-1], recorder.iters[-1]
+    learn.final_record = recorder.values[-1].copy()
 
 
 def restore_hidden(learn: Learner, state: State) -> None:
@@ -143,6 +150,35 @@ def _laid_out_as(parameter: torch.Tensor, value: Any) -> Any:
     if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
         return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
     return value
+
+
+def _recorded(learn: Learner) -> State:
+    """What fastai's recorder and schedule have noted of the fit so far."""
+    recorder = learn.recorder
+    losses = [loss.detach().float().cpu() for loss in recorder.losses]
+    return {
+        "values": _plain(recorder.values),
+        "iters": list(recorder.iters),
+        "rates": np.array(recorder.lrs, dtype=np.float64),
+        "losses": torch.stack(losses).numpy() if losses else np.zeros(0, dtype=np.float32),
+        "schedules": [
+            {name: np.array(values, dtype=np.float64) for name, values in schedule.hps.items()}
+            for schedule in _schedules(learn)
+        ],
+    }
+
+
+def _restore_recorded(learn: Learner, kept: State) -> None:
+    recorder = learn.recorder
+    recorder.values = [L(values) for values in kept["values"]]
+    recorder.iters, recorder.lrs = list(kept["iters"]), kept["rates"].tolist()
+    recorder.losses = list(torch.from_numpy(kept["losses"].copy()))
+    for schedule, values in zip(_schedules(learn), kept["schedules"], strict=True):
+        schedule.hps = {name: each.tolist() for name, each in values.items()}
+
+
+def _schedules(learn: Learner) -> list[ParamScheduler]:
+    return [callback for callback in learn.cbs if isinstance(callback, ParamScheduler)]
 
 
 def _recurrent(model: nn.Module) -> list[Any]:

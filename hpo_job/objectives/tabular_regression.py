@@ -11,9 +11,9 @@ from fastai.tabular.learner import TabularLearner
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve
 from hpo_job.objectives.parameters import TabularRegression
+from hpo_job.objectives.precision import check_precision
 from hpo_job.objectives.tabular import model
 from hpo_job.objectives.tabular.model import predict
-from hpo_job.objectives.training import check_precision
 from hpo_job.spec.study_toml import StudySpec
 
 __all__ = ["check", "lr_find", "predict", "rebuild", "train"]

@@ -25,6 +25,7 @@ from hpo_job.objectives.batches import Mapped
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
 from hpo_job.objectives.parameters import TextClassification
+from hpo_job.objectives.precision import check_precision
 from hpo_job.objectives.resuming import resumed_phase
 from hpo_job.objectives.text import language_model
 from hpo_job.objectives.text.batches import Texts
@@ -44,7 +45,7 @@ from hpo_job.objectives.text.loaders import (
 )
 from hpo_job.objectives.text.tokens import Corpus, tokenised, tokenizer, tokens_of
 from hpo_job.objectives.text.weights import load, obtain
-from hpo_job.objectives.training import check_precision, finish, prepare, start_afresh
+from hpo_job.objectives.training import finish, prepare, start_afresh
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.trial import attributes
 

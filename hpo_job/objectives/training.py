@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -11,33 +11,23 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
-from fastai.callback.core import Callback, CancelEpochException, CancelFitException
-from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 from fastai.learner import Learner
 from fastai.torch_core import set_seed
 from numpy.typing import NDArray
 
-from hpo_job import machine
-from hpo_job.errors import MachineError
 from hpo_job.objectives.batches import close_pools
 from hpo_job.objectives.context import Context
+from hpo_job.objectives.epochs import Epochs, Score
 from hpo_job.objectives.optimiser import FusedAdam, wait_less
+from hpo_job.objectives.precision import full_precision, set_precision
 from hpo_job.objectives.predictions import FILE, of_validation
-from hpo_job.objectives.resuming import (
-    capture,
-    random_numbers,
-    restore,
-    restore_hidden,
-    restore_random_numbers,
-    resume,
-    resumed_phase,
-)
+from hpo_job.objectives.resuming import resume, resumed_phase
+from hpo_job.objectives.tensors import as_array, synchronise
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
-from hpo_job.trial.state_file import State
 
-Score = Callable[[NDArray[Any], NDArray[np.float64]], float]
 MIB = 2**20
 
 
@@ -70,7 +60,8 @@ def prepare(
     Args:
         learn: a new learner.
         context: the trial; None where nothing is trained: then float32, as the weights are.
-        precision: "auto", "fp32", "fp16" or "bf16"; see `resolved`.
+        precision: "auto", "fp32", "fp16" or "bf16"; see
+            `hpo_job.objectives.precision.resolved`.
         channels_last: for image models: the memory format in which convolutions are fastest.
         compiled: let torch.compile generate the model's code, which takes up to a minute.
     """
@@ -83,45 +74,10 @@ def prepare(
     learn.add_cb(Batches(context.progress))
     learn.opt_func = FusedAdam
     wait_less(learn.recorder)
-    kind = resolved(precision, context.device)
-    if kind == "fp16":
-        learn.add_cb(MixedPrecision())
-    elif kind == "bf16":
-        # Around the model only: fastai's callback supports CUDA only, and leaves autocast switched
-        # on for the following trials when a batch raises.
-        autocast = torch.autocast(context.device, dtype=torch.bfloat16)
-        learn.model.forward = autocast(learn.model.forward)
-        learn.add_cb(Float32Predictions())
+    set_precision(learn, precision, context.device)
     if compiled:
         learn.model.compile()
     return learn
-
-
-def resolved(precision: str, device: str) -> str:
-    """The precision to train in.
-
-    "auto" is bf16 where the hardware has it, else fp16 on CUDA and fp32 on a CPU: without bf16
-    instructions a CPU is slower in bf16 than in float32.
-
-    Raises:
-        ValueError: fp16 without a CUDA GPU, where gradients would underflow unscaled.
-    """
-    if precision == "fp16" and device != "cuda":
-        raise ValueError(f"precision: fp16 needs a CUDA GPU, found {device}; use bf16 or auto")
-    if precision != "auto":
-        return precision
-    if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if device == "cpu" and machine.has_bf16() else "fp32"
-
-
-def check_precision(kinds: Sequence[object]) -> None:
-    """Raise MachineError unless this machine can train in all of these precisions."""
-    for kind in kinds:
-        try:
-            resolved(str(kind), "cuda" if torch.cuda.is_available() else "cpu")
-        except ValueError as error:
-            raise MachineError(str(error), "precision") from error
 
 
 def fit(
@@ -174,7 +130,7 @@ def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:
     """
     targets, predictions = validate(learn, context)
     if full_precision(learn):
-        predictions = _array(learn.get_preds()[0])
+        predictions = as_array(learn.get_preds()[0])
     _keep_predictions(context, targets, predictions)
     values = tuple(
         context.timings.values()[attributes.EXECUTE_TIME]
@@ -202,15 +158,6 @@ def _keep_predictions(
     context.keep = keep
 
 
-def full_precision(learn: Learner) -> bool:
-    """Make ``learn`` compute in float32 from now on; returns whether it did not before."""
-    half = [cb for cb in learn.cbs if isinstance(cb, MixedPrecision | Float32Predictions)]
-    learn.remove_cbs(half)
-    vars(learn.model).pop("forward", None)  # set by `prepare`
-    learn.model._compiled_call_impl = None  # of the model with that forward
-    return bool(half)
-
-
 def validate(learn: Learner, context: Context) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """(targets, predictions) of one timed pass over the validation set, reading included.
 
@@ -220,129 +167,14 @@ def validate(learn: Learner, context: Context) -> tuple[NDArray[Any], NDArray[np
         Targets of shape (items,); predictions of shape (items, classes), or (items,) in
         regression.
     """
-    _synchronise(learn.dls.device)
+    synchronise(learn.dls.device)
     started = perf_counter()
     predictions, targets = learn.get_preds()
-    _synchronise(learn.dls.device)
+    synchronise(learn.dls.device)
     seconds = perf_counter() - started
     context.timings.put(attributes.EXECUTE_TIME, seconds)
     context.timings.put(attributes.ITEM_TIME_MS, 1000 * seconds / len(targets))
-    return _array(targets), _array(predictions)
-
-
-class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
-    """Scores, times, reports and saves each epoch of a phase, and ends it when it is pruned.
-
-    ``values`` are the scores so far. Once ``pruned`` is True, further fits of the phase end
-    before they begin. The predictions are those of fastai's own validation pass.
-
-    Where the trial goes on from a saved state, the fits, epochs and batches before it are left out.
-    """
-
-    order = 60  # after Recorder and all others, which an exception would skip
-
-    def __init__(
-        self,
-        context: Context,
-        phase: Phase,
-        score: Score,
-        of_learner: Callable[[Learner], float] | None = None,
-    ) -> None:
-        self.context, self.phase, self.score, self.of_learner = context, phase, score, of_learner
-        self.state, context.resumed = context.resumed, None
-        self.values: list[float] = list(self.state["values"]) if self.state else []
-        self.fits = 0  # how many of the phase have begun
-        self.pruned = self.left_out = False
-
-    def before_fit(self) -> None:
-        self.fits += 1
-        first = self.state["position"]["fit"] if self.state else 0
-        if self.pruned or self.fits < first:
-            raise CancelFitException
-        if self.fits > first:  # the state was at the end of the fit before
-            self.state = None
-        if self.state:
-            restore(self.learn, self.state)
-            began = self.state["position"]["began"]
-            restore_random_numbers(self.learn, began or self.state["random"])
-
-    def before_epoch(self) -> None:
-        self.started = perf_counter()
-        self.left_out = self.state is not None and self.epoch < self.state["position"]["epoch"]
-        if self.left_out:
-            raise CancelEpochException
-
-    def before_train(self) -> None:
-        self.batch = 0
-        self.began = random_numbers(self.learn)
-        state, self.state = self.state, None
-        if state and state["position"]["batch"]:
-            position = state["position"]
-            self.batch = position["batch"]
-            self.learn.train_iter, self.learn.pct_train = position["iteration"], position["share"]
-            self.started -= position["seconds"]
-            restore_hidden(self.learn, state)
-            self.dls.train.skip(
-                self.batch, lambda: restore_random_numbers(self.learn, state["random"])
-            )
-
-    def after_batch(self) -> None:
-        if self.training:
-            self.batch += 1
-            self._save(self.epoch, self.batch, self.began)
-
-    def before_validate(self) -> None:
-        self.predictions: list[torch.Tensor] = []
-        self.targets: list[torch.Tensor] = []
-        _synchronise(self.dls.device)
-        self.validating = perf_counter()
-
-    def after_pred(self) -> None:
-        if self.training or self.of_learner:
-            return
-        predictions = getattr(self.loss_func, "activation", lambda x: x)(self.pred.detach())
-        self.predictions.append(predictions)  # on the device: a copy to the CPU would wait for it
-        self.targets.append(self.yb[0])
-
-    def after_validate(self) -> None:
-        _synchronise(self.dls.device)
-        self.context.timings.add(attributes.VALIDATION_TIME, perf_counter() - self.validating)
-
-    def after_epoch(self) -> None:
-        if self.left_out:
-            return
-        if self.of_learner:
-            value = self.of_learner(self.learn)
-        else:
-            value = self.score(_array(torch.cat(self.targets)), _array(torch.cat(self.predictions)))
-        self.context.timings.epoch(perf_counter() - self.started)
-        self.values.append(value)
-        last = self.phase.final and len(self.values) == self.phase.epochs
-        if self.context.should_stop_after(value, last=last):
-            self.pruned = True
-            raise CancelFitException
-        self._save(self.epoch + 1, 0, None)
-
-    def _save(self, epoch: int, batch: int, began: State | None) -> None:
-        """Offer the state of training; the next epoch and batch are these."""
-
-        def state() -> State:
-            position = {
-                "fit": self.fits,
-                "epoch": epoch,
-                "batch": batch,
-                "iteration": int(self.train_iter),
-                "share": float(self.pct_train),
-                "seconds": perf_counter() - self.started,
-                "began": began,
-            }
-            return capture(self.learn, self.context, self.phase.name, self.values, position)
-
-        try:
-            self.context.save(state)
-        except optuna.TrialPruned:  # it pauses here; `fit` raises it anew
-            self.pruned = True
-            raise CancelFitException from None
+    return as_array(targets), as_array(predictions)
 
 
 class Batches(Callback):  # type: ignore[misc]
@@ -356,35 +188,3 @@ class Batches(Callback):  # type: ignore[misc]
 
     def after_batch(self) -> None:
         self.progress()
-
-
-class Float32Predictions(Callback):  # type: ignore[misc]
-    """Converts predictions to float32 for losses and scores."""
-
-    order = 10
-
-    def after_pred(self) -> None:
-        self.learn.pred = _to_float32(self.pred)
-
-
-def _to_float32(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.float() if value.is_floating_point() else value
-    if isinstance(value, list | tuple):
-        return type(value)(map(_to_float32, value))
-    return value
-
-
-def _array(tensor: torch.Tensor) -> NDArray[Any]:
-    """As a numpy array: integers as int64, all else as float64; (items, 1) becomes (items,)."""
-    whole = not tensor.is_floating_point()
-    array = tensor.detach().cpu().to(torch.int64 if whole else torch.float64).numpy()
-    return np.asarray(array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array)
-
-
-def _synchronise(device: torch.device) -> None:
-    """Wait until an asynchronous device has finished."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()

@@ -28,7 +28,7 @@ from hpo_job.objectives.parameters import (
     TabularRegression,
     TextClassification,
 )
-from hpo_job.objectives.training import resolved
+from hpo_job.objectives.precision import resolved
 from hpo_job.spec.metrics import METRICS
 from hpo_job.spec.study_toml import Data
 from hpo_job.trial import attributes

@@ -24,7 +24,7 @@ from hpo_job.objectives.context import Context
 from hpo_job.objectives.image_classification import predict, rebuild, train
 from hpo_job.objectives.images import objective as image_objective
 from hpo_job.objectives.images.heads import CLASSES
-from hpo_job.objectives.training import check_precision, resolved
+from hpo_job.objectives.precision import check_precision, resolved
 from hpo_job.spec.metrics import METRICS
 from tests import ROOT
 from tests.objectives.stored import require_predictions

@@ -22,6 +22,7 @@ from hpo_job.objectives import (
     text_classification,
 )
 from hpo_job.objectives.context import Context, Misfit
+from hpo_job.objectives.epochs import Epochs
 from hpo_job.spec.metrics import METRICS, MULTILABEL
 from hpo_job.spec.study_toml import Data
 from hpo_job.trial import state_file
@@ -51,13 +52,14 @@ class Files:
     every: int = 1
     saved: Path | None = None
     calls: int = 0
+    wanted: Callable[[], bool] = lambda: True
     files: list[Path] = field(default_factory=list)
     steps: int | None = None
 
     @property
     def due(self) -> bool:
         self.calls += 1
-        return self.every > 0 and self.calls % self.every == 0
+        return self.every > 0 and self.calls % self.every == 0 and self.wanted()
 
     def write(self, tree: State, *, wait: bool = False) -> bool:
         self.files.append(self.folder / f"{self.calls}.state")
@@ -78,6 +80,7 @@ class Files:
 
 
 Trained = tuple[float, dict[int, float]]  # the value, and all reports
+Noted = dict[tuple[str, int], dict[str, Any]]  # what fastai's recorder has, by phase and fit
 Train = Callable[[Files], Trained]
 
 
@@ -146,29 +149,90 @@ def trainings(few: LabelledFiles, image_cache: Path, tmp_path: Path) -> dict[str
     return {kind: training(kind) for kind in kinds}
 
 
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> Noted:
+    """Filled by each fit that trains something."""
+    fits: Noted = {}
+
+    def note(epochs: Epochs) -> None:
+        recorder = epochs.recorder
+        if recorder.values:
+            fits[epochs.phase.name, epochs.fits] = {
+                "values": [value for each in recorder.values for value in each],
+                "final": list(epochs.learn.final_record),
+                "iters": list(recorder.iters),
+                "rates": list(recorder.lrs),
+                "losses": [float(loss) for loss in recorder.losses],
+                "iterations": epochs.train_iter,
+                **recorder.hps,
+            }
+
+    monkeypatch.setattr(Epochs, "after_fit", note, raising=False)
+    return fits
+
+
 @pytest.mark.parametrize(
     ("kind", "every"),
     [("images", 3), ("rows", 2), ("texts", 4), ("labels", 4), ("numbers", 4)],
 )
 def test_it_ends_the_same_from_every_state(
-    kind: str, every: int, trainings: dict[str, Train], tmp_path: Path
+    kind: str, every: int, trainings: dict[str, Train], noted: Noted, tmp_path: Path
 ) -> None:
-    """At the end of epochs, in their middle, in each phase and stage."""
+    """At the end of epochs, in their middle, in each phase and stage; fastai's records included."""
     train = trainings[kind]
     broken = Files(tmp_path, every)
     undisturbed = train(broken)
+    whole = dict(noted)
+    assert whole
     assert len(broken.files) >= 3
     phases = set()
     for file in broken.files:
         with file.open("rb") as opened:
             phases.add(state_file.read(opened)[0]["objective"]["phase"])
         goes_on = Files(tmp_path, every=0, saved=file)
+        noted.clear()
         value, reports = train(goes_on)
         assert value == pytest.approx(undisturbed[0], abs=1e-6), file.name
         assert reports == pytest.approx(undisturbed[1], abs=1e-6), file.name
+        for fit, records in noted.items():
+            for name, values in records.items():
+                assert values == pytest.approx(whole[fit][name], abs=1e-6), (file.name, fit, name)
+        assert noted
         assert goes_on.calls < broken.calls
         file.unlink()
     assert len(phases) == {"rows": 1, "texts": 3}.get(kind, 2)
+
+
+def test_a_state_is_saved_while_it_validates(
+    trainings: dict[str, Train], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is asked to stop there loses the validation only."""
+    train, validating = trainings["rows"], False
+    before, after = Epochs.before_validate, Epochs.after_validate
+
+    def begins(epochs: Epochs) -> None:
+        nonlocal validating
+        before(epochs)
+        validating = True
+
+    def ends(epochs: Epochs) -> None:
+        nonlocal validating
+        after(epochs)
+        validating = False
+
+    monkeypatch.setattr(Epochs, "before_validate", begins)
+    monkeypatch.setattr(Epochs, "after_validate", ends)
+    broken = Files(tmp_path, wanted=lambda: validating)
+    undisturbed = train(broken)
+    assert len(broken.files) >= ROWS["epochs"]  # in each
+    middle = broken.files[len(broken.files) // 2]
+    with middle.open("rb") as file:
+        tree = state_file.read(file)[0]
+    assert len(tree["values"]) == 1  # the second epoch is not reported yet
+    goes_on = Files(tmp_path, every=0, saved=middle)
+    value, reports = train(goes_on)
+    assert value == pytest.approx(undisturbed[0], abs=1e-6)
+    assert reports == pytest.approx(undisturbed[1], abs=1e-6)
 
 
 def test_a_state_of_other_parameters_or_versions_is_not_continued(

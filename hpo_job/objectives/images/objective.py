@@ -29,7 +29,8 @@ from hpo_job.objectives.images.opening import image_block
 from hpo_job.objectives.images.trying import try_step
 from hpo_job.objectives.images.weights import find, obtain
 from hpo_job.objectives.parameters import ImageModel, ImageMultilabel
-from hpo_job.objectives.training import check_precision, finish, fit, prepare, start_afresh
+from hpo_job.objectives.precision import check_precision
+from hpo_job.objectives.training import finish, fit, prepare, start_afresh
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase

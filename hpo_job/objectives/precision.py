@@ -1,0 +1,80 @@
+"""In which precision a model trains: float32, or half of it where the device is made for that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from fastai.callback.core import Callback
+from fastai.callback.fp16 import MixedPrecision
+from fastai.learner import Learner
+
+from hpo_job import machine
+from hpo_job.errors import MachineError
+
+
+def resolved(precision: str, device: str) -> str:
+    """The precision to train in.
+
+    "auto" is bf16 where the hardware has it, else fp16 on CUDA and fp32 on a CPU: without bf16
+    instructions a CPU is slower in bf16 than in float32.
+
+    Raises:
+        ValueError: fp16 without a CUDA GPU, where gradients would underflow unscaled.
+    """
+    if precision == "fp16" and device != "cuda":
+        raise ValueError(f"precision: fp16 needs a CUDA GPU, found {device}; use bf16 or auto")
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if device == "cpu" and machine.has_bf16() else "fp32"
+
+
+def check_precision(kinds: Sequence[object]) -> None:
+    """Raise MachineError unless this machine can train in all of these precisions."""
+    for kind in kinds:
+        try:
+            resolved(str(kind), "cuda" if torch.cuda.is_available() else "cpu")
+        except ValueError as error:
+            raise MachineError(str(error), "precision") from error
+
+
+def set_precision(learn: Learner, precision: str, device: str) -> None:
+    """Let ``learn`` train in ``precision``; see `resolved` for its values."""
+    kind = resolved(precision, device)
+    if kind == "fp16":
+        learn.add_cb(MixedPrecision())
+    elif kind == "bf16":
+        # Around the model only: fastai's callback supports CUDA only, and leaves autocast switched
+        # on for the following trials when a batch raises.
+        autocast = torch.autocast(device, dtype=torch.bfloat16)
+        learn.model.forward = autocast(learn.model.forward)
+        learn.add_cb(Float32Predictions())
+
+
+def full_precision(learn: Learner) -> bool:
+    """Make ``learn`` compute in float32 from now on; returns whether it did not before."""
+    half = [cb for cb in learn.cbs if isinstance(cb, MixedPrecision | Float32Predictions)]
+    learn.remove_cbs(half)
+    vars(learn.model).pop("forward", None)  # set by `prepare`
+    learn.model._compiled_call_impl = None  # of the model with that forward
+    return bool(half)
+
+
+class Float32Predictions(Callback):  # type: ignore[misc]
+    """Converts predictions to float32 for losses and scores."""
+
+    order = 10
+
+    def after_pred(self) -> None:
+        self.learn.pred = _to_float32(self.pred)
+
+
+def _to_float32(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.float() if value.is_floating_point() else value
+    if isinstance(value, list | tuple):
+        return type(value)(map(_to_float32, value))
+    return value
