@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick coverage test-mutants test-gpu test-optuna-newest lint docs \
-	bench bench-gpu bench-storage bench-faults lock upgrade sbom dist test-wheel clean \
+	bench bench-gpu bench-storage bench-faults bench-preemption bench-checkpoints \
+	lock upgrade sbom dist test-wheel clean \
 	image cluster database submit scale status results test-cluster
 
 # Two processes of tests; those that share a server or torch stay together
@@ -116,6 +117,12 @@ dist: $(VENV)-release/.stamp  ## Build the wheel and the sdist in dist/
 
 test-wheel: dist $(VENV)/.test  ## Try dist/'s wheel with each extra, in new environments
 	$(BIN)/python -m tests.release $(EXTRAS)
+
+bench-preemption: $(VENV)/.test  ## Kill a worker every 20 s, compare with an undisturbed study
+	$(BIN)/python benchmarks/preemption.py
+
+bench-checkpoints: $(VENV)/.test  ## What saving the state of a training costs
+	$(BIN)/python benchmarks/checkpoints.py
 
 image:  ## Build the workers' image as IMAGE=: docs/kubernetes.md
 	$(BUILDER) build --file images/Dockerfile --tag $(IMAGE) --build-arg VARIANT=$(VARIANT) \

@@ -4,7 +4,8 @@ Guaranteed before a fork: no threads, no connection to a database, no GPU in use
 needs is imported (`hpo_job.objectives.preload`); the study is checked and created in a fork too,
 and what that has read is inherited by the workers. If imports have started threads or use a GPU
 nevertheless, workers are started as fresh interpreters, and a warning says so. Outside of Linux
-they always are: the systems' own libraries do not survive a fork there.
+they always are: the systems' own libraries do not survive a fork there. `START_VARIABLE` asks for
+it, where a library of the objective's does not survive a fork.
 
 If this process dies, its workers end as after a SIGTERM; if its parent dies, it ends them so.
 """
@@ -29,7 +30,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from hpo_job.errors import HpoJobError
+from hpo_job.errors import HpoJobError, SpecError
 from hpo_job.machine import restore
 from hpo_job.objectives.preload import draw_afresh, preload
 from hpo_job.storage.opening import import_all
@@ -42,6 +43,7 @@ from hpo_job.worker.output import listen
 from hpo_job.worker.relay import write_to
 from hpo_job.worker.signals import REASONS, Stop, Stopped
 
+START_VARIABLE = "HPO_JOB_WORKER_START"  # "spawn" starts each worker as a fresh interpreter
 PREPARATION = -1  # the position of the process that checks and creates the study
 # jemalloc's own thread, of the package that reads Parquet: jemalloc starts it again after a fork
 FORKABLE = {"jemalloc_bg_thd"}
@@ -126,7 +128,7 @@ class _Server:
         self._channel, self._outputs = channel, outputs
         if reason := unforkable():
             log.warning("%s, so each worker imports for itself", reason)
-        self._forks = sys.platform == "linux" and not reason
+        self._forks = sys.platform == "linux" and not reason and start_method() == "fork"
         self._context: Any = multiprocessing.get_context("fork" if self._forks else "spawn")
         # At its end once a worker has found nothing left to start: then no other one will
         self._over, self._more = self._context.Pipe(duplex=False)
@@ -211,9 +213,23 @@ def unforkable() -> str | None:
     names = {(task / "comm").read_text().strip() for task in others} - FORKABLE
     if names:
         return f"the objective's imports have started threads ({', '.join(sorted(names))})"
-    if any(name.startswith(GPU_DEVICES) for name in _open_files()):
+    torch = sys.modules.get("torch")
+    uses_cuda = torch is not None and torch.cuda.is_initialized()
+    if uses_cuda or any(name.startswith(GPU_DEVICES) for name in _open_files()):
         return "the objective's imports use a GPU"
     return None
+
+
+def start_method() -> str:
+    """How workers are to be started, where this process can fork: "fork" or "spawn".
+
+    Raises:
+        SpecError: the variable has another value.
+    """
+    method = os.environ.get(START_VARIABLE) or "fork"
+    if method not in ("fork", "spawn"):
+        raise SpecError(f"{START_VARIABLE}={method}: use fork or spawn")
+    return method
 
 
 def _open_files() -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 Guaranteed: a signal to the parent is passed on to every worker; if the parent dies, its workers
 end as after a SIGTERM; a worker that was killed or sent a SIGTERM by somebody else is replaced,
-`RESTARTS` times, and so is the process that workers are forked from, with all of them.
+and so is the process that workers are forked from, with all of them. That ends after `RESTARTS`
+times for each worker in which one was killed within `SHORT` seconds of its start, so that a machine
+without enough memory to start one is not kept busy for ever.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing import resource_tracker
@@ -27,6 +30,7 @@ from hpo_job.worker.fork_server import (
     Prepared,
     Started,
     serve,
+    start_method,
     unforkable,
 )
 from hpo_job.worker.job import Job
@@ -35,7 +39,8 @@ from hpo_job.worker.relay import Relay
 from hpo_job.worker.signals import REASONS, Stop
 
 WATCH = 0.5  # seconds between two looks at the workers
-RESTARTS = 10  # how often, for each worker, one that was killed is started again
+RESTARTS = 10  # how often, for each worker, one that was killed at once is started again
+SHORT = 10.0  # seconds: a worker that lived longer has worked, and is replaced however often
 log = logging.getLogger(__name__)
 
 
@@ -91,6 +96,7 @@ class Workers:
         self._relay = Relay(printer or Printer())
         self._restarts = RESTARTS * count
         self._pids: dict[int, int] = {}  # of the processes that run, by their position
+        self._started: dict[int, float] = {}  # when each of them was started
         self._exit_codes: dict[int, int] = {}  # of the workers that have ended for good
         self._prepares = False  # whether the study is looked at
         self.ready = False
@@ -123,6 +129,7 @@ class Workers:
 
     def _start_server(self) -> None:
         """Start the fork server: as a fork of this process, or in a new interpreter."""
+        start_method()  # an unknown one is an error of this process
         forks = self._fork and sys.platform == "linux" and not unforkable()
         context: Any = multiprocessing.get_context("fork" if forks else "spawn")
         if not forks:
@@ -162,6 +169,7 @@ class Workers:
             for message in self._messages():
                 if isinstance(message, Started):
                     self._pids[message.position] = message.pid
+                    self._started[message.position] = time.monotonic()
                     if passed_on:  # it was asked for before the signal came
                         self._kill(stop.requested or signal.SIGTERM)
                 elif isinstance(message, Ended):
@@ -231,7 +239,7 @@ class Workers:
         # a worker that somebody else sent a SIGTERM, such as a guard of the memory, ends with 143
         number = -code if code < 0 else code - 128 if code == 128 + signal.SIGTERM else 0
         if number and self._restarts and not stop.requested:
-            self._restarts -= 1
+            self._restarts -= time.monotonic() - self._started[message.position] < SHORT
             name = signal.Signals(number).name
             log.warning("worker %s was killed (%s); another takes its place", pid, name)
             self._start(message.position)

@@ -1,5 +1,8 @@
 """When the state of a running trial is saved: every so often, and once more before it ends.
 
+The first state of an attempt is saved sooner, since a worker that is killed before it has saved
+anything loses all that it did.
+
 `Saving` is what an objective's context saves to. A due state is packed into a temporary file while
 training waits; a thread then uploads it, while training goes on. After a signal the state is
 packed and uploaded at once, and the trial ends.
@@ -24,6 +27,7 @@ from hpo_job.worker.signals import Stop
 
 FINISHING = 60.0  # seconds that the end of a trial waits for an upload
 HURRY = 2.0  # the same after a signal, which has waited for it already
+FIRST = 1 / 6  # of the interval between two saves: when an attempt saves for the first time
 log = logging.getLogger(__name__)
 
 
@@ -32,14 +36,14 @@ class Saving:
 
     Args:
         checkpoints: where they are.
-        every: seconds between two of them, at least.
+        every: seconds between two of them, at least; the first is written after `FIRST` of it.
         stop: says when the worker was asked to stop.
     """
 
     def __init__(self, checkpoints: Checkpoints, every: float, stop: Stop) -> None:
         self._checkpoints, self._every, self._stop = checkpoints, every, stop
         self._number = checkpoints.number
-        self._last = time.monotonic()
+        self._next = time.monotonic() + FIRST * every
         self._upload: threading.Thread | None = None
         self._lost: UpdateFinishedTrialError | None = None
 
@@ -48,7 +52,7 @@ class Saving:
         self._stop.awaits_save = True  # from now on a signal waits for the next call
         if self._stop.requested or self._lost:
             return True
-        return time.monotonic() - self._last >= self._every and not self._uploads
+        return time.monotonic() >= self._next and not self._uploads
 
     def load(self, misfit: Callable[[State], str | None]) -> State | None:
         self._stop.awaits_save = True
@@ -77,7 +81,7 @@ class Saving:
                 self._start_upload(file, seconds)
                 if self._stop.requested or wait:
                     self._join(None)
-        self._last = time.monotonic()
+        self._next = time.monotonic() + self._every
         return file is not None
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""Models in a bucket: of a real S3 server on this machine, through the real client and command."""
+"""Models and saved states in a bucket of a real S3 server, through the real client and command."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from moto.server import ThreadedMotoServer
 from hpo_job.artifacts.models import Models
 from hpo_job.artifacts.stores import open_store, writable_store
 from hpo_job.errors import SpecError, StudyError
+from hpo_job.study.attempts import checkpoints
+from hpo_job.trial import attributes
 from hpo_job.worker.loop import work
 from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.signals import Stop
 from tests import ROOT
 from tests.artifacts.test_models import finish
-from tests.quick import Quick
+from tests.quick import Quick, command
+from tests.worker.attempts import Study, undisturbed
 
 JOB = ROOT / "jobs" / "penguins-species"
 Cli = Callable[..., Result]
@@ -158,3 +161,51 @@ def test_the_log_of_a_trial_is_in_the_bucket(s3: Any, tmp_path: Path, cli: Cli) 
     assert len(stored(s3)) == 1
     assert cli("delete", "quick", "--yes", "--storage", quick.url).exit_code == 0
     assert stored(s3) == set()
+
+
+@pytest.mark.processes
+def test_killed_workers_go_on_from_states_in_the_bucket(
+    s3: Any, cli: Callable[..., Result], tmp_path: Path
+) -> None:
+    """The real command, killed at once, asked to stop, and killed again; then what gc removes."""
+    more = '[checkpoint]\nevery = 1e-9\n[artifacts]\nstore = "s3://models"\n'
+    study = Study(tmp_path, budget="trials = 1", more=more)
+    ends = {3: "SIGKILL", 8: "SIGTERM", 13: "SIGKILL"}
+    states: dict[str, bytes] = {}
+    for epoch, number in ends.items():
+        study.end_at(epoch, number)
+        worker = command("worker", study.job, "--storage", study.url)
+        _, errors = worker.communicate(timeout=120)
+        assert worker.returncode == {"SIGKILL": -9, "SIGTERM": 143}[number], errors
+        names = stored(s3)
+        assert 2 <= len(names) <= 3  # the newest, the one before, and one being written
+        bodies = {name: s3.get_object(Bucket="models", Key=name)["Body"] for name in names}
+        states |= {name: body.read() for name, body in bodies.items()}
+    # the newest of the last attempt was cut short on its way: the one before is continued
+    newest = checkpoints(study.trials[-1])[0].name
+    s3.put_object(Bucket="models", Key=newest, Body=states[newest][:100])
+    worker = command("worker", study.job, "--storage", study.url)
+    assert worker.communicate(timeout=120)[0] == ""
+    assert worker.returncode == 0
+    *_, last = study.trials
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL", "FAIL", "COMPLETE"]
+    assert last.value == undisturbed(last.params["x"])
+    trained = [[0, 4], [1, 9], [2, 14], [3, 20]]
+    for number, end in trained:
+        assert [number, end - 1] in study.epochs()
+        assert [number, end] not in study.epochs()
+    assert [trial.user_attrs.get(attributes.RESUMED_AT) for trial in study.trials] == [
+        None,
+        4,
+        9,
+        13,
+    ]
+    assert stored(s3) == set()
+
+    for name, content in states.items():  # as where a worker was killed before it removed them
+        s3.put_object(Bucket="models", Key=name, Body=content)
+    s3.put_object(Bucket="models", Key="somebody-elses", Body=b"not ours")
+    removed = cli("gc", "quick", "--storage", study.url)
+    assert removed.exit_code == 0, removed.output
+    assert removed.stdout.splitlines()[-1].endswith(" removed from s3://models")
+    assert stored(s3) == {"somebody-elses"}

@@ -119,7 +119,11 @@ def test_training_and_predicting_with_loader_processes(
 
 
 @pytest.mark.slow
-def test_spawned_workers_train_with_loader_processes(jobs: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_of_run_train_with_loader_processes(
+    jobs: list[Path], tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPO_JOB_WORKER_START", method)
     url = f"sqlite:///{tmp_path}/run.db"
     run = command("run", jobs[0], "--loader-workers", "2", "--cache-size", "0", "--storage", url)
     output, errors = run.communicate(timeout=250)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from hpo_job.errors import HpoJobError
+from hpo_job.errors import HpoJobError, SpecError
 from hpo_job.trial import attributes
 from hpo_job.worker import job as job_module
-from hpo_job.worker.fork_server import unforkable
+from hpo_job.worker.fork_server import START_VARIABLE, unforkable
 from hpo_job.worker.job import prepare, run_worker
 from hpo_job.worker.processes import run_workers
 from hpo_job.worker.signals import Stop
@@ -142,6 +143,48 @@ def test_imports_that_start_threads_are_left_to_the_workers(
     errors = capfd.readouterr().err
     assert errors.count("so each worker imports for itself") == 1
     assert "imports have started threads (python" in errors
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_variable_says_how_workers_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    source = """
+    import os
+    from pathlib import Path
+
+    def train(trial, context):  # a fork has the command line of the process it comes from
+        own, parent = (Path(f"/proc/{each}/cmdline") for each in ("self", os.getppid()))
+        trial.set_user_attr("method", "fork" if own.read_text() == parent.read_text() else "spawn")
+        return 0.0
+    """
+    quick = Quick(tmp_path, source, budget="trials = 1")
+    monkeypatch.setenv(START_VARIABLE, method)
+    assert run_workers(quick.told(), 1, Stop(), nothing) == 0
+    assert quick.study.trials[0].user_attrs["method"] == method
+
+
+def test_an_unknown_way_to_start_workers_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(START_VARIABLE, "thread")
+    with pytest.raises(SpecError, match=r"^HPO_JOB_WORKER_START=thread: use fork or spawn$"):
+        run_workers(Quick(tmp_path).told(), 1, Stop(), nothing)
+
+
+def test_a_process_that_has_used_cuda_is_not_forked() -> None:
+    program = """
+import sys
+from types import SimpleNamespace
+from hpo_job.worker.fork_server import START_VARIABLE, unforkable
+before = unforkable()
+sys.modules["torch"] = SimpleNamespace(cuda=SimpleNamespace(is_initialized=lambda: True))
+print(before, unforkable(), sep="\\n")
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert answer.stdout.splitlines() == ["None", "the objective's imports use a GPU"]
 
 
 def test_this_process_has_threads_of_its_own(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hpo_job.trial import attributes
+from hpo_job.worker import processes
 from hpo_job.worker.processes import run_workers
 from hpo_job.worker.signals import Stop
 from tests.quick import Quick, command, wait_until
@@ -147,6 +148,27 @@ def test_the_only_worker_is_replaced_too(tmp_path: Path, number: signal.Signals)
     look = when(lambda: running.exists() and running.read_text() != "", kill)
     assert run_workers(quick.worker_job(), 1, Stop(), look) == 0
     assert quick.states() == {"COMPLETE": 1, "FAIL": 1}
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("short", [0.0, 3600.0])
+def test_only_workers_that_are_killed_at_once_are_not_replaced_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: float
+) -> None:
+    monkeypatch.setattr(processes, "SHORT", short)
+    monkeypatch.setattr(processes, "RESTARTS", 2)
+    source = """
+    import os, signal
+    from pathlib import Path
+
+    def train(trial, context):
+        if trial.number < 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 0.0
+    """
+    quick = Quick(tmp_path, source, budget="trials = 2\nretries = 0", grace=3600)
+    ended = run_workers(quick.told(grace=3600), 1, Stop(), nothing)
+    assert (ended, len(quick.study.trials)) == ((0, 7) if short == 0.0 else (137, 3))
 
 
 @pytest.mark.processes

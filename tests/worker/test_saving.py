@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from optuna.exceptions import UpdateFinishedTrialError
@@ -16,7 +17,9 @@ from optuna.trial import TrialState
 from hpo_job.artifacts.checkpoints import Checkpoints
 from hpo_job.study.attempts import checkpoints
 from hpo_job.trial import attributes, state_file
-from hpo_job.worker import repeats
+from hpo_job.worker import repeats, saving
+from hpo_job.worker.saving import Saving
+from hpo_job.worker.signals import Stop
 from tests.quick import wait_until
 from tests.worker.attempts import ALWAYS, EPOCHS, Study, undisturbed
 
@@ -59,6 +62,24 @@ def test_many_attempts_are_one_training_and_none_of_them_counts_as_a_retry(tmp_p
     assert last.value == undisturbed(last.params["x"])
     assert len({trial.params["x"] for trial in study.trials}) == 1
     assert study.objects() == set()
+
+
+def test_an_attempt_saves_for_the_first_time_sooner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, now = Study(tmp_path), 100.0
+    monkeypatch.setattr(saving, "time", SimpleNamespace(monotonic=lambda: now))
+    trial = study.start()
+    mine = Checkpoints(study.study, study.storage, trial, str(study.store))
+    saves = Saving(mine, 60.0, Stop())
+    tree = {"objective": {}, "timings": {attributes.TOTAL_TIME: 1.0}}
+    due = []
+    for now in (100.0, 109.9, 110.0, 169.9, 170.0):  # noqa: B007  # the clock reads it
+        due.append(saves.due)
+        if due[-1]:
+            assert saves.write(tree, wait=True)
+    assert due == [False, False, True, False, True]
+    assert len(study.objects()) == 2
 
 
 def test_a_function_that_saves_but_never_resumes_uses_up_its_retries(tmp_path: Path) -> None:
@@ -220,6 +241,37 @@ def test_the_files_of_two_studies_are_not_mixed_up(
     other.trial = other.study.start()
     assert other.resumes_at(killed.study.store) is None
     assert caplog.text.count("it belongs to another trial: 0") == 2
+
+
+def test_damage_between_all_attempts_changes_no_result(tmp_path: Path) -> None:
+    """Killed after each epoch; the newest state is cut short, emptied, removed or exchanged."""
+    study, other, chance = Study(tmp_path), Study(tmp_path / "other"), random.Random(7)
+    other.end_at(9, "SIGKILL")
+    assert other.run() == -9
+    foreign = (other.store / checkpoints(other.trials[0])[0].name).read_bytes()
+    for epoch in range(1, 19):
+        study.end_at(epoch, "SIGKILL")
+        assert study.run() == -9, study.log.read_text()
+        newest, before = checkpoints(study.trials[-1])[:2]
+        file = study.store / newest.name
+        content = file.read_bytes()
+        match epoch % 4:
+            case 0:
+                file.write_bytes(foreign)
+            case 1:
+                file.write_bytes(content[: chance.randrange(len(content))])
+            case 2:
+                file.write_bytes(b"") if epoch % 8 == 2 else file.unlink()
+            case 3:
+                shutil.copy(study.store / before.name, file)
+    assert study.run() == 0, study.log.read_text()
+    last = study.trials[-1]
+    assert last.value == undisturbed(last.params["x"])
+    assert study.states() == {"COMPLETE": 1, "FAIL": 18}
+    assert [each.user_attrs.get(attributes.RESUMED_AT) for each in study.trials[1:]] == [
+        *range(1, 19)
+    ]
+    assert study.log.read_text().count(" is skipped: ") >= 18
 
 
 # Killed in its second repeat, once
