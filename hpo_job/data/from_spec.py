@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hpo_job.data.language_models import language_model_of
@@ -33,13 +34,16 @@ _NEEDED: dict[Layout, tuple[str, ...]] = {
 }
 
 
-def read(spec: StudySpec, layout: Layout, task: Task = "classification") -> Labelled:
+def read(
+    spec: StudySpec, layout: Layout, task: Task = "classification", cache: Path | None = None
+) -> Labelled:
     """The data of a shipped objective's study.
 
     Args:
         spec: The study.
         layout: What its objective learns from.
         task: What its objective predicts.
+        cache: Folder in which what images are like is noted; None notes nothing.
 
     Raises:
         SpecError: A key of [data] is missing, or would do nothing.
@@ -56,11 +60,11 @@ def read(spec: StudySpec, layout: Layout, task: Task = "classification") -> Labe
         if layout == "images" and data.image is not None:
             from hpo_job.data.image_table import read_image_table
 
-            return read_image_table(path, data, seed, task)
+            return replace(read_image_table(path, data, seed, task), cache=cache)
         if layout == "images":
             from hpo_job.data.images import read_image_folder
 
-            return read_image_folder(path, data, seed)
+            return replace(read_image_folder(path, data, seed), cache=cache)
         from hpo_job.data.tables import read_table, read_texts
 
         is_folder = layout == "text" and path.is_dir()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,76 +12,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hpo_job.data.image_file import (
-    Levels,
     deep_mode,
-    has_odd_profile,
     is_deep,
-    open_image,
     range_of,
 )
+from hpo_job.data.image_looks import FAINT, Look
 from hpo_job.errors import plural
-from hpo_job.machine import cpus
 
 if TYPE_CHECKING:
     from hpo_job.data.images import LabelledFiles
 
 NAMED = 3  # files that a line names
-SIDE = 16  # pixels of the small images that are compared
 ALIKE = 0.997  # correlation of two small images that are taken for nearly the same
 PLAIN = 4.0  # standard deviation of levels, below which a small image says nothing
-FAINT = 16  # levels of 255 between the darkest and the brightest pixel, of an image hardly seen
 PAIRS = 10**8  # of small images that are compared at most
 SAMPLED = 200  # images of which the range of values is measured
-
-
-@dataclass(frozen=True)
-class Look:
-    """What one image is like, once it is decoded as a model gets it.
-
-    Attributes:
-        digest: Of its pixels.
-        is_flat: Whether it is of one colour.
-        is_faint: Whether it is not, but hardly any level differs from the others.
-        frames: How many frames or pages the file has.
-        odd_profile: Whether its colour profile cannot be applied.
-        small: Its brightness, SIDE x SIDE, as one row of float32.
-    """
-
-    digest: bytes
-    is_flat: bool
-    is_faint: bool
-    frames: int
-    odd_profile: bool
-    small: NDArray[np.float32]
-
-
-def look(path: Path, levels: Levels) -> Look | None:
-    """Decode the image at ``path``; None where that is impossible."""
-    try:
-        with Image.open(path) as file:
-            frames = 1 if file.format == "MPO" else int(getattr(file, "n_frames", 1))
-            odd = has_odd_profile(file)
-        image = open_image(path, levels)
-    except Exception:  # Pillow's decoders raise whatever a broken file makes them trip over
-        return None
-    digest = hashlib.blake2b(repr(image.size).encode() + image.tobytes(), digest_size=16).digest()
-    contrast = max(high - low for low, high in image.getextrema())  # type: ignore[misc]
-    small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
-    return Look(
-        digest,
-        contrast == 0,
-        0 < contrast < FAINT,
-        frames,
-        odd,
-        np.asarray(small, dtype=np.float32).ravel(),
-    )
-
-
-def look_at_all(data: LabelledFiles) -> list[Look | None]:
-    """All images of ``data``, in its order; as many at a time as there are CPUs."""
-    with ThreadPoolExecutor(cpus()) as pool:
-        paths = (data.root / name for name in data.files)
-        return list(pool.map(lambda path: look(path, data.levels), paths))
 
 
 def levels_of(root: Path, files: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -165,8 +107,8 @@ def _nearly_the_same(data: LabelledFiles, looks: dict[int, Look], known: set[int
     valid = [n for n in valid if n not in known]
     if not train or not valid or len(train) * len(valid) > PAIRS:
         return
-    learnt = _standardised([looks[n].small for n in train])
-    scored = _standardised([looks[n].small for n in valid])
+    learnt = _standardised([looks[n].small.astype(np.float32) for n in train])
+    scored = _standardised([looks[n].small.astype(np.float32) for n in valid])
     alike = [
         position
         for start in range(0, len(scored), 256)

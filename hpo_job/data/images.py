@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from hpo_job.data import image_findings, labels
 from hpo_job.data.digests import fingerprint, sizes
-from hpo_job.data.image_findings import Look
 from hpo_job.data.image_folder import list_images, suspicious
+from hpo_job.data.image_looks import Look, look_at_all
 from hpo_job.data.parts import Parts, divide, part_named
 from hpo_job.data.split import require_classes
 from hpo_job.errors import DataError, plural
@@ -40,6 +40,7 @@ class LabelledFiles:
         folder_cautions: A line for what may be wrong with the folder.
         table: That names the files and their labels; None where their folders do.
         group: The column of it whose files are kept in one part, or None.
+        cache: Folder in which what the images are like is kept from one check to the next.
     """
 
     root: Path
@@ -53,6 +54,7 @@ class LabelledFiles:
     folder_cautions: tuple[str, ...] = ()
     table: Path | None = None
     group: str | None = None
+    cache: Path | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -86,8 +88,8 @@ class LabelledFiles:
 
     @cached_property
     def looks(self) -> list[Look | None]:
-        """What each image is like; decodes them all, so done once per study."""
-        return image_findings.look_at_all(self)
+        """What each image is like; decodes all that have changed since the last check."""
+        return look_at_all(self.root, self.files, self.levels, self.cache)
 
     @property
     def unreadable(self) -> list[str]:

@@ -74,7 +74,7 @@ def check(
     """
     scored = check_spec(spec)
     spec = with_data(spec, cache)
-    data = read_data(spec)
+    data = read_data(spec, cache)
     lacking = _check_objective(spec, weights, cache, runs_elsewhere=runs_elsewhere)
     if data and (problem := metrics.undefined(data.targets[data.valid], data.classes)):
         raise spec.error("data.valid_pct", problem)
@@ -202,10 +202,15 @@ def _cautions(metric: Metric, data: Labelled | None) -> tuple[str, ...]:
     return tuple(caution for caution in cautions if caution)
 
 
-def read_data(spec: StudySpec) -> Labelled | None:
-    """The labelled data that a spec names; None for an objective that reads its own data."""
+def read_data(spec: StudySpec, cache: Path | None = None) -> Labelled | None:
+    """The labelled data that a spec names; None for an objective that reads its own data.
+
+    Args:
+        spec: the study.
+        cache: folder in which this machine notes what it has seen of images; None notes nothing.
+    """
     if not objectives.is_function(spec):
-        return from_spec.read(spec, objectives.layout(spec), objectives.task(spec))
+        return from_spec.read(spec, objectives.layout(spec), objectives.task(spec), cache)
     if spec.data and spec.data_path:
         from_spec.require_keys(spec, spec.data, None)
         if not spec.data_path.exists():

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hpo_job.data import image_looks
+from hpo_job.data.image_file import Levels
+from hpo_job.data.image_looks import Look
 from hpo_job.data.images import LabelledFiles, read_image_folder
 from hpo_job.spec.study_toml import Data
 
@@ -87,3 +90,43 @@ def test_pages_and_profiles(pictures: Path) -> None:
         "1 image has several frames or pages, of which the first is used: train/a/pages.tif",
         "1 image has a colour profile that cannot be applied: train/a/odd.png",
     ]
+
+
+def test_files_that_did_not_change_are_not_decoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, cache = tmp_path / "images", tmp_path / "cache"
+    files = ["plain.png", "odd.png", "third.png", "later.png"]
+    folder.mkdir()
+    for number, name in enumerate(files):
+        Image.new("RGB", (20, 20), (number, 9, 9)).save(folder / name)
+    seen: list[str] = []
+    decode = image_looks.look
+
+    def look(path: Path, levels: Levels) -> Look | None:
+        seen.append(path.name)
+        return decode(path, levels)
+
+    monkeypatch.setattr(image_looks, "look", look)
+
+    def looks() -> list[tuple[object, ...] | None]:
+        seen.clear()
+        found = image_looks.look_at_all(folder, files, {}, cache)
+        return [one and (*vars(one).values(),)[:5] for one in found]
+
+    monkeypatch.setattr(image_looks, "PATIENCE", 0.0)
+    first = looks()
+    assert sorted(seen) == sorted(files)
+    assert "checking 4 images: 100%" in caplog.text
+    caplog.clear()
+    assert (looks(), seen, caplog.messages) == (first, [], [])
+    Image.new("RGB", (30, 20), (9, 9, 9)).save(folder / "later.png")
+    again = looks()
+    assert (seen, again[:3]) == (["later.png"], first[:3])
+    assert again[3] != first[3]
+    (kept,) = (cache / "looks").iterdir()
+    kept.write_bytes(kept.read_bytes()[:200])  # damaged
+    assert (looks(), len(seen)) == (again, 4)
+    (folder / "third.png").write_bytes(b"no image")
+    assert looks()[2] is None
+    assert image_looks.look_at_all(folder, [], {}, cache) == []
