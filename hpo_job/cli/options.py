@@ -38,6 +38,7 @@ VARIABLES = frozenset(
         "--threads",
         "--weights",
         "--workers",
+        "--workers-per-gpu",
     }
 )
 

@@ -172,6 +172,11 @@ def run_command(
     help="Exit when nothing is left to start, even if other workers are still running; use it "
     "where something else restarts lost workers.",
 )
+@option(
+    "--gpus",
+    metavar="LIST",
+    help="Use the first of these GPUs.  [default: all, for a job's own function; else the first]",
+)
 def worker_command(
     job: str,
     assignments: tuple[str, ...],
@@ -184,6 +189,7 @@ def worker_command(
     verbose: bool,
     log_file: Path | None,
     no_wait: bool,
+    gpus: str | None,
 ) -> None:
     """Join a job's study as one worker: what each pod runs.
 
@@ -192,9 +198,12 @@ def worker_command(
     SIGTERM.
     """
     from hpo_job.spec.reading import read_spec
+    from hpo_job.worker.gpus import assign, choose
     from hpo_job.worker.job import Job, run_worker
     from hpo_job.worker.signals import Stop
 
+    if gpus is not None:  # before torch is imported
+        assign(choose(gpus)[0])
     task = Job(
         read_spec(job, assignments),
         storage,
@@ -279,8 +288,14 @@ def _gpus_and_workers(
                 "start more with --workers or --workers-per-gpu"
             )
         return chosen, workers
-    if click.get_current_context().get_parameter_source("workers") is ParameterSource.COMMANDLINE:
+    typed = [
+        click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+        for name in ("workers", "workers_per_gpu")
+    ]
+    if all(typed):
         raise click.UsageError("--workers and --workers-per-gpu cannot be combined")
+    if typed[0]:  # what is typed counts more than a variable
+        return chosen, workers
     if not chosen:
         raise SpecError("--workers-per-gpu: no GPU here; use --workers")
     return chosen, per_gpu * len(chosen)

@@ -134,6 +134,27 @@ def test_four_workers_use_four(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
+def test_the_number_for_each_gpu_may_be_a_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPO_JOB_WORKERS_PER_GPU", "2")
+    assert seen_by_run(tmp_path / "four", 4, visible="0,1") == ["0", "0", "1", "1"]
+    assert seen_by_run(tmp_path / "one", 1, "--workers", "1", visible="0,1") == ["0"]
+
+
+@pytest.mark.processes
+def test_a_worker_uses_the_one_it_is_started_for(tmp_path: Path) -> None:
+    job = write_job(tmp_path, REPORTS, budget="trials = 1")
+    (job / "workers").write_text("1")
+    url = f"sqlite:///{tmp_path}/studies.db"
+    worker = command("worker", job, "--storage", url, "--gpus", "3", env={gpus.VISIBLE: "2,3"})
+    assert worker.communicate(timeout=120)[0] == ""
+    (trial,) = optuna.load_study(study_name="quick", storage=url).get_trials(deepcopy=False)
+    assert trial.user_attrs["seen"] == ["3", "PCI_BUS_ID"]
+    assert trial.user_attrs["gpu"] == "3"
+
+
+@pytest.mark.processes
 def test_some_are_chosen_with_several_workers_each(tmp_path: Path) -> None:
     gpus_of_trials = seen_by_run(
         tmp_path, 4, "--gpus", "0,MIG-b", "--workers-per-gpu", "2", visible="0,1,MIG-b"
