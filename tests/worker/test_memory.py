@@ -78,6 +78,48 @@ def test_failures_in_a_row_say_what_to_exclude(tmp_path: Path) -> None:
     )
 
 
+# An own function that trains with fastai, and whose model fails in the middle of a batch; the next
+# trial looks for it before it has made anything
+FASTAI = """
+import weakref
+import torch
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from torch.utils.data import TensorDataset
+
+models, alive = [], []
+
+def train(trial, context):
+    alive[:] = [model for model in models if model() is not None]
+    trial.set_user_attr("alive", len(alive))
+    x = torch.ones(16, 8)
+    data = DataLoaders.from_dsets(TensorDataset(x, x), TensorDataset(x, x), bs=8, device="cpu")
+    model = torch.nn.Linear(8, 8)
+    models.append(weakref.ref(model))
+
+    def fail(module, inputs, output):
+        raise RuntimeError("this batch cannot be trained")
+
+    if trial.number < 2:
+        model.register_forward_hook(fail)
+    learn = Learner(data, model, loss_func=torch.nn.MSELoss())
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1)
+    return 0.0
+"""
+
+
+@pytest.mark.processes
+@pytest.mark.fastai
+def test_nothing_of_a_failed_trial_is_alive_in_the_next(tmp_path: Path) -> None:
+    """No log record, traceback or callback holds its model, whatever ended it."""
+    quick = Quick(tmp_path, FASTAI, budget="trials = 2\nfailures = 3")
+    assert run_worker(quick)[0] == 0
+    states = [trial.state.name for trial in quick.study.trials]
+    assert states == ["FAIL", "FAIL", "COMPLETE", "COMPLETE"]
+    assert [trial.user_attrs["alive"] for trial in quick.study.trials] == [0, 0, 0, 0]
+
+
 @pytest.mark.parametrize(
     "message",
     [

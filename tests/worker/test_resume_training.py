@@ -34,6 +34,26 @@ every = 0.1
 epochs = {EPOCHS}
 ps = 0.2
 """
+IMAGES = f"""
+name = "mass"
+objective = "image_classification"
+metric = "log_loss"
+direction = "minimize"
+[budget]
+trials = 1
+[data]
+path = "{ROOT / "jobs" / "people-vs-animals" / "data"}"
+valid_pct = 0.3
+[checkpoint]
+every = 0.1
+[search_space]
+model = "tf_efficientnet_lite0"
+image_size = 32
+batch_size = 16
+apply_tfms = true
+epochs = 1
+unfrozen_epochs = 4
+"""
 pytestmark = [pytest.mark.processes, pytest.mark.fastai]
 
 
@@ -46,12 +66,12 @@ def job(tmp_path: Path) -> Path:
     return folder
 
 
-def worker(job: Path, study: str) -> subprocess.Popen[str]:
+def worker(job: Path, study: str, *options: str) -> subprocess.Popen[str]:
     folder = job.parent / study
     folder.mkdir(exist_ok=True)
     url = f"sqlite:///{folder}/studies.db"
     places = ("--storage", url, "--artifacts", folder / "models", "--cache", folder / "cache")
-    return command("worker", job, "--threads", "1", *places)
+    return command("worker", job, "--threads", "1", *places, *options)
 
 
 def trials(job: Path, study: str) -> list[FrozenTrial]:
@@ -94,3 +114,33 @@ def test_a_killed_trial_goes_on_and_ends_the_same(job: Path, number: signal.Sign
     assert second.value == pytest.approx(whole.value, abs=1e-6)
     assert second.intermediate_values == pytest.approx(whole.intermediate_values, abs=1e-6)
     assert len(second.user_attrs[attributes.EPOCH_TIMES]) == EPOCHS
+
+
+@pytest.mark.slow
+def test_images_that_loader_processes_read_go_on_at_a_batch(job: Path) -> None:
+    """Killed in the middle of an epoch, while processes read its next batches."""
+    (job / "study.toml").write_text(IMAGES)
+    options = ("--loader-workers", "2", "--cache-size", "0")
+    undisturbed = worker(job, "undisturbed", *options)
+    assert (undisturbed.communicate()[0], undisturbed.returncode) == ("", 0)
+    broken = worker(job, "broken", *options)
+    states: set[str] = set()
+
+    def goes_on_in_an_epoch() -> bool:
+        assert broken.poll() is None, broken.communicate()
+        models = job.parent / "broken" / "models"
+        if models.exists():
+            states.update(file.name for file in models.iterdir())
+        return reports(job, "broken") == 2 and len(states) > 6
+
+    wait_until(goes_on_in_an_epoch, 300)
+    broken.send_signal(signal.SIGKILL)
+    broken.communicate()
+    again = worker(job, "broken", *options)
+    assert (again.communicate()[0], again.returncode) == ("", 0)
+    (whole,) = trials(job, "undisturbed")
+    first, second = trials(job, "broken")
+    assert second.user_attrs[attributes.RESUMED_FROM] == first.number
+    assert second.user_attrs[attributes.RESUMED_AT] in (1, 2)
+    assert second.value == pytest.approx(whole.value, abs=1e-6)
+    assert second.intermediate_values == pytest.approx(whole.intermediate_values, abs=1e-6)
