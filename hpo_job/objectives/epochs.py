@@ -51,6 +51,7 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
         self.context, self.phase, self.score, self.of_learner = context, phase, score, of_learner
         self.state, context.resumed = context.resumed, None
         self.values: list[float] = list(self.state["values"]) if self.state else []
+        self.started = perf_counter()
         self.fits = 0  # how many of the phase have begun
         self.pruned = self.left_out = False
 
@@ -125,38 +126,54 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
         if self.context.should_stop_after(value, last=last):
             self.pruned = True
             raise CancelFitException
-        self._save(self.epoch + 1, 0, None)
+        self._save(self.epoch + 1)
 
-    def _save(
-        self, epoch: int, batch: int, began: State | None, numbers: State | None = None
-    ) -> None:
-        """Offer the state of training.
+    def state(
+        self,
+        learn: Learner,
+        epoch: int,
+        batch: int = 0,
+        began: State | None = None,
+        numbers: State | None = None,
+    ) -> State:
+        """The state of training, to be continued by a fit of the same phase.
 
         Args:
+            learn: the learner.
             epoch: the next one to train.
             batch: the next one of it.
             began: the random numbers at the beginning of that epoch; None where it begins now.
             numbers: those at the end of its training; None are those of this moment.
         """
+        position = {
+            "fit": self.fits,
+            "epoch": epoch,
+            "batch": batch,
+            "iteration": int(learn.train_iter),
+            "share": float(learn.pct_train),
+            "seconds": perf_counter() - self.started,
+            "began": began,
+        }
+        return {
+            **capture(learn, self.context, self.phase.name, self.values),
+            "position": position,
+            "random": numbers or random_numbers(learn),
+        }
 
-        def state() -> State:
-            position = {
-                "fit": self.fits,
-                "epoch": epoch,
-                "batch": batch,
-                "iteration": int(self.train_iter),
-                "share": float(self.pct_train),
-                "seconds": perf_counter() - self.started,
-                "began": began,
-            }
-            return {
-                **capture(self.learn, self.context, self.phase.name, self.values),
-                "position": position,
-                "random": numbers or random_numbers(self.learn),
-            }
-
+    def _save(self, *position: Any) -> None:
+        """Offer the state of training; for ``position`` see `state`."""
         try:
-            self.context.save(state)
+            self.context.save(lambda: self.state(self.learn, *position))
         except optuna.TrialPruned:  # it pauses here; `fit` raises it anew
             self.pruned = True
             raise CancelFitException from None
+
+
+class Offers(Callback):  # type: ignore[misc]
+    """Offers a state after each batch of a pass that changes nothing in it."""
+
+    def __init__(self, save: Callable[[], object]) -> None:
+        self.save = save
+
+    def after_batch(self) -> None:
+        self.save()
