@@ -66,11 +66,13 @@ class Workers:
 
     def __init__(self, folder: Path, *, separate: bool) -> None:
         self.url = f"sqlite:///{folder}/studies.db"
-        places = ["--storage", self.url, "--artifacts", folder / "store"]
+        places: list[str | Path] = ["--storage", self.url, "--artifacts", folder / "store"]
         # the decoded images are shared, so that only the first study of all decodes them
         places += ["--cache", folder.parent / "cache", "--threads", "1"]
         job = folder.parent / "job"
-        command = ["worker", job] if separate else ["run", job, "--workers", str(WORKERS)]
+        command: list[str | Path] = (
+            ["worker", job] if separate else ["run", job, "--workers", str(WORKERS)]
+        )
         self._command = [HPO_JOB, *command, *places]
         self._log = (folder / "log").open("w")
         self._processes = [self._start() for _ in range(WORKERS if separate else 1)]

@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 from optuna.trial import TrialState
-from scipy.stats import t as student_t
+from scipy.stats import t as student_t  # type: ignore[import-untyped]
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -154,8 +154,10 @@ def of_images(count: int) -> list[list[float]]:
         shutil.copytree(FOLDER / "jobs" / "people-vs-animals" / "data", job / "data")
         (job / "study.toml").write_text(IMAGES.format(count=count))
         url = f"sqlite:///{place}/studies.db"
-        command = [Path(sys.executable).with_name("hpo-job"), "run", job, "--workers", "2"]
-        subprocess.run([*command, "--threads", "1", "--storage", url, "--quiet"], check=True)
+        command: list[str | Path] = [Path(sys.executable).with_name("hpo-job"), "run", job]
+        subprocess.run(
+            [*command, "--workers", "2", "--threads", "1", "--storage", url, "--quiet"], check=True
+        )
         return stored_curves("images", url)
 
 

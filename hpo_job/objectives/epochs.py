@@ -128,7 +128,7 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
             raise CancelFitException
         self._save(self.epoch + 1)
 
-    def state(
+    def captured(
         self,
         learn: Learner,
         epoch: int,
@@ -161,9 +161,9 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
         }
 
     def _save(self, *position: Any) -> None:
-        """Offer the state of training; for ``position`` see `state`."""
+        """Offer the state of training; for ``position`` see `captured`."""
         try:
-            self.context.save(lambda: self.state(self.learn, *position))
+            self.context.save(lambda: self.captured(self.learn, *position))
         except optuna.TrialPruned:  # it pauses here; `fit` raises it anew
             self.pruned = True
             raise CancelFitException from None

@@ -121,7 +121,7 @@ def fit(
         raise optuna.TrialPruned(
             f"pruned after epoch {len(epochs.values)} of {phase.epochs} of phase {phase.name}"
         )
-    learn.trained = partial(epochs.state, learn, learn.n_epoch)
+    learn.trained = partial(epochs.captured, learn, learn.n_epoch)
 
 
 def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:

@@ -191,9 +191,9 @@ def test_killed_workers_go_on_from_states_in_the_bucket(
     assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL", "FAIL", "COMPLETE"]
     assert last.value == undisturbed(last.params["x"])
     trained = [[0, 4], [1, 9], [2, 14], [3, 20]]
-    for number, end in trained:
-        assert [number, end - 1] in study.epochs()
-        assert [number, end] not in study.epochs()
+    for attempt, end in trained:
+        assert [attempt, end - 1] in study.epochs()
+        assert [attempt, end] not in study.epochs()
     assert [trial.user_attrs.get(attributes.RESUMED_AT) for trial in study.trials] == [
         None,
         4,

@@ -112,7 +112,7 @@ def test_files_that_did_not_change_are_not_decoded_again(
     def looks() -> list[tuple[object, ...] | None]:
         seen.clear()
         found = image_looks.look_at_all(folder, files, {}, cache)
-        return [one and (*vars(one).values(),)[:5] for one in found]
+        return [None if one is None else (*vars(one).values(),)[:5] for one in found]
 
     monkeypatch.setattr(image_looks, "PATIENCE", 0.0)
     first = looks()

@@ -160,7 +160,7 @@ def test_a_variable_says_how_workers_start(
     """
     quick = Quick(tmp_path, source, budget="trials = 1")
     monkeypatch.setenv(START_VARIABLE, method)
-    assert run_workers(quick.told(), 1, Stop(), nothing) == 0
+    assert run_workers(quick.worker_job(), 1, Stop(), nothing) == 0
     assert quick.study.trials[0].user_attrs["method"] == method
 
 
@@ -169,7 +169,7 @@ def test_an_unknown_way_to_start_workers_is_one_error(
 ) -> None:
     monkeypatch.setenv(START_VARIABLE, "thread")
     with pytest.raises(SpecError, match=r"^HPO_JOB_WORKER_START=thread: use fork or spawn$"):
-        run_workers(Quick(tmp_path).told(), 1, Stop(), nothing)
+        run_workers(Quick(tmp_path).worker_job(), 1, Stop(), nothing)
 
 
 def test_a_process_that_has_used_cuda_is_not_forked() -> None:

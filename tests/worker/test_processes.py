@@ -167,7 +167,7 @@ def test_only_workers_that_are_killed_at_once_are_not_replaced_for_ever(
         return 0.0
     """
     quick = Quick(tmp_path, source, budget="trials = 2\nretries = 0", grace=3600)
-    ended = run_workers(quick.told(grace=3600), 1, Stop(), nothing)
+    ended = run_workers(quick.worker_job(grace=3600), 1, Stop(), nothing)
     assert (ended, len(quick.study.trials)) == ((0, 7) if short == 0.0 else (137, 3))
 
 
