@@ -74,6 +74,12 @@ class Checkpoints:
         self._loaded: dict[str, State | str] = {}  # by name: a state, or why it is skipped
         self._opened: Store | None = None
 
+    @property
+    def was_preempted(self) -> bool:
+        """Whether a worker was killed, or asked to stop, in an earlier attempt."""
+        killed = (attributes.LOST, attributes.PREEMPTED)
+        return any(each.user_attrs.get(attributes.REASON) in killed for each in self._earlier)
+
     def load(self, misfit: Callable[[State], str | None]) -> State | None:
         """The newest state of an earlier attempt that is complete, and that fits.
 

@@ -1,7 +1,8 @@
 """When the state of a running trial is saved: every so often, and once more before it ends.
 
 The first state of an attempt is saved sooner, since a worker that is killed before it has saved
-anything loses all that it did.
+anything loses all that it did. So are all states of a trial whose worker was killed before: its
+nodes come and go. Saving takes at most `SHARE` of the time then.
 
 `Saving` is what an objective's context saves to. A due state is packed into a temporary file while
 training waits; a thread then uploads it, while training goes on. After a signal the state is
@@ -27,7 +28,10 @@ from hpo_job.worker.signals import Stop
 
 FINISHING = 60.0  # seconds that the end of a trial waits for an upload
 HURRY = 2.0  # the same after a signal, which has waited for it already
-FIRST = 1 / 6  # of the interval between two saves: when an attempt saves for the first time
+SOONER = (
+    1 / 6
+)  # of the interval between two saves: for the first one, and on nodes that come and go
+SHARE = 0.05  # of the time of training that saving may take where it is done sooner
 log = logging.getLogger(__name__)
 
 
@@ -36,14 +40,16 @@ class Saving:
 
     Args:
         checkpoints: where they are.
-        every: seconds between two of them, at least; the first is written after `FIRST` of it.
+        every: seconds between two of them, at least, but for what is saved sooner.
         stop: says when the worker was asked to stop.
     """
 
     def __init__(self, checkpoints: Checkpoints, every: float, stop: Stop) -> None:
         self._checkpoints, self._every, self._stop = checkpoints, every, stop
         self._number = checkpoints.number
-        self._next = time.monotonic() + FIRST * every
+        sooner = SOONER * every
+        self._interval = sooner if checkpoints.was_preempted else every
+        self._next = time.monotonic() + sooner
         self._upload: threading.Thread | None = None
         self._lost: UpdateFinishedTrialError | None = None
 
@@ -74,6 +80,7 @@ class Saving:
         """
         if self._lost:
             raise self._lost
+        started = time.monotonic()
         with self._stop.saving():
             file = self._pack(tree)
             if file is not None:
@@ -81,7 +88,8 @@ class Saving:
                 self._start_upload(file, seconds)
                 if self._stop.requested or wait:
                     self._join(None)
-        self._next = time.monotonic() + self._every
+        now = time.monotonic()
+        self._next = now + max(self._interval, min((now - started) / SHARE, self._every))
         return file is not None
 
     def finish(self) -> None:

@@ -67,6 +67,7 @@ def test_many_attempts_are_one_training_and_none_of_them_counts_as_a_retry(tmp_p
 def test_an_attempt_saves_for_the_first_time_sooner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And all states where its worker was killed before."""
     study, now = Study(tmp_path), 100.0
     monkeypatch.setattr(saving, "time", SimpleNamespace(monotonic=lambda: now))
     trial = study.start()
@@ -80,6 +81,16 @@ def test_an_attempt_saves_for_the_first_time_sooner(
             assert saves.write(tree, wait=True)
     assert due == [False, False, True, False, True]
     assert len(study.objects()) == 2
+
+    trial.set_user_attr(attributes.REASON, attributes.LOST)
+    study.study.tell(trial.number, state=TrialState.FAIL)
+    again = Checkpoints(study.study, study.storage, study.start(), str(study.store))
+    saves, due = Saving(again, 60.0, Stop()), []
+    for now in (179.9, 180.0, 189.9, 190.0):  # noqa: B007  # the clock reads it
+        due.append(saves.due)
+        if due[-1]:
+            assert saves.write(tree, wait=True)
+    assert due == [False, True, False, True]
 
 
 def test_a_function_that_saves_but_never_resumes_uses_up_its_retries(tmp_path: Path) -> None:
