@@ -121,7 +121,7 @@ def fit(
         raise optuna.TrialPruned(
             f"pruned after epoch {len(epochs.values)} of {phase.epochs} of phase {phase.name}"
         )
-    learn.trained = partial(epochs.captured, learn, learn.n_epoch)
+    learn.state_at_end = partial(epochs.captured, learn, learn.n_epoch)
 
 
 def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:
@@ -131,7 +131,7 @@ def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:
     trained in half precision is scored once more in float32, in which its weights are kept.
     """
     # this pass may take long, and whoever ends it wants to begin with it
-    with learn.added_cbs(Offers(lambda: context.save(learn.trained))):
+    with learn.added_cbs(Offers(lambda: context.save(learn.state_at_end))):
         targets, predictions = validate(learn, context)
     if full_precision(learn):
         predictions = as_array(learn.get_preds()[0])

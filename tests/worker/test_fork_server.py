@@ -18,7 +18,7 @@ from hpo_job.trial import attributes
 from hpo_job.worker import job as job_module
 from hpo_job.worker.fork_server import START_VARIABLE, unforkable
 from hpo_job.worker.job import prepare, run_worker
-from hpo_job.worker.processes import run_workers
+from hpo_job.worker.processes import ONE_THREAD, run_workers
 from hpo_job.worker.signals import Stop
 from tests.quick import Quick, command, wait_until
 from tests.worker.test_processes import HELD, nothing, when
@@ -182,7 +182,12 @@ sys.modules["torch"] = SimpleNamespace(cuda=SimpleNamespace(is_initialized=lambd
 print(before, unforkable(), sep="\\n")
 """
     answer = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", program],
+        env={**os.environ, **ONE_THREAD},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     assert answer.stdout.splitlines() == ["None", "the objective's imports use a GPU"]
 
