@@ -81,7 +81,8 @@ def measure(kind: str, epochs: int) -> dict[str, Any]:
     from hpo_job.study.checking import check
     from hpo_job.study.joining import create
     from hpo_job.trial import attributes
-    from hpo_job.worker.loop import Machine, work
+    from hpo_job.worker.loop import work
+    from hpo_job.worker.machine_share import Machine
     from hpo_job.worker.signals import Stop
 
     save, upload = Context.save, Checkpoints.upload

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from hpo_job.errors import HpoJobError, SpecError
+from hpo_job.machine import ONE_THREAD
 from hpo_job.trial import attributes
 from hpo_job.worker import job as job_module
 from hpo_job.worker.fork_server import START_VARIABLE, unforkable
 from hpo_job.worker.job import prepare, run_worker
-from hpo_job.worker.processes import ONE_THREAD, run_workers
+from hpo_job.worker.processes import run_workers
 from hpo_job.worker.signals import Stop
 from tests.quick import Quick, command, wait_until
 from tests.worker.test_processes import HELD, nothing, when
