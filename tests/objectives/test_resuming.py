@@ -175,7 +175,7 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> Noted:
 
 @pytest.mark.parametrize(
     ("kind", "every"),
-    [("images", 3), ("rows", 2), ("texts", 4), ("labels", 4), ("numbers", 4)],
+    [("images", 5), ("rows", 2), ("texts", 4), ("labels", 4), ("numbers", 4)],
 )
 def test_it_ends_the_same_from_every_state(
     kind: str, every: int, trainings: dict[str, Train], noted: Noted, tmp_path: Path
