@@ -167,13 +167,3 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
         except optuna.TrialPruned:  # it pauses here; `fit` raises it anew
             self.pruned = True
             raise CancelFitException from None
-
-
-class Offers(Callback):  # type: ignore[misc]
-    """Offers a state after each batch of a pass that changes nothing in it."""
-
-    def __init__(self, save: Callable[[], object]) -> None:
-        self.save = save
-
-    def after_batch(self) -> None:
-        self.save()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from hpo_job.objectives.batches import close_pools
 from hpo_job.objectives.context import Context
-from hpo_job.objectives.epochs import Epochs, Offers, Score
+from hpo_job.objectives.epochs import Epochs, Score
 from hpo_job.objectives.optimiser import FusedAdam, wait_less
 from hpo_job.objectives.precision import full_precision, set_precision
 from hpo_job.objectives.predictions import FILE, of_validation
@@ -121,7 +120,6 @@ def fit(
         raise optuna.TrialPruned(
             f"pruned after epoch {len(epochs.values)} of {phase.epochs} of phase {phase.name}"
         )
-    learn.state_at_end = partial(epochs.captured, learn, learn.n_epoch)
 
 
 def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:
@@ -130,9 +128,7 @@ def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:
     Measures ``execute_time``; the validation pass of the last epoch was the warm-up. A model
     trained in half precision is scored once more in float32, in which its weights are kept.
     """
-    # this pass may take long, and whoever ends it wants to begin with it
-    with learn.added_cbs(Offers(lambda: context.save(learn.state_at_end))):
-        targets, predictions = validate(learn, context)
+    targets, predictions = validate(learn, context)
     if full_precision(learn):
         predictions = as_array(learn.get_preds()[0])
     _keep_predictions(context, targets, predictions)

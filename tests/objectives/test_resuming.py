@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from fastai.learner import Learner
 
 from hpo_job.data.image_targets import MeasuredFiles, MultiLabelFiles
 from hpo_job.data.images import LabelledFiles
@@ -21,7 +20,6 @@ from hpo_job.objectives import (
     image_regression,
     tabular_regression,
     text_classification,
-    training,
 )
 from hpo_job.objectives.context import Context, Misfit
 from hpo_job.objectives.epochs import Epochs
@@ -235,29 +233,6 @@ def test_a_state_is_saved_while_it_validates(
     value, reports = train(goes_on)
     assert value == pytest.approx(undisturbed[0], abs=1e-6)
     assert reports == pytest.approx(undisturbed[1], abs=1e-6)
-
-
-@pytest.mark.parametrize("kind", ["rows", "texts"])
-def test_a_state_is_saved_in_the_last_pass(
-    kind: str, trainings: dict[str, Train], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It measures the values of the trained model; all training is done by then."""
-    train, finishing, validate = trainings[kind], False, training.validate
-
-    def last_pass(learn: Learner, context: Context) -> tuple[Any, Any]:
-        nonlocal finishing
-        finishing = True
-        return validate(learn, context)
-
-    monkeypatch.setattr(training, "validate", last_pass)
-    broken = Files(tmp_path, wanted=lambda: finishing)
-    undisturbed = train(broken)
-    calls, finishing = broken.calls, False
-    goes_on = Files(tmp_path, every=0, saved=broken.files[0])
-    value, reports = train(goes_on)
-    assert value == pytest.approx(undisturbed[0], abs=1e-6)
-    assert reports == pytest.approx(undisturbed[1], abs=1e-6)
-    assert goes_on.calls == len(broken.files) < calls  # those of that pass
 
 
 def test_a_state_of_other_parameters_or_versions_is_not_continued(
