@@ -118,10 +118,10 @@ dist: $(VENV)-release/.stamp  ## Build the wheel and the sdist in dist/
 test-wheel: dist $(VENV)/.test  ## Try dist/'s wheel with each extra, in new environments
 	$(BIN)/python -m tests.release $(EXTRAS)
 
-bench-preemption: $(VENV)/.test  ## Kill a worker every 20 s, compare with an undisturbed study
+bench-preemption: $(VENV)/.test  ## Kill workers, compare with an undisturbed study
 	$(BIN)/python benchmarks/preemption.py
 
-bench-checkpoints: $(VENV)/.test  ## What saving the state of a training costs
+bench-checkpoints: $(VENV)/.test  ## What saving a training costs
 	$(BIN)/python benchmarks/checkpoints.py
 
 image:  ## Build the workers' image as IMAGE=: docs/kubernetes.md
