@@ -243,5 +243,8 @@ def replace_unencodable() -> None:
 
 
 def print_to_stderr(text: str) -> None:
-    """Print on stderr as it is now: above the status line where there is one."""
-    print(text, file=sys.stderr, flush=True)
+    """Print on stderr as it is now: above the status line where there is one.
+
+    It does not count as output of the trial that runs: see `hpo_job.worker.trial_log`.
+    """
+    print(text, file=getattr(sys.stderr, "not_captured", sys.stderr), flush=True)

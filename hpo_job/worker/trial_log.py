@@ -180,6 +180,11 @@ class _Both:
     def __init__(self, stream: TextIO, add: Callable[[str], None]) -> None:
         self._stream, self._add_text = stream, add
 
+    @property
+    def not_captured(self) -> TextIO:
+        """The stream alone, for hpo-job's own lines: those are added as log records."""
+        return self._stream
+
     def write(self, text: str) -> int:
         with suppress(Exception):  # printing never fails because of the log
             self._add_text(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -163,6 +164,32 @@ def test_of_a_killed_worker_what_it_had_written_is_there(tmp_path: Path, cli: Cl
     assert quick.study.trials[0].state == TrialState.FAIL
     printed = cli("logs", "quick", "--trial", "0", "--storage", quick.url)
     assert printed.stdout == "just before the end\n"
+
+
+@pytest.mark.processes
+def test_the_own_lines_of_a_worker_are_no_output_of_its_trials(tmp_path: Path) -> None:
+    source = """
+    import sys
+
+    def train(trial, context):
+        context.report(1.0)
+        if trial.number == 1:
+            print("hello", file=sys.stderr)
+        return 1.0
+    """
+    quick = Quick(tmp_path, source, budget="trials = 2")
+    place = ("--storage", quick.url, "--artifacts", str(tmp_path / "models"))
+    worker = subprocess.run(
+        [sys.executable, "-m", "hpo_job", "worker", str(quick.job), *place],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "trial 0 step 0: 1" in worker.stderr
+    silent, talking = quick.study.trials
+    assert attributes.LOG not in silent.user_attrs
+    lines = read_log(quick.study, talking, str(tmp_path / "models")).splitlines()
+    assert [line for line in lines if "INFO" not in line] == ["hello"]
 
 
 def test_a_log_that_cannot_be_kept_costs_no_trial(
