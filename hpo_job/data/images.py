@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from hpo_job.data import image_findings, labels
 from hpo_job.data.digests import fingerprint, sizes
-from hpo_job.data.image_folder import list_images, suspicious
+from hpo_job.data.folder import suspicious
+from hpo_job.data.image_folder import list_images
 from hpo_job.data.image_looks import Look, look_at_all
 from hpo_job.data.parts import Parts, divide, part_named
 from hpo_job.data.split import require_classes

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hpo_job.data import columns, labels, roles, table_findings
 from hpo_job.data.digests import fingerprint
-from hpo_job.data.image_folder import suspicious
+from hpo_job.data.folder import suspicious
 from hpo_job.data.kinds import Feature, Format
 from hpo_job.data.language import NAMES
 from hpo_job.data.language_models import ENGLISH, LanguageModel

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from hpo_job.data.image_folder import EMPTY, Listing, level_of_parts, walk
+from hpo_job.data.folder import EMPTY, Listing, level_of_parts, walk
 from hpo_job.data.parts import Part, part_named
 from hpo_job.errors import DataError, problem
 from hpo_job.machine import read_text

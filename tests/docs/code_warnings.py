@@ -35,7 +35,7 @@ WORDED_IN: dict[tuple[str, str], tuple[str, ...]] = {
     ("objectives/processes.py", "line"): ("objectives/processes.py:loader_processes",),
     ("study/joining.py", "caution"): (
         "data/image_findings.py",
-        "data/image_folder.py:suspicious",
+        "data/folder.py:suspicious",
         "data/image_table.py:_cautions",
         "data/images.py:_cautions,_same_below",
         "data/kinds.py:_of_numbers,_of_text",
