@@ -133,7 +133,7 @@ def test_predictions_on_the_training_part_see_each_item_once(rows: LabelledRows)
     assert epoch(dls.valid)[0].tolist() == list(range(len(rows.train)))
 
 
-def test_a_loaderthat_sorts_by_length_still_does(rows: LabelledRows) -> None:
+def test_a_loader_that_sorts_by_length_still_does(rows: LabelledRows) -> None:
     lengths = np.random.default_rng(0).integers(1, 1000, len(rows.train)).tolist()
 
     def spread(loader: TfmdDL) -> float:
