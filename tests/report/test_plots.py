@@ -115,9 +115,9 @@ def test_the_table_keeps_none_and_infinity_from_nothing() -> None:
     assert columns[names.index("note")]["group"] == "attribute"  # no trial has one
 
 
-def html_of(study: optuna.Study, section: Any) -> str:
+def html_of(study: optuna.Study, section: Any, *more: Any) -> str:
     page = Page("x")
-    section(study, page, "")
+    section(study, page, "", *more)
     return page.html()
 
 
@@ -137,4 +137,4 @@ def test_the_search_space_reads_as_check_prints_it() -> None:
 
 def test_failures_of_which_nothing_is_known() -> None:
     study = synthetic.study([create_trial(state=TrialState.FAIL)], ours=False)
-    assert "1 of 1 trial failed; 0s were spent" in html_of(study, failures_section)
+    assert "1 of 1 trial failed; 0s were spent" in html_of(study, failures_section, ".hpo/artifacts")
