@@ -135,18 +135,23 @@ def _grouped(
             "learnt or only be scored; at least two are needed"
         )
     asked = valid_pct * counts.sum(axis=0)
+    sizes = np.bincount(group, minlength=len(names))  # items, whether they have labels or not
+    whole = valid_pct * sizes.sum()
     rng = np.random.default_rng(seed)
 
     def draw() -> Positions:
         """Groups in a random order, cut off where they hold most nearly as many items as asked."""
         order = rng.permutation(len(names))
-        held_out = np.cumsum(counts[order].sum(axis=1))[:-1]
-        return order[: int(np.abs(held_out - asked.sum()).argmin()) + 1]
+        held_out = np.cumsum(sizes[order])[:-1]
+        return order[: int(np.abs(held_out - whole).argmin()) + 1]
 
     def misfit(drawn: Positions) -> tuple[int, float]:
         held_out = counts[drawn].sum(axis=0)
         lacking = int((held_out == 0).sum() + (held_out == counts.sum(axis=0)).sum())
-        return lacking, float(np.abs(held_out - asked).sum())
+        off = float(np.abs(held_out - asked).sum())
+        if labels is not None and has_several(labels):
+            off += abs(float(sizes[drawn].sum()) - whole)
+        return lacking, off
 
     best = min((draw() for _ in range(DRAWS)), key=misfit)
     if misfit(best)[0] and labels is not None:

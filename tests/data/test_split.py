@@ -42,6 +42,16 @@ def test_classes_are_shared_out_alike(groups: list[str] | None, seed: int) -> No
     assert all(abs(held_out[name] - 0.25 * LABELS.count(name)) <= slack for name in "abc")
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_items_of_a_group_count_once_whatever_labels_they_have(seed: int) -> None:
+    """Half of the patients are healthy, so that their images have no label; others have four."""
+    sets = [() if n // 5 % 2 else ("a", "b", "c", "d")[: 1 + n % 4] for n in range(200)]
+    patients = [f"p{n // 5}" for n in range(200)]
+    train, valid = split(200, 0.2, seed, sets, patients)
+    assert len(valid) == 40  # all patients have five images
+    assert not {patients[n] for n in train} & {patients[n] for n in valid}
+
+
 def test_groups_of_unlike_sizes() -> None:
     """One group holds half of the rows: it cannot be held out as a quarter of them."""
     groups = ["big"] * 70 + [f"g{row}" for row in range(70)]
