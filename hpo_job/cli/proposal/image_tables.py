@@ -21,6 +21,8 @@ OBJECTIVES = ("image_classification", "image_multilabel", "image_regression")
 IMAGES = 20  # cells of a column that have to name images next to the table
 SEVERAL = 0.05  # share of the cells that have several labels, at least
 LABELS = 60  # different labels, at most
+# Names of a column of labels; where there is one, no other column is taken for sets of labels
+CALLED = ("label", "labels", "class", "category", "target")
 DELIMITERS = (*label_sets.DELIMITERS, " ")
 
 
@@ -37,8 +39,9 @@ def image_column(file: Path, cells: pd.DataFrame) -> str | None:
 
 def label_sets_column(cells: pd.DataFrame, image: str) -> str | None:
     """The column whose cells hold several labels; None where there is none."""
-    names = (name for name in map(str, cells.columns) if name != image)
-    return next((name for name in names if delimiter_of(cells[name])), None)
+    names = [name for name in map(str, cells.columns) if name != image]
+    called = [name for name in names if name.casefold() in CALLED]
+    return next((name for name in called or names if delimiter_of(cells[name])), None)
 
 
 def delimiter_of(column: pd.Series[Any]) -> str | None:
@@ -63,12 +66,7 @@ def indicator_columns(cells: pd.DataFrame, image: str) -> list[str] | None:
     """All columns of 0 and 1, where there are two or more, and nothing else could be a label."""
     others = [n for n in map(str, cells.columns) if n != image and n.casefold() not in PART_COLUMNS]
     names = [name for name in others if _is_indicator(cells[name])]
-    classes = [
-        name
-        for name in others
-        if name not in names
-        and name.casefold() in ("label", "labels", "class", "category", "target")
-    ]
+    classes = [name for name in others if name not in names and name.casefold() in CALLED]
     return names if len(names) > 1 and not classes else None
 
 

@@ -96,12 +96,21 @@ def _images(root: Path, wanted: Wanted) -> Look:
             f"--data {root}: a folder, whose folders are the classes; --label and --text are "
             "for tables"
         )
+    _require_objective(root, "images", "image_classification", wanted)
     names = [label for _, label, _ in list_images(root, by_parts=True).files]
     settings = _merged(names)
     data, settings = _first_that_can_be_drawn(
         lambda data: read_image_folder(root, data, SEED), settings, len(names)
     )
     return Look("image_classification", data, settings)
+
+
+def _require_objective(root: Path, items: str, objective: str, wanted: Wanted) -> None:
+    if wanted.objective not in (None, objective):
+        raise DataError(
+            f"--objective {wanted.objective}: does not fit {root}, a folder of {items}; "
+            f"use {objective}, or name a table with --data"
+        )
 
 
 def _holds_texts(root: Path) -> bool:
@@ -117,6 +126,7 @@ def _texts(root: Path, wanted: Wanted) -> Look:
             f"--data {root}: a folder, whose folders are the classes; --label and --text are "
             "for tables"
         )
+    _require_objective(root, "texts", "text_classification", wanted)
     names = read_text_folder(root, by_parts=True)[0][LABEL].tolist()
     data, settings = _first_that_can_be_drawn(
         lambda data: read_texts(root, data, SEED), _merged(names), len(names)
@@ -170,8 +180,9 @@ def _language(texts: pd.Series[Any], reasons: dict[str, str]) -> dict[str, str]:
 
 def _image_table(file: Path, cells: pd.DataFrame, image: str, wanted: Wanted) -> Look:
     """Images that a table names: with a class, several labels or a number each."""
-    columns_of_labels = None if wanted.label else image_tables.indicator_columns(cells, image)
-    if wanted.label is None and (name := image_tables.label_sets_column(cells, image)):
+    several = wanted.label is None and wanted.objective in (None, "image_multilabel")
+    columns_of_labels = image_tables.indicator_columns(cells, image) if several else None
+    if several and (name := image_tables.label_sets_column(cells, image)):
         label: str | list[str] = name
         why = "the column of labels, several in a cell; another one: --label"
     elif columns_of_labels:
@@ -185,8 +196,8 @@ def _image_table(file: Path, cells: pd.DataFrame, image: str, wanted: Wanted) ->
     settings |= image_tables.settings_of(every, label, task)
     if task != "regression":
         delimiter = image_tables.delimiter_of(every[label]) if isinstance(label, str) else None
-        several = delimiter if task == "multilabel" else None
-        settings |= _merged(image_tables.all_labels(every, label, several))
+        divided_by = delimiter if task == "multilabel" else None
+        settings |= _merged(image_tables.all_labels(every, label, divided_by))
     data, settings = _first_that_can_be_drawn(
         lambda data: read_image_table(file, data, SEED, task), settings, len(every)
     )
@@ -295,6 +306,8 @@ def _label_column(
         and cells[name].notna().all()
         and (_classes(cells[name]) or (text is None and _is_quantity(cells[name])))
     ]
+    if wanted.objective in ("image_regression", "tabular_regression"):
+        candidates = [name for name in candidates if _is_quantity(cells[name])] or candidates
     if not candidates:
         raise DataError(
             f"{file}: no column looks like one to predict; name it with --label: "

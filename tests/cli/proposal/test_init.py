@@ -184,6 +184,43 @@ def test_images_with_a_number(cli: Cli, tmp_path: Path, images: Callable[..., Pa
     assert "target        size: 0 to 34.5" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("objective", "label"), [("image_regression", "age"), ("image_classification", "smiling")]
+)
+def test_an_objective_of_one_label_gets_one_column(
+    cli: Cli, tmp_path: Path, images: Callable[..., Path], objective: str, label: str
+) -> None:
+    shapes(
+        tmp_path, images, "age,male,smiling", lambda n: f"{n * 1.5},{n % 2},{int(n % 3 > 0)}"
+    )
+    done = cli("init", "faces", "--data", "shapes.csv", "--objective", objective)
+    assert done.exit_code == 0, done.output
+    spec = read("faces")
+    assert (spec.objective, spec.data and spec.data.label) == (objective, label)
+
+
+def test_a_column_called_label_goes_before_commas_in_another(
+    cli: Cli, tmp_path: Path, images: Callable[..., Path]
+) -> None:
+    authors = ('"Smith, John"', '"Smith, Jane"', '"Doe, John"', '"Doe, Jane"', "John", "Doe")
+    shapes(tmp_path, images, "label,author", lambda n: f"{'uv'[n % 2]},{authors[n // 4]}")
+    done = cli("init", "pages", "--data", "shapes.csv")
+    assert done.exit_code == 0, done.output
+    spec = read("pages")
+    assert (spec.objective, spec.data and spec.data.label) == ("image_classification", "label")
+
+
+def test_an_objective_that_does_not_fit_a_folder(
+    refused: Refused, tmp_path: Path, image_folder: Path
+) -> None:
+    line = refused(
+        "init", "x", "--data", text_folder(tmp_path / "t"), "--objective", "image_classification"
+    )
+    assert "a folder of texts; use text_classification" in line
+    line = refused("init", "x", "--data", image_folder, "--objective", "image_multilabel")
+    assert "a folder of images; use image_classification" in line
+
+
 def text_folder(root: Path, *parts: str) -> Path:
     """A folder of German letters and speeches, 12 of each in each part."""
     draw = random.Random(0)
