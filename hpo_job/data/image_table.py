@@ -159,6 +159,7 @@ def _with_label_sets(rows: _Rows, data: Data, seed: int) -> MultiLabelFiles:
             sets = [label_sets.sorted_set(renamed[label] for label in each) for each in sets]
         rows, sets = _one_row_each(rows, sets)
         label_sets.require_label_sets(sets)
+        delimiter = _outside_names(delimiter, sets)
     except DataError as error:
         raise DataError(f"data.label: {rows.file}: {error}") from error
     parts = rows.divided(data, seed, sets)
@@ -171,12 +172,22 @@ def _with_label_sets(rows: _Rows, data: Data, seed: int) -> MultiLabelFiles:
     )
 
 
+def _outside_names(delimiter: str, sets: Sequence[label_sets.LabelSet]) -> str:
+    """The delimiter, or another one where it is in a label's name, as study.toml renames it."""
+    names = {name for each in sets for name in each}
+    usable = (
+        each
+        for each in (delimiter, *label_sets.DELIMITERS)
+        if not any(each in name for name in names)
+    )
+    return next(usable, "\n")
+
+
 def _sets(cells: pd.DataFrame, data: Data) -> tuple[list[label_sets.LabelSet], str]:
     """The labels of each row, and what divides them where they are written in one cell."""
     if isinstance(data.label, tuple):
         sets = label_sets.of_columns(cells, data.label)
-        free = (each for each in label_sets.DELIMITERS if not any(each in n for n in data.label))
-        return sets, next(free, "\n")
+        return sets, label_sets.DELIMITERS[0]
     texts = cells[cells.columns[0]].tolist()
     delimiter = data.label_delim or label_sets.delimiter_of(texts)
     return label_sets.split_cells(texts, delimiter), delimiter

@@ -83,6 +83,14 @@ def test_labels_are_renamed_and_left_out(table: Table) -> None:
     assert data.sets[2] == ()
 
 
+@pytest.mark.parametrize("name", ["map; plan", "map|plan;sketch", "a;b|c,d"])
+def test_a_label_is_renamed_to_what_has_the_delimiter_in_it(table: Table, name: str) -> None:
+    data = read(table(kind=cells(";")), "multilabel", labels={"map": name})
+    assert isinstance(data, MultiLabelFiles)
+    assert data.classes == (name, "text")
+    assert data.counts == {name: 12, "text": 12}
+
+
 @pytest.mark.parametrize("group", [None, "book"])
 @pytest.mark.parametrize("seed", range(4))
 def test_every_label_is_in_both_parts(table: Table, seed: int, group: str | None) -> None:
