@@ -17,7 +17,12 @@ def listing(path: Path) -> str:
 
 def fingerprint(path: Path) -> str:
     """A digest of a file, or of the names and contents in a folder; reads them all."""
-    return _digest(f"{name}\0{_content(file)}" for name, file in _files(path))
+    return contents(_files(path))
+
+
+def contents(files: Iterable[tuple[str, Path]]) -> str:
+    """A digest of these names, and of the contents of their files; reads them all."""
+    return _digest(f"{name}\0{_content(file)}" for name, file in files)
 
 
 def sizes(files: Iterable[tuple[str, Path]]) -> str:

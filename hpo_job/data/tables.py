@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_job.data import columns, labels, roles, table_findings
-from hpo_job.data.digests import fingerprint
+from hpo_job.data.digests import contents, fingerprint
 from hpo_job.data.folder import suspicious
 from hpo_job.data.kinds import Feature, Format
 from hpo_job.data.language import NAMES
@@ -120,8 +120,14 @@ class LabelledRows:
         return tuple(table_findings.of_rows(self))
 
     def listing(self) -> str:
-        """A digest of the file's content; whoever joins the study has read it anyway."""
-        return fingerprint(self.file)
+        """A digest of the content of the table, or of the texts that are used.
+
+        Whoever joins the study has read it anyway. What else lies in a folder of texts is no part
+        of it, nor are the texts that a sample leaves out.
+        """
+        if not self.names:
+            return fingerprint(self.file)
+        return contents((name, self.file / name) for name in self.names)
 
     def described(self) -> Iterator[tuple[str, str]]:
         """The data for a person, as (heading, text); a further line has no heading."""

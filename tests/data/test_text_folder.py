@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hpo_job.data.digests import fingerprint
 from hpo_job.data.tables import LabelledRows, read_texts
 from hpo_job.errors import DataError, SpecError
 from hpo_job.spec.reading import read_spec
@@ -88,6 +89,17 @@ def test_another_text_is_other_data(texts: Write) -> None:
     before = read(root).listing()
     assert read(root).listing() == before
     (root / "letter" / "0.txt").write_text("letter number 9 of ")
+    assert read(root).listing() != before
+
+
+def test_what_is_not_used_is_no_part_of_the_data(texts: Write) -> None:
+    root = texts()
+    before = read(root).listing()
+    assert before == fingerprint(root)  # as studies of earlier releases have it
+    (root / "NOTES.md").write_text("to do")
+    (root / "letter" / "scan.jpg").write_bytes(b"x")
+    assert read(root).listing() == before
+    (root / "letter" / "new.txt").write_text("one more")
     assert read(root).listing() != before
 
 
