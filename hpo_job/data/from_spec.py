@@ -52,9 +52,12 @@ def read(
     data, path = spec.data, spec.data_path
     if data is None or path is None:
         raise spec.error("data", f"missing; {spec.objective} needs [data] path")
+    may_be_folder = layout == "text" and not (data.text or data.label)
+    if may_be_folder and not path.exists():  # or else it would lack the columns of a table
+        raise _missing(spec, data, path)
     require_keys(spec, data, layout, task)
     if data.made_by and not path.exists():
-        raise DataError(f"{spec.file}: data.path: {path}: not there yet; make it: {data.made_by}")
+        raise _missing(spec, data, path)
     seed = spec.seed if data.seed is None else data.seed
     try:
         if layout == "images" and data.image is not None:
@@ -76,6 +79,11 @@ def read(
         return replace(rows, language_model=language_model_of(spec)) if layout == "text" else rows
     except DataError as error:
         raise DataError(f"{spec.file}: {error}") from error
+
+
+def _missing(spec: StudySpec, data: Data, path: Path) -> DataError:
+    why = f"not there yet; make it: {data.made_by}" if data.made_by else "no such file or folder"
+    return DataError(f"{spec.file}: data.path: {path}: {why}")
 
 
 def require_keys(

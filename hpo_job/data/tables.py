@@ -288,10 +288,11 @@ class _Reader:
             return sample(len(label), self.seed, names, self.data.sample)
 
     def parts(self, frame: pd.DataFrame, chosen: Roles, named: Sequence[Part] | None) -> Parts:
-        with blaming(chosen.split_key, self.file):
+        missed = self.data.sample is not None and named is not None and "train" not in named
+        with blaming("sample" if missed else chosen.split_key, self.file):
             return divide(
                 named,
-                f"column {chosen.split!r}",
+                f"column {chosen.split!r}" if chosen.split else "folders",
                 len(frame),
                 self.data.valid_pct,
                 self.seed,

@@ -131,3 +131,29 @@ def test_keys_of_tables_do_not_go_with_a_folder(texts: Write, job: Callable[...,
         SpecError, match=r"data.group: is for a table, and path is a folder of texts"
     ):
         read_data(spec)
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({}, "no such file or folder"),
+        ({"made_by": "python -m mine"}, "not there yet; make it: python -m mine"),
+    ],
+)
+def test_a_folder_that_is_not_there(
+    job: Callable[..., Path], keys: dict[str, str], problem: str
+) -> None:
+    text = {"objective": "text_classification", "metric": "accuracy", "direction": "maximize"}
+    spec = read_spec(job(**text, data={"path": "gone", **keys}, search_space={}))
+    with pytest.raises(DataError, match=f"study.toml: data.path: .*gone: {problem}$"):
+        read_data(spec)
+
+
+def test_a_sample_without_training_texts(tmp_path: Path) -> None:
+    for kind in ("letter", "speech"):
+        for part, number in (("train", 1), ("test", 40)):
+            (tmp_path / part / kind).mkdir(parents=True)
+            for each in range(number):
+                (tmp_path / part / kind / f"{each}.txt").write_text(f"{part} {kind} {each}")
+    with pytest.raises(DataError, match=r"data.sample: .*: folders: no item is in the training"):
+        read(tmp_path, sample=4)
