@@ -137,4 +137,6 @@ def test_the_search_space_reads_as_check_prints_it() -> None:
 
 def test_failures_of_which_nothing_is_known() -> None:
     study = synthetic.study([create_trial(state=TrialState.FAIL)], ours=False)
-    assert "1 of 1 trial failed; 0s were spent" in html_of(study, failures_section, ".hpo/artifacts")
+    assert "1 of 1 trial failed; 0s were spent" in html_of(
+        study, failures_section, ".hpo/artifacts"
+    )

@@ -190,9 +190,7 @@ def test_images_with_a_number(cli: Cli, tmp_path: Path, images: Callable[..., Pa
 def test_an_objective_of_one_label_gets_one_column(
     cli: Cli, tmp_path: Path, images: Callable[..., Path], objective: str, label: str
 ) -> None:
-    shapes(
-        tmp_path, images, "age,male,smiling", lambda n: f"{n * 1.5},{n % 2},{int(n % 3 > 0)}"
-    )
+    shapes(tmp_path, images, "age,male,smiling", lambda n: f"{n * 1.5},{n % 2},{int(n % 3 > 0)}")
     done = cli("init", "faces", "--data", "shapes.csv", "--objective", objective)
     assert done.exit_code == 0, done.output
     spec = read("faces")
