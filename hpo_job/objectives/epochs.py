@@ -76,6 +76,7 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
 
     def before_train(self) -> None:
         self.batch = 0
+        self.news = False  # whether something was trained that no state of an earlier attempt has
         self.began = random_numbers(self.learn)
         state, self.state = self.state, None
         if state and state["position"]["batch"]:
@@ -89,8 +90,14 @@ class Epochs(Callback):  # type: ignore[misc]  # fastai is untyped
 
     def after_batch(self) -> None:
         self.batch += self.training
-        # in a long validation too: what was trained is saved, and is validated again
-        self._save(self.epoch, self.batch, self.began, None if self.training else self.trained)
+        self.news = self.news or self.training
+        if self.news:
+            # In a long validation too: what was trained is saved, and is validated again
+            self._save(self.epoch, self.batch, self.began, None if self.training else self.trained)
+        else:
+            # What an earlier attempt has saved would count as progress if it were saved once more,
+            # and a validation that kills its worker would be run again for ever
+            self.context.progress()
 
     def before_validate(self) -> None:
         self.trained = random_numbers(self.learn)

@@ -203,36 +203,53 @@ def test_it_ends_the_same_from_every_state(
     assert len(phases) == {"rows": 1, "texts": 3}.get(kind, 2)
 
 
-def test_a_state_is_saved_while_it_validates(
-    trainings: dict[str, Train], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A worker that is asked to stop there loses the validation only."""
-    train, validating = trainings["rows"], False
+@pytest.fixture
+def validating(monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
+    """Whether a training is in its validation."""
+    validates = False
     before, after = Epochs.before_validate, Epochs.after_validate
 
     def begins(epochs: Epochs) -> None:
-        nonlocal validating
+        nonlocal validates
         before(epochs)
-        validating = True
+        validates = True
 
     def ends(epochs: Epochs) -> None:
-        nonlocal validating
+        nonlocal validates
         after(epochs)
-        validating = False
+        validates = False
 
     monkeypatch.setattr(Epochs, "before_validate", begins)
     monkeypatch.setattr(Epochs, "after_validate", ends)
-    broken = Files(tmp_path, wanted=lambda: validating)
+    return lambda: validates
+
+
+def test_a_state_is_saved_while_it_validates(
+    trainings: dict[str, Train], validating: Callable[[], bool], tmp_path: Path
+) -> None:
+    """A worker that is asked to stop there loses the validation only.
+
+    What the attempt before has saved is not saved once more: that would count as progress, and a
+    validation that kills its worker would be run again for ever.
+    """
+    train = trainings["rows"]
+    broken = Files(tmp_path, wanted=validating)
     undisturbed = train(broken)
     assert len(broken.files) >= ROWS["epochs"]  # in each
     middle = broken.files[len(broken.files) // 2]
-    with middle.open("rb") as file:
-        tree = state_file.read(file)[0]
-    assert len(tree["values"]) == 1  # the second epoch is not reported yet
-    goes_on = Files(tmp_path, every=0, saved=middle)
+    assert reported(middle) == 1  # the second epoch is not reported yet
+    saved = middle.rename(tmp_path / "saved")
+    goes_on = Files(tmp_path, saved=saved, wanted=validating)
     value, reports = train(goes_on)
     assert value == pytest.approx(undisturbed[0], abs=1e-6)
     assert reports == pytest.approx(undisturbed[1], abs=1e-6)
+    assert [reported(file) for file in goes_on.files] == [2] * len(goes_on.files) != []
+
+
+def reported(file: Path) -> int:
+    """How many epochs the state in a file has reported."""
+    with file.open("rb") as opened:
+        return len(state_file.read(opened)[0]["values"])
 
 
 def test_a_state_of_other_parameters_or_versions_is_not_continued(
