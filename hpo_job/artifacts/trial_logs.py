@@ -55,12 +55,15 @@ class TrialLogs:
 
         def write(text: str) -> None:
             nonlocal name
+            if self._failed:
+                return
             try:
                 self._store = self._store or open_store(self._url)
                 if name is None:
-                    name = str(uuid4())
-                    trial.set_user_attr(attributes.LOG, name)
+                    new = str(uuid4())
+                    trial.set_user_attr(attributes.LOG, new)
                     self._storage.flush()
+                    name = new  # only now: no object is written that no trial names
                 self._store.write(name, BytesIO(text.encode("utf-8", "replace")))
             except UpdateFinishedTrialError:
                 pass  # it was declared lost meanwhile

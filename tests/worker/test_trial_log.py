@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 from optuna.trial import TrialState
 
-from hpo_job.artifacts.trial_logs import read_log
+from hpo_job.artifacts.trial_logs import TrialLogs, read_log
 from hpo_job.errors import StudyError
 from hpo_job.report import report
 from hpo_job.study.admission import Refusal
@@ -206,3 +206,31 @@ def test_a_log_that_cannot_be_kept_costs_no_trial(
     assert quick.states() == {"COMPLETE": 3}
     warned = [each for each in caplog.messages if "the logs of trials are not kept" in each]
     assert len(warned) == 1
+
+
+def test_no_log_is_written_that_no_trial_names(tmp_path: Path) -> None:
+    """The trial was declared lost before its first line."""
+    quick = Quick(tmp_path)
+    trial = quick.start()
+    store = tmp_path / "store"
+    write = TrialLogs(quick.storage, str(store)).of(trial)
+    assert write
+    quick.study.tell(trial.number, state=TrialState.FAIL)
+    for text in ("first\n", "first\nsecond\n"):
+        write(text)
+    assert list(store.iterdir()) == []
+
+
+def test_once_no_log_can_be_kept_none_is_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    quick = Quick(tmp_path)
+    place = tmp_path / "file"
+    place.write_text("where a folder should be")
+    write = TrialLogs(quick.storage, str(place)).of(quick.start())
+    assert write
+    write("first\n")
+    assert len(caplog.messages) == 1
+    place.unlink()
+    write("first\nsecond\n")
+    assert not place.exists()
