@@ -11,7 +11,7 @@ import gc
 import itertools
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from time import monotonic, perf_counter
@@ -28,6 +28,7 @@ from hpo_job.study.checking import Checked
 from hpo_job.study.workers import identity, is_gone
 from hpo_job.trial import attributes
 from hpo_job.trial.timings import Timings
+from hpo_job.worker.disk import end_if_full
 from hpo_job.worker.heartbeat import heartbeat
 from hpo_job.worker.loop import POLL, context_of
 from hpo_job.worker.machine_share import Machine
@@ -59,6 +60,9 @@ def ensure(
         machine: what this worker may use.
         grace: seconds without a heartbeat after which another worker takes over.
         always: if no entry asks for a learning rate, run it for all of the objective.
+
+    Raises:
+        DiskFullError: the disk of this worker's pod is full.
     """
     entries = [entry for entry in checked.spec.enqueue if objectives.asks_lr_find(entry)]
     names = _asked(entries) or (objectives.learning_rates(checked.spec) if always else ())
@@ -66,8 +70,10 @@ def ensure(
         return
     claim = _Claim(study, grace)
     while not stop.requested and attributes.LR_FIND not in study.user_attrs:
+        end_if_full(stop.fault)
         if storage.run_exclusively(study.study_name, claim.take):
-            with claim.kept(), _stoppable(stop):
+            # If it is broken off, the next worker to come runs it
+            with suppress(Stopped), claim.kept(), stop.breaking():
                 rates = _find(checked, names, entries[0] if entries else {}, machine)
                 storage.run_exclusively(
                     study.study_name, partial(_store, study, checked.spec, rates)
@@ -97,16 +103,6 @@ def _asked(entries: list[dict[str, Any]]) -> tuple[str, ...]:
         name for entry in entries for name, value in entry.items() if value == objectives.LR_FIND
     )
     return tuple(dict.fromkeys(asked))
-
-
-@contextmanager
-def _stoppable(stop: Stop) -> Iterator[None]:
-    """Let a signal break the finder off; the next worker to come runs it."""
-    try:
-        with stop.breaking():
-            yield
-    except Stopped:
-        pass
 
 
 class _Claim:

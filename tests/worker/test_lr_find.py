@@ -15,6 +15,7 @@ import optuna
 import pytest
 from click.testing import Result
 
+from hpo_job.errors import DiskFullError
 from hpo_job.spec.reading import read_spec
 from hpo_job.storage.database import Storage
 from hpo_job.study.checking import check
@@ -139,13 +140,18 @@ def test_one_that_is_stopped_while_it_runs_blocks_nobody(
     ran_once(workers.study())
 
 
-def ensure(job: Path, folder: Path, study_changes: Callable[[optuna.Study], None]) -> float:
+def ensure(
+    job: Path,
+    folder: Path,
+    study_changes: Callable[[optuna.Study], None],
+    stop: Stop | None = None,
+) -> float:
     """Have this process want the finder with a grace of 1 s; how many seconds it took."""
     checked = check(read_spec(job), folder / "weights")
     study, storage = join(checked, f"sqlite:///{folder}/studies.db")
     study_changes(study)
     started = time.monotonic()
-    lr_find.ensure(checked, study, storage, Stop(), Machine(threads=1), grace=1)
+    lr_find.ensure(checked, study, storage, stop or Stop(), Machine(threads=1), grace=1)
     return time.monotonic() - started
 
 
@@ -183,6 +189,48 @@ def test_another_machine_that_gives_signs_of_life_is_waited_for(
 
     assert ensure(job, tmp_path, claimed) >= 3
     assert faked() == 0
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_full_disk_ends_it_in_one_line(
+    job: Path, tmp_path: Path, faked: Callable[[], int], early: bool
+) -> None:
+    """Whether it is full before the worker has the claim, or after."""
+    stop = Stop()
+
+    def full(study: optuna.Study) -> None:
+        if early:
+            stop.break_off("the disk of this pod is full")
+        else:
+            after_the_claim(study, lambda: stop.break_off("the disk of this pod is full"))
+
+    with pytest.raises(DiskFullError, match="the disk of this pod is full"):
+        ensure(job, tmp_path, full, stop)
+    assert faked() == 0
+
+
+def test_a_signal_before_it_begins_ends_it_quietly(
+    job: Path, tmp_path: Path, faked: Callable[[], int]
+) -> None:
+    stop = Stop()
+
+    def asked_to_stop() -> None:
+        stop.requested = signal.SIGTERM
+
+    ensure(job, tmp_path, lambda study: after_the_claim(study, asked_to_stop), stop)
+    assert faked() == 0
+
+
+def after_the_claim(study: optuna.Study, act: Callable[[], None]) -> None:
+    """Call ``act`` once the study's finder has been claimed."""
+    write = study.set_user_attr
+
+    def claimed(name: str, value: object) -> None:
+        write(name, value)
+        if name == lr_find.CLAIM:
+            act()
+
+    study.__dict__["set_user_attr"] = claimed
 
 
 def test_a_finder_that_finds_nothing_leaves_the_rate_to_the_sampler(
