@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 
 from hpo_job.cluster.render import kustomization, render, worker_job
 from hpo_job.spec.reading import read_spec
+from hpo_job.worker.disk import NEAR, parse_bytes
 from tests import ROOT
 from tests.manifests.renders import (
     CLUSTER_COMPONENTS,
@@ -64,6 +66,15 @@ def test_renders_are_as_they_were(texts: dict[str, str]) -> None:
     """``python -m tests.manifests.renders`` renews them; look at the difference."""
     golden = {file.stem: file.read_text() for file in GOLDEN.glob("*.yaml")}
     assert texts == golden
+
+
+@pytest.mark.parametrize("file", ["k8s/base/worker.yaml", "k8s/settings/kustomization.yaml"])
+def test_decoded_images_leave_space_in_the_cache(file: str) -> None:
+    """A worker ends when /cache is nearly full: the images alone must never fill it that far."""
+    text = (ROOT / file).read_text()
+    (limit,) = re.findall(r"value: /cache=(\w+)", text)
+    (share,) = re.findall(r'name: HPO_JOB_CACHE_SIZE(?:, |\n +)value: "(\d+)"', text)
+    assert int(share) * 2**30 < 0.75 * NEAR * parse_bytes(limit)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
