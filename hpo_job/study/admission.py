@@ -56,7 +56,6 @@ class Refusal(enum.Enum):
     TIMEOUT = "the study's time is over"
     EXHAUSTED = "every combination has been tried"
     NO_IMPROVEMENT = "trials no longer improve the metric"
-    OVER = "another worker found nothing left to start"
     FULL = "the trials that run now may use up the budget"
 
 

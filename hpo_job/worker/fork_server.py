@@ -130,7 +130,7 @@ class _Server:
             log.warning("%s, so each worker imports for itself", reason)
         self._forks = sys.platform == "linux" and not reason and start_method() == "fork"
         self._context: Any = multiprocessing.get_context("fork" if self._forks else "spawn")
-        # At its end once a worker has found nothing left to start: then no other one will
+        # At its end once a worker has ended with exit code 0, as with nothing left to start
         self._over, self._more = self._context.Pipe(duplex=False)
         # Each child watches the one end; the other one is closed when this process dies
         self._watched, self._lifeline = self._context.Pipe(duplex=False)

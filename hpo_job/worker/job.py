@@ -76,7 +76,7 @@ def run_worker(
         job: what to work on.
         stop: asks for the end.
         checked: what `prepare` returned; None checks here.
-        over: is at its end when another worker has found nothing left to start.
+        over: is at its end when another worker has ended: one that waits asks at once then.
 
     Returns:
         The exit code: 0, or 128 + the signal that ``stop`` received.

@@ -79,7 +79,8 @@ def work(
         patience: seconds to wait while other workers run all that is left. It must be longer
             than the grace: by then each of them has sent a heartbeat, or is lost.
         progress: notes what the trials do; nobody looks at it by default.
-        over: is at its end when another worker has found nothing left to start.
+        over: is at its end when another worker has ended, which probably found nothing left to
+            start: a worker that waits asks at once then.
 
     Returns:
         Why there is no trial to start, or None if ``stop`` ended it.
@@ -151,7 +152,7 @@ class Worker:
                 return trial
             self._stop.wait(POLL, self._over)
             if self._over is not None and self._over.poll():
-                return Refusal.OVER
+                self._over = None  # it has no more to say; what is left to start is asked at once
         return None
 
     def run_trial(self, context: Context) -> Outcome:

@@ -341,14 +341,26 @@ def test_one_seed_gives_the_same_values_twice(tmp_path: Path) -> None:
     assert values("one", 1) == values("two", 1) != values("three", 2)
 
 
-def test_a_worker_that_waits_ends_when_another_found_nothing_left_to_start(tmp_path: Path) -> None:
+def test_a_worker_that_waits_asks_again_when_another_has_ended(tmp_path: Path) -> None:
+    """What is left is run: the other one may have been ended by its objective, with exit code 0."""
     quick = Quick(tmp_path, budget="trials = 1")
-    quick.start().set_user_attr(attributes.WORKER, {"host": "elsewhere", "pid": 1})
+    other = quick.start()
+    other.set_user_attr(attributes.WORKER, {"host": "elsewhere", "pid": 1})
     over, more = Pipe(duplex=False)
-    more.close()
-    refusal = work(quick.checked, quick.study, quick.storage, Stop(), Machine(1), over=over)
-    assert refusal is Refusal.OVER
-    assert quick.states() == {"RUNNING": 1}
+    pauses: list[Connection | None] = []
+
+    class Waiting(Stop):
+        def wait(self, seconds: float, until: Connection | None = None) -> None:
+            pauses.append(until)
+            if len(pauses) == 1:
+                more.close()
+            else:
+                quick.study.tell(other, state=TrialState.FAIL)
+
+    refusal = work(quick.checked, quick.study, quick.storage, Waiting(), Machine(1), over=over)
+    assert refusal is Refusal.USED_UP
+    assert quick.states() == {"COMPLETE": 1, "FAIL": 1}
+    assert pauses == [over, None]  # an end that was seen would cut every pause short
 
 
 def test_a_worker_waits_while_others_may_give_places_back(tmp_path: Path) -> None:
