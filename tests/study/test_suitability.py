@@ -13,6 +13,7 @@ from click.testing import Result
 
 from hpo_job.errors import MachineError, SpecError
 from hpo_job.spec.reading import read_spec
+from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study.checking import check, read_data
 from hpo_job.study.samplers import SAMPLERS
 from hpo_job.study.suitability import of_language
@@ -176,7 +177,9 @@ def test_wilcoxon_without_repeats(job: Job) -> None:
 def test_what_only_this_machine_lacks_is_a_caution_of_check_and_an_error_of_a_run(
     image_job: Job, refused: Callable[..., str], cli: Callable[..., Result]
 ) -> None:
-    def check(candidates: dict[str, tuple[object, ...]], weights: Path, cache: Path) -> None:
+    def check(
+        candidates: dict[str, tuple[object, ...]], weights: Path, cache: Path, spec: StudySpec
+    ) -> None:
         if "fp16" in candidates["precision"]:
             raise MachineError("precision: fp16 needs a CUDA GPU, found cpu", "precision")
         if "resnet99" in candidates["model"]:
