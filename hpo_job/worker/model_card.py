@@ -19,6 +19,7 @@ from hpo_job.spec.metrics import ANSWERS
 from hpo_job.spec.toml_text import toml
 from hpo_job.study.checking import Checked
 from hpo_job.study.provenance import git_revision, versions
+from hpo_job.trial.attributes import EXECUTE_TIME
 
 CARD = "README.md"  # as model hubs call it
 Part = Literal["validation", "test"]
@@ -35,7 +36,7 @@ class Final:
         items: how many items models learnt from, and how many they are scored on; None for a
             function, which divides its data itself.
         together: the predictions of all models together, where they are known.
-        interval: of the first metric, over samples of the scored items.
+        interval: of the first metric but execute_time, over samples of the scored items.
     """
 
     seeds: tuple[int, ...]
@@ -51,17 +52,19 @@ def scores(checked: Checked, final: Final) -> list[str]:
     names = checked.spec.metrics or ("value",) * len(checked.spec.directions)
     if not final.values:
         return ["not scored: every item was learnt, so that none is left to score it on"]
+    # What is measured rather than computed of predictions has neither a joint value nor an interval
+    scored = next((n for n, m in enumerate(checked.metrics) if m.name != EXECUTE_TIME), 0)
     lines = []
     for position, name in enumerate(names):
         values = [value[position] for value in final.values]
         text = f"{name} {number(sum(values) / len(values))}"
         if len(values) > 1:
             text += f", the mean of {len(values)} models: {', '.join(map(number, values))}"
-        if position == 0 and final.together is not None and len(values) > 1:
-            metric = checked.metrics[0].at(final.together.threshold)
+        if position == scored and final.together is not None and len(values) > 1:
+            metric = checked.metrics[scored].at(final.together.threshold)
             joint = metric.score(final.together.targets, final.together.outputs)
             text += f"; together {number(joint)}"
-        if position == 0 and final.interval is not None:
+        if position == scored and final.interval is not None:
             low, high = map(number, final.interval)
             text += f", {LEVEL}% interval {low} to {high}"
         lines.append(text)
