@@ -180,5 +180,5 @@ def _readable(folder: Path, layout: str) -> Iterator[Path]:
         if layout == "images":
             if is_image(file):
                 yield file
-        elif columns.is_table(file) or (layout == "text" and file.suffix == ".txt"):
+        elif columns.is_table(file) or (layout == "text" and file.suffix.lower() == ".txt"):
             yield file

@@ -26,6 +26,12 @@ def test_of_a_folder_the_images_below_it_in_order(scans: Path) -> None:
     assert files_of("images", [scans]) == below
 
 
+def test_texts_whatever_the_case_of_their_suffix(scans: Path) -> None:
+    (scans / "below" / "LETTER.TXT").write_text("a text")
+    texts = [scans / "below" / "LETTER.TXT", scans / "notes.txt"]
+    assert files_of("text", [scans]) == texts
+
+
 def test_a_file_that_is_named_twice_is_read_once(scans: Path) -> None:
     first = scans / "c.png"
     assert files_of("images", [first, scans, first])[0] == first
