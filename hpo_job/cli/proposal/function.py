@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 from hpo_job.cli.proposal.document import Table, document
 from hpo_job.cli.proposal.look import SEED, Look
 from hpo_job.cli.proposal.study import Limits
+from hpo_job.data.folder import level_of_parts
 from hpo_job.data.images import LabelledFiles
+from hpo_job.data.label_sets import DELIMITERS, YES
 from hpo_job.data.tables import LabelledRows
 
 OBJECTIVE = "objective.py"
@@ -67,11 +71,15 @@ def load(context):
 '''
 _IMAGES = '''
 def load(context):
-    """A row of pixels for each image, and its class: the name of its folder."""
-    files = [file for file in sorted(context.path.glob("*/*")) if not file.name.startswith(".")]
+    """A row of pixels for each image, and its class: the name of a folder that it is in."""
+    files = [
+        file
+        for file in sorted(context.path.glob("{pattern}"))
+        if file.suffix.lower() in Image.registered_extensions() and file.name[0] != "."
+    ]
     images = [Image.open(file).convert("L").resize((32, 32)) for file in files]
     pixels = np.stack([np.asarray(image).ravel() / 255 for image in images])
-    return pixels, np.array([file.parent.name for file in files])
+    return pixels, np.array([file.relative_to(context.path).parts[{level}] for file in files])
 '''
 _IMAGE_ROWS = '''
 def load(context):
@@ -89,8 +97,15 @@ def load(context):
     files = [context.path.parent / name for name in table[IMAGE]]
     images = [Image.open(file).convert("L").resize((32, 32)) for file in files]
     pixels = np.stack([np.asarray(image).ravel() / 255 for image in images])
-    return pixels, {targets}.to_numpy()
+{labels}
+    return pixels, labels.to_numpy()
 '''
+_IN_A_CELL = r"""    cells = table[LABEL].fillna("").str.strip()
+    cells = cells.str.replace(r"\s*{pattern}\s*", "{mark}", regex=True)
+    labels = cells.str.get_dummies("{mark}").drop(columns="", errors="ignore")"""
+_IN_COLUMNS = """    cells = table[LABEL].astype(str)
+    cells = cells.apply(lambda column: column.str.strip().str.casefold())
+    labels = cells.isin({yes}).astype(int)"""
 _ROWS = '''
 def load(context):
     """A row of numbers for each row of the table, with a column for each category."""
@@ -106,10 +121,14 @@ def load(context):
 '''
 _TEXT_FILES = '''
 def load(context):
-    """The words of each text, counted, and its class: the name of its folder."""
-    files = sorted(context.path.rglob("*.txt"))
+    """The words of each text, counted, and its class: the name of a folder that it is in."""
+    files = [
+        file
+        for file in sorted(context.path.glob("{pattern}"))
+        if file.suffix.lower() == ".txt" and file.name[0] != "."
+    ]
     texts = [file.read_text(encoding="utf-8") for file in files]
-    classes = np.array([file.parent.name for file in files])
+    classes = np.array([file.relative_to(context.path).parts[{level}] for file in files])
     return HashingVectorizer(n_features=2**16).transform(texts), classes
 '''
 _SKLEARN = "from sklearn.{module} import {names}"
@@ -130,9 +149,10 @@ def program(look: Look | None) -> str:
         modules["datasets"] = "load_digits"
     elif isinstance(look.data, LabelledRows) and look.data.names:
         modules["feature_extraction.text"] = "HashingVectorizer"
-        load = _TEXT_FILES
-    elif "label" not in look.settings:
-        imports, load = [*imports, "from PIL import Image"], _IMAGES
+        load = _of_folders(_TEXT_FILES, look.data.names)
+    elif isinstance(look.data, LabelledFiles) and look.data.table is None:
+        imports = [*imports, "from PIL import Image"]
+        load = _of_folders(_IMAGES, look.data.files)
     else:
         imports.append("import pandas as pd")
         image, text = look.settings.get("image"), look.settings.get("text")
@@ -149,10 +169,7 @@ def program(look: Look | None) -> str:
         read = "read_parquet" if path_of(look).suffix == ".parquet" else "read_csv"
         load = (_TEXTS if text else _IMAGE_ROWS if image else _ROWS).format(read=read)
         if several:
-            delimiter = json.dumps(look.settings.get("label_delim", ";"))
-            cells = f'table[LABEL].fillna("").str.get_dummies({delimiter})'
-            listed = isinstance(look.settings["label"], list)
-            load = _LABEL_ROWS.format(read=read, targets="table[LABEL]" if listed else cells)
+            load = _LABEL_ROWS.format(read=read, labels=_labels(look))
     imports += [_SKLEARN.format(module=key, names=modules[key]) for key in sorted(modules)]
     train = _TRAIN.format(**(_NUMBERS if regression else _LABELS if several else _CLASSES))
     head = (
@@ -160,6 +177,20 @@ def program(look: Look | None) -> str:
         "from tempfile import TemporaryDirectory\n\n"
     )
     return head + "\n".join(imports) + "\n" + constants + "\n" + load + train
+
+
+def _of_folders(load: str, names: Sequence[str]) -> str:
+    """The program for these files, relative to their root: train, valid and test are no classes."""
+    level = 1 if level_of_parts([PurePosixPath(name).parts for name in names]) == 0 else 0
+    return load.format(pattern="*/" * (level + 1) + "**/*", level=level)
+
+
+def _labels(look: Look) -> str:
+    """The lines that read several labels an image as the shipped objective reads them."""
+    if isinstance(look.settings["label"], list):
+        return _IN_COLUMNS.format(yes=json.dumps(YES))
+    mark = look.settings.get("label_delim", DELIMITERS[0])
+    return _IN_A_CELL.format(pattern=re.escape(mark), mark=mark)
 
 
 def path_of(look: Look) -> Path:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import gzip
 import random
 import re
+import runpy
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import joblib
+import numpy as np
 import pytest
 from click.testing import Result
 from PIL import Image
@@ -361,6 +364,56 @@ def test_a_function_that_runs(
     assert trained.exit_code == 0, trained.output
     scale, model = joblib.load(Path("final", "model.joblib"))
     assert hasattr(model, "predict") and hasattr(scale, "transform")
+
+
+def loaded(cli: Cli, data: Path) -> tuple[object, np.ndarray]:
+    """The items and targets as the function reads them that init writes for ``data``."""
+    done = cli("init", "mine", "--function", "--data", data)
+    assert done.exit_code == 0, done.output
+    items, targets = runpy.run_path("mine/objective.py")["load"](SimpleNamespace(path=data))
+    return items, targets
+
+
+@pytest.mark.parametrize("places", ["{kind}", "{kind}/{part}", "{part}/{kind}", "{kind}/more"])
+@pytest.mark.parametrize("suffix", [".TXT", ".png"])
+def test_a_function_learns_the_classes_not_the_parts(
+    cli: Cli, tmp_path: Path, places: str, suffix: str
+) -> None:
+    for kind in ("pos", "neg"):
+        for part in ("train", "test"):
+            folder = tmp_path / "items" / places.format(kind=kind, part=part)
+            folder.mkdir(parents=True, exist_ok=True)
+            for number in range(6):
+                file = folder / f"{part}{number}{suffix}"
+                if suffix == ".png":
+                    Image.new("L", (8, 8), number).save(file)
+                else:
+                    file.write_text(f"{kind} {part} {number} {WORDS['en']}")
+            (folder / "NOTES.md").write_text("not an item")
+    _, targets = loaded(cli, tmp_path / "items")
+    assert sorted(targets) == ["neg"] * 12 + ["pos"] * 12
+
+
+@pytest.mark.parametrize("delimiter", ["; ", " ,", " | ", "  "])
+def test_a_function_learns_the_labels_without_blanks(
+    cli: Cli, tmp_path: Path, images: Callable[..., Path], delimiter: str
+) -> None:
+    sets = [name.replace(";", delimiter) for name in SETS]
+    data = shapes(tmp_path, images, "marks", lambda n: f'"{sets[n % 6]} "')
+    _, targets = loaded(cli, data)
+    names = ("box", "disc", "line")
+    assert targets.tolist() == [[int(x in SETS[n % 6]) for x in names] for n in range(24)]
+
+
+def test_a_function_learns_labels_in_columns_of_words(
+    cli: Cli, tmp_path: Path, images: Callable[..., Path]
+) -> None:
+    cell = {True: "Yes", False: "no"}
+    data = shapes(
+        tmp_path, images, "disc,box", lambda n: f"{cell[n % 2 > 0]},{'x' if n % 3 else ''}"
+    )
+    _, targets = loaded(cli, data)
+    assert targets.tolist() == [[int(n % 2 > 0), int(n % 3 > 0)] for n in range(24)]
 
 
 @pytest.mark.parametrize("budget", [("--trials", "9"), ("--time", "lunch")])
