@@ -148,25 +148,35 @@ def baseline(metric: Metric, train: Targets, valid: Targets) -> float:
     return metric.score(valid, np.tile(row, (len(valid), 1)))
 
 
-def headroom(metric: Metric, train: Targets, valid: Targets) -> float:
-    """Distance between a perfect score and the majority-class baseline."""
-    return abs((metric.direction == "maximize") - baseline(metric, train, valid))
-
-
-def caution(metric: Metric, train: Targets, valid: Targets, classes: Sequence[str]) -> str | None:
+def caution(
+    metric: Metric,
+    train: Targets,
+    valid: Targets,
+    classes: Sequence[str],
+    constant: float | None = None,
+) -> str | None:
     """A warning if the headroom is less than `LITTLE_HEADROOM`; None if it is more.
 
     Then even a perfect score is hardly better than that of always answering the most frequent
     class.
+
+    Args:
+        metric: What trials are scored by.
+        train: The targets that models learn from.
+        valid: Those that they are scored on.
+        classes: The names of the classes or labels.
+        constant: The metric's `baseline`, where it has been computed already.
     """
     if metric.task == "regression" or not metric.bounded:
         return None
-    distance = headroom(metric, train, valid)
+    if constant is None:
+        constant = baseline(metric, train, valid)
+    distance = abs((metric.direction == "maximize") - constant)
     if distance >= LITTLE_HEADROOM:
         return None
     other = baseline(of_task(metric.task)["f1_macro"], train, valid)
     if metric.task == "multilabel":
-        return label_sets.caution(metric, train, valid, classes, other)
+        return label_sets.caution(metric, train, classes, constant, other)
     best = 1 if metric.direction == "maximize" else 0
     majority = int(np.bincount(train.astype(np.int64)).argmax())
     share = float((valid == majority).mean())

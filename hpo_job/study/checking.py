@@ -79,7 +79,8 @@ def check(
     if data and (problem := metrics.undefined(data.targets[data.valid], data.classes)):
         raise spec.error("data.valid_pct", problem)
     baselines = tuple(_baseline(metric, data) for metric in scored)
-    cautions = [line for metric in scored for line in _cautions(metric, data)]
+    pairs = zip(scored, baselines, strict=True)
+    cautions = [line for metric, constant in pairs for line in _cautions(metric, data, constant)]
     cautions += data.cautions if data else ()
     cautions += suitability.of_language(spec, data)
     cautions += lacking
@@ -190,14 +191,14 @@ def _baseline(metric: Metric, data: Labelled | None) -> float | None:
 _WAY = {"maximize": "higher: maximize", "minimize": "lower: minimize"}
 
 
-def _cautions(metric: Metric, data: Labelled | None) -> tuple[str, ...]:
+def _cautions(metric: Metric, data: Labelled | None, constant: float | None) -> tuple[str, ...]:
     """What the user should know about the metric on this data before the study begins."""
     if data is None or metric is TIMED:
         return ()
     train, valid = data.targets[data.train], data.targets[data.valid]
     cautions = (
         metrics.left_out(valid, data.classes),
-        metrics.caution(metric, train, valid, data.classes),
+        metrics.caution(metric, train, valid, data.classes, constant),
     )
     return tuple(caution for caution in cautions if caution)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn import metrics as theirs
 
-from hpo_job.spec.metrics import MULTILABEL, baseline, caution, left_out, undefined
+from hpo_job.spec.label_sets import constant_answer
+from hpo_job.spec.metrics import MULTILABEL, Metric, baseline, caution, left_out, undefined
+from hpo_job.spec.scores import Predictions, Targets
 
 TRUE = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 1, 1]])
 SURE = np.array([[0.9, 0.6, 0.1], [0.4, 0.8, 0.2], [0.1, 0.2, 0.3], [0.2, 0.7, 0.6]])
@@ -98,6 +101,37 @@ def test_a_metric_that_rare_labels_do_not_move_is_cautioned_against() -> None:
     assert line is not None
     assert line.startswith("hamming_loss says little about the rarer labels: always answering no")
     assert caution(MULTILABEL["f1_macro"], rare, rare, LABELS) is None
+
+
+def counted(metric: Metric, rows: list[int]) -> Metric:
+    """The metric, which notes of how many items each score is."""
+
+    def score(targets: Targets, predictions: Predictions) -> float:
+        rows.append(len(targets))
+        return metric.score(targets, predictions)
+
+    return replace(metric, score=score)
+
+
+def test_the_constant_answer_of_many_items_is_chosen_on_some() -> None:
+    rng = np.random.default_rng(1)
+    # a rhythm: a step through the rows would see one label only
+    many = np.tile(np.eye(10, dtype=int), (3000, 1)) * (rng.random((30000, 10)) < 0.9)
+    many[:, :2] |= rng.random((30000, 2)) < 0.9
+    rows: list[int] = []
+    metric = counted(MULTILABEL["f1_micro"], rows)
+    answer = constant_answer(metric, many)
+    assert len(rows) == 11 and max(rows) <= 2000
+    assert answer.tolist() == [1.0, 1.0, *[0.0] * 8]
+    assert np.array_equal(answer, constant_answer(metric, many))
+
+
+@pytest.mark.parametrize("name", ["f1_macro", "hamming_loss"])
+def test_a_baseline_that_is_known_is_not_computed_again(name: str) -> None:
+    rows: list[int] = []
+    metric = counted(MULTILABEL[name], rows)
+    assert caution(metric, TRUE, TRUE, LABELS, baseline(MULTILABEL[name], TRUE, TRUE)) is None
+    assert rows == []
 
 
 def test_without_any_label_nothing_can_be_scored() -> None:

@@ -1,0 +1,28 @@
+"""What `check` looks up before a study begins, in every worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hpo_job.spec import metrics
+from hpo_job.spec.reading import read_spec
+from hpo_job.study.checking import check
+
+
+def test_each_baseline_is_computed_once(
+    image_job: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, baseline = [], metrics.baseline
+
+    def counted(metric: metrics.Metric, train: metrics.Targets, valid: metrics.Targets) -> float:
+        names.append(metric.name)
+        return baseline(metric, train, valid)
+
+    monkeypatch.setattr(metrics, "baseline", counted)
+    folder = image_job(metric=["accuracy", "log_loss"], direction=["maximize", "minimize"])
+    checked = check(read_spec(folder), tmp_path / "weights")
+    assert names == ["accuracy", "log_loss"]
+    assert checked.baselines[0] == 0.6
