@@ -4,7 +4,8 @@ Guaranteed: a signal to the parent is passed on to every worker; if the parent d
 end as after a SIGTERM; a worker that was killed or sent a SIGTERM by somebody else is replaced,
 and so is the process that workers are forked from, with all of them. That ends after `RESTARTS`
 times for each worker in which one was killed within `SHORT` seconds of its start, so that a machine
-without enough memory to start one is not kept busy for ever.
+without enough memory to start one is not kept busy for ever; and after `KILLS` times for each
+worker in all, so that a study whose trials are all killed ends as well.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ from hpo_job.worker.signals import REASONS, Stop
 
 WATCH = 0.5  # seconds between two looks at the workers
 RESTARTS = 10  # how often, for each worker, one that was killed at once is started again
-SHORT = 10.0  # seconds: a worker that lived longer has worked, and is replaced however often
+SHORT = 10.0  # seconds: a worker that lived longer has worked
+KILLS = 100  # how often, for each worker, one that was killed is replaced in all
 log = logging.getLogger(__name__)
 
 
@@ -94,7 +96,7 @@ class Workers:
     ) -> None:
         self._job, self._count, self._fork = job, count, fork
         self._relay = Relay(printer or Printer())
-        self._restarts = RESTARTS * count
+        self._restarts, self._kills = RESTARTS * count, KILLS * count
         self._pids: dict[int, int] = {}  # of the processes that run, by their position
         self._started: dict[int, float] = {}  # when each of them was started
         self._exit_codes: dict[int, int] = {}  # of the workers that have ended for good
@@ -238,13 +240,16 @@ class Workers:
             return
         # a worker that somebody else sent a SIGTERM, such as a guard of the memory, ends with 143
         number = -code if code < 0 else code - 128 if code == 128 + signal.SIGTERM else 0
-        if number and self._restarts and not stop.requested:
-            self._restarts -= time.monotonic() - self._started[message.position] < SHORT
+        if number and not stop.requested:
             name = signal.Signals(number).name
-            log.warning("worker %s was killed (%s); another takes its place", pid, name)
-            self._start(message.position)
-        else:
-            self._exit_codes[message.position] = code if code >= 0 else 128 - code
+            if self._restarts and self._kills:
+                self._kills -= 1
+                self._restarts -= time.monotonic() - self._started[message.position] < SHORT
+                log.warning("worker %s was killed (%s); another takes its place", pid, name)
+                self._start(message.position)
+                return
+            log.warning("worker %s was killed (%s), as too many were; none replaces it", pid, name)
+        self._exit_codes[message.position] = code if code >= 0 else 128 - code
 
     def _replace_server(self, stop: Stop) -> bool:
         """Start another fork server if it was killed; its workers are ending with it."""

@@ -172,6 +172,29 @@ def test_only_workers_that_are_killed_at_once_are_not_replaced_for_ever(
 
 
 @pytest.mark.processes
+def test_a_run_ends_where_every_trial_kills_its_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However long each of them has lived."""
+    monkeypatch.setattr(processes, "SHORT", 0.0)
+    monkeypatch.setattr(processes, "KILLS", 2)
+    source = """
+    import os, signal
+
+    def train(trial, context):
+        if trial.number < 8:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 0.0
+    """
+    quick = Quick(tmp_path, source, budget="trials = 1\nretries = 0", grace=3600)
+    ended = run_workers(quick.worker_job(grace=3600), 2, Stop(), nothing)
+    assert ended == 137
+    assert len(quick.study.trials) == 6  # of two workers, and of four in their places
+    assert caplog.text.count("another takes its place") == 4
+    assert caplog.text.count("as too many were; none replaces it") == 2
+
+
+@pytest.mark.processes
 def test_workers_do_not_run_on_when_the_terminal_is_gone(tmp_path: Path) -> None:
     quick = Quick(tmp_path, budget="trials = 100000")
     run = command("run", quick.job, "--storage", quick.url)
