@@ -2,7 +2,7 @@
 
 What is looked at is what the study's own trials name, so that a store may be shared by studies,
 databases and other programs. Only finished attempts are looked at, never what runs or will be
-run again.
+run again. In a folder, files that were never complete and have not changed for a day go too.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from hpo_job import objectives
+from hpo_job.artifacts.folder_store import FolderStore
 from hpo_job.artifacts.models import MODEL, Models
 from hpo_job.artifacts.stores import open_store, remove, size
 from hpo_job.errors import StudyError
@@ -33,14 +34,15 @@ class Orphan:
 
     Attributes:
         name: in the store.
-        kind: "checkpoint" or "model"; a model's predictions count as one.
-        trial: the number of the trial that wrote it.
+        kind: "checkpoint" or "model"; a model's predictions count as one. Or "part": a file that
+            was never complete.
+        trial: the number of the trial that wrote it; None of a part, which may be any study's.
         size: in bytes.
     """
 
     name: str
     kind: str
-    trial: int
+    trial: int | None
     size: int
 
 
@@ -60,7 +62,8 @@ def orphans(study: optuna.Study, storage: Storage, artifacts: str) -> tuple[str,
         raise StudyError(f"study {study.study_name!r} was not created by hpo-job")
     spec = restore(study.user_attrs[attributes.SPEC])
     url = spec.artifacts.store or artifacts
-    models = Models(study, open_store(url), spec.artifacts.keep)
+    store = open_store(url)
+    models = Models(study, store, spec.artifacts.keep)
     # One reading of the trials for all that follows: what ends or starts meanwhile is not touched
     trials = study.get_trials(deepcopy=False)
     kept = {trial.user_attrs.get(name) for trial in models.best(trials) for name in OF_MODELS}
@@ -69,11 +72,13 @@ def orphans(study: optuna.Study, storage: Storage, artifacts: str) -> tuple[str,
         *_models(trials, storage, uploads=not objectives.is_function(spec)),
     ]
     present = ((*each, size(url, each[0])) for each in named if each[0] not in kept)
-    return url, [
+    unneeded = [
         Orphan(name, kind, trial, count)
         for name, kind, trial, count in present
         if count is not None
     ]
+    parts = store.old_parts() if isinstance(store, FolderStore) else ()
+    return url, [*unneeded, *(Orphan(name, "part", None, count) for name, count in parts)]
 
 
 def remove_orphans(url: str, orphaned: Sequence[Orphan]) -> None:

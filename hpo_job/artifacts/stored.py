@@ -71,6 +71,8 @@ def remove_all(store: Store, artifacts: Iterable[str]) -> int:
     """Remove artifacts, those that are there; returns how many bytes that frees."""
     freed = 0
     for artifact in artifacts:
+        if isinstance(store, FolderStore):
+            store.remove_part(artifact)
         bytes_ = size(store, artifact)
         if bytes_ is not None:
             store.remove(artifact)

@@ -130,7 +130,8 @@ def gc_command(study: str, dry_run: bool, form: str, artifacts: str, storage: st
     """Remove files that killed workers left in the artifact store.
 
     Those are saved states that no trial will continue, and models that are not among the best.
-    Only what this study's trials name is looked at. It may run while workers do.
+    Only what this study's trials name is looked at; in a folder, also files that were never
+    complete and have not changed for a day. It may run while workers do.
     """
     from hpo_job.artifacts.garbage import orphans, remove_orphans
     from hpo_job.errors import plural
@@ -145,7 +146,8 @@ def gc_command(study: str, dry_run: bool, form: str, artifacts: str, storage: st
             remove_orphans(url, orphaned)
         return
     for orphan in orphaned:
-        click.echo(f"trial {orphan.trial}  {orphan.kind:<10}  {mebibytes(orphan.size):>9}")
+        trial = "no trial" if orphan.trial is None else f"trial {orphan.trial}"
+        click.echo(f"{trial}  {orphan.kind:<10}  {mebibytes(orphan.size):>9}")
     if not dry_run:
         remove_orphans(url, orphaned)
     size = mebibytes(sum(orphan.size for orphan in orphaned))
