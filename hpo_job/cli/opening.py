@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -145,6 +146,33 @@ def cluster_database(cluster: Cluster, study: str | None = None) -> Iterator[str
 
     with reachable(cluster, study=study) as url:
         yield url
+
+
+def same_database() -> str | None:
+    """The options that lead another command to the database of this one, as they were typed.
+
+    Returns:
+        None where they hold a secret, which must not be printed; what a variable says holds anyway.
+    """
+    from hpo_job.storage.urls import holds_secret, parse
+
+    context = click.get_current_context()
+    typed = {
+        name: value
+        for name, value in context.params.items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    url = typed.get("storage")
+    if url and holds_secret(parse(url)):
+        return None
+    options = {
+        "--storage": url,
+        "--storage-file": typed.get("storage_file"),
+        "--context": typed.get("context"),
+        "-n": typed.get("namespace"),
+    }
+    texts = [f" {name} {shlex.quote(str(value))}" for name, value in options.items() if value]
+    return "".join([" --cluster" if typed.get("cluster") else "", *texts])
 
 
 def same_place(cluster: Cluster, study: str | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable
 from types import TracebackType
@@ -136,16 +137,25 @@ class Progress:
         self._console.print(text, markup=False, soft_wrap=True)
 
 
-def summary(study: optuna.Study, program: str, *, interrupted: bool = False) -> list[str]:
-    """How far the study is, and the commands that print more."""
-    name = study.study_name
+def summary(
+    study: optuna.Study, program: str, place: str | None = "", *, interrupted: bool = False
+) -> list[str]:
+    """How far the study is, and the commands that print more.
+
+    Args:
+        study: The study.
+        program: As the user types it.
+        place: The options that lead to the study's database; None if they cannot be printed.
+        interrupted: Whether the run that ends here goes on with the same command.
+    """
+    name = shlex.quote(study.study_name) + (place or "")
     again = ["interrupted: the same command goes on", ""] if interrupted else []
     return [
         "",
         *again,
         *results.overview(study),
         "",
-        "look further",
+        "look further" if place is not None else "look further, with the same --storage",
         f"  {program} results {name}    every trial",
         f"  {program} best {name}       the best parameters, to paste",
         f"  {program} status {name}     how far the study is",

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from hpo_job import results
 from hpo_job.cli.describe import assigned
+from hpo_job.cli.opening import same_database
 from hpo_job.cli.progress import Progress, summary
 from hpo_job.cli.terminal import program, warn
 from hpo_job.errors import HpoJobError, StorageError, plural
@@ -37,7 +38,8 @@ def run(job: Job, count: int, workers: Workers, printer: Printer, *, quiet: bool
         console.print(line, markup=False, soft_wrap=True)
     study = finished_study(job.spec, job.storage, same_study=job.same_study)
     if study is not None:
-        console.print("\n".join(summary(study, program())[1:]), markup=False, soft_wrap=True)
+        lines = summary(study, program(), same_database())[1:]
+        console.print("\n".join(lines), markup=False, soft_wrap=True)
         return 0
     stop = Stop()
     with Progress(console) as progress:
@@ -81,7 +83,8 @@ class _View:
     def summary(self) -> list[str]:
         assert self.study is not None
         with self._storage.reaching():
-            return summary(self.study, program(), interrupted=self._is_stopping())
+            interrupted = self._is_stopping()
+            return summary(self.study, program(), same_database(), interrupted=interrupted)
 
     def _is_stopping(self) -> bool:
         return self._stop.requested is not None

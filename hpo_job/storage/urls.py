@@ -131,6 +131,11 @@ def redacted_url(url: URL) -> str:
     return printable(url).set(query=query).render_as_string().replace(quote("***"), "***")
 
 
+def holds_secret(url: URL) -> bool:
+    """Whether it has a password, or something in its query that may be one."""
+    return bool(url.password) or not _SAFE_QUERY_KEYS.issuperset(url.query)
+
+
 def redact(text: str, url: URL) -> str:
     """What a database or its driver says, without the URL's secrets, in one line."""
     query = [value for key, value in url.query.items() if key not in _SAFE_QUERY_KEYS]

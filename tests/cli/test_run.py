@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,9 @@ import pytest
 from click.testing import Result
 from rich.console import Console
 
+from hpo_job.cli.opening import same_database
 from hpo_job.cli.progress import Progress, summary
+from hpo_job.cli.studies import run_command
 from hpo_job.errors import plural
 from hpo_job.storage.database import Storage
 from tests.quick import Quick
@@ -232,6 +235,38 @@ def test_an_interrupted_run_says_what_to_do(tmp_path: Path) -> None:
     assert "interrupted: the same command goes on" in summary(
         quick.study, "hpo-job", interrupted=True
     )
+
+
+@pytest.mark.processes
+def test_the_commands_that_look_further_name_the_database_that_was_typed(
+    job: Job, cli: Cli, tmp_path: Path
+) -> None:
+    """A finished study, so that nothing is trained; each line is run as it is printed."""
+    place = tmp_path / "his&hers"
+    place.mkdir()
+    file = place / "url"
+    file.write_text(f"sqlite:///{place}/studies.db")
+    folder = job(budget={"trials": 1})
+    assert cli("worker", folder, "--storage-file", file).exit_code == 0
+    for typed in (("--storage", file.read_text()), ("--storage-file", str(file))):
+        done = cli("run", folder, *typed)
+        assert done.exit_code == 0, done.output
+        _, _, further = done.stdout.partition("look further\n")
+        lines = [re.split(" {3,}", line.strip())[0] for line in further.splitlines()]
+        assert len(lines) == 3
+        for line in lines:
+            assert line.endswith(shlex.join(typed))
+            assert cli(*shlex.split(line)[1:]).exit_code == 0, line
+
+
+def test_a_password_that_was_typed_is_not_printed(tmp_path: Path) -> None:
+    quick = Quick(tmp_path)
+    options = ["job", "--storage", "mysql://me:secret@host/hpo"]
+    with run_command.make_context("run", options):
+        assert same_database() is None
+    lines = summary(quick.study, "hpo-job", None)
+    assert "look further, with the same --storage" in lines
+    assert any(line.startswith("  hpo-job results quick ") for line in lines)
 
 
 # JSON
