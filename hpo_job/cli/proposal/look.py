@@ -148,7 +148,17 @@ def _table(file: Path, wanted: Wanted) -> Look:
         image := image_tables.image_column(file, cells)
     ):
         return _image_table(file, cells, image, wanted)
+    if wanted.objective in image_tables.OBJECTIVES:
+        raise DataError(
+            f"--objective {wanted.objective}: no column of {file} names image files; their paths "
+            "are relative to the table"
+        )
     text = wanted.text or _text_column(cells, wanted)
+    if text is None and wanted.objective == "text_classification":
+        raise DataError(
+            f"--objective {wanted.objective}: no column of {file} looks like texts; name it with "
+            f"--text: {', '.join(known)}"
+        )
     label, why = _label_column(file, cells, text, wanted)
     settings: dict[str, Any] = {"label": label}
     reasons = {"label": why}

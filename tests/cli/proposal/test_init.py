@@ -211,6 +211,22 @@ def test_a_column_called_label_goes_before_commas_in_another(
     assert (spec.objective, spec.data and spec.data.label) == ("image_classification", "label")
 
 
+@pytest.mark.parametrize(
+    ("objective", "problem"),
+    [
+        ("image_classification", "no column of t.csv names image files"),
+        ("image_multilabel", "no column of t.csv names image files"),
+        ("image_regression", "no column of t.csv names image files"),
+        ("text_classification", "no column of t.csv looks like texts; name it with --text: a, b"),
+    ],
+)
+def test_an_objective_that_does_not_fit_a_table(
+    refused: Refused, tmp_path: Path, objective: str, problem: str
+) -> None:
+    table(tmp_path / "t.csv", "a,b,label", "1,x,u", "2,y,v")
+    assert problem in refused("init", "x", "--data", "t.csv", "--objective", objective)
+
+
 def test_an_objective_that_does_not_fit_a_folder(
     refused: Refused, tmp_path: Path, image_folder: Path
 ) -> None:
