@@ -71,6 +71,7 @@ class Checkpoints:
         self._upcoming = str(uuid4())  # the name under which the next one is written
         self._announced = False  # whether the database has these names
         self._continued: tuple[FrozenTrial, Checkpoint, dict[str, Any]] | None = None
+        self._content = ""  # the digest of what it holds, until training has moved on
         self._loaded: dict[str, State | str] = {}  # by name: a state, or why it is skipped
         self._opened: Store | None = None
 
@@ -93,6 +94,7 @@ class Checkpoints:
                 if problem is None:
                     assert not isinstance(state, str)
                     self._continued = (attempt, checkpoint, state["notes"])
+                    self._content = _content(state)
                     return state
                 log.warning(
                     "trial %d: a checkpoint of trial %d is skipped: %s",
@@ -143,6 +145,8 @@ class Checkpoints:
         except BaseException:
             file.close()
             raise
+        if self._content and _content(tree) != self._content:
+            self._content = ""
         return file
 
     def upload(self, file: IO[bytes], seconds: float) -> None:
@@ -150,7 +154,8 @@ class Checkpoints:
 
         Args:
             file: what `pack` returned.
-            seconds: of work that the state holds.
+            seconds: of work that the state holds. If it holds what was continued and nothing more,
+                it has that one's: repeating what killed a worker is no progress.
 
         Raises:
             UpdateFinishedTrialError: the trial was declared lost meanwhile.
@@ -158,6 +163,8 @@ class Checkpoints:
         """
         name, store = self._upcoming, self._store()
         size, digest = _measured(file)
+        if self._content and self._continued:
+            seconds = self._continued[1].seconds
         file.seek(0)
         store.write(name, file)  # type: ignore[arg-type]
         self._own, old = (
@@ -255,6 +262,11 @@ def remove_all(url: str, names: Sequence[str]) -> None:
         return
     for name in names:
         remove(store, name, "checkpoint")
+
+
+def _content(tree: State) -> str:
+    """A checksum of where training is, whenever it is saved."""
+    return state_file.digest([tree.get(name) for name in ("repeat", "objective", "values")])
 
 
 def _measured(file: IO[bytes]) -> tuple[int, str]:

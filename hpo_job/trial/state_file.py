@@ -13,6 +13,7 @@ or changed raises DamagedError. Each member has a checksum, and their list is at
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import zipfile
@@ -64,6 +65,38 @@ def read(file: IO[bytes]) -> tuple[State, dict[str, Any]]:
         raise
     except Exception as error:  # zipfile, json and numpy each raise many kinds for damaged files
         raise DamagedError(f"it is damaged ({type(error).__name__})") from error
+
+
+def digest(value: Any) -> str:
+    """A checksum of a tree's content: the same for what was written and for what `read` returns."""
+    checksum = hashlib.sha256()
+    for part in _content(value):
+        checksum.update(part)
+    return checksum.hexdigest()
+
+
+def _content(value: Any) -> Iterator[bytes | memoryview]:
+    """What distinguishes a tree from all others, piece by piece; no array is copied."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, dict):
+        yield b"dict %d " % len(value)
+        for key in sorted(value):
+            yield from _content(key)
+            yield from _content(value[key])
+    elif isinstance(value, list | tuple):
+        yield b"list %d " % len(value)
+        for each in value:
+            yield from _content(each)
+    elif isinstance(value, np.ndarray):
+        yield f"array {value.dtype.str} {value.shape} ".encode()
+        yield np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
+    elif isinstance(value, bytes | bytearray | memoryview):
+        yield b"bytes %d " % len(bytes(value))
+        yield bytes(value)
+    else:
+        text = f"{type(value).__name__} {value!r}".encode("utf-8", "surrogatepass")
+        yield b"%d %s " % (len(text), text)
 
 
 class _Writer:

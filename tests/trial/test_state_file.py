@@ -130,3 +130,22 @@ def test_another_version_is_named() -> None:
         packed.writestr(state_file.RECORD, json.dumps({"version": 9, "record": {}}))
     with pytest.raises(DamagedError, match="it has format version 9, not 1"):
         state_file.read(content)
+
+
+def test_a_digest_is_of_the_content_alone() -> None:
+    """Of what is read as of what was written, and of nothing else."""
+    grid = np.arange(6.0).reshape(2, 3)
+    state = {"b": (1, np.float32(0.5), b"x"), "a": {"grid": np.asfortranarray(grid), "none": None}}
+    read, _ = state_file.read(io.BytesIO(written(state)))
+    assert state_file.digest(read) == state_file.digest(state)
+    others: list[Any] = [
+        {**state, "b": (1, 0.5, b"y")},
+        {**state, "b": (1, 0.5, "x")},
+        {**state, "b": (True, 0.5, b"x")},
+        {**state, "a": {"grid": grid.T, "none": None}},
+        {**state, "a": {"grid": grid + 1e-9, "none": None}},
+        {**state, "a": {"grid": np.zeros((0, 3)), "none": None}},
+        {**state, "a": {"grid": np.array(1.0), "none": math.nan}},
+        {"b": state["b"]},
+    ]
+    assert len({state_file.digest(each) for each in (state, *others)}) == len(others) + 1

@@ -124,6 +124,30 @@ def test_attempts_without_progress_use_up_the_retries(tmp_path: Path) -> None:
     assert len(set(parameters)) > 1
 
 
+def test_the_same_state_saved_again_is_no_progress(tmp_path: Path) -> None:
+    """As in a validation that kills its worker, however often it saves what was trained before."""
+    source = """
+    import os, signal, threading
+    import numpy as np
+    def train(trial, context):
+        state = context.resume() or {"epoch": 1, "weights": np.ones(4), "at": (1, 2)}
+        context.report(1.0) if trial.number == 0 else None
+        context.save(lambda: {**state, "at": tuple(state["at"])})
+        for thread in threading.enumerate():
+            if thread.name == "upload":
+                thread.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    study = Study(tmp_path, source)
+    for _ in range(6):
+        assert study.run() == -9
+    trials = study.trials
+    assert all(map(checkpoints, trials[:4]))
+    parameters = [trial.params["x"] for trial in trials]
+    assert parameters.count(parameters[0]) == 4  # one that saved something, and its retries
+    assert len(set(parameters)) > 1
+
+
 # A state of 8 MB, all of one number, saved without a pause
 LARGE = """
 import os
