@@ -33,9 +33,15 @@ def run_without_programs(folder: Path, *arguments: str, **env: str) -> tuple[int
 
 @pytest.mark.processes
 def test_where_all_is_missing_tests_are_skipped_and_say_what_to_install(tmp_path: Path) -> None:
-    # tests/objectives imports torch, which takes long, and needs no program
+    # tests/objectives imports torch, and tests/release installs wheels: both take long, and need
+    # no program
     code, text = run_without_programs(
-        tmp_path, "-m", "needs", "--ignore=tests/objectives", f"--basetemp={tmp_path}/base"
+        tmp_path,
+        "-m",
+        "needs",
+        "--ignore=tests/objectives",
+        "--ignore=tests/release",
+        f"--basetemp={tmp_path}/base",
     )
     assert code == 0, text
     reasons = dict(re.findall(r"^SKIPPED .*?: needs ([\w-]+): (.+)$", text, re.MULTILINE))
