@@ -34,26 +34,6 @@ every = 0.1
 epochs = {EPOCHS}
 ps = 0.2
 """
-IMAGES = f"""
-name = "mass"
-objective = "image_classification"
-metric = "log_loss"
-direction = "minimize"
-[budget]
-trials = 1
-[data]
-path = "{ROOT / "jobs" / "people-vs-animals" / "data"}"
-valid_pct = 0.3
-[checkpoint]
-every = 0.1
-[search_space]
-model = "tf_efficientnet_lite0"
-image_size = 32
-batch_size = 16
-apply_tfms = true
-epochs = 1
-unfrozen_epochs = 2
-"""
 pytestmark = [pytest.mark.processes, pytest.mark.fastai]
 
 
@@ -114,32 +94,3 @@ def test_a_killed_trial_goes_on_and_ends_the_same(job: Path, number: signal.Sign
     assert second.value == pytest.approx(whole.value, abs=1e-6)
     assert second.intermediate_values == pytest.approx(whole.intermediate_values, abs=1e-6)
     assert len(second.user_attrs[attributes.EPOCH_TIMES]) == EPOCHS
-
-
-@pytest.mark.slow
-def test_images_that_loader_processes_read_go_on_at_a_batch(job: Path) -> None:
-    """Killed in the middle of an epoch, while processes read its next batches."""
-    (job / "study.toml").write_text(IMAGES)
-    options = ("--loader-workers", "2", "--cache-size", "0")
-    undisturbed = worker(job, "undisturbed", *options)
-    broken = worker(job, "broken", *options)
-    states: set[str] = set()
-
-    def goes_on_in_an_epoch() -> bool:
-        assert broken.poll() is None, broken.communicate()
-        models = job.parent / "broken" / "models"
-        if models.exists():
-            states.update(file.name for file in models.iterdir())
-        return reports(job, "broken") == 2 and len(states) > 6
-
-    wait_until(goes_on_in_an_epoch, 300)
-    broken.send_signal(signal.SIGKILL)
-    broken.communicate()
-    for end in (worker(job, "broken", *options), undisturbed):
-        assert (end.communicate()[0], end.returncode) == ("", 0)
-    (whole,) = trials(job, "undisturbed")
-    first, second = trials(job, "broken")
-    assert second.user_attrs[attributes.RESUMED_FROM] == first.number
-    assert second.user_attrs[attributes.RESUMED_AT] in (1, 2)
-    assert second.value == pytest.approx(whole.value, abs=1e-6)
-    assert second.intermediate_values == pytest.approx(whole.intermediate_values, abs=1e-6)
