@@ -28,9 +28,8 @@ from hpo_job.worker.signals import Stop
 
 FINISHING = 60.0  # seconds that the end of a trial waits for an upload
 HURRY = 2.0  # the same after a signal, which has waited for it already
-SOONER = (
-    1 / 6
-)  # of the interval between two saves: for the first one, and on nodes that come and go
+# Of the interval between two saves: for the first one, and on nodes that come and go
+SOONER = 1 / 6
 SHARE = 0.05  # of the time of training that saving may take where it is done sooner
 log = logging.getLogger(__name__)
 
