@@ -10,11 +10,18 @@ from hpo_job.storage.retries import Retries
 
 # A worker keeps one connection, and has another while it holds, or waits for, the study's lock.
 CONNECTIONS_PER_WORKER = 2
+# Each limit less what counts against it; -1 is no limit, and LEAST leaves a NULL out. All of these
+# can be read by any account, which sees no more of other accounts' connections than their number.
 _FREE = sqlalchemy.text(
-    "SELECT current_setting('max_connections')::int"
+    "SELECT 1 + LEAST("
+    " current_setting('max_connections')::int"
     " - current_setting('superuser_reserved_connections')::int"
-    " - (SELECT COUNT(*) FROM pg_stat_activity"
-    " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid())"
+    " - (SELECT SUM(numbackends) FROM pg_stat_database),"
+    " (SELECT NULLIF(datconnlimit, -1) - numbackends FROM pg_database"
+    " JOIN pg_stat_database ON pg_stat_database.datid = pg_database.oid"
+    " WHERE pg_database.datname = current_database()),"
+    " (SELECT NULLIF(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user)"
+    " - (SELECT COUNT(*) FROM pg_stat_activity WHERE usename = current_user))"
 )
 
 

@@ -36,6 +36,8 @@ NOWHERE = "http://127.0.0.1:9"  # nobody listens there
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """The URL of an S3 server, empty but for the bucket ``models``."""
+    # It runs in this process, whose log is the log of the trials here
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
     host, port = running.get_host_and_port()

@@ -20,6 +20,7 @@ import optuna
 import pytest
 import sqlalchemy
 from optuna.trial import TrialState
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from hpo_job.errors import StorageError, UnreachableError
@@ -628,6 +629,14 @@ def test_the_capacity_counts_connections_of_others(own_postgres: PostgresServer)
     assert worker_capacity(own_postgres.root_url) == 8
     with connect(own_postgres.root_url), connect(own_postgres.root_url):
         assert worker_capacity(own_postgres.root_url) == 7
+        other = reader_account(own_postgres, own_postgres.root_url)  # sees no more than a number
+        assert worker_capacity(other) == 7
+        sql(own_postgres.root_url, f"ALTER ROLE {make_url(other).username} CONNECTION LIMIT 7")
+        assert worker_capacity(other) == 3
+        with connect(other), connect(other):
+            assert worker_capacity(other) == 2
+        sql(own_postgres.root_url, "CREATE DATABASE small CONNECTION LIMIT 2")
+        assert worker_capacity(f"{other.rpartition('/')[0]}/small") == 1
     assert worker_capacity("sqlite:///x.db") is None
     with pytest.raises(StorageError, match="password authentication failed") as error:
         worker_capacity(own_postgres.root_url.replace("s3cret-of-postgres", "another-s3cret"))
