@@ -13,6 +13,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,11 @@ NEEDS = {
         lambda: len(os.sched_getaffinity(0)) > 1, "run on a machine of two CPUs", in_ci=False
     ),
     "gpu": Need(_has_gpu, "run on a machine with a CUDA GPU", in_ci=False),
+    "compiler": Need(
+        lambda: find_program("g++") and Path(sysconfig.get_path("include"), "Python.h").exists(),
+        "install the packages g++ and python3-dev, for torch.compile",
+        in_ci=False,
+    ),
     "no-gpu": Need(lambda: not _has_gpu(), "run with CUDA_VISIBLE_DEVICES=", in_ci=False),
     "full-disk": Need(
         Path("/dev/full").exists, "run on Linux: /dev/full is a full disk", in_ci=False

@@ -33,6 +33,8 @@ def describe(checked: Checked) -> Iterator[str]:
     yield f"sampler       {_component(spec.sampler)}"
     yield f"pruner        {_pruner(spec)}"
     yield f"seed          {spec.seed}"
+    if each := spec.cluster.workers_per_gpu:
+        yield f"cluster       {plural(each, 'worker')} in each pod, for each of its GPUs"
     if checked.data:
         yield from described_data(checked.data)
     elif spec.data_path:

@@ -55,6 +55,7 @@ def of_check(checked: Checked, connections: int | None, rights: Rights | None) -
         "sampler": spec.sampler.model_dump(mode="json"),
         "pruner": spec.pruner.model_dump(mode="json"),
         "seed": spec.seed,
+        "workers_per_gpu": spec.cluster.workers_per_gpu,
         "data": dict(checked.data.described()) if checked.data else {},
         "search_space": spec.stored()["search_space"],
         "combinations": None if math.isinf(combinations) else int(combinations),

@@ -107,6 +107,8 @@ def _say_what_is_next(cluster: Cluster, plan: Plan, study: str) -> None:
 
     image = plan.job["spec"]["template"]["spec"]["containers"][0]["image"]
     started = plural(plan.workers, "worker")
+    if plan.in_each > 1:
+        started = f"{plural(plan.workers, 'pod')} of {plan.in_each} workers each,"
     click.echo(f"{started} of {image} in namespace {cluster.namespace}")
     click.echo("\nnext")
     place = same_place(cluster, study)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -185,6 +185,11 @@ class MachineOptions:
 
         threads = self.threads or max(1, cpus() // workers)
         return Machine(threads, self.cache, self.artifacts, self.cache_size, self.loader_workers)
+
+    def divided(self, workers: int) -> Machine:
+        """What each of so many workers of a pod may use: its threads are those of them all."""
+        threads = max(1, (self.threads or cpus()) // workers)
+        return replace(self, threads=threads).shared()
 
 
 def machine_options(command: F) -> F:

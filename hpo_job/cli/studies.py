@@ -193,28 +193,40 @@ def worker_command(
 ) -> None:
     """Join a job's study as one worker: what each pod runs.
 
-    Creates the study if it does not exist. Exit codes: 0 the budget is used up, 1 too many
+    Creates the study if it does not exist. In a pod of a Job it starts as many workers as
+    [cluster] workers_per_gpu in study.toml says. Exit codes: 0 the budget is used up, 1 too many
     failed trials in a row, 2 an error that no retry can fix, 130 and 143 after Ctrl-C and
     SIGTERM.
     """
-    from hpo_job.spec.reading import read_spec
-    from hpo_job.worker.gpus import assign, choose
-    from hpo_job.worker.job import Job, run_worker
-    from hpo_job.worker.signals import Stop
+    with without_threads():  # so that several workers can be forked
+        from hpo_job.spec.reading import read_spec
+        from hpo_job.worker.gpus import assign, available, choose
+        from hpo_job.worker.job import Job, run_worker
+        from hpo_job.worker.machine_share import workers_of_pod
+        from hpo_job.worker.signals import Stop, held
 
-    if gpus is not None:  # before torch is imported
-        assign(choose(gpus)[0])
-    task = Job(
-        read_spec(job, assignments),
-        storage,
-        weights,
-        grace,
-        machine.shared(),
-        wait=not no_wait,
-        same_study=same_study,
-    )
-    with log_printer(logging.INFO, quiet=quiet, verbose=verbose, log_file=log_file):
-        sys.exit(run_worker(task, Stop()))
+    with held():
+        if gpus is not None:  # before torch is imported
+            assign(choose(gpus)[0])
+        spec = read_spec(job, assignments)
+        shared = available() if spec.cluster.workers_per_gpu else []
+        count = workers_of_pod(spec, shared)
+        task = Job(
+            spec,
+            storage,
+            weights,
+            grace,
+            machine.divided(count) if count > 1 else machine.shared(),
+            wait=not no_wait,
+            same_study=same_study,
+            gpus=tuple(shared) if count > 1 else (),
+        )
+        with log_printer(logging.INFO, quiet=quiet, verbose=verbose, log_file=log_file) as printer:
+            if count == 1:
+                sys.exit(run_worker(task, Stop()))
+            from hpo_job.worker.pod import run_pod
+
+            sys.exit(run_pod(task, count, Stop(), printer))
 
 
 @click.command()

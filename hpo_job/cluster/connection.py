@@ -44,6 +44,7 @@ class Connection:
 
     def __init__(self, context: str | None = None, namespace: str | None = None) -> None:
         self._configuration, active = kubeconfig.load(context)
+        self._context = active.get("name")
         self.namespace: str = namespace or active.get("namespace") or NAMESPACE
         self.warnings: list[str] = []
         # Only the client's connections and credentials are used. Its generated methods and
@@ -131,6 +132,6 @@ class Connection:
     def _no_answer(self, error: Exception) -> ClusterError:
         reason = one_line(getattr(error, "reason", None) or error)
         return ClusterError(
-            f"the API server {self.host} does not answer: {reason}; is it the right context? "
-            "kubectl config current-context"
+            f"the API server {self.host} of context {self._context} does not answer: {reason}; is "
+            "it the right context? kubectl config get-contexts"
         )

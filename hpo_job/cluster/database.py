@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from hpo_job.cluster.credentials import credentials, secret_of
 from hpo_job.cluster.forward import forwarded
 from hpo_job.cluster.pods import is_ready, why
 from hpo_job.errors import ClusterError
-from hpo_job.storage.urls import show_as
+from hpo_job.storage.urls import LOOPBACK, show_as
 
 MOUNTED = "/var/run/hpo-job/storage"  # where pods mount the Secret
 PORT = 3306  # of a URL without a port
@@ -43,20 +44,23 @@ def reachable(
     Raises:
         ClusterError: the Secret is missing or unusable, or the database is not ready.
     """
-    with reachable_with(cluster, credentials(cluster, secret or secret_of(cluster, study))) as url:
+    secret = secret or secret_of(cluster, study)
+    with reachable_with(cluster, credentials(cluster, secret), secret) as url:
         yield url
 
 
 @contextmanager
-def reachable_with(cluster: Cluster, data: dict[str, str]) -> Iterator[str]:
+def reachable_with(cluster: Cluster, data: dict[str, str], secret: str) -> Iterator[str]:
     """As `reachable`, with the content of a Secret."""
     url = _parsed(data["url"].strip())
     with tempfile.TemporaryDirectory(prefix="hpo-job-") as folder:
-        url = with_driver(_with_certificate(url, data, Path(folder)))
+        url = with_driver(_with_certificate(url, data, Path(folder), secret))
         home, service = _service(cluster, url)
         if service is None or not _has_pods(service):
             if external := (service or {"spec": {}})["spec"].get("externalName"):
                 url = url.set(host=external)  # the Service's own name resolves in the cluster only
+            if url.host:
+                show_as(url, f"{url.host}/{url.database} of Secret {secret}")
             yield url.render_as_string(hide_password=False)
             return
 
@@ -65,7 +69,7 @@ def reachable_with(cluster: Cluster, data: dict[str, str]) -> Iterator[str]:
 
         greets = url.get_backend_name() in ("mysql", "mariadb")
         with forwarded(home, pod, _target_port(service, url), greets=greets) as local:
-            here = url.set(host="127.0.0.1", port=local)
+            here = url.set(host=LOOPBACK, port=local)
             name = service["metadata"]["name"]
             show_as(here, f"{name}/{url.database} in namespace {home.namespace}")
             yield here.render_as_string(hide_password=False)
@@ -102,13 +106,25 @@ def _parsed(text: str) -> URL:
         raise ClusterError("the Secret's key `url` is not a database URL") from None
 
 
-def _with_certificate(url: URL, data: dict[str, str], folder: Path) -> URL:
-    """The URL with the authority's certificate in ``folder``, if pods have it from the Secret."""
+def _with_certificate(url: URL, data: dict[str, str], folder: Path, secret: str) -> URL:
+    """The URL with the authority's certificate in ``folder``, if pods have it from the Secret.
+
+    Raises:
+        ClusterError: the Secret does not have it, or something else in its place.
+    """
     path = Path(str(url.query.get("ssl_ca", "")))
     if not path.is_relative_to(MOUNTED):
         return url
+    text = data.get(path.name)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text or "")
+    except (ssl.SSLError, ValueError) as error:
+        problem = "is no certificate" if text else "is missing"
+        raise ClusterError(
+            f"Secret {secret}: its key {path.name}, which its URL names as ssl_ca, {problem}"
+        ) from error
     certificate = folder / "ca.pem"
-    certificate.write_text(data.get(path.name, ""))
+    certificate.write_text(text or "")
     return url.set(query={**url.query, "ssl_ca": str(certificate)})
 
 

@@ -20,6 +20,8 @@ from hpo_job.errors import ClusterError, one_line
 from hpo_job.storage.defaults import CONNECT_TIMEOUT
 
 BUFFER = 1 << 16  # bytes
+# What kubelets say, in long words of their own, where no process of a pod has the port
+REFUSED = "connection refused"
 DATA, ERROR = 0, 1  # channels
 TRIES = 2  # to open a tunnel through which the pod answers
 SPARE = 5.0  # seconds that an unused tunnel is kept; MySQL waits longer for a client's log-in
@@ -43,7 +45,7 @@ class Tunnel:
 
     def __init__(self, cluster: Cluster, pod: str, port: int) -> None:
         self.opened = time.monotonic()
-        self._pod = pod
+        self._pod, self._port = pod, port
         self._socket = cluster.websocket(f"pods/{pod}/portforward", ports=str(port))
         self._started: set[int] = set()  # channels whose first frame has arrived
         self._early = b""  # data that arrived before `carry`
@@ -120,8 +122,13 @@ class Tunnel:
             self._started.add(channel)
             return b""
         if channel == ERROR:
-            raise ClusterError(f"pod {self._pod}: {one_line(data.decode(errors='replace'))}")
+            raise ClusterError(f"pod {self._pod}: {self._reason(data.decode(errors='replace'))}")
         return data
+
+    def _reason(self, text: str) -> str:
+        if REFUSED in text.lower():
+            return f"nobody listens on its port {self._port}; it is starting, or has crashed"
+        return one_line(text)
 
 
 class _Forward:

@@ -30,7 +30,8 @@ def load(context: str | None) -> tuple[Any, dict[str, Any]]:
         context: the name of a context; the current one by default.
 
     Returns:
-        The client's configuration, and the context's entry: cluster, user, perhaps a namespace.
+        The client's configuration, and the context's entry: cluster, user, perhaps a namespace;
+        its name with it, as `name`.
 
     Raises:
         ClusterError: there is no kubeconfig, or it leads to no cluster.
@@ -58,10 +59,10 @@ def _context(file: str | None, name: str | None) -> dict[str, Any]:
     """The entry of a context: its cluster, its user, perhaps a namespace."""
     if name is None:
         _, active = list_kube_config_contexts(file)
-        return dict(active.get("context") or {})
+        return {**(active.get("context") or {}), "name": active.get("name")}
     # the client's own function needs a current context, even where another is asked for
     named = (each for each in _entries(file, "contexts") if each["name"] == name)
-    return dict(next(named)["context"])
+    return {**next(named)["context"], "name": name}
 
 
 def _proxy(file: str | None, cluster: str) -> str | None:

@@ -37,6 +37,7 @@ class Worker:
     Attributes:
         restarts: how often its index was started again.
         why: why it does not run, or why it failed.
+        image: the digest of the image that it runs; None until its container has started.
     """
 
     index: int
@@ -46,6 +47,7 @@ class Worker:
     restarts: int
     started: str | None
     why: str | None
+    image: str | None = None
 
 
 def pods_of(cluster: Cluster, job: str) -> list[Object]:
@@ -75,6 +77,7 @@ def describe(pod: Object, warnings: Mapping[str, str]) -> Worker:
         restarts=restarts + sum(int(annotations.get(each, 0)) for each in FAILURES),
         started=status.get("startTime"),
         why=why(pod) or (warnings.get(str(metadata.get("uid"))) if phase == "Pending" else None),
+        image=_digest(containers),
     )
 
 
@@ -154,6 +157,12 @@ _CODES = {
     137: " (killed)",
     143: " (stopped; its trial is run again)",
 }
+
+
+def _digest(containers: list[Object]) -> str | None:
+    """The digest of a worker's image, as its node has it: the part that names no registry."""
+    names = [each["imageID"] for each in containers if each.get("imageID")]
+    return str(names[0]).rpartition("@")[2] if names else None
 
 
 def has_log(pod: Object) -> bool:

@@ -46,7 +46,7 @@ def rotate(cluster: Cluster, secret: str, announce: Callable[[str], None]) -> No
         )
     fresh = _pending(cluster, server)
     announce("changing the passwords; running workers keep their connections")
-    _change_passwords(cluster, workers, server, fresh)
+    _change_passwords(cluster, secret, workers, server, fresh)
     announce("storing them, and a new certificate, in the Secrets")
     _store(cluster, secret, workers, server, fresh)
     announce("restarting the database with the new certificate; workers wait for it")
@@ -55,7 +55,7 @@ def rotate(cluster: Cluster, secret: str, announce: Callable[[str], None]) -> No
     announce(f"waiting {FILES:.0f} s until all pods have the new password")
     time.sleep(FILES)
     root = _as_root(credentials(cluster, secret), fresh["root-password"])
-    with reachable_with(cluster, root) as url:
+    with reachable_with(cluster, root, secret) as url:
         discard_old_passwords(url, list(PASSWORDS), PROMPT)
 
 
@@ -70,20 +70,24 @@ def _pending(cluster: Cluster, server: dict[str, str]) -> dict[str, str]:
 
 
 def _change_passwords(
-    cluster: Cluster, workers: dict[str, str], server: dict[str, str], fresh: dict[str, str]
+    cluster: Cluster,
+    secret: str,
+    workers: dict[str, str],
+    server: dict[str, str],
+    fresh: dict[str, str],
 ) -> None:
     """Change each password that the server does not accept already."""
     missing = {}
     for user, key in PASSWORDS.items():
         as_user = _with_account(workers, user, fresh[key])
-        with reachable_with(cluster, as_user) as url:
+        with reachable_with(cluster, as_user, secret) as url:
             if not accepts(url, PROMPT):
                 missing[user] = fresh[key]
     if not missing:
         return
     # root's own password comes last
     password = server["root-password"] if ROOT in missing else fresh["root-password"]
-    with reachable_with(cluster, _as_root(workers, password)) as url:
+    with reachable_with(cluster, _as_root(workers, password), secret) as url:
         change_passwords(url, missing, PROMPT)
 
 

@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
-from hpo_job import objectives
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import (
     KUSTOMIZATION,
@@ -21,6 +19,7 @@ from hpo_job.cluster.names import (
 from hpo_job.cluster.pods import index, indexes_in, is_over, is_stopped, pods_of
 from hpo_job.cluster.preflight import preflight
 from hpo_job.cluster.preflight.findings import Findings
+from hpo_job.cluster.preflight.sharing import workers_in_pod
 from hpo_job.cluster.refusals import ImmutableError
 from hpo_job.cluster.render import check_files, check_namespace, placed, render, worker_job
 from hpo_job.errors import ClusterError, plural
@@ -41,6 +40,7 @@ class Plan:
         findings: of the preflight.
         there: the Job of this name that exists already.
         changed: what of that Job differs and cannot be changed in place; empty if nothing.
+        in_each: how many workers each pod starts.
     """
 
     study: str
@@ -49,6 +49,7 @@ class Plan:
     findings: Findings
     there: Object | None
     changed: list[str]
+    in_each: int = 1
 
     @property
     def over(self) -> bool:
@@ -62,6 +63,7 @@ class Plan:
 
     @property
     def workers(self) -> int:
+        """How many pods the Job has; each is one worker, unless several share its GPU."""
         return int(self.job["spec"]["parallelism"])
 
 
@@ -105,10 +107,11 @@ def plan(
     job = accepted or job
     running = int((there or {}).get("status", {}).get("active", 0))
     findings = preflight(cluster, job, spec, running, nodes_may_come=nodes_may_come)
-    plan = Plan(spec.name, [*others, job], job, findings, there, changed)
+    in_each = workers_in_pod(spec, job["spec"]["template"]["spec"])
+    plan = Plan(spec.name, [*others, job], job, findings, there, changed, in_each)
     findings.warnings += cluster.warnings
     differs = folder_differs(spec, rendered, int(job["spec"]["parallelism"]))
-    findings.warnings += filter(None, (differs, _models_are_lost(job, spec)))
+    findings.warnings += filter(None, [differs])
     if there is not None and not plan.ends and is_stopped(there):
         findings.warnings.append(f"the Job is stopped: hpo-job resume {spec.name} starts it again")
     return plan
@@ -282,24 +285,6 @@ def _without_tolerations(job: Object, there: Object) -> Object | None:
     changed = deepcopy(job)
     del changed["spec"]["template"]["spec"]["tolerations"]
     return changed
-
-
-def _models_are_lost(job: Object, spec: StudySpec) -> str | None:
-    """A warning if the models that a study keeps are in a folder that is deleted with its pods."""
-    pod = job["spec"]["template"]["spec"]
-    (worker, *_) = pod["containers"]
-    places = {each["name"]: each.get("value") for each in worker.get("env") or []}
-    store = spec.artifacts.store or places.get("HPO_JOB_ARTIFACTS")
-    if objectives.is_function(spec) or not spec.artifacts.keep or not store or "://" in store:
-        return None
-    temporary = {each["name"] for each in pod.get("volumes") or [] if "emptyDir" in each}
-    for mount in worker.get("volumeMounts") or []:
-        if mount["name"] in temporary and PurePosixPath(store).is_relative_to(mount["mountPath"]):
-            return (
-                f"the models that the study keeps, in {store}, are deleted with their pods: name "
-                "a bucket as [artifacts] store, or switch on the component cache in k8s/settings"
-            )
-    return None
 
 
 def _job(cluster: Cluster, name: str) -> Object:

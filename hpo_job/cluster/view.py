@@ -76,7 +76,7 @@ def pods(cluster: Cluster, job: Object, running: Mapping[int, str]) -> Group:
     Args:
         cluster: where the Job is.
         job: the Job.
-        running: the trial of each index, see `running`.
+        running: the trials of each index, see `running`.
     """
     every = pods_of(cluster, job["metadata"]["name"])
     warnings = {} if all(map(has_log, every)) else cluster.latest_warnings("Pod")
@@ -88,7 +88,8 @@ def pods(cluster: Cluster, job: Object, running: Mapping[int, str]) -> Group:
         worker for worker in listed if worker.phase == "Running" and worker.index not in running
     ]
     reasons = [*_reasons(listed), *_waits(cluster, idle[:IDLE_LOGS])]
-    return Group(_table(listed, running), *map(Text, [*unlisted, *reasons]))
+    lines = [*unlisted, *_images(listed), *reasons]
+    return Group(_table(listed, running), *map(Text, lines))
 
 
 def _most_telling(workers: list[Worker]) -> tuple[list[Worker], list[str]]:
@@ -128,6 +129,18 @@ def _table(workers: list[Worker], running: Mapping[int, str]) -> Table:
     return rows
 
 
+def _images(workers: list[Worker]) -> Iterator[str]:
+    """Which image the pods run, by its digest: a tag may have moved between two pulls."""
+    indexes_of: dict[str, list[str]] = {}
+    for worker in workers:
+        if worker.image:
+            indexes_of.setdefault(worker.image, []).append(str(worker.index))
+    if len(indexes_of) == 1:
+        yield f"image: {next(iter(indexes_of))}"
+    for digest, indexes in indexes_of.items() if len(indexes_of) > 1 else ():
+        yield f"index {', '.join(indexes)}: another image than others, {digest}"
+
+
 def _reasons(workers: list[Worker]) -> Iterator[str]:
     """Why workers do not run, or failed."""
     indexes_of: dict[str, list[str]] = {}
@@ -140,14 +153,14 @@ def _reasons(workers: list[Worker]) -> Iterator[str]:
 
 
 def running(study: optuna.Study, job: Object | None) -> dict[int, str]:
-    """The trial that each index of a Job runs, and its latest value."""
+    """The trials that each index of a Job runs, and their latest values; usually one."""
     owner = str(job["metadata"].get("uid")) if job else None
-    trials = {}
+    trials: dict[int, list[str]] = {}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get(attributes.WORKER)
         if isinstance(worker, dict) and worker.get("owner") == owner:
-            trials[int(worker.get("index", -1))] = _progress(trial)
-    return trials
+            trials.setdefault(int(worker.get("index", -1)), []).append(_progress(trial))
+    return {index: "\n".join(lines) for index, lines in trials.items()}
 
 
 def _progress(trial: FrozenTrial) -> str:

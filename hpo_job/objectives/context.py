@@ -84,6 +84,7 @@ class Context:
     cache: a local folder for what the trials and workers of this machine share.
     cache_size: GiB that decoded images may take in it; 0 for none.
     loader_workers: processes that read the batches; None lets the objective choose.
+    gpu_share: the part of its GPU's memory that the trial may use, as other workers use it as well.
     timings: what the trial measures; stored with it, however it ends.
     quiet: whether reports are dropped, as in every repeat but the first: nothing prunes those.
     keep: set by the objective: a function that writes the trained model into an empty folder.
@@ -110,6 +111,7 @@ class Context:
     cache: Path = machine.CACHE
     cache_size: float = machine.CACHE_SIZE
     loader_workers: int | None = None
+    gpu_share: float = 1.0
     data: Labelled | None = None
     metrics: tuple[Metric, ...] = ()
     timings: Timings = field(default_factory=Timings)

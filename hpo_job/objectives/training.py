@@ -29,6 +29,7 @@ from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
 
 MIB = 2**20
+CUDA_ITSELF = 600 * MIB  # bytes of a GPU that CUDA takes in each process, next to all tensors
 
 
 def start_afresh(context: Context) -> None:
@@ -39,12 +40,27 @@ def start_afresh(context: Context) -> None:
     set_seed(context.seed, reproducible=True)
     if context.device == "cuda":
         torch.cuda.empty_cache()
+        if context.gpu_share < 1:
+            total = torch.cuda.mem_get_info()[1]
+            torch.cuda.set_per_process_memory_fraction(memory_fraction(context.gpu_share, total))
         if attributes.PEAK_GPU_MEMORY_MIB not in context.timings.values():  # no repeat of a trial
             torch.cuda.reset_peak_memory_stats()
         context.timings.gauge(
             attributes.PEAK_GPU_MEMORY_MIB, lambda: torch.cuda.max_memory_allocated() / MIB
         )
     resume(context)
+
+
+def memory_fraction(share: float, total: int) -> float:
+    """The part of a GPU's memory that tensors may take in a process that has a share of the GPU.
+
+    A trial that needs more fails by itself; the other workers of the GPU do not notice.
+
+    Args:
+        share: of the process, below 1.
+        total: bytes that the GPU has.
+    """
+    return max(share / 2, share - CUDA_ITSELF / total)
 
 
 def prepare(

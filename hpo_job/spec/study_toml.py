@@ -178,6 +178,18 @@ class Checkpoint(_Table):
         return duration(value) if isinstance(value, str) else value
 
 
+class Cluster(_Table):
+    """How a study's pods work on Kubernetes. It may change while the study runs.
+
+    Attributes:
+        workers_per_gpu: how many workers a pod starts for each GPU that it has, which they share;
+            in a pod without a GPU, how many in all. None for one worker in a pod, whatever it
+            has. Elsewhere it has no effect.
+    """
+
+    workers_per_gpu: int | None = Field(default=None, ge=1)
+
+
 class Component(BaseModel):
     """A sampler or pruner: Optuna's class name, and its constructor's arguments.
 
@@ -216,6 +228,7 @@ class StudySpec(_Table):
         search_space: the parameters that are searched or fixed, by their names.
         artifacts: which models are kept.
         checkpoint: how often a trial's state is saved.
+        cluster: how the study's pods work on Kubernetes.
         enqueue: parameters that are tried first; the sampler suggests what they leave out.
         callbacks: functions in the job folder that are called with the study and each trial that
             has ended, as ``callbacks.py:track``; they may change while the study runs.
@@ -236,6 +249,7 @@ class StudySpec(_Table):
     search_space: dict[str, Parameter] = Field(default_factory=dict)
     artifacts: Artifacts = Artifacts()
     checkpoint: Checkpoint = Checkpoint()
+    cluster: Cluster = Cluster()
     enqueue: tuple[dict[str, Scalar], ...] = Field(default=(), strict=False)
     callbacks: tuple[CallbackName, ...] = Field(default=(), strict=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,10 +14,13 @@ from hpo_job.machine import in_hpo, read_text
 from hpo_job.spec.urls import ambiguity
 from hpo_job.storage.defaults import EMBEDDED
 
+LOOPBACK = "127.0.0.1"  # where tunnels begin
 BACKENDS = ("sqlite", "mysql", "mariadb", "postgresql")
 # Keys of a query whose values are no secrets
 _SAFE_QUERY_KEYS = frozenset({"charset", "sslmode", "ssl_ca", "ssl_mode", "unix_socket"})
 _NAMES: dict[tuple[str | None, int | None], str] = {}  # by host and port; see `show_as`
+# Where a server says that a login through a tunnel came from: its own pod
+_SEEN_FROM = re.compile(r"@'(127\.0\.0\.1|localhost|::1)'")
 _FILES: dict[str, Path] = {}  # which file a URL was read from; see `reread`
 _EXPECTED = "write it like sqlite:///file.db or mysql://user:password@host/database"
 
@@ -119,8 +123,22 @@ def printable(url: URL) -> URL:
 
 
 def show_as(url: URL, name: str) -> None:
-    """Show a server by the name that the user knows: a tunnel to it has another address."""
+    """Show a server by the name that the user knows.
+
+    A tunnel to it has another address, and its URL may name files that only this process knows.
+    """
     _NAMES[url.host, url.port] = name
+
+
+def known() -> tuple[dict[tuple[str | None, int | None], str], dict[str, Path]]:
+    """What this process knows of URLs, for `learn` in one that it starts."""
+    return _NAMES, _FILES
+
+
+def learn(names: dict[tuple[str | None, int | None], str], files: dict[str, Path]) -> None:
+    """Know what the process that has started this one knows: `known`."""
+    _NAMES.update(names)
+    _FILES.update(files)
 
 
 def redacted_url(url: URL) -> str:
@@ -128,7 +146,9 @@ def redacted_url(url: URL) -> str:
     if name := _NAMES.get((url.host, url.port)):
         return name
     query = {key: value if key in _SAFE_QUERY_KEYS else "***" for key, value in url.query.items()}
-    return printable(url).set(query=query).render_as_string().replace(quote("***"), "***")
+    text = printable(url).set(query=query).render_as_string().replace(quote("***"), "***")
+    server, mark, options = text.partition("?")
+    return server + mark + options.replace("%2F", "/")  # in the path of a certificate
 
 
 def holds_secret(url: URL) -> bool:
@@ -143,6 +163,16 @@ def redact(text: str, url: URL) -> str:
         if isinstance(secret, str) and len(secret) > 3:
             for form in (secret, quote(secret, safe=""), quote(secret)):
                 text = text.replace(form, "***")
-    if name := _NAMES.get((url.host, url.port)):
-        text = text.replace(f"{url.host}:{url.port}", name).replace(f"'{url.host}'", f"'{name}'")
-    return " ".join(text.split())
+    return in_users_words(" ".join(text.split()))
+
+
+def in_users_words(text: str) -> str:
+    """What a server or its driver says, with the user's name of a server for a tunnel's address."""
+    for (host, port), name in _NAMES.items():
+        if host != LOOPBACK:
+            continue
+        text = _SEEN_FROM.sub("", text)
+        at = f"{host}:{port}"
+        for address in (f"'{at}'", at, f'"{host}", port {port}', f"'{host}'"):
+            text = text.replace(address, name)
+    return text

@@ -208,7 +208,9 @@ def _may_change(key: str) -> bool:
     """Whether another value continues the same study. Not so ``repeats``: they define a value."""
     if key == "budget.repeats":
         return False
-    return key == "callbacks" or key.startswith(("budget.", "artifacts.", "checkpoint."))
+    return key == "callbacks" or key.startswith(
+        ("budget.", "artifacts.", "checkpoint.", "cluster.")
+    )
 
 
 def find(name: str, storage: Storage) -> optuna.Study | None:

@@ -6,29 +6,31 @@ import os
 import socket
 from pathlib import Path
 
-# Set in a pod of an Indexed Job: which Job (its uid), and which of its indexes
-OWNER, INDEX = "HPO_JOB_OWNER", "HPO_JOB_INDEX"
+# Set in a pod of an Indexed Job: which Job (its uid), which of its indexes, and the pod's name
+OWNER, INDEX, POD = "HPO_JOB_OWNER", "HPO_JOB_INDEX", "HPO_JOB_POD"
 
 
 def identity() -> dict[str, str | int]:
-    """The name of this process as a worker; in a pod also its Job and its index there."""
+    """The name of this process as a worker; in a pod also its Job, its index there, and the pod."""
     worker: dict[str, str | int] = {"host": _host(), "pid": os.getpid()}
-    owner, index = os.environ.get(OWNER), os.environ.get(INDEX)
-    return {**worker, "owner": owner, "index": index} if owner and index else worker
+    owner, index, pod = (os.environ.get(name) for name in (OWNER, INDEX, POD))
+    if owner and index:
+        worker |= {"owner": owner, "index": index} | ({"pod": pod} if pod else {})
+    return worker
 
 
 def owner() -> str | None:
     """The uid of the Job that this process belongs to; None outside of a pod of one."""
-    return os.environ.get(OWNER)
+    return os.environ.get(OWNER) or None
 
 
 def is_gone(worker: object) -> bool:
     """Whether a worker is known to have ended, so that there is no grace to wait out.
 
     Guaranteed: never true of a worker that runs. It is true of one that ran on this machine and
-    whose process is gone; of the pod before this one, of the same index of the same Job, since
-    there is never more than one at a time; and of this process's own name, which an earlier
-    process with the same number left: who asks for a trial runs none.
+    whose process is gone; of a worker in the pod before this one, of the same index of the same
+    Job, since there is never more than one such pod at a time; and of this process's own name,
+    which an earlier process with the same number left: who asks for a trial runs none.
 
     Not guaranteed: a dead worker may not be recognised, where another process has its number now,
     or where it ran on another machine. Its trial is then lost once its grace is over.
@@ -40,8 +42,9 @@ def is_gone(worker: object) -> bool:
         return False
     mine = identity()
     if "owner" in mine and all(worker.get(key) == mine[key] for key in ("owner", "index")):
-        return True
-    if worker.get("host") != mine["host"]:
+        if "pod" not in mine or worker.get("pod") != mine["pod"]:
+            return True
+    elif worker.get("host") != mine["host"]:
         return False
     return worker.get("pid") == os.getpid() or not _is_alive(int(worker.get("pid", 0)))
 

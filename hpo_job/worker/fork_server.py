@@ -4,8 +4,9 @@ Guaranteed before a fork: no threads, no connection to a database, no GPU in use
 needs is imported (`hpo_job.objectives.preload`); the study is checked and created in a fork too,
 and what that has read is inherited by the workers. If imports have started threads or use a GPU
 nevertheless, workers are started as fresh interpreters, and a warning says so. Outside of Linux
-they always are: the systems' own libraries do not survive a fork there. `START_VARIABLE` asks for
-it, where a library of the objective's does not survive a fork.
+they always are: the systems' own libraries do not survive a fork there. The variable
+`START_VARIABLE` of `start_methods` asks for it, where a library of the objective's does not survive
+a fork.
 
 If this process dies, its workers end as after a SIGTERM; if its parent dies, it ends them so.
 """
@@ -24,30 +25,28 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from hpo_job.errors import HpoJobError, SpecError
+from hpo_job.errors import HpoJobError
 from hpo_job.machine import restore
 from hpo_job.objectives.preload import draw_afresh, preload
 from hpo_job.storage.opening import import_all
 from hpo_job.storage.urls import parse
 from hpo_job.study.checking import Checked
-from hpo_job.study.workers import OWNER
+from hpo_job.study.workers import OWNER, POD
 from hpo_job.worker import gpus
 from hpo_job.worker.job import Job, prepare, run_worker
 from hpo_job.worker.output import listen
+from hpo_job.worker.progress import Progress
 from hpo_job.worker.relay import write_to
 from hpo_job.worker.signals import REASONS, Stop, Stopped
+from hpo_job.worker.start_methods import start_method, unforkable
 
-START_VARIABLE = "HPO_JOB_WORKER_START"  # "spawn" starts each worker as a fresh interpreter
 PREPARATION = -1  # the position of the process that checks and creates the study
-# jemalloc's own thread, of the package that reads Parquet: jemalloc starts it again after a fork
-FORKABLE = {"jemalloc_bg_thd"}
-GPU_DEVICES = ("/dev/nvidia", "/dev/kfd")
 log = logging.getLogger(__name__)
 Output = tuple[Connection, Connection]  # the two ends of the pipe that a process writes into
 
@@ -126,10 +125,17 @@ class _Server:
     ) -> None:
         self._job, self._assigned = job, assigned
         self._channel, self._outputs = channel, outputs
-        if reason := unforkable():
+        reason = unforkable()
+        if reason:
             log.warning("%s, so each worker imports for itself", reason)
-        self._forks = sys.platform == "linux" and not reason and start_method() == "fork"
-        self._context: Any = multiprocessing.get_context("fork" if self._forks else "spawn")
+        method = start_method()
+        if method == "fork" and (reason or sys.platform != "linux"):
+            method = "spawn"
+        self._forks = method == "fork"
+        self._context: Any = multiprocessing.get_context(method)
+        if not self._forks:  # the start of its tracker would unblock the signals at a worker's
+            resource_tracker.ensure_running()
+            signal.pthread_sigmask(signal.SIG_BLOCK, REASONS)
         # At its end once a worker has ended with exit code 0, as with nothing left to start
         self._over, self._more = self._context.Pipe(duplex=False)
         # Each child watches the one end; the other one is closed when this process dies
@@ -145,7 +151,8 @@ class _Server:
                 if self._channel.poll():
                     position = self._channel.recv()
                     gpu = self._assigned[position]
-                    self._start(position, _work, self._job, checked, gpu, self._over)
+                    job = self._job.sharing_gpu(self._assigned.count(gpu) if gpu else 1)
+                    self._start(position, _work, job, checked, gpu, self._over)
         finally:
             self._lifeline.close()
             for process in self._processes.values():
@@ -201,45 +208,6 @@ class _Server:
                 self._channel.send(Ended(position, process.exitcode))
 
 
-def unforkable() -> str | None:
-    """Why a fork of this process could not work, if it is known; None if nothing speaks against it.
-
-    A thread is not in the fork, but the locks that it held are; CUDA refuses to work in one.
-    """
-    tasks = Path("/proc/self/task")
-    if not tasks.is_dir():
-        return None
-    others = [task for task in tasks.iterdir() if task.name != str(os.getpid())]
-    names = {(task / "comm").read_text().strip() for task in others} - FORKABLE
-    if names:
-        return f"the objective's imports have started threads ({', '.join(sorted(names))})"
-    torch = sys.modules.get("torch")
-    uses_cuda = torch is not None and torch.cuda.is_initialized()
-    if uses_cuda or any(name.startswith(GPU_DEVICES) for name in _open_files()):
-        return "the objective's imports use a GPU"
-    return None
-
-
-def start_method() -> str:
-    """How workers are to be started, where this process can fork: "fork" or "spawn".
-
-    Raises:
-        SpecError: the variable has another value.
-    """
-    method = os.environ.get(START_VARIABLE) or "fork"
-    if method not in ("fork", "spawn"):
-        raise SpecError(f"{START_VARIABLE}={method}: use fork or spawn")
-    return method
-
-
-def _open_files() -> Iterator[str]:
-    for descriptor in Path("/proc/self/fd").iterdir():
-        try:
-            yield str(descriptor.readlink())
-        except OSError:  # the one that listed them
-            continue
-
-
 def _freeze() -> None:
     """Let no collector visit what there is: children would copy each page that theirs marks."""
     gc.collect()
@@ -286,7 +254,8 @@ def _run(
     for signal_number in REASONS:  # once the work is over, nothing is left to stop
         signal.signal(signal_number, _do_nothing)
     multiprocessing.set_start_method(None, force=True)  # Python's default, as in `hpo-job worker`
-    os.environ.pop(OWNER, None)  # several workers in one pod do not succeed each other
+    if POD not in os.environ:  # several workers of one index do not succeed each other
+        os.environ.pop(OWNER, None)
     threading.Thread(target=_end_with, args=(server,), daemon=True).start()
     logging.getLogger().handlers.clear()
     number = None if position == PREPARATION else os.getpid()
@@ -319,7 +288,7 @@ def _prepare(job: Job, answer: Connection) -> int:
     """Check the study and create it, and send what was read, or why that is impossible."""
     stop = Stop()
     prepared: Checked | Prepared
-    with stop.listening():
+    with Progress.from_environment().kept(), stop.listening():
         try:
             with stop.breaking():
                 prepared = prepare(job)

@@ -6,9 +6,10 @@ import logging
 import math
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -16,6 +17,7 @@ from hpo_job import objectives
 from hpo_job.errors import StorageError
 from hpo_job.machine import collector_spared
 from hpo_job.spec.study_toml import StudySpec
+from hpo_job.storage import urls
 from hpo_job.study.checking import Checked, check
 from hpo_job.study.joining import join
 from hpo_job.worker import lr_find
@@ -53,6 +55,17 @@ class Job:
     wait: bool = True
     same_study: bool = False
     gpus: tuple[str, ...] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "urls": urls.known()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        urls.learn(*state.pop("urls"))  # which file holds the password, how a tunnel is called
+        vars(self).update(state)
+
+    def sharing_gpu(self, workers: int) -> Job:
+        """The same, for one of so many workers on one GPU."""
+        return replace(self, machine=replace(self.machine, gpu_share=1 / workers))
 
 
 def prepare(job: Job) -> Checked:

@@ -338,6 +338,7 @@ def context_of(
         cache=machine.cache,
         cache_size=machine.cache_size,
         loader_workers=machine.loader_workers,
+        gpu_share=machine.gpu_share,
         data=checked.data,
         metrics=checked.metrics,
         timings=timings,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hpo_job.machine import ARTIFACTS, CACHE, CACHE_SIZE, cpu_name
+from hpo_job.spec.study_toml import StudySpec
+from hpo_job.study.workers import owner
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Machine:
             URL.
         cache_size: GiB of the cache that decoded images may take.
         loader_workers: processes that read a trial's batches; None lets the objective choose.
+        gpu_share: the part of its GPU's memory that the worker may use, as others use it as well.
     """
 
     threads: int
@@ -28,6 +32,19 @@ class Machine:
     artifacts: str = ARTIFACTS
     cache_size: float = CACHE_SIZE
     loader_workers: int | None = None
+    gpu_share: float = 1.0
+
+
+def workers_of_pod(spec: StudySpec, gpus: Sequence[str]) -> int:
+    """How many workers this process starts: several only in a pod, if study.toml says so.
+
+    Args:
+        spec: the study.
+        gpus: those of the pod.
+    """
+    if spec.cluster.workers_per_gpu is None or owner() is None:
+        return 1
+    return spec.cluster.workers_per_gpu * max(1, len(gpus))
 
 
 def described_worker(study: str, machine: Machine) -> str:
@@ -35,6 +52,8 @@ def described_worker(study: str, machine: Machine) -> str:
     torch = sys.modules.get("torch")  # a function that never imports torch needs no GPU
     on_gpu = torch is not None and torch.cuda.is_available()
     device = torch.cuda.get_device_name() if torch is not None and on_gpu else cpu_name()
+    if on_gpu and machine.gpu_share < 1:
+        device += f", {machine.gpu_share:.0%} of its memory"
     threads = f"{machine.threads} thread{'s' if machine.threads > 1 else ''}"
     index = os.environ.get("HPO_JOB_INDEX")
     where = f", index {index} on node {os.environ.get('HPO_JOB_NODE')}" if index else ""

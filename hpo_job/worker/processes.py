@@ -31,13 +31,13 @@ from hpo_job.worker.fork_server import (
     Prepared,
     Started,
     serve,
-    start_method,
-    unforkable,
 )
 from hpo_job.worker.job import Job
 from hpo_job.worker.output import Printer
+from hpo_job.worker.progress import forget
 from hpo_job.worker.relay import Relay
 from hpo_job.worker.signals import REASONS, Stop
+from hpo_job.worker.start_methods import start_method, unforkable
 
 WATCH = 0.5  # seconds between two looks at the workers
 RESTARTS = 10  # how often, for each worker, one that was killed at once is started again
@@ -236,6 +236,7 @@ class Workers:
     def _ended(self, message: Ended, stop: Stop) -> None:
         """Note how a worker ended, or start another in its place."""
         pid, code = self._pids.pop(message.position), message.exit_code
+        forget(pid)
         if message.position == PREPARATION:
             return
         # a worker that somebody else sent a SIGTERM, such as a guard of the memory, ends with 143

@@ -81,6 +81,12 @@ class Progress:
             self._file.touch()
 
 
+def forget(process: int) -> None:
+    """Remove the file of a worker of this machine that was killed; it would get old."""
+    if folder := os.environ.get(FOLDER):
+        (Path(folder) / str(process)).unlink(missing_ok=True)
+
+
 def _runs(process: str) -> bool:
     try:
         os.kill(int(process), 0)

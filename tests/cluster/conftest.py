@@ -36,6 +36,12 @@ PLURALS = (
     "persistentvolumeclaims",
 )
 NAMESPACE = "hpo-job"
+# As containerd words it
+NOBODY_LISTENS = (
+    b"error forwarding port 3306 to pod 5bc, uid : failed to execute portforward in network "
+    b'namespace "/var/run/netns/cni-1": failed to connect to localhost:3306 inside namespace '
+    b"5bc, IPv4: dial tcp4 127.0.0.1:3306: connect: connection refused"
+)
 CREATED = "2026-01-01T00:00:00Z"
 VERBS = ["create", "delete", "get", "list", "patch"]
 KINDS = {
@@ -294,9 +300,14 @@ async def _tunnel(raw: web.BaseRequest, port: int) -> web.StreamResponse:
     """As a kubelet carries a port: data on channel 0, errors on 1, both begun by the port."""
     socket = web.WebSocketResponse(protocols=("v4.channel.k8s.io",))
     await socket.prepare(raw)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for channel in (0, 1):
         await socket.send_bytes(struct.pack("<BH", channel, int(raw.query["ports"])))
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        await socket.send_bytes(b"\1" + NOBODY_LISTENS)
+        await socket.close()
+        return socket
 
     async def back() -> None:
         while data := await reader.read(1 << 16):

@@ -88,7 +88,20 @@ def test_a_pod_that_never_says_anything(
 def test_an_error_of_the_kubelet_is_reported(serving: Callable[[Kubelet], Cluster]) -> None:
     kubelet = Kubelet(error=b"connect: connection refused")
     with (
-        pytest.raises(ClusterError, match="no port-forward: pod p: connect: connection refused"),
+        pytest.raises(
+            ClusterError, match="no port-forward: pod p: nobody listens on its port 3306"
+        ),
+        forwarded(serving(kubelet), lambda: "p", 3306, greets=True),
+    ):
+        raise AssertionError("not reached")
+
+
+def test_any_other_error_of_the_kubelet_is_passed_on(
+    serving: Callable[[Kubelet], Cluster],
+) -> None:
+    kubelet = Kubelet(error=b"unable to do port forwarding: socat not found")
+    with (
+        pytest.raises(ClusterError, match="no port-forward: pod p: unable to do port forwarding"),
         forwarded(serving(kubelet), lambda: "p", 3306, greets=True),
     ):
         raise AssertionError("not reached")
@@ -144,7 +157,9 @@ def test_an_api_server_that_does_not_answer(
     kubeconfig(tmp_path / "dead", "http://127.0.0.1:9")
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "dead"))
     with (
-        pytest.raises(ClusterError, match=r"the API server http://127\.0\.0\.1:9 does not answer"),
+        pytest.raises(
+            ClusterError, match=r"API server http://127\.0\.0\.1:9 of context x does not answer"
+        ),
         forwarded(Cluster(), lambda: "p", 3306),
     ):
         raise AssertionError("not reached")

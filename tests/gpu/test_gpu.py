@@ -104,6 +104,19 @@ def test_a_compiled_model_trains(quick: Make) -> None:
     train(quick(compile=True, epochs=2))
 
 
+def test_a_trial_keeps_to_its_share_of_the_memory(quick: Make) -> None:
+    """The others of the GPU do not notice one that needs more."""
+    total = torch.cuda.get_device_properties(0).total_memory
+    small = replace(quick(batch_size=8), gpu_share=2.5 * 2**30 / total)
+    try:
+        train(small)
+        large = quick(image_size=512, batch_size=128, precision="fp32", unfrozen_epochs=1)
+        with pytest.raises(torch.OutOfMemoryError):
+            train(replace(large, gpu_share=small.gpu_share))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
 def test_learning_rates_are_found(quick: Make) -> None:
     names = ["learning_rate", "unfrozen_learning_rate"]
     curves = image_classification.lr_find(quick(), names)

@@ -54,6 +54,16 @@ def with_components(folder: Path, worker: tuple[str, ...], cluster: tuple[str, .
     return folder
 
 
+def with_examples(folder: Path) -> Path:
+    """The same clone, with all patches of its settings that are only shown switched on."""
+    settings = folder / "k8s/settings/kustomization.yaml"
+    before, mark, after = settings.read_text().partition("  # With components/gpu: how many GPUs\n")
+    assert mark
+    after = after.replace("  # - target", "  - target").replace("  #   ", "    ")
+    settings.write_text(before + mark + after)
+    return folder
+
+
 def text_of(objects: list[Object]) -> str:
     """Objects as a golden file keeps them."""
     for thing in objects:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from tests.manifests.renders import (
 )
 
 Object = dict[str, Any]
-VERSIONS = ("1.35", "1.36")
 
 
 @pytest.fixture(scope="session")
@@ -75,28 +73,6 @@ def test_decoded_images_leave_space_in_the_cache(file: str) -> None:
     (limit,) = re.findall(r"value: /cache=(\w+)", text)
     (share,) = re.findall(r'name: HPO_JOB_CACHE_SIZE(?:, |\n +)value: "(\d+)"', text)
     assert int(share) * 2**30 < 0.75 * NEAR * parse_bytes(limit)
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_every_object_is_valid(objects: list[Object], version: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the validator's own imports
-        import kubernetes_validate
-
-    kinds = {thing["kind"] for thing in objects}
-    assert {"Job", "StatefulSet", "Deployment", "NetworkPolicy", "PersistentVolumeClaim"} <= kinds
-    for thing in objects:
-        kubernetes_validate.validate(thing, version, strict=True)
-
-
-def test_a_misspelt_key_is_found(job: Object) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import kubernetes_validate
-
-    wrong = {**job, "spec": {**job["spec"], "backofLimitPerIndex": 1}}
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(wrong, VERSIONS[0], strict=True)
 
 
 @pytest.mark.parametrize("folder", sorted(ROOT.glob("jobs/*/study.toml")), ids=str)

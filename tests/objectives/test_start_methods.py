@@ -119,7 +119,7 @@ def test_training_and_predicting_with_loader_processes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_workers_of_run_train_with_loader_processes(
     jobs: list[Path], tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,21 @@ def test_another_index_or_job_is_not(owner: str, index: str) -> None:
 
 
 @pytest.mark.usefixtures("in_pod")
+def test_workers_of_one_pod_do_not_succeed_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known by their process numbers there; those of an earlier pod of the index are gone."""
+    monkeypatch.setenv("HPO_JOB_POD", "x-worker-3-new")
+    mine = identity()
+    assert mine["pod"] == "x-worker-3-new"
+    assert not is_gone({**mine, "pid": os.getppid()})
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    assert is_gone({**mine, "pid": ended.pid})
+    assert is_gone(mine)
+    assert is_gone({**mine, "pid": os.getppid(), "pod": "x-worker-3-old"})
+    assert not is_gone({**mine, "pid": os.getppid(), "pod": "x-worker-2-old", "index": "2"})
+
+
+@pytest.mark.usefixtures("in_pod")
 def test_a_worker_without_a_job_is_not() -> None:
     assert not is_gone(ELSEWHERE)
 

@@ -17,10 +17,10 @@ from hpo_job.errors import HpoJobError, SpecError
 from hpo_job.machine import ONE_THREAD
 from hpo_job.trial import attributes
 from hpo_job.worker import job as job_module
-from hpo_job.worker.fork_server import START_VARIABLE, unforkable
 from hpo_job.worker.job import prepare, run_worker
 from hpo_job.worker.processes import run_workers
 from hpo_job.worker.signals import Stop
+from hpo_job.worker.start_methods import START_METHODS, START_VARIABLE, unforkable
 from tests.quick import Quick, command, wait_until
 from tests.worker.test_processes import HELD, nothing, when
 
@@ -146,7 +146,7 @@ def test_imports_that_start_threads_are_left_to_the_workers(
     assert "imports have started threads (python" in errors
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", START_METHODS)
 def test_a_variable_says_how_workers_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
@@ -156,7 +156,10 @@ def test_a_variable_says_how_workers_start(
 
     def train(trial, context):  # a fork has the command line of the process it comes from
         own, parent = (Path(f"/proc/{each}/cmdline") for each in ("self", os.getppid()))
-        trial.set_user_attr("method", "fork" if own.read_text() == parent.read_text() else "spawn")
+        method = "fork" if own.read_text() == parent.read_text() else "spawn"
+        if "multiprocessing.forkserver" in own.read_text():
+            method = "forkserver"
+        trial.set_user_attr("method", method)
         return 0.0
     """
     quick = Quick(tmp_path, source, budget="trials = 1")
@@ -169,7 +172,7 @@ def test_an_unknown_way_to_start_workers_is_one_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(START_VARIABLE, "thread")
-    with pytest.raises(SpecError, match=r"^HPO_JOB_WORKER_START=thread: use fork or spawn$"):
+    with pytest.raises(SpecError, match=r"^HPO_JOB_WORKER_START=thread: use one of fork, fork"):
         run_workers(Quick(tmp_path).worker_job(), 1, Stop(), nothing)
 
 
@@ -177,7 +180,7 @@ def test_a_process_that_has_used_cuda_is_not_forked() -> None:
     program = """
 import sys
 from types import SimpleNamespace
-from hpo_job.worker.fork_server import START_VARIABLE, unforkable
+from hpo_job.worker.start_methods import unforkable
 before = unforkable()
 sys.modules["torch"] = SimpleNamespace(cuda=SimpleNamespace(is_initialized=lambda: True))
 print(before, unforkable(), sep="\\n")
@@ -278,3 +281,25 @@ def _parent(pid: int) -> int:
 
 def _is_gone(pid: int) -> Callable[[], bool]:
     return lambda: not Path(f"/proc/{pid}").exists()
+
+
+def test_a_spawned_worker_knows_where_its_password_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it can read a changed one, and names a tunnel as the command does."""
+    source = """
+    from hpo_job.storage import urls
+
+    def train(trial, context):
+        known = [list(urls._NAMES.values()), [str(each) for each in urls._FILES.values()]]
+        trial.set_user_attr("known", known)
+        return 0.0
+    """
+    quick = Quick(tmp_path, source, budget="trials = 1")
+    (tmp_path / "url").write_text(quick.url)
+    monkeypatch.setenv(START_VARIABLE, "spawn")
+    run = command("run", quick.job, "--storage-file", tmp_path / "url")
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode == 0, errors
+    (trial,) = quick.study.trials
+    assert trial.user_attrs["known"] == [[], [str(tmp_path / "url")]]

@@ -9,8 +9,10 @@ from hpo_job.cluster.preflight.database import check_database
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.preflight.image import check_image
 from hpo_job.cluster.preflight.limits import check_limit_ranges, check_quotas
+from hpo_job.cluster.preflight.models import check_models
 from hpo_job.cluster.preflight.nodes import check_nodes
 from hpo_job.cluster.preflight.objects import check_objects
+from hpo_job.cluster.preflight.sharing import check_sharing, workers_in_pod
 from hpo_job.spec.study_toml import StudySpec
 
 
@@ -46,8 +48,11 @@ def preflight(
     check_limit_ranges(cluster, pod, findings)
     check_nodes(cluster, pod, more, findings, nodes_may_come=nodes_may_come)
     check_image(pod, findings)
+    check_sharing(pod, spec, findings)
+    check_models(pod, spec, findings)
     if secret:
         arguments = [each for container in pod["containers"] for each in container.get("args", [])]
         same_study = "--same-study" in arguments
+        more *= workers_in_pod(spec, pod)
         check_database(cluster, secret, spec, more, findings, same_study=same_study)
     return findings

@@ -122,7 +122,7 @@ def _pixels(
         batch_bytes = batch_size * CHANNELS * size**2
         return files, loader_processes(context.threads, context.device, batch_bytes)
     if context.loader_workers is None and context.device == "cuda":
-        images = on_device(array)
+        images = on_device(array, context.gpu_share)
         if images is not None:
             return OnDevice(images), 0
     return Decoded(array), context.loader_workers or 0

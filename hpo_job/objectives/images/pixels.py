@@ -93,12 +93,17 @@ class Labelled:
 _on_device: dict[tuple[str, int], torch.Tensor] = {}  # the latest array that a GPU holds
 
 
-def on_device(array: NDArray[np.uint8]) -> torch.Tensor | None:
-    """All images in the memory of the GPU, kept there for the next trial; None if too large."""
+def on_device(array: NDArray[np.uint8], gpu_share: float = 1.0) -> torch.Tensor | None:
+    """All images in the memory of the GPU, kept there for the next trial; None if too large.
+
+    Args:
+        array: the images.
+        gpu_share: the part of the GPU that this process may use.
+    """
     key = (str(getattr(array, "filename", "")), torch.cuda.current_device())
     if key not in _on_device:
         release_images()
-        if array.nbytes > SHARE * torch.cuda.mem_get_info()[0]:
+        if array.nbytes > SHARE * gpu_share * torch.cuda.mem_get_info()[0]:
             return None
         _on_device[key] = torch.from_numpy(np.array(array)).to("cuda")
     return _on_device[key]

@@ -49,7 +49,8 @@ def row_loaders(
 
     def loader(part: NDArray[np.int64], training: bool) -> RowLoader:
         source = Rows(Mapped(rows.categories), Mapped(rows.numbers), part, targets)
-        moved = _moved(source) if device.type == "cuda" and context.loader_workers is None else None
+        fits = device.type == "cuda" and context.loader_workers is None
+        moved = _moved(source, context.gpu_share) if fits else None
         return RowLoader(
             RowItems(moved or source, len(part), data),
             bs=batch_size,
@@ -62,9 +63,9 @@ def row_loaders(
     return DataLoaders(loader(data.train, True), loader(data.valid, False), device=device)
 
 
-def _moved(source: Rows) -> Tensors | None:
+def _moved(source: Rows, gpu_share: float) -> Tensors | None:
     """The rows in the memory of the GPU, where a batch is an index away; None if too large."""
     width = source.categories.array.shape[1] * 8 + source.numbers.array.shape[1] * 4 + 8
-    if len(source) * width > SHARE * torch.cuda.mem_get_info()[0]:
+    if len(source) * width > SHARE * gpu_share * torch.cuda.mem_get_info()[0]:
         return None
     return Tensors(*(tensor.to("cuda") for tensor in source[range(len(source))]))

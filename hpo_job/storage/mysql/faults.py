@@ -6,6 +6,7 @@ from typing import Any
 
 from hpo_job.errors import GoneError, StorageError, UnreachableError, one_line
 from hpo_job.storage.tables import GONE
+from hpo_job.storage.urls import in_users_words
 
 # Retried: the connection is gone, and nobody knows whether the statement was executed.
 LOST = frozenset(
@@ -85,7 +86,7 @@ def reason(error: BaseException) -> str:
     number = _ERRNO.search(text)
     if number:  # mysqlclient gives the system's number only
         text = text.replace(number[0], f"({os.strerror(int(number[1]))})")
-    return f"MySQL error {code_of(error)}" + (f": {text}" if text else "")
+    return f"MySQL error {code_of(error)}" + (f": {in_users_words(text)}" if text else "")
 
 
 def storage_error(error: BaseException, label: str) -> StorageError:
@@ -114,6 +115,6 @@ def _line(error: BaseException, label: str) -> str:
     if code == 2013 or not detail:
         detail = "no answer"
     explanation = EXPLANATIONS.get(code)
-    reason = " ".join(str(detail).split())
+    reason = in_users_words(" ".join(str(detail).split()))
     text = f"{label}: {explanation + ': ' if explanation else ''}{reason}"
     return f"{text} (MySQL error {code})" if code >= 0 else text
