@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -120,6 +121,21 @@ def fresh_process(
     yield
     for name in [name for name in sys.modules if name.startswith("hpo_job_objective_")]:
         del sys.modules[name]
+
+
+@pytest.fixture
+def caplog(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Captures logs, but for those of threads that earlier tests have left running."""
+    earlier = {each.ident: each for each in threading.enumerate()}
+    del earlier[threading.get_ident()]
+
+    def is_of_this_test(record: logging.LogRecord) -> bool:
+        thread = earlier.get(record.thread)
+        return thread is None or not thread.is_alive()
+
+    caplog.handler.addFilter(is_of_this_test)
+    yield caplog
+    caplog.handler.removeFilter(is_of_this_test)
 
 
 @pytest.fixture

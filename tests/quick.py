@@ -105,7 +105,7 @@ def command(*arguments: str | Path, env: Mapping[str, str] | None = None) -> sub
     )
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
     """Wait for what another process does; fails where it does not within ``seconds``."""
     import time
 

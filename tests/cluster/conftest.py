@@ -366,14 +366,14 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(120)
     stand_in = box[0]
     kubeconfig(tmp_path / "kubeconfig", stand_in.url)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     yield stand_in
     Server.listening.clear()
     loop.call_soon_threadsafe(stop.set)
-    thread.join(20)
+    thread.join(120)
     loop.close()
 
 

@@ -43,7 +43,7 @@ def serving(
 
 def exchanged(port: int) -> bytes:
     """What comes back over a new connection to a forwarded port: the greeting, then an answer."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
         got = b""
         while len(got) < len(GREETING):
             got += connection.recv(1 << 12)
@@ -133,7 +133,7 @@ def test_a_port_is_carried(api: Api, echo: int) -> None:
     sent = bytes(range(256)) * 2000
     with forwarded(Cluster(), lambda: "p", 3306) as port:
         for _ in range(2):
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", port), timeout=120) as connection:
                 threading.Thread(target=connection.sendall, args=(sent,), daemon=True).start()
                 got = b""
                 while len(got) < len(sent):

@@ -696,7 +696,7 @@ def test_a_real_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
     wait_until(lambda: any((tmp_path / "out").iterdir()) or process.poll() is not None)
     assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGINT)
-    said, errors = process.communicate(timeout=60)
+    said, errors = process.communicate(timeout=120)
     assert (process.returncode, said) == (130, "")
     assert errors == "hpo-job: stopped; out/1730s.csv.gz is as it was\n"
     assert [*(tmp_path / "out").iterdir()] == []

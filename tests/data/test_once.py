@@ -69,7 +69,7 @@ def test_of_processes_that_come_together_one_makes_it(tmp_path: Path, start: Sta
     barrier, events = FORK.Barrier(4), FORK.Queue()
     for _ in range(4):
         start(_make, target, barrier, events)
-    assert sorted(events.get(timeout=60) for _ in range(5)) == ["made", *["whole"] * 4]
+    assert sorted(events.get(timeout=120) for _ in range(5)) == ["made", *["whole"] * 4]
     assert {path.name for path in target.parent.iterdir()} == {"content", ".content.lock"}
 
 
@@ -78,13 +78,13 @@ def test_who_is_killed_in_the_middle_holds_nobody_up(tmp_path: Path, start: Star
     target = tmp_path / "content"
     within, events = FORK.Event(), FORK.Queue()
     first = start(_get_stuck, target, within)
-    assert within.wait(60)
+    assert within.wait(120)
     start(_make, target, FORK.Barrier(1), events)
     with pytest.raises(queue.Empty):
         events.get(timeout=0.5)  # it waits, because the first one lives
     assert not target.exists()
     first.kill()
-    assert [events.get(timeout=60) for _ in range(2)] == ["made", "whole"]
+    assert [events.get(timeout=120) for _ in range(2)] == ["made", "whole"]
     assert {path.name for path in tmp_path.iterdir()} == {"content", ".content.lock"}
 
 
@@ -128,7 +128,7 @@ def test_without_the_right_to_write(tmp_path: Path, start: Start, folder: str) -
     tmp_path.chmod(0o555)
     events = FORK.Queue()
     start(_make_without_right, tmp_path / folder / "content", events)
-    assert events.get(timeout=60) in (errno.EACCES, errno.EPERM)
+    assert events.get(timeout=120) in (errno.EACCES, errno.EPERM)
     tmp_path.chmod(0o755)
     assert list(tmp_path.iterdir()) == []
 
@@ -181,4 +181,4 @@ def test_who_waited_for_one_that_failed_makes_it(tmp_path: Path, start: Start) -
 
     with pytest.raises(OSError, match="No space"):
         make_once(target, look_at(target), make)
-    assert [events.get(timeout=60) for _ in range(2)] == ["made", "whole"]
+    assert [events.get(timeout=120) for _ in range(2)] == ["made", "whole"]

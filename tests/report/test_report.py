@@ -245,7 +245,7 @@ def test_the_dashboard_shows_the_same_study(
         target=serve, args=("synthetic", storage, "127.0.0.1", 0, ready), daemon=True
     )
     server.start()
-    assert up.wait(60)
+    assert up.wait(120)
     chrome.get(address[0])
     WebDriverWait(chrome, PATIENCE).until(
         lambda d: "synthetic" in d.find_element(By.TAG_NAME, "body").text

@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -189,13 +188,6 @@ def ask_by(act: Callable[[Callable[[], optuna.Trial]], optuna.Trial]) -> Any:
 def kill(pid: int) -> None:
     """kill -9, and wait until the process is gone (or waits for its parent)."""
     os.kill(pid, signal.SIGKILL)
-
-
-def timed(condition: Callable[[], bool], seconds: float) -> float:
-    """Wait for it; how many seconds it took."""
-    begin = time.monotonic()
-    wait_until(condition, seconds)
-    return time.monotonic() - begin
 
 
 def redirected(arguments: list[str], log: Path, env: Mapping[str, str]) -> None:

@@ -131,7 +131,7 @@ def test_run_says_once_that_its_study_is_gone(tmp_path: Path) -> None:
     wait_until(lambda: len(list(job.glob("running-*"))) == 2)
     delete_study(url)
     (job / "go").touch()
-    _, errors = run.communicate(timeout=60)
+    _, errors = run.communicate(timeout=120)
     assert run.returncode == 2, errors
     assert errors.count(GONE) == 1, errors
 

@@ -181,7 +181,7 @@ def test_a_worker_that_is_frozen_inside_the_lock_of_a_server_does_not_hold_up_th
             (frozen,) = pods.start()
             wait_until(lambda: is_stopped(frozen.pid))
         (other,) = pods.start()
-        other.join(60)
+        other.join(120)
         assert pods.states()["COMPLETE"] >= 2
         os.kill(frozen.pid, signal.SIGCONT)
         assert pods.end() == [0, 0]
@@ -356,7 +356,7 @@ def test_a_busy_sqlite_file_is_waited_for(
         monkeypatch.setattr(rdb_faults, "is_transient", seen)
 
         def give_way() -> None:
-            refused.wait(60)
+            refused.wait(120)
             blocker.rollback()
 
         other = threading.Thread(target=give_way)

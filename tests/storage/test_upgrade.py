@@ -80,7 +80,7 @@ def test_both_releases_work_on_a_study_of_the_first(
         output, said = process.communicate(timeout=120)
         assert process.returncode == 0, output + said
     results = command("results", "quick", "--storage", url, "--format", "csv")
-    output, _ = results.communicate(timeout=60)
+    output, _ = results.communicate(timeout=120)
     assert output.count("COMPLETE") == 12 and "FAIL" not in output
 
 

@@ -418,12 +418,12 @@ def test_one_worker_at_a_time_decides(tmp_path: Path) -> None:
 
     def decide() -> bool:
         asker.start()
-        assert asking.wait(60)
+        assert asking.wait(120)
         asker.join(1)  # it could have ended, without the lock
         return bool(started)
 
     assert not quick.storage.run_exclusively(quick.study.study_name, decide)
-    asker.join(60)
+    asker.join(120)
     assert isinstance(started[0], optuna.Trial)
 
 

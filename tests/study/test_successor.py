@@ -123,4 +123,4 @@ def test_a_worker_leaves_when_others_run_the_rest(job: Callable[..., Path], tmp_
         assert busy.poll() is None
     finally:
         busy.terminate()
-        busy.wait(30)
+        busy.wait(120)

@@ -257,7 +257,7 @@ def test_ctrl_c_while_the_study_is_checked_ends_it_quietly(tmp_path: Path) -> No
     run = command("run", quick.job, "--storage", f"sqlite:///{tmp_path}/new.db")
     wait_until(checking.exists)
     run.send_signal(signal.SIGINT)
-    output, errors = run.communicate(timeout=60)
+    output, errors = run.communicate(timeout=120)
     assert (run.returncode, output, errors) == (130, "", "")
     assert not (tmp_path / "new.db").exists()
 
@@ -270,7 +270,7 @@ def test_nothing_is_left_of_a_run_that_is_killed(tmp_path: Path) -> None:
     worker = int(running.read_text())
     server = _parent(worker)
     run.kill()
-    run.communicate(timeout=60)
+    run.communicate(timeout=120)
     for process in (worker, server):
         wait_until(_is_gone(process))
 

@@ -116,7 +116,7 @@ def test_of_two_workers_started_at_once_one_runs_it(workers: Workers) -> None:
     assert not workers.study().trials  # nobody starts a trial before
     assert [process.poll() for process in both] == [None, None]
     workers.go_on()
-    assert [process.wait(60) for process in both] == [0, 0]
+    assert [process.wait(120) for process in both] == [0, 0]
     assert len(workers.ran()) == 1
     ran_once(workers.study())
 
@@ -132,10 +132,10 @@ def test_one_that_is_stopped_while_it_runs_blocks_nobody(
     wait_until(lambda: bool(workers.ran()))
     second = workers.start()
     first.send_signal(sent)
-    assert first.wait(60) == code
+    assert first.wait(120) == code
     wait_until(lambda: len(workers.ran()) == 2)  # long before the grace of 60 s is over
     workers.go_on()
-    assert second.wait(60) == 0
+    assert second.wait(120) == 0
     assert workers.ran() == [first.pid, second.pid]
     ran_once(workers.study())
 

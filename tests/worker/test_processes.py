@@ -63,7 +63,7 @@ def test_stopped_and_started_again_it_is_the_budget_still(tmp_path: Path) -> Non
     first = command("run", quick.job, "--workers", "3", "--storage", quick.url)
     wait_until(lambda: len(list(quick.job.glob("running-*"))) == 3)
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=60)
+    first.communicate(timeout=120)
     assert first.returncode == 130
     assert quick.states() == {"FAIL": 3, "WAITING": 3}
     broken_off = sorted(trial.params["x"] for trial in quick.study.trials[:3])
@@ -105,7 +105,7 @@ def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
     running = quick.job / "running-0"
     wait_until(lambda: running.exists() and running.read_text() != "")
     parent.kill()
-    parent.communicate(timeout=60)
+    parent.communicate(timeout=120)
     wait_until(lambda: quick.states() == {"FAIL": 1, "WAITING": 1})
     wait_until(lambda: not Path(f"/proc/{running.read_text()}").exists())
 
@@ -129,7 +129,7 @@ def test_ctrl_c_while_the_workers_start_ends_them_quietly(tmp_path: Path, starte
     assert run.stdout.readline().startswith("quick: 6 trials")  # just before it starts them
     wait_until(lambda: len(descendants(run.pid)) >= started or run.poll() is not None)
     run.send_signal(signal.SIGINT)
-    _, errors = run.communicate(timeout=60)
+    _, errors = run.communicate(timeout=120)
     assert run.returncode == 130
     assert "Traceback" not in errors
     assert "RUNNING" not in quick.states()

@@ -93,7 +93,7 @@ def test_a_signal_ends_the_trial_and_gives_its_parameters_back(
     worker = command("worker", quick.job, "--storage", quick.url)
     wait_until((quick.job / "started").exists)
     worker.send_signal(number)
-    _, errors = worker.communicate(timeout=60)
+    _, errors = worker.communicate(timeout=120)
     assert worker.returncode == code
     assert "Traceback" not in errors
     assert quick.states() == {"FAIL": 1, "WAITING": 1}
@@ -108,7 +108,7 @@ def test_a_signal_ends_the_trial_and_gives_its_parameters_back(
 def test_nothing_an_objective_does_keeps_it_running(tmp_path: Path, source: str) -> None:
     quick = Quick(tmp_path, source)
     worker = command("worker", quick.job, "--storage", quick.url)
-    worker.communicate(timeout=60)
+    worker.communicate(timeout=120)
     assert worker.returncode == 143
     assert quick.states() == {"FAIL": 1, "WAITING": 1}
     assert quick.study.trials[0].user_attrs[attributes.REASON] == "preempted"
@@ -141,7 +141,7 @@ def test_a_signal_before_any_trial_ends_the_worker_too(tmp_path: Path) -> None:
     worker = command("worker", quick.job, "--storage", quick.url)
     wait_until((quick.job / "objective.py.started").exists)
     worker.terminate()
-    _, errors = worker.communicate(timeout=60)
+    _, errors = worker.communicate(timeout=120)
     assert worker.returncode == 143
     assert "Traceback" not in errors
     assert quick.states() == {}

@@ -173,16 +173,16 @@ def test_a_worker_that_is_killed_meanwhile_holds_nobody_up(tmp_path: Path) -> No
     within, gate, results = fork.Event(), fork.Barrier(1), fork.Queue()
     first = fork.Process(target=_stop_in_the_middle, args=(tmp_path, within))
     first.start()
-    assert within.wait(60)
+    assert within.wait(120)
     second = fork.Process(target=_tokenise, args=(tmp_path, gate, results))
     second.start()
     with pytest.raises(queue.Empty):
         results.get(timeout=0.5)  # it waits, for the first one lives
     first.kill()
-    assert results.get(timeout=60) == 1
-    assert results.get(timeout=60)
-    second.join(timeout=60)
-    first.join(timeout=60)
+    assert results.get(timeout=120) == 1
+    assert results.get(timeout=120)
+    second.join(timeout=120)
+    first.join(timeout=120)
     assert len(folders(tmp_path)) == 1  # nothing half is left
 
 
@@ -223,9 +223,9 @@ def test_of_processes_that_come_together_one_makes_it(tmp_path: Path) -> None:
     processes = [fork.Process(target=_tokenise, args=(tmp_path, gate, results)) for _ in range(3)]
     for process in processes:
         process.start()
-    said = [results.get(timeout=60) for _ in range(4)]
+    said = [results.get(timeout=120) for _ in range(4)]
     for process in processes:
-        process.join(timeout=60)
+        process.join(timeout=120)
         assert process.exitcode == 0
     assert said.count(1) == 1
     seen = [message for message in said if message != 1]

@@ -126,7 +126,7 @@ class PrivateServer:
     def _end(self, number: int) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(60)
+            self._process.wait(120)
             self._process = None
 
     def _initialise(self) -> None:

@@ -62,7 +62,7 @@ def test_the_dashboard_and_the_command_line_see_the_run(url: str, tmp_path: Path
             )
         finally:
             dashboard.terminate()
-            dashboard.wait(30)
+            dashboard.wait(120)
     listed = subprocess.run(
         [PROGRAMS / "optuna", "trials", "--study-name", "quick", "--storage", url, "-f", "json"],
         capture_output=True,

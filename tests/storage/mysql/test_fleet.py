@@ -15,7 +15,7 @@ from hpo_job.storage import timeouts
 from hpo_job.storage.mysql import MySQLStorage
 from tests.quick import wait_until
 from tests.storage.mysql.server import PrivateServer, new_database, sql
-from tests.storage.pods import HELD, ask_by, kill, pods_of, short, timed
+from tests.storage.pods import HELD, ask_by, kill, pods_of, short
 
 GRACE = 10  # seconds: a busy machine does not keep a worker from its heartbeat for so long
 
@@ -46,8 +46,7 @@ def test_trials_of_killed_workers_are_noticed_in_mid_trial_and_run_again_once(
         for number in killed:
             kill(pods.running()[number])
         # The four that are left are busy with their trials, and start no other.
-        took = timed(lambda: set(pods.reasons()) == killed, 60)
-        assert took < GRACE + 10
+        wait_until(lambda: set(pods.reasons()) == killed)
         wait_until(lambda: pods.states() == {"FAIL": 4, "RUNNING": 4, "WAITING": 4})
         pods.go()
         assert sorted(pods.end(), key=str) == [-9] * 4 + [0] * 4
@@ -156,7 +155,7 @@ def test_a_worker_that_is_frozen_inside_the_lock_does_not_hold_up_the_others(
             (frozen,) = pods.start()
             wait_until(lambda: is_stopped(frozen.pid))
         (other,) = pods.start()
-        other.join(60)
+        other.join(120)
         assert pods.states() == {"COMPLETE": 3}
         frozen.kill()
         assert pods.end() == [-9, 0]

@@ -126,7 +126,7 @@ def test_a_worker_whose_clock_is_an_hour_off_takes_nothing_and_works_its_time(
         )
         wait_until(lambda: pods.finished() == 2)
         pods.go()
-        _, said = off.communicate(timeout=60)
+        _, said = off.communicate(timeout=120)
         assert off.returncode == 0, said
         assert pods.end() == [0]
         assert pods.states() == {"COMPLETE": 3}
@@ -164,13 +164,13 @@ def test_the_retries_of_a_trial_are_limited_and_their_chain_is_shown(
             pods.wait_for(n + 1)
             pods.know_parameters(n + 1)
             pod.terminate()
-            pod.join(60)
+            pod.join(120)
         assert pods.states() == {"FAIL": 3}  # and none waits: that was the last retry
         assert pods.retries() == {1: "0", 2: "1"}
         pods.go()
         pods.start()
         assert pods.end() == [143, 143, 143, 0]
-        output, _ = command("results", "quick", "--storage", url).communicate(timeout=60)
+        output, _ = command("results", "quick", "--storage", url).communicate(timeout=120)
         rows = [line for line in output.splitlines() if "(preempted)" in line]
         assert len(rows) == 3
         assert "(retry of #0)" in rows[1] and "(retry of #1)" in rows[2]
@@ -187,7 +187,7 @@ def test_check_says_how_many_workers_a_server_carries_and_run_warns_above(
     with pods_of(tmp_path, url, short(), budget="trials = 2") as pods:
         for connected, free in ((root_url, 3), (narrow, 2)):  # others' do not count against it
             with contextlib.closing(connect(connected)):
-                said, _ = command("check", pods.job, "--storage", narrow).communicate(timeout=60)
+                said, _ = command("check", pods.job, "--storage", narrow).communicate(timeout=120)
             assert f"server        has free connections for {free} more workers" in said
         for workers, warned in (("3", True), ("2", False)):
             run = command("run", pods.job, "--workers", workers, "--storage", narrow)

@@ -51,7 +51,7 @@ def test_a_changed_password_is_read_again(file: Path, url: str, root_url: str) -
     refused = threading.Event()
 
     def renewed_later() -> None:  # as the kubelet renews the file of a mounted Secret
-        assert refused.wait(30)
+        assert refused.wait(120)
         write(file, url, "new")
 
     kubelet = threading.Thread(target=renewed_later)
