@@ -34,8 +34,8 @@ from hpo_job.errors import SpecError
 from hpo_job.storage.database import Storage
 from hpo_job.study.attempts import Checkpoint, checkpoints, earlier, noted, object_names, work
 from hpo_job.study.recovery import trial_id
-from hpo_job.trial import attributes, state_file
-from hpo_job.trial.state_file import DamagedError, State
+from hpo_job.trial import attributes, checkpoint_file
+from hpo_job.trial.checkpoint_file import DamagedError, State
 
 if TYPE_CHECKING:
     from hpo_job.artifacts.stores import Store
@@ -141,7 +141,7 @@ class Checkpoints:
         record = {"name": self._upcoming, **self._belongs_to(self._trial.number, stored.params)}
         file: IO[bytes] = TemporaryFile()  # noqa: SIM115  # the caller closes it
         try:
-            state_file.write(file, {**tree, "notes": notes}, record)
+            checkpoint_file.write(file, {**tree, "notes": notes}, record)
         except BaseException:
             file.close()
             raise
@@ -243,7 +243,7 @@ class Checkpoints:
             if digest != checkpoint.sha256:
                 raise DamagedError("its contents are not what was saved")
             file.seek(0)
-            state, record = state_file.read(file)
+            state, record = checkpoint_file.read(file)
         params = {name: attempt.params.get(name) for name in record["params"]}
         for key, value in self._belongs_to(attempt.number, params).items():
             if record[key] != value:
@@ -266,7 +266,7 @@ def remove_all(url: str, names: Sequence[str]) -> None:
 
 def _content(tree: State) -> str:
     """A checksum of where training is, whenever it is saved."""
-    return state_file.digest([tree.get(name) for name in ("repeat", "objective", "values")])
+    return checkpoint_file.digest([tree.get(name) for name in ("repeat", "objective", "values")])
 
 
 def _measured(file: IO[bytes]) -> tuple[int, str]:

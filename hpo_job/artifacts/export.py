@@ -37,7 +37,9 @@ def export(study: optuna.Study, artifacts: str, folder: Path, number: int | None
         SpecError: ``folder`` exists, or cannot be written.
     """
     if attributes.SPEC not in study.user_attrs:
-        raise StudyError(f"study {study.study_name!r} was not made by hpo-job and keeps no models")
+        raise StudyError(
+            f"study {study.study_name!r} was not created by hpo-job and keeps no models"
+        )
     try:
         spec = restore(study.user_attrs[attributes.SPEC])
     except ValueError as error:  # stored by another version, or by somebody else

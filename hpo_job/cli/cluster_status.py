@@ -17,7 +17,7 @@ from hpo_job.cluster import view
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.database import reachable
 from hpo_job.cluster.names import study_of
-from hpo_job.cluster.pods import is_over, is_stopped
+from hpo_job.cluster.pods import PODS_A_SECOND, is_over, is_stopped
 from hpo_job.cluster.refusals import DeniedError
 from hpo_job.errors import ClusterError, HpoJobError
 from hpo_job.results.forecast import forecast_lines
@@ -26,9 +26,6 @@ from hpo_job.storage.defaults import PROMPT
 from hpo_job.study.joining import load
 
 INTERVAL = 3.0  # seconds between two views
-PODS_A_SECOND = (
-    100  # are read of the API server at most, so that large Jobs are looked at less often
-)
 
 Overview = Callable[[optuna.Study], list[str]]
 

@@ -48,9 +48,9 @@ UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 def list_command(form: str, artifacts: str, storage: str) -> None:
     """List the studies of a database.
 
-    Of each: trials that ended COMPLETE or PRUNED, of how many; the best value, its baseline, when
-    a trial began or ended last, and how large its kept models are. JSON and CSV have bytes, and
-    no value shortened.
+    For each study: how many trials of its budget have ended COMPLETE or PRUNED, the best value and
+    its baseline, when a trial began or ended last, and the size of the kept models. JSON and CSV
+    have sizes in bytes and values in full.
     """
     import optuna
 
@@ -147,7 +147,7 @@ def _delete_study(name: str, url: str, artifacts: str, yes: bool) -> None:
 def rename_command(study: str, name: str, storage: str) -> None:
     """Give a study another name.
 
-    To go on with it, change name in its study.toml as well. Not while a trial runs.
+    To go on with it, change name in its study.toml as well. Refused while a trial runs.
     """
     from hpo_job.artifacts.tidying import rename
 
@@ -167,7 +167,7 @@ def rename_command(study: str, name: str, storage: str) -> None:
 def copy_command(study: str, name: str, to: str | None, artifacts: str, storage: str) -> None:
     """Copy a study, with all trials and models.
 
-    With --to, into another database, also of another kind. Not while a trial runs.
+    With --to, into another database, which may be of another kind. Refused while a trial runs.
     """
     from hpo_job.artifacts.tidying import copy_study
     from hpo_job.errors import plural
@@ -190,8 +190,8 @@ def copy_command(study: str, name: str, to: str | None, artifacts: str, storage:
 def import_command(name: str, source: str, new: str | None, storage: str) -> None:
     """Copy a study of plain Optuna into the database.
 
-    Its trials can be looked at like any others. A study.toml with this name, the same directions
-    and a search space that the trials fit goes on with it.
+    All commands that read a study show it. To go on with it, write a study.toml with this name, the
+    same directions, and a search space that the trials fit.
     """
     from hpo_job.artifacts.tidying import copy_study
     from hpo_job.errors import plural
@@ -213,8 +213,8 @@ def import_command(name: str, source: str, new: str | None, storage: str) -> Non
 def du_command(form: str, artifacts: str, cache: Path, weights: Path, storage: str) -> None:
     """Show what takes up space: models, cache, weights, database.
 
-    The models of each study, wherever it keeps them, then the folders and the SQLite file of
-    this machine.
+    Lists the models of each study, wherever they are kept, then the folders and the SQLite file
+    of this machine.
     """
     import optuna
 

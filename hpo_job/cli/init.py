@@ -52,7 +52,7 @@ OBJECTIVES = (
 )
 @option("--trials", type=click.IntRange(min=1), metavar="N", help="How many trials it may take.")
 @option("--time", metavar="TIME", help="How long: 8h, 1h30m, lunch, overnight or weekend.")
-@option("--measure", is_flag=True, help="Run one short trial, and write what fits into the budget.")
+@option("--measure", is_flag=True, help="Run one short trial, and write how many fit.")
 @option("--function", is_flag=True, help="Tune a function of your own: writes one that runs.")
 @option(
     "--like",
@@ -214,12 +214,12 @@ def _measure(folder: Path, weights: Path) -> None:
     spec = read_spec(folder)
     measured = measure(spec, weights, cpus())
     text = f"one trial with the fewest epochs took {clock(measured.short)}"
-    text += f"; a middling one takes about {clock(measured.middling)} with one worker here"
+    text += f"; a typical one takes about {clock(measured.typical)} with one worker here"
     budget = spec.budget
     if budget.trials:
-        text += f", {budget.trials} of them {clock(budget.trials * measured.middling)}"
+        text += f", {budget.trials} of them {clock(budget.trials * measured.typical)}"
     if budget.timeout:
-        fitting = max(1, round(budget.timeout / measured.middling))
+        fitting = max(1, round(budget.timeout / measured.typical))
         text += f": about {fitting} in {clock(budget.timeout)}"
     text += "; pruned ones take less"
     put("\n".join(wrapped("measured", text)))

@@ -105,8 +105,8 @@ def url_from_options(storage: str | None, storage_file: Path | None, *, cluster:
     url = storage_url(storage, storage_file)
     if cluster and url:
         raise StorageError(
-            "storage: given twice, as --cluster (HPO_JOB_CLUSTER) and as --storage "
-            "(HPO_JOB_STORAGE, HPO_JOB_STORAGE_FILE); give one of them"
+            "storage: set twice, by --cluster (HPO_JOB_CLUSTER) and by --storage "
+            "(HPO_JOB_STORAGE, HPO_JOB_STORAGE_FILE); use one of them"
         )
     if url and (line := warning(url)):
         warn(line)

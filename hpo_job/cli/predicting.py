@@ -33,7 +33,7 @@ from hpo_job.cli.terminal import program, put, put_rows, show_log, width
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Train so many models; predict averages what they say.",
+    help="Train this many models, each on another seed; predict averages their answers.",
 )
 @new_folder_option("Folder to create, for predict and serve.")
 @storage_option
@@ -98,7 +98,7 @@ def train_command(
     default=3,
     show_default=True,
     metavar="K",
-    help="How many classes of each item the table has; of several labels, all that are predicted.",
+    help="How many classes the table has for each item; of several labels, all predicted ones.",
 )
 @format_option(
     "table", "csv", "json", "parquet", help_text="All but table have every class's probability."
@@ -112,7 +112,7 @@ def predict_command(
     DIR is a folder that hpo-job export or train wrote. FILE is an image, a text, a table with
     the columns that the model was trained on, a folder of those, or a pattern such as "*.png".
     """
-    from hpo_job.artifacts.prediction import files_of, load
+    from hpo_job.artifacts.inference import files_of, load
     from hpo_job.cli.predictions import predictions_text, records
     from hpo_job.results.frames import frame_rows
 
@@ -133,11 +133,11 @@ def predict_command(
 def serve_command(folder: Path, host: str, port: int) -> None:
     """Serve an exported model over HTTP until Ctrl-C.
 
-    A page to drop files on, and POST /predict for programs: files in the form field "files",
-    predictions as JSON. Nobody has to log in: put it behind a proxy that asks, where others can
-    reach it.
+    Offers a page to drop files on, and for programs POST /predict: files in the form field "files",
+    predictions as JSON. There is no login: where others can reach it, put it behind a proxy that
+    asks for one.
     """
-    from hpo_job.artifacts.prediction import load
+    from hpo_job.artifacts.inference import load
     from hpo_job.report.serving import serve
 
     show_log()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
-from hpo_job.artifacts.prediction import ANSWER, ITEM, class_columns
+from hpo_job.artifacts.inference import ANSWER, ITEM, class_columns
 from hpo_job.errors import plural
 from hpo_job.results import number, text_table
 from hpo_job.results.columns import shortened
@@ -19,7 +19,7 @@ from hpo_job.results.writing import Row
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hpo_job.artifacts.prediction import Model
+    from hpo_job.artifacts.inference import Model
 
 FEWEST = 5  # items, from which a summary says more than the items
 

@@ -105,7 +105,7 @@ def results_command(
 @option(
     "--pareto",
     metavar="COLUMNS",
-    help="The trials that no other trial beats in all of these columns: value,execute_time.",
+    help="The trials that no other trial beats in all of these columns, as value,execute_time.",
 )
 @format_option(
     "toml",

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from hpo_job.errors import SpecError, problem
-from hpo_job.worker.output import Printer, listen, print_to_stderr, printable
+from hpo_job.worker.output import PACKAGE, Printer, listen, print_to_stderr, printable
 
 if TYPE_CHECKING:
     from hpo_job.results.writing import Row
 
-PACKAGE = Path(__file__).parents[1]
 PROGRAMS = {"hpo-job": "hpo-job", "kubectl-hpo": "kubectl hpo"}  # by file: what is typed
 
 

@@ -12,6 +12,7 @@ from operator import itemgetter
 
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.pods import (
+    PODS_A_SECOND,
     STOPPED,
     describe,
     has_log,
@@ -25,9 +26,6 @@ from hpo_job.cluster.refusals import DeniedError, NotFoundError
 from hpo_job.errors import ClusterError
 
 LOOK = 2.0  # seconds between two looks for new pods
-PODS_A_SECOND = (
-    100  # are read of the API server at most, so that large Jobs are looked at less often
-)
 PREFIX = "hpo-job: "  # of lines that this command adds
 
 

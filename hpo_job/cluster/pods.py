@@ -16,6 +16,8 @@ FAILURES = (  # of a pod's index: those that count, and those that the failure p
     "batch.kubernetes.io/job-index-ignored-failure-count",
 )
 JOB = "batch.kubernetes.io/job-name"
+# Read of the API server at most, so that large Jobs are looked at less often
+PODS_A_SECOND = 100
 STOPPED = (
     "the Job is stopped, which deleted its pods with their logs; a log collector of the cluster "
     "may still have them"

@@ -170,7 +170,7 @@ def _plain(file: Path, table: Any) -> Any:
     for field in table.schema:
         if pa.types.is_nested(field.type):
             raise DataError(
-                f"{file}: column {field.name!r} holds values of values ({field.type}); make plain "
+                f"{file}: column {field.name!r} holds nested values ({field.type}); make plain "
                 "columns of them, or leave it out"
             )
         if pa.types.is_decimal(field.type):

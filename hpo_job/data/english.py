@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from itertools import islice
+
+from hpo_job.data.language import WORD
 
 LOOKED_AT = 1000  # texts of which the share is computed
 FEWEST = 200  # words from which the share says something
@@ -17,7 +18,6 @@ _WORDS = (
     "our because very how where should"
 )
 WORDS = frozenset(_WORDS.split())
-_WORD = re.compile(r"[^\W\d_]+")
 
 
 def share_english(texts: Iterable[str]) -> float | None:
@@ -25,7 +25,7 @@ def share_english(texts: Iterable[str]) -> float | None:
 
     About 0.25 for English prose, below 0.05 for other languages.
     """
-    words = [word for text in islice(texts, LOOKED_AT) for word in _WORD.findall(text.casefold())]
+    words = [word for text in islice(texts, LOOKED_AT) for word in WORD.findall(text.casefold())]
     if len(words) < FEWEST:
         return None
     return sum(word in WORDS for word in words) / len(words)

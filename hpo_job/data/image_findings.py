@@ -4,54 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from hpo_job.data.image_file import (
-    deep_mode,
-    is_deep,
-    range_of,
-)
+from hpo_job.data.folder import NAMED
 from hpo_job.data.image_looks import FAINT, Look
+from hpo_job.data.images import LabelledFiles
 from hpo_job.errors import plural
 
-if TYPE_CHECKING:
-    from hpo_job.data.images import LabelledFiles
-
-NAMED = 3  # files that a line names
 ALIKE = 0.997  # correlation of two small images that are taken for nearly the same
 PLAIN = 4.0  # standard deviation of levels, below which a small image says nothing
 PAIRS = 10**8  # of small images that are compared at most
-SAMPLED = 200  # images of which the range of values is measured
 
 
-def levels_of(root: Path, files: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """The darkest and brightest values of images with more than 8 bits, for each kind of them.
-
-    Measured on at most SAMPLED of the files, evenly spaced, so that a brighter image stays
-    brighter than another one. Empty where no image is of such a kind.
-    """
-    levels: dict[str, tuple[float, float]] = {}
-    for name in files[:: max(1, -(-len(files) // SAMPLED))]:
-        try:
-            with Image.open(root / name) as image:
-                if not is_deep(image):
-                    continue
-                low, high = range_of(image)
-                mode = deep_mode(image)
-        except Exception:  # `check` names those that cannot be read
-            continue
-        before = levels.get(mode, (low, high))
-        levels[mode] = min(low, before[0]), max(high, before[1])
-    return {mode: ends for mode, ends in levels.items() if ends[0] < ends[1]}
-
-
-def of_images(data: LabelledFiles, looks: Sequence[Look | None]) -> Iterator[str]:
-    """A line for each finding."""
+def of_images(data: LabelledFiles) -> Iterator[str]:
+    """A line for each finding; decodes every file."""
+    looks = data.looks
     seen = [(position, one) for position, one in enumerate(looks) if one is not None]
     flat = [data.files[position] for position, one in seen if one.is_flat]
     if flat:

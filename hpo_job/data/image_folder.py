@@ -9,7 +9,17 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from hpo_job.data.folder import CONVERT, EMPTY, NO_RIGHT, NOT_IMAGE, Listing, level_of_parts, walk
+from hpo_job.data.folder import (
+    CONVERT,
+    EMPTY,
+    LOOSE,
+    NO_PART,
+    NO_RIGHT,
+    NOT_IMAGE,
+    Listing,
+    level_of_parts,
+    walk,
+)
 from hpo_job.data.image_file import is_image
 from hpo_job.data.parts import part_named
 from hpo_job.errors import DataError
@@ -20,9 +30,7 @@ FOREIGN = (
     *(".svg", ".svgz", ".pdf", ".eps", ".ai", ".npy", ".npz", ".mat", ".h5", ".raw", ".dng"),
     *(".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".mp4", ".mov", ".avi", ".mkv"),
 )
-LOOSE = "in no class folder"
 NO_CLASS = "a folder without images"
-NO_PART = "not in a folder called train, valid or test"
 
 
 def list_images(root: Path, by_parts: bool) -> Listing:

@@ -19,13 +19,22 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
-from hpo_job.data.image_file import VERSION, Levels, has_odd_profile, open_image
+from hpo_job.data.image_file import (
+    VERSION,
+    Levels,
+    deep_mode,
+    has_odd_profile,
+    is_deep,
+    open_image,
+    range_of,
+)
 from hpo_job.errors import plural
 from hpo_job.machine import cpus
 
 SIDE = 16  # pixels of the small images that are compared
 FAINT = 16  # levels of 255 between the darkest and the brightest pixel, of an image hardly seen
-PATIENCE = 5.0  # seconds before decoding is worth a line, and between two lines
+SAMPLED = 200  # images of which the range of values is measured
+LINE_INTERVAL = 5.0  # seconds before work is worth a line, and between two lines
 FORMAT = 1  # of the file of looks; increased whenever the meaning of its bytes changes
 FLAT, FAINT_ONE, ODD = 1, 2, 4  # bits in that file
 Key = tuple[str, int, int]  # the name of a file, its size in bytes, its time of change
@@ -69,6 +78,27 @@ def look(path: Path, levels: Levels) -> Look | None:
     return Look(digest, contrast == 0, is_faint, frames, odd, np.asarray(small).ravel())
 
 
+def levels_of(root: Path, files: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """The darkest and brightest values of images with more than 8 bits, for each kind of them.
+
+    Measured on at most SAMPLED of the files, evenly spaced, so that a brighter image stays
+    brighter than another one. Empty where no image is of such a kind.
+    """
+    levels: dict[str, tuple[float, float]] = {}
+    for name in files[:: max(1, -(-len(files) // SAMPLED))]:
+        try:
+            with Image.open(root / name) as image:
+                if not is_deep(image):
+                    continue
+                low, high = range_of(image)
+                mode = deep_mode(image)
+        except Exception:  # `check` names those that cannot be read
+            continue
+        before = levels.get(mode, (low, high))
+        levels[mode] = min(low, before[0]), max(high, before[1])
+    return {mode: ends for mode, ends in levels.items() if ends[0] < ends[1]}
+
+
 def look_at_all(
     root: Path, files: Sequence[str], levels: Levels, cache: Path | None
 ) -> list[Look | None]:
@@ -100,7 +130,7 @@ def _with_progress(looks: Iterable[Look | None], count: int) -> Iterator[Look | 
     """``looks`` as they are, with a line now and then for those who wait."""
     started = latest = time.monotonic()
     for ready, each in enumerate(looks, 1):
-        if time.monotonic() - latest >= PATIENCE:
+        if time.monotonic() - latest >= LINE_INTERVAL:
             latest = time.monotonic()
             log.warning("checking %s: %.0f%%", plural(count, "image"), 100 * ready / count)
         yield each

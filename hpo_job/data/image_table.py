@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from hpo_job.data import columns, label_sets, labels
+from hpo_job.data.folder import NAMED
 from hpo_job.data.image_targets import MeasuredFiles, MultiLabelFiles
 from hpo_job.data.images import LabelledFiles
 from hpo_job.data.parts import COLUMNS as PART_COLUMNS
@@ -23,7 +24,6 @@ from hpo_job.spec.study_toml import Data
 if TYPE_CHECKING:
     import pandas as pd
 
-NAMED = 3  # files that a line names
 ONE_PART = "names one part only"
 
 

@@ -11,18 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo_job.data import image_findings, labels
+from hpo_job.data import labels
 from hpo_job.data.digests import fingerprint, sizes
-from hpo_job.data.folder import suspicious
+from hpo_job.data.folder import NAMED, suspicious
 from hpo_job.data.image_folder import list_images
-from hpo_job.data.image_looks import Look, look_at_all
+from hpo_job.data.image_looks import Look, levels_of, look_at_all
 from hpo_job.data.parts import Parts, divide, part_named
 from hpo_job.data.split import require_classes
 from hpo_job.errors import DataError, plural
 from hpo_job.spec.scores import Targets
 from hpo_job.spec.study_toml import Data
-
-NAMED = 3  # folders that a line names
 
 
 @dataclass(frozen=True)
@@ -76,16 +74,11 @@ class LabelledFiles:
         """Files per class, the most frequent class first."""
         return dict(Counter(self.labels).most_common())
 
-    @property
-    def cautions(self) -> tuple[str, ...]:
-        """What may be wrong with the folder, a line each."""
-        return self.folder_cautions
-
     @cached_property
     def levels(self) -> dict[str, tuple[float, float]]:
         """How images with more than 8 bits become black and white; see `open_image`."""
         files = [self.files[position] for position in self.train]
-        return image_findings.levels_of(self.root, files)
+        return levels_of(self.root, files)
 
     @cached_property
     def looks(self) -> list[Look | None]:
@@ -96,11 +89,6 @@ class LabelledFiles:
     def unreadable(self) -> list[str]:
         """The files that do not decode as images; decodes every file."""
         return [name for name, seen in zip(self.files, self.looks, strict=True) if seen is None]
-
-    @cached_property
-    def content_cautions(self) -> tuple[str, ...]:
-        """What may be wrong with the images, a line each; decodes every file."""
-        return tuple(image_findings.of_images(self, self.looks))
 
     def listing(self) -> str:
         """`listing` of these files alone, whatever else lies in the folder."""

@@ -11,7 +11,7 @@ from itertools import islice
 LOOKED_AT = 300  # texts that a guess is made of
 LEAST = 0.12  # share of words that a language's frequent words must make up
 LEAD = 1.15  # how many times as many they must be as those of any other language
-_WORD = re.compile(r"[^\W\d_]+")
+WORD = re.compile(r"[^\W\d_]+")
 
 NAMES = {
     "cs": "Czech",
@@ -85,7 +85,7 @@ def language_of(texts: Iterable[str]) -> Language | None:
     That is so for languages which this module has no words of, for keywords and for numbers.
     """
     counts = Counter(
-        word for text in islice(texts, LOOKED_AT) for word in _WORD.findall(text.casefold())
+        word for text in islice(texts, LOOKED_AT) for word in WORD.findall(text.casefold())
     )
     total = sum(counts.values())
     if not total:

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo_job.data.roles import is_row_number
+from hpo_job.data.tables import LabelledRows
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from hpo_job.data.tables import LabelledRows
 
 _ID = re.compile(
     r"(?:^|[_\s.-])(?:id|nr|no|num|number|key|code|index)$|(?-i:[a-z]I[Dd])$", re.IGNORECASE

@@ -5,6 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from hpo_job.errors import plural
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LOOKED_AT = 1000  # texts of which the share is computed
 # Han with its extensions, kana, Bopomofo, Yi; Thai, Lao, Tibetan, Burmese, Khmer, Tai
@@ -36,3 +42,12 @@ def share_unspaced(texts: Iterable[str]) -> float:
 def spaced(text: str) -> str:
     """``text`` with a space around every letter of a script that has none."""
     return _UNSPACED.sub(r" \g<0> ", text)
+
+
+def median_length(texts: pd.Series[Any]) -> str:
+    """How long the texts are, for a person: the median, in words or in characters."""
+    if share_unspaced(texts) > 0.5:
+        characters = int(texts.str.len().median())
+        return f"{plural(characters, 'character')} in a typical text; each is read as a word"
+    words = int(texts.str.count(r"\S+").median())
+    return f"{plural(words, 'word')} in a typical text"

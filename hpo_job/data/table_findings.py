@@ -12,12 +12,11 @@ import numpy as np
 
 from hpo_job.data import labels, leaks
 from hpo_job.data.scripts import share_unspaced
+from hpo_job.data.tables import LabelledRows
 from hpo_job.errors import plural
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from hpo_job.data.tables import LabelledRows
 
 CHANCE = 0.01  # share of rows that are the same as another by chance
 NEARLY_ALL = 0.9  # of the rows: where so many have a category each, none can be learnt
@@ -80,16 +79,6 @@ def useless(column: pd.Series[Any]) -> str | None:
     return None
 
 
-def length(data: LabelledRows) -> str:
-    """How long the texts are, for a person."""
-    texts = data.frame[data.text]
-    if share_unspaced(texts) > 0.5:
-        characters = int(texts.str.len().median())
-        return f"{plural(characters, 'character')} in a middling text; each is read as a word"
-    words = int(texts.str.count(r"\S+").median())
-    return f"{plural(words, 'word')} in a middling text"
-
-
 def _mark_of_missing(column: pd.Series[Any], kind: str) -> str | None:
     """A value far from all others, which may stand for a missing one; None where there is none."""
     if kind == "category":
@@ -144,7 +133,7 @@ def _of_texts(data: LabelledRows) -> Iterator[str]:
     characters = int(texts.str.len().median())
     if words < 2 and characters > 20 and share_unspaced(texts) <= 0.5:
         yield (
-            f"text {data.text!r}: a middling text has {characters} characters and no spaces: it is "
+            f"text {data.text!r}: a typical text has {characters} characters and no spaces: it is "
             "one word for the model, which learns nothing of it"
         )
 

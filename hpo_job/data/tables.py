@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo_job.data import columns, labels, roles, table_findings
+from hpo_job.data import columns, labels, roles
 from hpo_job.data.digests import contents, fingerprint
 from hpo_job.data.folder import suspicious
 from hpo_job.data.kinds import Feature, Format
@@ -20,6 +19,7 @@ from hpo_job.data.language import NAMES
 from hpo_job.data.language_models import ENGLISH, LanguageModel
 from hpo_job.data.parts import Part, Parts, divide
 from hpo_job.data.roles import Roles
+from hpo_job.data.scripts import median_length
 from hpo_job.data.split import require_classes, sample
 from hpo_job.data.targets import read_targets
 from hpo_job.data.text_folder import FILE, LABEL, PART, TEXT, read_text_folder
@@ -109,16 +109,6 @@ class LabelledRows:
         """Nothing: a table that cannot be read is refused as a whole."""
         return []
 
-    @cached_property
-    def cautions(self) -> tuple[str, ...]:
-        """What may be wrong with columns and classes, a line each."""
-        return (*self.folder_cautions, *table_findings.of_columns(self))
-
-    @cached_property
-    def content_cautions(self) -> tuple[str, ...]:
-        """What may be wrong with the rows, a line each; it takes a while, so once per study."""
-        return tuple(table_findings.of_rows(self))
-
     def listing(self) -> str:
         """A digest of the content of the table, or of the texts that are used.
 
@@ -152,7 +142,7 @@ class LabelledRows:
         if self.text is None:
             yield "features", f"{len(self.columns)}: {', '.join(self.features)}"
         else:
-            yield "text", f"{self.text}: {table_findings.length(self)}"
+            yield "text", f"{self.text}: {median_length(self.frame[self.text])}"
             if (code := self.language_model.language) != ENGLISH:
                 yield "language", NAMES.get(code, code)
         for kind, heading in (("number", "numbers"), ("category", "categories"), ("date", "dates")):

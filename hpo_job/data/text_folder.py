@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from hpo_job.data.folder import EMPTY, Listing, level_of_parts, walk
+from hpo_job.data.folder import EMPTY, LOOSE, NO_PART, Listing, level_of_parts, walk
 from hpo_job.data.parts import Part, part_named
 from hpo_job.errors import DataError, problem
 from hpo_job.machine import read_text
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 SUFFIX = ".txt"
 FILE, TEXT, LABEL, PART = "file", "text", "label", "split"  # the columns of `read_text_folder`
 NO_TEXT = f"no {SUFFIX} file"
-LOOSE = "in no class folder"
-NO_PART = "not in a folder called train, valid or test"
 BLANK = "without any word"
 
 

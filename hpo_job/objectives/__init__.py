@@ -137,7 +137,7 @@ def callbacks(spec: StudySpec) -> dict[str, Callable[..., object]]:
     Raises:
         SpecError: one cannot be imported, or cannot be called with (study, trial).
     """
-    found = {}
+    by_name = {}
     for position, text in enumerate(spec.callbacks):
         key = f"callbacks.{position}"
         callback = user_files.named(spec, key, text)
@@ -145,8 +145,8 @@ def callbacks(spec: StudySpec) -> dict[str, Callable[..., object]]:
             inspect.signature(callback).bind(None, None)
         except TypeError as error:
             raise spec.error(key, f"{text} cannot be called with (study, trial)") from error
-        found[text] = callback
-    return found
+        by_name[text] = callback
+    return by_name
 
 
 def misfit(spec: StudySpec, values: Mapping[str, object]) -> tuple[str, str] | None:

@@ -16,8 +16,8 @@ import optuna
 from hpo_job import machine
 from hpo_job.spec.metrics import Metric
 from hpo_job.trial import attributes
+from hpo_job.trial.checkpoint_file import State
 from hpo_job.trial.phases import Phase
-from hpo_job.trial.state_file import State
 from hpo_job.trial.timings import Timings
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from hpo_job.data.language_models import LanguageModel
 from hpo_job.errors import FetchError, HpoJobError, SpecError
 
 BAKED_VARIABLE = "HPO_JOB_BAKED_WEIGHTS"  # set in the container image: the folder of its weights
+SUFFIXES = (".safetensors", ".pth", ".pt")  # of files of weights
 
 
 class Package(NamedTuple):

@@ -13,8 +13,7 @@ from fastai.callback.core import Callback, CancelEpochException, CancelFitExcept
 from fastai.learner import Learner
 from numpy.typing import NDArray
 
-from hpo_job.objectives.context import Context
-from hpo_job.objectives.resuming import (
+from hpo_job.objectives.checkpoint import (
     capture,
     forget_epoch,
     random_numbers,
@@ -22,10 +21,11 @@ from hpo_job.objectives.resuming import (
     restore_hidden,
     restore_random_numbers,
 )
+from hpo_job.objectives.context import Context
 from hpo_job.objectives.tensors import as_array, synchronise
 from hpo_job.trial import attributes
+from hpo_job.trial.checkpoint_file import State
 from hpo_job.trial.phases import Phase
-from hpo_job.trial.state_file import State
 
 Score = Callable[[NDArray[Any], NDArray[np.float64]], float]
 

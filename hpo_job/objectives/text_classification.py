@@ -22,11 +22,11 @@ from hpo_job.machine import read_text
 from hpo_job.objectives import learner_file, saved
 from hpo_job.objectives.balance import loss, sample
 from hpo_job.objectives.batches import Mapped
+from hpo_job.objectives.checkpoint import resumed_phase
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
 from hpo_job.objectives.parameters import TextClassification
 from hpo_job.objectives.precision import check_precision
-from hpo_job.objectives.resuming import resumed_phase
 from hpo_job.objectives.text import language_model
 from hpo_job.objectives.text.batches import Texts
 from hpo_job.objectives.text.classifier import (

@@ -18,12 +18,12 @@ from fastai.torch_core import set_seed
 from numpy.typing import NDArray
 
 from hpo_job.objectives.batches import close_pools
+from hpo_job.objectives.checkpoint import resume, resumed_phase
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.epochs import Epochs, Score
 from hpo_job.objectives.optimiser import FusedAdam, wait_less
 from hpo_job.objectives.precision import full_precision, set_precision
 from hpo_job.objectives.predictions import FILE, of_validation
-from hpo_job.objectives.resuming import resume, resumed_phase
 from hpo_job.objectives.tensors import as_array, synchronise
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase

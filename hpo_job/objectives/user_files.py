@@ -23,10 +23,10 @@ def named(spec: StudySpec, key: str, text: str) -> Any:
     """
     file, _, name = text.partition(":")
     module = imported(spec, key, file)
-    found = getattr(module, name, None)
-    if found is None:
+    attribute = getattr(module, name, None)
+    if attribute is None:
         raise spec.error(key, f"{file} has nothing called {name}")
-    return found
+    return attribute
 
 
 def imported(spec: StudySpec, key: str, name: str) -> ModuleType:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from hpo_job.artifacts.prediction import ANSWER, ITEM, Model, class_columns
+from hpo_job.artifacts.inference import ANSWER, ITEM, Model, class_columns
 from hpo_job.errors import DataError, SpecError, problem
 
 if TYPE_CHECKING:

@@ -39,11 +39,11 @@ class Budget(_Table):
     """When a study is over. It may change while the study runs, except for ``repeats``.
 
     Attributes:
-        trials: how many end COMPLETE or PRUNED; None for no limit.
+        trials: how many trials end COMPLETE or PRUNED; None for no limit.
         timeout: seconds of working time after which no trial starts; None for no limit.
-        patience: how many trials may end in a row without an improvement of the metric; after
-            that none starts. None for no limit.
-        min_delta: by how much a value must be better to be an improvement; 0 for by anything.
+        patience: after how many trials in a row without an improvement of the metric no trial
+            starts; None for no limit.
+        min_delta: by how much a value must be better to be an improvement; 0 for any.
         failures: how many trials in a row may raise before a worker gives up.
         retries: how often parameters are run again after a trial was lost or preempted.
         repeats: on how many seeds parameters are trained; the value is the mean.
@@ -70,30 +70,30 @@ class Data(_Table):
         path: relative to the job folder; or a URL (s3://, gs://, https://) of a file or an
             archive.
         valid_pct: the share of the items in the validation set.
-        seed: with which it is drawn; None for the study's.
-        sha256: the checksum of what is behind a URL.
+        seed: the seed with which the validation set is drawn; None for the study's.
+        sha256: the checksum of the file behind a URL.
         image: the column of image files, where ``path`` is a table that names them.
         label: the column to predict; for several labels an item also a list of columns of 0 and
             1, one for each label.
         label_delim: what divides the labels in a cell, for several labels an item; guessed among
             semicolon, bar and comma where None.
-        text: the column to predict it from, or
+        text: the column of texts to predict it from; instead of ``features``.
         features: the columns to predict it from; None for all others.
-        categorical: those of them that are categories though they look like numbers.
-        group: a column; rows with the same value are in the same part.
+        categorical: the feature columns that hold categories although they look like numbers.
+        group: a column; rows with the same value in it are kept in the same part.
         sample: how many rows are used, drawn once; None for all.
         kinds: what the named columns hold, where the guess is wrong.
-        missing: values that stand for a missing one: in all columns, or in those named.
+        missing: values that stand for a missing one: in all columns, or in the named ones.
         decimal: the decimal mark of numbers that are written as text.
-        thousands: what divides their thousands.
+        thousands: what divides the thousands of such numbers.
         labels: class names to change, such as to merge those that differ by a space.
         split: the column that says which part a row is in; False to ignore such a column, or
             folders called train and valid.
-        language: of the texts, such as ``"de"``: how they are split into words, and which
-            pre-trained language model a trial starts from; None for English.
+        language: the language of the texts, such as ``"de"``; it decides how they are split into
+            words, and which pre-trained language model a trial starts from; None for English.
         language_model: a language model in fastai's format: a folder with a .pth and a .pkl file,
             or an archive of them, relative to the job folder; or a URL of an archive.
-        language_model_sha256: the checksum of what is behind that URL.
+        language_model_sha256: the checksum of the file behind that URL.
         made_by: the command that creates data which is not shipped; the error for missing data
             names it.
     """
@@ -146,7 +146,7 @@ class Artifacts(_Table):
     """How many of the best trials' models are kept, and where.
 
     Attributes:
-        keep: how many.
+        keep: how many models are kept; 0 keeps none.
         store: a folder, ``s3://bucket`` or ``gs://bucket``; None for the worker's --artifacts.
     """
 
@@ -216,15 +216,15 @@ class StudySpec(_Table):
         place: where the data is on this machine, if not in the job folder: see
             `hpo_job.data.fetch`.
         assignments: keys that ``--set`` gave another value than study.toml has.
-        name: of the study: at most 63 lower-case letters, digits and dashes.
+        name: the name of the study: at most 63 lower-case letters, digits and dashes.
         objective: a shipped objective, or a function of your own as ``objective.py:train``.
-        metric: what trials are scored by; a list of several; for a function, a name of its value.
-        direction: which way is better; a list with one for each metric.
-        seed: of the sampler, of training, and of the validation set.
+        metric: what trials are scored by, or a list; for a function, how its value is called.
+        direction: which way is better; with several metrics a list, one for each.
+        seed: the seed of the sampler, of training, and of the draw of the validation set.
         budget: when the study is over.
         data: where the data is and how it is read; a function may do without.
-        sampler: Optuna's class name, and its arguments.
-        pruner: likewise.
+        sampler: the class name of an Optuna sampler, and its arguments.
+        pruner: the class name of an Optuna pruner, and its arguments.
         search_space: the parameters that are searched or fixed, by their names.
         artifacts: which models are kept.
         checkpoint: how often a trial's state is saved.

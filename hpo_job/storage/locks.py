@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from hpo_job.errors import UnreachableError
 from hpo_job.storage import timeouts, waiting
-from hpo_job.storage.retries import Retries
+from hpo_job.storage.rdb_retries import Retries
 
 LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's answer when lock_timeout has passed
 

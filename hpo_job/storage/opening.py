@@ -17,7 +17,7 @@ from hpo_job.storage.locks import AdvisoryLock, FileStudyLock, StudyLock
 from hpo_job.storage.mysql import MySQLStorage
 from hpo_job.storage.optuna_private import SCHEMA_HEAD, import_rdb
 from hpo_job.storage.postgresql import connect_args
-from hpo_job.storage.retries import Retries
+from hpo_job.storage.rdb_retries import Retries
 from hpo_job.storage.shared_rdb import SharedRDBStorage
 from hpo_job.storage.sqlite_file import SQLiteFile
 from hpo_job.storage.timeouts import LONGEST_HEARTBEAT

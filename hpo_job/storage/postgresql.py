@@ -6,7 +6,7 @@ import sqlalchemy
 from sqlalchemy.engine import URL
 
 from hpo_job.storage.defaults import CONNECT_TIMEOUT, PROMPT
-from hpo_job.storage.retries import Retries
+from hpo_job.storage.rdb_retries import Retries
 
 # A worker keeps one connection, and has another while it holds, or waits for, the study's lock.
 CONNECTIONS_PER_WORKER = 2

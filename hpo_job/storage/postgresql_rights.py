@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from hpo_job.storage import rdb_faults
 from hpo_job.storage.defaults import PROMPT
 from hpo_job.storage.postgresql import connect_args
-from hpo_job.storage.retries import Retries
+from hpo_job.storage.rdb_retries import Retries
 from hpo_job.storage.rights import COLUMNS, CREATE, ELSEWHERE, LOCK, READ, WRITE, Rights
 
 # The account, the schema that new tables go to (none if it may not be used), whether it has tables

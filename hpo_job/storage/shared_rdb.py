@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo_job.errors import GoneError
 from hpo_job.storage.fast_rdb import FastRDBStorage
-from hpo_job.storage.retries import Retries
+from hpo_job.storage.rdb_retries import Retries
 from hpo_job.storage.tables import GONE
 
 P = ParamSpec("P")

@@ -42,8 +42,9 @@ from hpo_job.study.joining import budget
 from hpo_job.study.ledger import Ledger
 from hpo_job.study.optuna_private import fixed_params, running_trial
 from hpo_job.study.promotion import PromotionPruner, place
+from hpo_job.study.pruners import make_pruner
 from hpo_job.study.recovery import fail_lost, requeue, trial_id
-from hpo_job.study.samplers import make_pruner, make_sampler
+from hpo_job.study.samplers import make_sampler
 from hpo_job.study.workers import identity
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import is_promotion

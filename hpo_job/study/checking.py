@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo_job import objectives
-from hpo_job.data import from_spec
+from hpo_job.data import findings, from_spec
 from hpo_job.data.fetch import with_data
 from hpo_job.errors import DataError, MachineError, plural, unknown
 from hpo_job.machine import CACHE
-from hpo_job.spec import metrics
+from hpo_job.spec import baselines, metrics
 from hpo_job.spec.metrics import METRICS, NAMES, Metric, Task
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study import suitability
-from hpo_job.study.samplers import make_pruner, make_sampler
+from hpo_job.study.pruners import make_pruner
+from hpo_job.study.samplers import make_sampler
 from hpo_job.trial import attributes
 
 if TYPE_CHECKING:
@@ -76,16 +77,16 @@ def check(
     spec = with_data(spec, cache)
     data = read_data(spec, cache)
     lacking = _check_objective(spec, weights, cache, runs_elsewhere=runs_elsewhere)
-    if data and (problem := metrics.undefined(data.targets[data.valid], data.classes)):
+    if data and (problem := baselines.undefined(data.targets[data.valid], data.classes)):
         raise spec.error("data.valid_pct", problem)
-    baselines = tuple(_baseline(metric, data) for metric in scored)
-    pairs = zip(scored, baselines, strict=True)
+    constants = tuple(_baseline(metric, data) for metric in scored)
+    pairs = zip(scored, constants, strict=True)
     cautions = [line for metric, constant in pairs for line in _cautions(metric, data, constant)]
-    cautions += data.cautions if data else ()
+    cautions += findings.cautions(data) if data else ()
     cautions += suitability.of_language(spec, data)
     cautions += lacking
     cautions += suitability.cautions(spec, suitability.require_suitable_sampler(spec))
-    return Checked(spec, weights, scored, data, baselines, tuple(dict.fromkeys(cautions)))
+    return Checked(spec, weights, scored, data, constants, tuple(dict.fromkeys(cautions)))
 
 
 def _check_objective(
@@ -134,7 +135,7 @@ def inspect(checked: Checked) -> Checked:
         )
     if checked.data is None:
         return checked
-    cautions = (*checked.cautions, *checked.data.content_cautions)
+    cautions = (*checked.cautions, *findings.content_cautions(checked.data))
     return replace(checked, cautions=tuple(dict.fromkeys(cautions)))
 
 
@@ -185,7 +186,7 @@ TIMED = Metric(attributes.EXECUTE_TIME, "minimize", _untimed)
 def _baseline(metric: Metric, data: Labelled | None) -> float | None:
     if data is None or metric is TIMED:
         return None
-    return metrics.baseline(metric, data.targets[data.train], data.targets[data.valid])
+    return baselines.baseline(metric, data.targets[data.train], data.targets[data.valid])
 
 
 _WAY = {"maximize": "higher: maximize", "minimize": "lower: minimize"}
@@ -197,8 +198,8 @@ def _cautions(metric: Metric, data: Labelled | None, constant: float | None) -> 
         return ()
     train, valid = data.targets[data.train], data.targets[data.valid]
     cautions = (
-        metrics.left_out(valid, data.classes),
-        metrics.caution(metric, train, valid, data.classes, constant),
+        baselines.left_out(valid, data.classes),
+        baselines.caution(metric, train, valid, data.classes, constant),
     )
     return tuple(caution for caution in cautions if caution)
 

@@ -19,14 +19,13 @@ from hpo_job.errors import SpecError, StudyError, unknown
 from hpo_job.spec.reading import find_job, read_spec
 from hpo_job.spec.search_space import Scalar
 from hpo_job.spec.study_toml import Budget, StudySpec, restore
-from hpo_job.storage import database as storages
-from hpo_job.storage import joined
-from hpo_job.storage.database import Storage
+from hpo_job.storage.database import Storage, is_new
 from hpo_job.storage.defaults import GRACE, PATIENCE
+from hpo_job.storage.kubernetes_jobs import has_joined, note_joined
 from hpo_job.study import imported, provenance, source_files, workers
 from hpo_job.study.checking import Checked, inspect, read_data
 from hpo_job.study.phase_pruner import PhasePruner
-from hpo_job.study.samplers import make_pruner
+from hpo_job.study.pruners import make_pruner
 from hpo_job.trial import attributes
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def join(
         patience: seconds to wait for a server that is away or busy.
         same_study: whether another version of the user's function continues the study.
     """
-    if storages.is_new(url):
+    if is_new(url):
         checked = inspect(checked)  # before a file is created that would have to be removed
     storage = Storage(url, grace=grace, create=True, patience=patience)
     with storage.reaching():
@@ -76,7 +75,7 @@ def create(checked: Checked, storage: Storage, *, same_study: bool = False) -> o
         DataError: images cannot be read; nothing has been written then.
     """
     spec, owner = checked.spec, workers.owner()
-    is_known = owner is not None and joined.has_joined(storage, owner, spec.name)  # asked first
+    is_known = owner is not None and has_joined(storage, owner, spec.name)  # asked first
     if _needs_creating(checked, storage):
         if is_known:
             raise StudyError(
@@ -99,7 +98,7 @@ def create(checked: Checked, storage: Storage, *, same_study: bool = False) -> o
         study.set_user_attr(attributes.SPEC, spec.stored())
     study.pruner = PhasePruner(lambda: make_pruner(spec), storage.optuna)
     if owner is not None and not is_known:
-        joined.note_joined(storage, owner, spec.name)
+        note_joined(storage, owner, spec.name)
     return study
 
 

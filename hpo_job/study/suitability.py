@@ -159,12 +159,12 @@ def of_language(spec: StudySpec, data: Labelled | None) -> Iterator[str]:
         return
     texts, language = data.frame[data.text], data.language_model.language
     pre_trained = True in objectives.candidates(spec, "pre_trained")
-    found = language_of(texts)
+    guess = language_of(texts)
     if language != ENGLISH:
-        if found is not None and found.code != language:
+        if guess is not None and guess.code != language:
             what = "tokenizer and language model are" if pre_trained else "tokenizer is"
             yield (
-                f"text {data.text!r} looks {found.name}, and [data] language is {language!r}, as "
+                f"text {data.text!r} looks {guess.name}, and [data] language is {language!r}, as "
                 f"{what}: correct one of them"
             )
         return
@@ -175,8 +175,8 @@ def of_language(spec: StudySpec, data: Labelled | None) -> Iterator[str]:
             "English ones, of English prose about 25%), and the pre-trained language model is: "
             "compare it with pre_trained = false"
         )
-    if found is not None and found.code != ENGLISH and not (spec.data and spec.data.language):
+    if guess is not None and guess.code != ENGLISH and not (spec.data and spec.data.language):
         yield (
-            f"text {data.text!r} looks {found.name}, and is split into words by English rules: "
-            f"set [data] language = {found.code!r}"
+            f"text {data.text!r} looks {guess.name}, and is split into words by English rules: "
+            f"set [data] language = {guess.code!r}"
         )

@@ -22,9 +22,9 @@ from hpo_job.study.checking import Checked, check
 from hpo_job.study.joining import join
 from hpo_job.worker import lr_find
 from hpo_job.worker.disk import Disk, end_if_full
+from hpo_job.worker.liveness import Progress
 from hpo_job.worker.loop import work
 from hpo_job.worker.machine_share import Machine
-from hpo_job.worker.progress import Progress
 from hpo_job.worker.signals import Stop, Stopped
 
 SLACK = 5  # seconds beyond the grace, within which every live worker has sent a heartbeat

@@ -38,6 +38,7 @@ from hpo_job.worker.callbacks import Callbacks
 from hpo_job.worker.disk import end_if_full
 from hpo_job.worker.failures import Failure, in_a_row, in_common
 from hpo_job.worker.heartbeat import heartbeat
+from hpo_job.worker.liveness import Progress
 from hpo_job.worker.machine_share import Machine, described_worker
 from hpo_job.worker.memory import listed, memory_params
 from hpo_job.worker.outcomes import (
@@ -48,7 +49,6 @@ from hpo_job.worker.outcomes import (
     of_trained,
     record,
 )
-from hpo_job.worker.progress import Progress
 from hpo_job.worker.saving import Saving
 from hpo_job.worker.signals import Stop, Stopped
 from hpo_job.worker.trial_log import Capture

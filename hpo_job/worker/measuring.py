@@ -29,11 +29,11 @@ class Measured:
 
     Attributes:
         short: The trial that was run, with the fewest epochs.
-        middling: One with a middling number of epochs, as far as the short one says.
+        typical: One with a typical number of epochs, as far as the short one says.
     """
 
     short: float
-    middling: float
+    typical: float
 
 
 def measure(spec: StudySpec, weights: Path, threads: int) -> Measured:

@@ -17,7 +17,7 @@ from optuna.study import StudyDirection
 from hpo_job.objectives import Train
 from hpo_job.objectives.context import Context
 from hpo_job.trial import attributes
-from hpo_job.trial.state_file import State
+from hpo_job.trial.checkpoint_file import State
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from hpo_job.artifacts.checkpoints import Checkpoints
 from hpo_job.artifacts.stores import reason
 from hpo_job.errors import SpecError
 from hpo_job.trial import attributes
-from hpo_job.trial.state_file import State
+from hpo_job.trial.checkpoint_file import State
 from hpo_job.worker.signals import Stop
 
 FINISHING = 60.0  # seconds that the end of a trial waits for an upload

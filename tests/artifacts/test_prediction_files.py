@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hpo_job.artifacts.prediction import files_of
+from hpo_job.artifacts.inference import files_of
 from hpo_job.errors import DataError
 
 

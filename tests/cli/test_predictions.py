@@ -6,7 +6,7 @@ import click
 import pandas as pd
 import pytest
 
-from hpo_job.artifacts.prediction import ANSWER
+from hpo_job.artifacts.inference import ANSWER
 from hpo_job.cli.predictions import predictions_text
 
 FOLDER = "jobs/a-study-of-nineteenth-century-illustrations/data/animals"

@@ -219,7 +219,7 @@ def test_a_storage_that_is_given_twice(
     for command in ("results", "status"):
         refused = cli(command, "digits", "--cluster")
         assert refused.exit_code == 2
-        assert "given twice, as --cluster" in refused.stderr
+        assert "set twice, by --cluster" in refused.stderr
 
 
 def ready_pod(api: Api, namespace: str = "hpo-job", ready: str = "True") -> Object:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from hpo_job.data import image_looks
+from hpo_job.data.findings import content_cautions
 from hpo_job.data.image_file import Levels
 from hpo_job.data.image_looks import Look
 from hpo_job.data.images import LabelledFiles, read_image_folder
@@ -34,7 +35,7 @@ def pictures(tmp_path: Path) -> Path:
 
 def lines(root: Path, **keys: Any) -> list[str]:
     data: LabelledFiles = read_image_folder(root, Data(path="-", **keys), 1)
-    return list(data.content_cautions)
+    return list(content_cautions(data))
 
 
 def test_nothing_to_say(pictures: Path) -> None:
@@ -114,7 +115,7 @@ def test_files_that_did_not_change_are_not_decoded_again(
         found = image_looks.look_at_all(folder, files, {}, cache)
         return [None if one is None else (*vars(one).values(),)[:5] for one in found]
 
-    monkeypatch.setattr(image_looks, "PATIENCE", 0.0)
+    monkeypatch.setattr(image_looks, "LINE_INTERVAL", 0.0)
     first = looks()
     assert sorted(seen) == sorted(files)
     assert "checking 4 images: 100%" in caplog.text

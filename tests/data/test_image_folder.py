@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from hpo_job.data.findings import cautions
 from hpo_job.data.images import LabelledFiles, read_image_folder
 from hpo_job.errors import DataError
 from hpo_job.spec.study_toml import Data
@@ -85,8 +86,8 @@ def test_what_is_left_out_is_named(image_folder: Path, tmp_path: Path) -> None:
         "1 a folder without images: birds",
     }
     assert sorted(data.left_out) == sorted(left_out(data).splitlines())
-    assert not any("hidden" in line or "no image" in line for line in data.cautions)
-    assert sum(line.startswith("left out: ") for line in data.cautions) == 7
+    assert not any("hidden" in line or "no image" in line for line in cautions(data))
+    assert sum(line.startswith("left out: ") for line in cautions(data)) == 7
 
 
 def test_links_are_followed(image_folder: Path, images: Images) -> None:
@@ -164,15 +165,15 @@ def test_other_folders_among_the_parts(images: Images) -> None:
     data = read(folders(images, "train", "valid", "unlabelled"))
     assert len(data) == 24
     assert "12 not in a folder called train, valid or test" in left_out(data)
-    assert any("not in a folder called train" in line for line in data.cautions)
+    assert any("not in a folder called train" in line for line in cautions(data))
 
 
 def test_classes_that_are_called_as_parts(images: Images) -> None:
     data = read(images({"train": 8, "test": 8}))
     assert data.classes == ("test", "train")
-    assert "the classes test and train are called as parts of the data" in data.cautions[0]
-    assert read(images({}, "images"), split=False).cautions == ()
-    assert read(images({"train": 4, "car": 4}, "vehicles")).cautions == ()
+    assert "the classes test and train are called as parts of the data" in cautions(data)[0]
+    assert cautions(read(images({}, "images"), split=False)) == ()
+    assert cautions(read(images({"train": 4, "car": 4}, "vehicles"))) == ()
 
 
 @pytest.mark.parametrize(
@@ -181,18 +182,18 @@ def test_classes_that_are_called_as_parts(images: Images) -> None:
 def test_other_folders_are_classes(images: Images, names: tuple[str, str]) -> None:
     data = read(images(dict.fromkeys(names, 6)))
     assert data.classes == names or data.classes == tuple(sorted(names))
-    assert data.cautions == ()
+    assert cautions(data) == ()
 
 
 def test_unknown_names_of_parts_are_asked_about(images: Images) -> None:
     root = folders(images, "a", "b")
     data = read(root)
     assert data.classes == ("a", "b")
-    assert data.cautions == (
+    assert cautions(data) == (
         "the classes a and b hold the same folders (cats, dogs): if those are the classes, rename "
         "a and b to train, valid or test",
     )
-    assert read(root, split=False).cautions == ()
+    assert cautions(read(root, split=False)) == ()
 
 
 def test_parts_may_be_ignored(images: Images) -> None:
@@ -203,7 +204,7 @@ def test_parts_may_be_ignored(images: Images) -> None:
 def test_a_class_of_the_validation_part_alone(images: Images) -> None:
     root = folders(images, "train", "valid")
     images({"birds": 2}, "root/valid")
-    assert "no training image is of class 'birds': no model can learn it" in read(root).cautions
+    assert "no training image is of class 'birds': no model can learn it" in cautions(read(root))
 
 
 def test_one_folder_too_high(images: Images) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hpo_job.data.findings import cautions
 from hpo_job.data.image_table import read_image_table
 from hpo_job.data.images import LabelledFiles
 from hpo_job.errors import DataError
@@ -48,7 +49,7 @@ def test_parts_that_a_column_names(table: Callable[..., Path], keys: dict[str, s
 
 def test_labels_are_merged(table: Callable[..., Path]) -> None:
     file = table(kind=lambda n: ("map", "Map", "text")[n % 3])
-    assert any("look alike" in line for line in read(file).cautions)
+    assert any("look alike" in line for line in cautions(read(file)))
     data = read(file, labels={"Map": "map"})
     assert data.counts == {"map": 16, "text": 8}
 

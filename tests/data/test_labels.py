@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hpo_job.data.findings import cautions
 from hpo_job.data.images import read_image_folder
 from hpo_job.data.labels import caution, folded
 from hpo_job.data.tables import read_table
@@ -53,7 +54,7 @@ def test_classes_are_merged_in_a_table(tmp_path: Path) -> None:
     data = read_table(
         tmp_path / "t.csv", Data(path="-", valid_pct=0.5, label="y", features=("x",)), 1
     )
-    assert any("look alike: 'Yes' (3) and 'yes' (3) and 'yes ' (3)" in c for c in data.cautions)
+    assert any("look alike: 'Yes' (3) and 'yes' (3) and 'yes ' (3)" in c for c in cautions(data))
     assert [text.split("  ")[-1] for heading, text in data.described() if not heading] == [
         *("Yes", "no", "yes", "'yes '")
     ]
@@ -62,7 +63,7 @@ def test_classes_are_merged_in_a_table(tmp_path: Path) -> None:
         tmp_path / "t.csv", Data(path="-", valid_pct=0.5, label="y", labels=names), 1
     )
     assert merged.counts == {"yes": 9, "no": 3}
-    assert not any("look alike" in line for line in merged.cautions)
+    assert not any("look alike" in line for line in cautions(merged))
     with pytest.raises(
         DataError, match=r"data\.labels: .*unknown class 'Yess'; did you mean 'Yes'"
     ):
@@ -75,7 +76,7 @@ def test_classes_are_merged_in_a_folder(images: Callable[..., Path]) -> None:
     folder = images({"cat": 3, "Cat": 3, "dog": 3})
     assert (
         "look alike: 'Cat' (3) and 'cat' (3)"
-        in read_image_folder(folder, Data(path="-", valid_pct=0.5), 1).cautions[0]
+        in cautions(read_image_folder(folder, Data(path="-", valid_pct=0.5), 1))[0]
     )
     data = read_image_folder(folder, Data(path="-", valid_pct=0.5, labels={"Cat": "cat"}), 1)
-    assert (data.counts, data.cautions) == ({"cat": 6, "dog": 3}, ())
+    assert (data.counts, cautions(data)) == ({"cat": 6, "dog": 3}, ())

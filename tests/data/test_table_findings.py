@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hpo_job.data.findings import cautions, content_cautions
 from hpo_job.data.tables import LabelledRows, read_table
 from hpo_job.errors import DataError
 from hpo_job.spec.study_toml import Data
@@ -35,7 +36,7 @@ def read(tmp_path: Path) -> Read:
 
 
 def lines(data: LabelledRows) -> str:
-    return "\n".join((*data.cautions, *data.content_cautions))
+    return "\n".join((*cautions(data), *content_cautions(data)))
 
 
 def test_nothing_to_say(read: Read) -> None:
@@ -149,7 +150,7 @@ def test_texts_without_spaces(read: Read) -> None:
     data = read(NOISE.assign(t=japanese), text="t")
     assert (
         dict(data.described())["text"]
-        == "t: 20 characters in a middling text; each is read as a word"
+        == "t: 20 characters in a typical text; each is read as a word"
     )
     joined = ["thetextofthisrowisoneword" + str(n) for n in range(N)]
     assert "no spaces: it is one word for the model" in lines(

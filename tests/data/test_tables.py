@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
+from hpo_job.data.findings import cautions
 from hpo_job.data.tables import LabelledRows, read_table
 from hpo_job.errors import DataError
 from hpo_job.spec.study_toml import Data
@@ -190,7 +191,7 @@ def test_what_a_parquet_file_has_that_pandas_has_not(tmp_path: Path) -> None:
     assert data.frame["price"].dtype == np.float64 and data.frame["price"][3] == 3.5
     assert data.classes == ("a", "b")
     frame.assign(price=pd.Series([[n] for n in range(20)])).to_parquet(file)
-    with pytest.raises(DataError, match=r"column 'price' holds values of values \(list<"):
+    with pytest.raises(DataError, match=r"column 'price' holds nested values \(list<"):
         read(file)
     frame.assign(kind=[b"a", b"\xff"] * 10).to_parquet(file)
     with pytest.raises(DataError, match=r"not a readable Parquet file: .*UTF8"):
@@ -288,12 +289,12 @@ def test_features_of_which_nothing_can_be_learnt_are_named(write: Callable[..., 
         f"r{max(n, 1)},,7,{n * 1.5},{n % 2},2020-01-0{n % 9 + 1}x,{'ab'[n % 2]}" for n in range(20)
     ]
     file = write("id,nothing,same,number,few,odd,kind\n" + "\n".join(rows) + "\n")
-    ids, nothing, same = read(file).cautions
+    ids, nothing, same = cautions(read(file))
     assert ids.startswith("feature 'id' is a category with 19 values in 20 rows: nothing can be")
     assert nothing.startswith("feature 'nothing' is empty in every row: ")
     assert same.startswith("feature 'same' is the same in every row: ")
-    assert read(file, features=["number", "few", "odd"]).cautions == ()
-    assert read(file, text="id").cautions == ()
+    assert cautions(read(file, features=["number", "few", "odd"])) == ()
+    assert cautions(read(file, text="id")) == ()
 
 
 @pytest.mark.parametrize("ids", ["row_{:04}", "6f9619ff-8b86-d011-b42d-00cf4fc9{:04}", "Name {}"])

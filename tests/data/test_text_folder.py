@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpo_job.data.digests import fingerprint
+from hpo_job.data.findings import cautions
 from hpo_job.data.tables import LabelledRows, read_texts
 from hpo_job.errors import DataError, SpecError
 from hpo_job.spec.reading import read_spec
@@ -81,7 +82,7 @@ def test_what_is_left_out_is_named(texts: Write) -> None:
     said = " ".join(data.left_out)
     for part in ("no .txt file: notes.md", "in no class folder: loose.txt", "blank.txt", "e.txt"):
         assert part in said
-    assert any("without any word" in line for line in data.cautions)
+    assert any("without any word" in line for line in cautions(data))
 
 
 def test_another_text_is_other_data(texts: Write) -> None:

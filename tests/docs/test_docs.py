@@ -148,6 +148,13 @@ def test_every_file_that_the_structure_names_exists() -> None:
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
 
 
+def test_no_change_is_listed_twice() -> None:
+    """Merges of branches that both add rows may leave them twice."""
+    rows = re.findall(r"^\| (.+?) \| `", STRUCTURE, re.MULTILINE)
+    assert len(rows) > 80
+    assert sorted({row for row in rows if rows.count(row) > 1}) == []
+
+
 def test_the_structure_lists_the_packages_in_the_order_of_the_contract() -> None:
     """And so all of them: the contract is exhaustive."""
     with (ROOT / "pyproject.toml").open("rb") as file:

@@ -112,3 +112,9 @@ def _asked_by(name: str) -> list[str]:
         return requires(name) or []
     except PackageNotFoundError:  # of another system
         return []
+
+
+def test_optuna_is_pinned_to_a_minor_release() -> None:
+    """Private names of it are used; tests/study and tests/storage pin each of them."""
+    (optuna,) = (each for each in asked([]) if each.name == "optuna")
+    assert re.fullmatch(r"~=\d+\.\d+\.\d+", str(optuna.specifier))

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as theirs
 
-from hpo_job.spec.label_sets import constant_answer
-from hpo_job.spec.metrics import MULTILABEL, Metric, baseline, caution, left_out, undefined
+from hpo_job.spec.baselines import baseline, caution, left_out, undefined
+from hpo_job.spec.label_baselines import constant_answer
+from hpo_job.spec.metrics import MULTILABEL, Metric
 from hpo_job.spec.scores import Predictions, Targets
 
 TRUE = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 1, 1]])

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sklearn import metrics as theirs
 
 from hpo_job.data.tables import read_table
-from hpo_job.spec.metrics import METRICS, baseline, caution, left_out, names, undefined
+from hpo_job.spec.baselines import baseline, caution, left_out, undefined
+from hpo_job.spec.metrics import METRICS, names
 from hpo_job.spec.study_toml import Data
 from tests import SHARED_DATA
 

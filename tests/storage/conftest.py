@@ -15,7 +15,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage
 
 from hpo_job.storage.database import Storage
-from hpo_job.storage.retries import Retries
+from hpo_job.storage.rdb_retries import Retries
 from hpo_job.storage.shared_rdb import SharedRDBStorage
 from tests.storage.mysql.server import PrivateServer, new_database
 from tests.storage.postgres import PostgresServer

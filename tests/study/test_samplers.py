@@ -12,7 +12,7 @@ import pytest
 
 from hpo_job.spec.combinations import EXHAUSTIVE
 from hpo_job.spec.reading import read_spec
-from hpo_job.study import samplers as components
+from hpo_job.study import pruners, samplers
 
 Job = Callable[..., Path]
 Refused = Callable[..., str]
@@ -40,7 +40,7 @@ SAMPLERS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: str(sampler["name"]))
 def test_every_sampler_suggests(job: Job, sampler: dict[str, Any]) -> None:
     spec = read_spec(job(sampler=sampler, search_space=FINITE))
-    component = components.make_sampler(spec)
+    component = samplers.make_sampler(spec)
     # of a sampler that tries every combination, the rest is drawn at random
     expected = "RandomSampler" if sampler["name"] in EXHAUSTIVE else sampler["name"]
     assert type(component).__name__.removeprefix("Bounded") == expected
@@ -54,12 +54,12 @@ def test_every_sampler_suggests(job: Job, sampler: dict[str, Any]) -> None:
 
 
 def test_every_sampler_is_tried_here() -> None:
-    assert [sampler["name"] for sampler in SAMPLERS] == list(components.SAMPLERS)
+    assert [sampler["name"] for sampler in SAMPLERS] == list(samplers.SAMPLERS)
 
 
 def test_every_sampler_and_pruner_is_optunas() -> None:
-    assert all(hasattr(optuna.samplers, name) for name in components.SAMPLERS)
-    assert [n for n in components.PRUNERS if not hasattr(optuna.pruners, n)] == ["PromotionPruner"]
+    assert all(hasattr(optuna.samplers, name) for name in samplers.SAMPLERS)
+    assert [n for n in pruners.PRUNERS if not hasattr(optuna.pruners, n)] == ["PromotionPruner"]
 
 
 PRUNERS: list[dict[str, Any]] = [
@@ -77,16 +77,16 @@ PRUNERS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("pruner", PRUNERS)
 def test_every_pruner_is_made_with_its_options(job: Job, pruner: dict[str, Any]) -> None:
-    component = components.make_pruner(read_spec(job(pruner=pruner)))
+    component = pruners.make_pruner(read_spec(job(pruner=pruner)))
     assert type(component).__name__.removeprefix("Bounded") == pruner["name"]
 
 
 def test_every_pruner_is_tried_here() -> None:
-    assert [pruner["name"] for pruner in PRUNERS] == sorted(components.PRUNERS)
+    assert [pruner["name"] for pruner in PRUNERS] == sorted(pruners.PRUNERS)
 
 
 def test_a_pruners_options_reach_it(job: Job) -> None:
-    pruner = components.make_pruner(read_spec(job(pruner={"name": "ThresholdPruner", "upper": 5})))
+    pruner = pruners.make_pruner(read_spec(job(pruner={"name": "ThresholdPruner", "upper": 5})))
     study = optuna.create_study(pruner=pruner)
     trial = study.ask()
     trial.report(4.0, 0)
@@ -97,13 +97,13 @@ def test_a_pruners_options_reach_it(job: Job) -> None:
 
 def test_a_samplers_options_reach_it(job: Job) -> None:
     spec = read_spec(job(sampler={"name": "TPESampler", "n_startup_trials": 123}))
-    sampler = components.make_sampler(spec)
+    sampler = samplers.make_sampler(spec)
     assert isinstance(sampler, optuna.samplers.TPESampler)
     assert sampler._n_startup_trials == 123
 
 
 def _first(job: Path, draw: int) -> float:
-    sampler = components.make_sampler(read_spec(job), draw)
+    sampler = samplers.make_sampler(read_spec(job), draw)
     return optuna.create_study(sampler=sampler).ask().suggest_float("x", 0, 1)
 
 
@@ -327,7 +327,7 @@ def test_all_workers_go_along_one_quasi_random_sequence(job: Job) -> None:
     folder = job(sampler={"name": "QMCSampler", "scramble": True})
     study = optuna.create_study()
     for draw in range(8):
-        study.sampler = components.make_sampler(read_spec(folder), draw)
+        study.sampler = samplers.make_sampler(read_spec(folder), draw)
         trial = study.ask()
         trial.suggest_float("x", 0, 1)
         study.tell(trial, 0.0)

@@ -9,6 +9,7 @@ import numpy as np
 
 from hpo_job.cli.proposal.look import Look
 from hpo_job.cli.proposal.study import SAMPLED, sides
+from hpo_job.data.findings import cautions, content_cautions
 from hpo_job.data.images import LabelledFiles
 from hpo_job.data.language import language_of
 from hpo_job.data.scripts import share_unspaced
@@ -31,12 +32,12 @@ def findings(look: Look) -> Iterator[tuple[str, str]]:
     if merged := look.settings.get("labels"):
         other = next(iter(merged.values()))
         yield "merged", f"classes of one item, into {other!r}: {', '.join(map(repr, merged))}"
-    for caution in data.cautions:
+    for caution in cautions(data):
         yield "caution", caution
     if isinstance(data, LabelledFiles) and len(data) > DECODED:
         yield "not looked at", f"whether some of the {len(data)} images are copies: check does"
         return
-    for caution in data.content_cautions:
+    for caution in content_cautions(data):
         yield "caution", caution
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROWS = 5000  # of a table that are looked at to tell its columns apart
-WORDS = 6  # in a middling cell of a column of texts, at least
+WORDS = 6  # in a typical cell of a column of texts, at least
 CHARACTERS = 20  # in one, where the script has no spaces
 CLASSES = 50  # different values of a label that is taken for classes, at most
 OTHER = "other"  # the class that classes with one item are merged into
@@ -290,7 +290,7 @@ def _text_column(cells: pd.DataFrame, wanted: Wanted) -> str | None:
 
 
 def _text_length(column: pd.Series[Any]) -> float:
-    """The characters of a middling cell of a column of texts; 0 of any other column."""
+    """The characters of a typical cell of a column of texts; 0 of any other column."""
     present = [cell for cell in column.dropna() if isinstance(cell, str)]
     if len(present) < len(column) / 2 or len(set(present)) < len(present) / 2:
         return 0

@@ -16,7 +16,13 @@ from hpo_job.data.images import LabelledFiles
 from hpo_job.data.language import language_of
 from hpo_job.data.language_models import ENGLISH, LanguageModel
 from hpo_job.data.tables import LabelledRows
-from hpo_job.objectives.downloads import PACKAGES, find_language_model, packaged, places
+from hpo_job.objectives.downloads import (
+    PACKAGES,
+    SUFFIXES,
+    find_language_model,
+    packaged,
+    places,
+)
 from hpo_job.objectives.parameters import ImageClassification
 
 UNEVEN = 1.5  # how many times the rarest class the most frequent one has, from which F1 is better
@@ -29,7 +35,6 @@ MANY_TEXTS = 3000  # from which a first study is quicker on a sample
 SIDES = (224, 192, 160, 128, 96, 64, 32)  # of square images, the largest first
 CPU_SIDE = 128  # the largest one where no GPU helps
 LIKELY = ("resnet18", "resnet34", "resnet50")  # whose weights may lie in the weights' folder
-SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 @dataclass(frozen=True)
@@ -190,7 +195,7 @@ def _images(look: Look, here: Surroundings) -> tuple[Table, Table]:
     )
     space.add("model", model, why)
     space.add("pre_trained", True, "from ImageNet weights; false: from random ones")
-    space.add("image_size", side, f"pixels; a middling image's shorter side has {shorter:.0f}")
+    space.add("image_size", side, f"pixels; a typical image's shorter side has {shorter:.0f}")
     batch = _batch_size(look, 32 if here.has_gpu else 16)
     space.add("batch_size", batch, "images in a training step")
     space.add("epochs", _int(1, 6 if here.has_gpu else 4), "of the new last layers alone")

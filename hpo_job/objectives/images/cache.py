@@ -16,6 +16,7 @@ import PIL
 from numpy.typing import NDArray
 
 from hpo_job.data.image_file import VERSION
+from hpo_job.data.image_looks import LINE_INTERVAL
 from hpo_job.data.images import LabelledFiles
 from hpo_job.data.once import make_once
 from hpo_job.errors import plural, problem
@@ -24,7 +25,6 @@ from hpo_job.objectives.images.pixels import METHOD, decode
 
 FORMAT = 1  # of the arrays; increased whenever the meaning of their bytes changes
 GIB = 2**30
-PATIENCE = 5.0  # seconds before decoding is worth a line, and between two lines
 AT_ONCE = 16  # images that a thread decodes before it looks for more
 log = logging.getLogger(__name__)
 warned: set[str] = set()
@@ -120,7 +120,7 @@ def _progress(count: int, size: int) -> Iterator[Callable[[int], None]]:
 
     def show(ready: int) -> None:
         nonlocal latest
-        if time.monotonic() - latest >= PATIENCE:
+        if time.monotonic() - latest >= LINE_INTERVAL:
             latest = time.monotonic()
             log.warning(
                 "decoding %d images at %d px, once: %.0f%%", count, size, 100 * ready / count

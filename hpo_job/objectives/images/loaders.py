@@ -9,11 +9,12 @@ import torch
 from fastai.data.core import DataLoaders
 from fastai.data.transforms import IntToFloatTensor
 from fastai.torch_core import TensorCategory, TensorImage
-from fastai.vision.augment import Dihedral, Normalize, RandTransform, aug_transforms
+from fastai.vision.augment import Normalize
 
 from hpo_job.data.images import LabelledFiles
 from hpo_job.objectives.balance import sample
 from hpo_job.objectives.context import Context
+from hpo_job.objectives.images.augmentations import augmentations
 from hpo_job.objectives.images.cache import decoded
 from hpo_job.objectives.images.models import stats
 from hpo_job.objectives.images.pixels import (
@@ -28,7 +29,6 @@ from hpo_job.objectives.loading import Loader
 from hpo_job.objectives.parameters import ImageClassification, ImageModel
 from hpo_job.objectives.processes import loader_processes
 
-UPSIDE_DOWN = 2  # its number among fastai's eight symmetries
 CHANNELS = 3  # one byte each, until a batch is on its device
 
 
@@ -126,23 +126,3 @@ def _pixels(
         if images is not None:
             return OnDevice(images), 0
     return Decoded(array), context.loader_workers or 0
-
-
-def augmentations(parameters: ImageModel) -> list[RandTransform]:
-    """Random changes of the training images; validation images stay as they are."""
-    if not parameters.apply_tfms:
-        return []
-    upside_down = parameters.flip_vert and not parameters.do_flip  # fastai would do nothing
-    tfms: list[RandTransform] = aug_transforms(
-        mult=parameters.mult,
-        do_flip=parameters.do_flip,
-        flip_vert=parameters.flip_vert,
-        max_rotate=parameters.max_rotate,
-        # fastai does nothing either with a max_zoom below 1 and its min_zoom of 1
-        min_zoom=min(1.0, parameters.max_zoom),
-        max_zoom=max(1.0, parameters.max_zoom),
-        max_lighting=parameters.max_lighting,
-        max_warp=parameters.max_warp,
-        xtra_tfms=[Dihedral(p=0.5, draw=UPSIDE_DOWN)] if upside_down else None,
-    )
-    return tfms

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from hpo_job.objectives.checkpoint import LIBRARIES
 from hpo_job.objectives.images.models import build, wrong_size
-from hpo_job.objectives.resuming import LIBRARIES
 
 ITEMS = 2  # of the batch: the fewest that batch norm can train on
 CLASSES = 2

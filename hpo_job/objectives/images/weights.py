@@ -16,13 +16,19 @@ from torchvision import models as torchvision_models
 
 from hpo_job.data.once import make_once
 from hpo_job.errors import SpecError
-from hpo_job.objectives.downloads import PACKAGES, download, failed, packaged, places
+from hpo_job.objectives.downloads import (
+    PACKAGES,
+    SUFFIXES,
+    download,
+    failed,
+    packaged,
+    places,
+)
 
 # fastai's own architecture, of which one size was published with weights
 FASTAI = ("xresnet18", "xresnet34", "xresnet50", "xresnet101", "xresnet152")
 FASTAI_WEIGHTS = {"xresnet50": "https://s3.amazonaws.com/fast-ai-modelzoo/xrn50_940.pth"}
 HUB_FILE = "model.safetensors"
-SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 def find(model: str, folder: Path) -> Path | None:

@@ -163,7 +163,7 @@ def test_of_workers_that_start_at_once_one_decodes(data: LabelledFiles, tmp_path
     workers = [FORK.Process(target=_decode, args=arguments) for _ in range(3)]
     for worker in workers:
         worker.start()
-    answers = [results.get(timeout=60) for _ in workers]
+    answers = [results.get(timeout=120) for _ in workers]
     for worker in workers:
         worker.join()
     assert sorted(count for count, _ in answers) == [0, 0, 20]
@@ -183,7 +183,7 @@ def test_one_that_is_killed_in_the_middle_is_replaced(data: LabelledFiles, tmp_p
     within = FORK.Event()
     first = FORK.Process(target=_stop_in_the_middle, args=(data, tmp_path, within))
     first.start()
-    assert within.wait(60)
+    assert within.wait(120)
     assert first.pid
     os.kill(first.pid, signal.SIGKILL)
     first.join()
@@ -202,7 +202,7 @@ def test_a_long_one_says_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = read_image_folder(images({"cats": 40, "dogs": 40}), DATA, 1)
-    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    monkeypatch.setattr(module, "LINE_INTERVAL", 0.0)
     with caplog.at_level(logging.INFO):
         decode_all(replace(data), tmp_path)
     assert caplog.messages[1:] == [

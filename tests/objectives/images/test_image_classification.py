@@ -25,7 +25,8 @@ from hpo_job.objectives.images.models import build
 from hpo_job.objectives.images.objective import fit_head, fit_unfrozen
 from hpo_job.objectives.parameters import ImageClassification
 from hpo_job.objectives.training import start_afresh
-from hpo_job.spec.metrics import Metric, Probabilities, Targets
+from hpo_job.spec.metrics import Metric
+from hpo_job.spec.scores import Probabilities, Targets
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
 from hpo_job.worker import repeats

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image, ImageDraw
 
-from hpo_job.artifacts.prediction import load
+from hpo_job.artifacts.inference import load
 from hpo_job.cli import main
 from hpo_job.data.image_table import read_image_table
 from hpo_job.objectives import image_multilabel, image_regression

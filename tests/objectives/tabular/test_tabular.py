@@ -23,7 +23,8 @@ from hpo_job.objectives.context import Context
 from hpo_job.objectives.parameters import TabularClassification, TabularRegression
 from hpo_job.objectives.tabular import model
 from hpo_job.objectives.tabular.preparation import Preparation, learn, restore
-from hpo_job.spec.metrics import METRICS, baseline
+from hpo_job.spec.baselines import baseline
+from hpo_job.spec.metrics import METRICS
 from hpo_job.spec.study_toml import Data
 from tests import ROOT
 from tests.objectives.stored import require_predictions

@@ -172,8 +172,8 @@ def test_a_lock_wait_is_waited_for(root_url: str, url: str) -> None:
     cursor.execute(f"SELECT * FROM trials WHERE trial_id = {trial._trial_id} FOR UPDATE")
     import threading
 
-    threading.Timer(2.5, blocker.commit).start()
     begin = time.monotonic()
+    threading.Timer(2.5, blocker.commit).start()
     work(storage, study, trial)
     assert time.monotonic() - begin > 2
     whole(url, 1)

@@ -25,8 +25,8 @@ from hpo_job.objectives.context import Context, Misfit
 from hpo_job.objectives.epochs import Epochs
 from hpo_job.spec.metrics import METRICS, MULTILABEL
 from hpo_job.spec.study_toml import Data
-from hpo_job.trial import state_file
-from hpo_job.trial.state_file import State
+from hpo_job.trial import checkpoint_file
+from hpo_job.trial.checkpoint_file import State
 from tests import ROOT
 from tests.objectives import small
 
@@ -64,14 +64,14 @@ class Files:
     def write(self, tree: State, *, wait: bool = False) -> bool:
         self.files.append(self.folder / f"{self.calls}.state")
         with self.files[-1].open("wb") as file:
-            state_file.write(file, tree, {})
+            checkpoint_file.write(file, tree, {})
         return True
 
     def load(self, misfit: Misfit) -> State | None:
         if self.saved is None:
             return None
         with self.saved.open("rb") as file:
-            tree, _ = state_file.read(file)
+            tree, _ = checkpoint_file.read(file)
         self.why = misfit(tree)
         return tree if self.why is None else None
 
@@ -188,7 +188,7 @@ def test_it_ends_the_same_from_every_state(
     phases = set()
     for file in broken.files:
         with file.open("rb") as opened:
-            phases.add(state_file.read(opened)[0]["objective"]["phase"])
+            phases.add(checkpoint_file.read(opened)[0]["objective"]["phase"])
         goes_on = Files(tmp_path, every=0, saved=file)
         noted.clear()
         value, reports = train(goes_on)
@@ -249,7 +249,7 @@ def test_a_state_is_saved_while_it_validates(
 def reported(file: Path) -> int:
     """How many epochs the state in a file has reported."""
     with file.open("rb") as opened:
-        return len(state_file.read(opened)[0]["values"])
+        return len(checkpoint_file.read(opened)[0]["values"])
 
 
 def test_a_state_of_other_parameters_or_versions_is_not_continued(
@@ -261,10 +261,10 @@ def test_a_state_of_other_parameters_or_versions_is_not_continued(
 
     def why(**changes: object) -> str | None:
         with broken.files[0].open("rb") as file:
-            tree, _ = state_file.read(file)
+            tree, _ = checkpoint_file.read(file)
         tree["objective"] = changes if "x" in changes else {**tree["objective"], **changes}
         with (tmp_path / "other").open("wb") as file:
-            state_file.write(file, tree, {})
+            checkpoint_file.write(file, tree, {})
         files = Files(tmp_path, every=0, saved=tmp_path / "other")
         assert train(files)[0] == value  # from the start
         return files.why

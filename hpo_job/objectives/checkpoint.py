@@ -24,7 +24,7 @@ from fastcore.foundation import L
 from torch import nn
 
 from hpo_job.objectives.context import Context
-from hpo_job.trial.state_file import State
+from hpo_job.trial.checkpoint_file import State
 
 # Those whose versions decide on a model's layers, and on the rounding of its training
 LIBRARIES = ("torch", "torchvision", "timm", "fastai")

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hpo_job.trial import state_file
-from hpo_job.trial.state_file import DamagedError
+from hpo_job.trial import checkpoint_file
+from hpo_job.trial.checkpoint_file import DamagedError
 
 STATE: dict[str, Any] = {
     "epoch": 3,
@@ -37,7 +37,7 @@ RECORD = {"study": "s", "trial": 3}
 
 def written(state: dict[str, Any]) -> bytes:
     file = io.BytesIO()
-    state_file.write(file, state, RECORD)
+    checkpoint_file.write(file, state, RECORD)
     return file.getvalue()
 
 
@@ -56,18 +56,20 @@ def same(one: Any, other: Any) -> bool:
 
 
 def test_a_state_comes_back_as_it_was() -> None:
-    state, record = state_file.read(io.BytesIO(written(STATE)))
+    state, record = checkpoint_file.read(io.BytesIO(written(STATE)))
     assert same(STATE, state)
     assert record == RECORD
 
 
 def test_a_missing_number_stays_one() -> None:
-    state, _ = state_file.read(io.BytesIO(written({"loss": math.nan})))
+    state, _ = checkpoint_file.read(io.BytesIO(written({"loss": math.nan})))
     assert math.isnan(state["loss"])
 
 
 def test_tuples_and_numpys_numbers_become_pythons() -> None:
-    state, _ = state_file.read(io.BytesIO(written({"a": (1, np.int64(2)), "b": np.float32(0.5)})))
+    state, _ = checkpoint_file.read(
+        io.BytesIO(written({"a": (1, np.int64(2)), "b": np.float32(0.5)}))
+    )
     assert state == {"a": [1, 2], "b": 0.5}
     assert type(state["b"]) is float
 
@@ -90,7 +92,7 @@ def test_a_file_cut_at_any_place_is_refused() -> None:
     content = written(STATE)
     for end in range(len(content)):
         with pytest.raises(DamagedError):
-            state_file.read(io.BytesIO(content[:end]))
+            checkpoint_file.read(io.BytesIO(content[:end]))
 
 
 def test_a_file_with_one_changed_bit_is_never_read_as_something_else() -> None:
@@ -101,7 +103,7 @@ def test_a_file_with_one_changed_bit_is_never_read_as_something_else() -> None:
         changed = bytearray(content)
         changed[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
         try:
-            state, record = state_file.read(io.BytesIO(changed))
+            state, record = checkpoint_file.read(io.BytesIO(changed))
         except DamagedError:
             refused += 1
         else:
@@ -116,28 +118,28 @@ def test_a_file_that_would_run_code_is_refused() -> None:
     np.lib.format.write_array(file, np.array([print], dtype=object), allow_pickle=True)
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as packed:
-        header = {"version": state_file.VERSION, "record": {}}
-        packed.writestr(state_file.RECORD, json.dumps(header))
-        packed.writestr(state_file.STATE, json.dumps({"array": "arrays/1.npy"}))
+        header = {"version": checkpoint_file.VERSION, "record": {}}
+        packed.writestr(checkpoint_file.RECORD, json.dumps(header))
+        packed.writestr(checkpoint_file.STATE, json.dumps({"array": "arrays/1.npy"}))
         packed.writestr("arrays/1.npy", file.getvalue())
     with pytest.raises(DamagedError, match="ValueError"):
-        state_file.read(content)
+        checkpoint_file.read(content)
 
 
 def test_another_version_is_named() -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as packed:
-        packed.writestr(state_file.RECORD, json.dumps({"version": 9, "record": {}}))
+        packed.writestr(checkpoint_file.RECORD, json.dumps({"version": 9, "record": {}}))
     with pytest.raises(DamagedError, match="it has format version 9, not 1"):
-        state_file.read(content)
+        checkpoint_file.read(content)
 
 
 def test_a_digest_is_of_the_content_alone() -> None:
     """Of what is read as of what was written, and of nothing else."""
     grid = np.arange(6.0).reshape(2, 3)
     state = {"b": (1, np.float32(0.5), b"x"), "a": {"grid": np.asfortranarray(grid), "none": None}}
-    read, _ = state_file.read(io.BytesIO(written(state)))
-    assert state_file.digest(read) == state_file.digest(state)
+    read, _ = checkpoint_file.read(io.BytesIO(written(state)))
+    assert checkpoint_file.digest(read) == checkpoint_file.digest(state)
     others: list[Any] = [
         {**state, "b": (1, 0.5, b"y")},
         {**state, "b": (1, 0.5, "x")},
@@ -148,4 +150,4 @@ def test_a_digest_is_of_the_content_alone() -> None:
         {**state, "a": {"grid": np.array(1.0), "none": math.nan}},
         {"b": state["b"]},
     ]
-    assert len({state_file.digest(each) for each in (state, *others)}) == len(others) + 1
+    assert len({checkpoint_file.digest(each) for each in (state, *others)}) == len(others) + 1

@@ -14,7 +14,7 @@ from click.testing import Result
 
 from hpo_job.machine import cpu_name
 from hpo_job.worker.heartbeat import heartbeat
-from hpo_job.worker.progress import FOLDER, Progress
+from hpo_job.worker.liveness import FOLDER, Progress
 from tests import ROOT
 
 Job = Callable[..., Path]
@@ -79,7 +79,7 @@ def test_the_thread_leaves_the_file_to_a_trial_that_has_noted_progress(
         beats.append(beat)
         return heartbeat(name, HALF_AN_HOUR, beat)
 
-    monkeypatch.setattr("hpo_job.worker.progress.heartbeat", catch)
+    monkeypatch.setattr("hpo_job.worker.liveness.heartbeat", catch)
     file = tmp_path / str(os.getpid())
     progress = Progress(file)
     with progress.kept(), progress.trial():
@@ -108,7 +108,7 @@ def test_a_report_is_progress(
     cli: Callable[..., Result],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("hpo_job.worker.progress.LEAST", 0)
+    monkeypatch.setattr("hpo_job.worker.liveness.LEAST", 0)
     folder = job(code=SPIES, budget={"trials": 1, "failures": 1})
     done = cli("worker", folder, "--storage", database, HPO_JOB_PROGRESS=str(tmp_path / "progress"))
     assert done.exit_code == 0, done.output

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from hpo_job.spec.metrics import Metric
-    from hpo_job.spec.scores import Predictions, Targets
+from hpo_job.spec.metrics import Metric
+from hpo_job.spec.scores import Predictions, Targets
 
 NAMED = 5  # labels that a line lists
 ROWS = 2000  # that candidates for the constant answer are scored on, at most
