@@ -40,8 +40,8 @@ from hpo_job.study.checking import Checked
 from hpo_job.study.workers import OWNER, POD
 from hpo_job.worker import gpus
 from hpo_job.worker.job import Job, prepare, run_worker
+from hpo_job.worker.liveness import Progress
 from hpo_job.worker.output import listen
-from hpo_job.worker.progress import Progress
 from hpo_job.worker.relay import write_to
 from hpo_job.worker.signals import REASONS, Stop, Stopped
 from hpo_job.worker.start_methods import start_method, unforkable

@@ -33,8 +33,8 @@ from hpo_job.worker.fork_server import (
     serve,
 )
 from hpo_job.worker.job import Job
+from hpo_job.worker.liveness import forget
 from hpo_job.worker.output import Printer
-from hpo_job.worker.progress import forget
 from hpo_job.worker.relay import Relay
 from hpo_job.worker.signals import REASONS, Stop
 from hpo_job.worker.start_methods import start_method, unforkable

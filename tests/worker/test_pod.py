@@ -12,7 +12,7 @@ import pytest
 
 from hpo_job.trial import attributes
 from hpo_job.worker.gpus import VISIBLE
-from hpo_job.worker.progress import FOLDER, forget
+from hpo_job.worker.liveness import FOLDER, forget
 from tests.quick import Quick, command, wait_until
 from tests.worker.test_gpus import REPORTS
 from tests.worker.test_processes import HELD, descendants
