@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -110,6 +111,7 @@ class _Pool:
                 batch_size=None,
                 sampler=self._keys,
                 num_workers=processes,
+                worker_init_fn=_end_with_trainer,
                 collate_fn=_unchanged,
                 pin_memory=pin,
                 multiprocessing_context=method,
@@ -139,6 +141,22 @@ class _Keys(Sampler[Any]):
 
     def __len__(self) -> int:
         return len(self.keys)
+
+
+def _end_with_trainer(_: int) -> None:
+    """End this loader process when the process that trains does, however that ended.
+
+    torch's own watch is for the parent: of a forked server's children that is the server, which
+    lives as long as they do, so after a SIGKILL all of them would stay, with their memory.
+    """
+    trainer = multiprocessing.parent_process()
+    assert trainer is not None
+
+    def wait() -> None:
+        trainer.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _unchanged(batch: Any) -> Any:

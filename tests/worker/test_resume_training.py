@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -33,6 +34,27 @@ every = 0.1
 [search_space]
 epochs = {EPOCHS}
 ps = 0.2
+"""
+IMAGES = """
+name = "mass"
+objective = "image_classification"
+metric = "log_loss"
+direction = "minimize"
+[budget]
+trials = 1
+[data]
+path = "images"
+valid_pct = 0.3
+[checkpoint]
+every = 1e-9
+[search_space]
+model = "squeezenet1_1"
+pre_trained = false
+image_size = 32
+batch_size = 4
+apply_tfms = true
+epochs = 1
+unfrozen_epochs = 2
 """
 pytestmark = [pytest.mark.processes, pytest.mark.fastai]
 
@@ -94,3 +116,35 @@ def test_a_killed_trial_goes_on_and_ends_the_same(job: Path, number: signal.Sign
     assert second.value == pytest.approx(whole.value, abs=1e-6)
     assert second.intermediate_values == pytest.approx(whole.intermediate_values, abs=1e-6)
     assert len(second.user_attrs[attributes.EPOCH_TIMES]) == EPOCHS
+
+
+@pytest.mark.slow
+def test_images_that_loader_processes_read_go_on_at_a_batch(
+    job: Path, images: Callable[..., Path]
+) -> None:
+    """Killed in the middle of an epoch, while processes read its next batches."""
+    (job / "study.toml").write_text(IMAGES)
+    images({"cats": 30, "dogs": 30}, "mass/images")
+    options = ("--loader-workers", "2", "--cache-size", "0")
+    broken = worker(job, "broken", *options)
+    states: set[str] = set()
+
+    def goes_on_in_an_epoch() -> bool:
+        assert broken.poll() is None, broken.communicate()
+        models = job.parent / "broken" / "models"
+        if models.exists() and reports(job, "broken") == 1:
+            states.update(file.name for file in models.iterdir())
+        return len(states) > 7  # some are older than the report
+
+    wait_until(goes_on_in_an_epoch, 120)
+    broken.send_signal(signal.SIGKILL)
+    broken.communicate(timeout=60)  # all that held its output has ended, too
+    for study in ("broken", "undisturbed"):
+        end = worker(job, study, *options)
+        assert (end.communicate()[0], end.returncode) == ("", 0)
+    (whole,) = trials(job, "undisturbed")
+    first, second = trials(job, "broken")
+    assert second.user_attrs[attributes.RESUMED_FROM] == first.number
+    assert second.user_attrs[attributes.RESUMED_AT] == 1
+    assert second.value == pytest.approx(whole.value, abs=1e-6)
+    assert second.intermediate_values == pytest.approx(whole.intermediate_values, abs=1e-6)
