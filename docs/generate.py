@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 import hpo_job
 from hpo_job import errors
 from hpo_job.cli import main
-from hpo_job.objectives import parameters
+from hpo_job.objectives import SHIPPED
 from hpo_job.spec.metrics import METRICS, MULTILABEL
 from hpo_job.spec.search_space import KINDS
 from hpo_job.spec.study_toml import UNWRITTEN, StudySpec
@@ -29,14 +29,6 @@ from hpo_job.trial import attributes
 FOLDER = Path(__file__).parent / "reference"
 PACKAGE = Path(str(hpo_job.__file__)).parent
 NOTE = "<!-- Written by docs/generate.py: change the code, then run `make docs`. -->"
-OBJECTIVES: dict[str, type[parameters.Parameters]] = {
-    "image_classification": parameters.ImageClassification,
-    "image_multilabel": parameters.ImageMultilabel,
-    "image_regression": parameters.ImageRegression,
-    "text_classification": parameters.TextClassification,
-    "tabular_classification": parameters.TabularClassification,
-    "tabular_regression": parameters.TabularRegression,
-}
 # What TOML calls the types of Python
 TYPES = (
     (r"pathlib\.\w+|NoneType", ""),
@@ -85,7 +77,7 @@ def study_toml() -> str:
 def objective_parameters() -> str:
     """What each shipped objective can search."""
     parts = ["# Parameters of the shipped objectives"]
-    for name, model in OBJECTIVES.items():
+    for name, model in SHIPPED.items():
         fields = model.model_fields
         rows = (
             (f"`{key}`", f"`{_toml(field.default)}`", _bounds(field), str(field.description))

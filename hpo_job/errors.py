@@ -111,6 +111,18 @@ def plural(count: int, one: str, several: str | None = None) -> str:
     return f"{count} {one if count == 1 else several or one + 's'}"
 
 
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def binary_size(count: float) -> str:
+    """A number of bytes as a person says it: ``512 B``, ``6.0 KiB`` or ``120 GiB``."""
+    value, unit = float(count), 0
+    while value >= 1024 and unit < len(UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    decimals = 0 if unit == 0 or value >= 100 else 1
+    return f"{value:.{decimals}f} {UNITS[unit]}"
+
+
 def one_line(text: object, limit: int = 300) -> str:
     """A text on one line, cut after ``limit`` characters."""
     line = " ".join(str(text or "").split())

@@ -7,7 +7,7 @@ import gc
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # Where workers keep files, unless an option says otherwise; `in_hpo` says in which folder
@@ -140,6 +140,23 @@ def restore(environment: Mapping[str, str | None]) -> None:
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
+
+
+def used_bytes(folder: Path) -> int:
+    """What the files in a folder take of its disk; some that come or go meanwhile may be missed.
+
+    Blocks of the disk are counted, as `du` does it, and what links lead to is not.
+
+    Returns:
+        Bytes; 0 where there is no such folder.
+    """
+    total = 0
+    with suppress(OSError):
+        for _, _, names, opened in os.fwalk(folder):
+            for name in names:
+                with suppress(OSError):
+                    total += os.lstat(name, dir_fd=opened).st_blocks * 512
+    return total
 
 
 def read_text(file: Path) -> str:

@@ -1,8 +1,8 @@
 """``make test-mutants``: breaks a guarantee, one at a time, and sees whether a test turns red.
 
 Each mutant is a line of the code as it is, and one that breaks what the README or a page of docs
-promises. It is tried on a copy of the repository. A mutant whose line is gone is an error: change
-it with the code.
+promises. It is tried on a copy of the repository. A mutant whose line is gone is an error, which
+tests/test_mutants.py finds: change it with the code.
 """
 
 from __future__ import annotations
@@ -38,6 +38,16 @@ class Mutant:
     code: str
     broken: str
     tests: str
+
+    def apply(self, text: str) -> str:
+        """The text of its file with the guarantee broken.
+
+        Raises:
+            LookupError: the piece is not there once; it has changed with the code.
+        """
+        if text.count(self.code) != 1:
+            raise LookupError(f"{self.guarantee}: {self.file} no longer has its line once")
+        return text.replace(self.code, self.broken)
 
 
 MUTANTS = (
@@ -86,8 +96,8 @@ MUTANTS = (
     Mutant(
         "lost parameters run at most retries times",
         "study/recovery.py",
-        "if _attempts(trial, trials) <= bound.retries:",
-        "if _attempts(trial, trials) >= 0:",
+        "return _attempts(trial, trials) <= retries",
+        "return True",
         "tests/study tests/worker/test_loop.py",
     ),
     Mutant(
@@ -142,14 +152,15 @@ MUTANTS = (
     Mutant(
         "a trial that saves its state ends with the save, once it was asked to stop",
         "worker/signals.py",
-        "        if self.requested and self._breaking:\n            self._raise()\n",
+        "        if (self.requested or self.fault) and self._breaking:\n"
+        "            self._raise()\n",
         "",
         "tests/worker/test_saving.py",
     ),
     Mutant(
         "an alarm that an objective has set does not stop it",
         "worker/signals.py",
-        "if not self._breaking or not self.requested:",
+        "if not self._breaking or not (self.requested or self.fault):",
         "if not self._breaking:",
         "tests/worker/test_signals.py",
     ),
@@ -163,8 +174,8 @@ MUTANTS = (
     Mutant(
         "the last step is not pruned",
         "objectives/context.py",
-        "self.pruned = not last and self.trial.should_prune()",
-        "self.pruned = self.trial.should_prune()",
+        "stops = not last and self.trial.should_prune()",
+        "stops = self.trial.should_prune()",
         "tests/worker/test_loop.py",
     ),
     Mutant(
@@ -268,6 +279,254 @@ MUTANTS = (
         'archive.extractall(folder, filter="fully_trusted")',
         "tests/data/test_fetch.py",
     ),
+    Mutant(
+        "a study that promotes trials is not over while one runs",
+        "study/admission.py",
+        "return Refusal.FULL if promotes and ledger.running else Refusal.USED_UP",
+        "return Refusal.USED_UP",
+        "tests/study/test_admission.py",
+    ),
+    Mutant(
+        "a quota keeps only further pods from running",
+        "cluster/preflight/limits.py",
+        "for quota in quotas if more > 0 else []:",
+        "for quota in quotas:",
+        "tests/cluster/test_preflight.py",
+    ),
+    Mutant(
+        "a pruned trial uses up a place in the budget",
+        "trial/counting.py",
+        "EVALUATED = (TrialState.COMPLETE, TrialState.PRUNED)",
+        "EVALUATED = (TrialState.COMPLETE,)",
+        "tests/study/test_admission.py tests/trial",
+    ),
+    Mutant(
+        "the trial of a worker that died on this machine is run again at once",
+        "study/recovery.py",
+        "if not (number in stale or is_gone(worker)):",
+        "if number not in stale:",
+        "tests/study/test_admission.py tests/study/test_successor.py",
+    ),
+    Mutant(
+        "a trial without a heartbeat is run again after the grace",
+        "study/recovery.py",
+        "if not (number in stale or is_gone(worker)):",
+        "if not is_gone(worker):",
+        "tests/study/test_admission.py",
+    ),
+    Mutant(
+        "a worker sends heartbeats",
+        "worker/loop.py",
+        "                storage.optuna.record_heartbeat(number)\n",
+        "",
+        "tests/worker/test_loop.py tests/worker/test_signals.py",
+    ),
+    Mutant(
+        "a worker that runs looks for lost trials",
+        "worker/loop.py",
+        "                    recover(study, storage, ledger, trial.number)\n",
+        "",
+        "tests/worker/test_loop.py",
+    ),
+    Mutant(
+        "a process of another machine is not taken for a dead one of this machine",
+        "study/workers.py",
+        '    if worker.get("host") != mine["host"]:\n        return False\n',
+        "",
+        "tests/study/test_successor.py",
+    ),
+    Mutant(
+        "a study refuses other data",
+        "study/joining.py",
+        'if study.user_attrs[attributes.PROVENANCE]["data_listing"] == _listing(spec, data):',
+        "if True:",
+        "tests/study/test_joining.py",
+    ),
+    Mutant(
+        "a study refuses another function",
+        "study/joining.py",
+        "    if not files:\n        return\n",
+        "    return\n",
+        "tests/study/test_joining.py",
+    ),
+    Mutant(
+        "a function is another one if only a module next to it has changed",
+        "study/source_files.py",
+        'yield from (here / name for name in names if name.endswith(".py"))',
+        "yield from ()",
+        "tests/study/test_joining.py",
+    ),
+    Mutant(
+        "the budget may change while a study goes on",
+        "study/joining.py",
+        'key.startswith(("budget.", "artifacts.", "checkpoint."))',
+        'key.startswith(("artifacts.", "checkpoint."))',
+        "tests/study/test_joining.py tests/study/test_admission.py",
+    ),
+    Mutant(
+        "no two trials share a sampler's seed",
+        "study/admission.py",
+        "study.sampler = make_sampler(spec, draw)",
+        "study.sampler = make_sampler(spec, 0)",
+        "tests/study/test_admission.py",
+    ),
+    Mutant(
+        "a study ends after as many trials without an improvement as its patience",
+        "study/admission.py",
+        "return ledger.improvements.since(bound.min_delta) >= bound.patience",
+        "return ledger.improvements.since(bound.min_delta) > bound.patience",
+        "tests/study/test_improvements.py",
+    ),
+    Mutant(
+        "a lost trial does not count as working time",
+        "study/ledger.py",
+        "        if trial.datetime_start and trial.datetime_complete and not lost:\n",
+        "        if trial.datetime_start and trial.datetime_complete:\n",
+        "tests/study/test_admission.py",
+    ),
+    Mutant(
+        "a damaged state is skipped",
+        "artifacts/checkpoints.py",
+        "            if digest != checkpoint.sha256:\n"
+        '                raise DamagedError("its contents are not what was saved")\n',
+        "",
+        "tests/worker/test_saving.py",
+    ),
+    Mutant(
+        "the state before a damaged one is kept",
+        "artifacts/checkpoints.py",
+        "KEPT = 2 ",
+        "KEPT = 1 ",
+        "tests/worker/test_saving.py",
+    ),
+    Mutant(
+        "a state of other parameters is skipped",
+        "artifacts/checkpoints.py",
+        "            if record[key] != value:\n",
+        "            if False:\n",
+        "tests/worker/test_saving.py",
+    ),
+    Mutant(
+        "nothing in a saved state is executed",
+        "trial/state_file.py",
+        "np.lib.format.read_array(member, allow_pickle=False)",
+        "np.lib.format.read_array(member, allow_pickle=True)",
+        "tests/trial/test_state_file.py",
+    ),
+    Mutant(
+        "repeating what killed a worker is no progress",
+        "study/attempts.py",
+        "    if saved_work(trial) == 0.0 and any(map(checkpoints, before)):\n"
+        "        return False\n",
+        "",
+        "tests/worker/test_saving.py tests/study",
+    ),
+    Mutant(
+        "a worker gives up after so many failures in a row",
+        "worker/loop.py",
+        "len(failures) >= budget(study).failures",
+        "len(failures) > budget(study).failures",
+        "tests/worker/test_loop.py",
+    ),
+    Mutant(
+        "one trial that succeeds ends a row of failures",
+        "worker/failures.py",
+        "return failures if outcome.state == TrialState.FAIL else []",
+        "return failures",
+        "tests/worker/test_loop.py",
+    ),
+    Mutant(
+        "Ctrl-C is told apart from SIGTERM",
+        "worker/signals.py",
+        "signal.SIGTERM: attributes.PREEMPTED",
+        "signal.SIGTERM: attributes.INTERRUPTED",
+        "tests/worker/test_signals.py tests/worker/test_loop.py",
+    ),
+    Mutant(
+        "exit codes 130 and 143 after a signal",
+        "worker/signals.py",
+        "return 128 + self.requested if self.requested else 0",
+        "return 0",
+        "tests/worker/test_signals.py tests/worker/test_loop.py",
+    ),
+    Mutant(
+        "an objective that made a result of its interruption is run again",
+        "worker/loop.py",
+        "        if self._stop.broke_off:  # whatever the objective made of Stopped: "
+        "a result, an error\n            outcome = self._broken_off()\n",
+        "",
+        "tests/worker/test_signals.py tests/worker/test_loop.py",
+    ),
+    Mutant(
+        "only the models of the best trials are kept",
+        "artifacts/models.py",
+        "return self._ranked(trials)[: self.keep]",
+        "return self._ranked(trials)",
+        "tests/artifacts/test_models.py",
+    ),
+    Mutant(
+        "with repeats the model of the best one is kept",
+        "worker/repeats.py",
+        "(self.values[-1] > _numbers(self.kept)) == maximize",
+        "(self.values[-1] > _numbers(self.kept)) != maximize",
+        "tests/worker/test_repeats.py",
+    ),
+    Mutant(
+        "each repeat has a seed of its own",
+        "worker/repeats.py",
+        "seed=(context.seed + number) % 2**32",
+        "seed=context.seed",
+        "tests/worker/test_repeats.py",
+    ),
+    Mutant(
+        "of trials that are nearly as good, best names the fastest",
+        "results/ranking.py",
+        "fastest = min(near, key=lambda trial: measure(trial, near)[0])",
+        "fastest = near[0]",
+        "tests/results",
+    ),
+    Mutant(
+        "a Pareto front has no trial that another beats",
+        "results/pareto.py",
+        "(values <= one).all(axis=1) & (values < one).any(axis=1)",
+        "(values < one).all(axis=1)",
+        "tests/results",
+    ),
+    Mutant(
+        "nearly as good is a share of the gain over the baseline",
+        "results/gain.py",
+        "    return best - share * (best - start)\n",
+        "    return best - share * best\n",
+        "tests/results",
+    ),
+    Mutant(
+        "a study is not deleted while its trials run",
+        "artifacts/tidying.py",
+        "    if running:\n",
+        "    if False:\n",
+        "tests/storage/test_tidying.py",
+    ),
+    Mutant(
+        "a paused trial is promoted if it is among the best of its rung",
+        "study/promotion.py",
+        "for trial in reached[: len(reached) // self.reduction_factor]:",
+        "for trial in reached:",
+        "tests/worker/test_promotion.py",
+    ),
+    Mutant(
+        "a trial is compared only within its phase",
+        "study/phase_pruner.py",
+        'if all(other[key] == phase[key] for key in ("name", "metric", "direction")):',
+        "if True:",
+        "tests/study/test_phase_pruner.py",
+    ),
+    Mutant(
+        "measurements that were copied into a trial are not its own",
+        "worker/loop.py",
+        "            _forget_measurements(trial)\n",
+        "",
+        "tests/worker/test_repeats.py",
+    ),
 )
 
 
@@ -286,10 +545,7 @@ def survives(mutant: Mutant) -> bool:
         copy = Path(folder) / "repository"
         shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
         file = copy / "hpo_job" / mutant.file
-        text = file.read_text(encoding="utf-8")
-        if text.count(mutant.code) != 1:
-            raise SystemExit(f"{mutant.guarantee}: {mutant.file} no longer has its line once")
-        file.write_text(text.replace(mutant.code, mutant.broken), encoding="utf-8")
+        file.write_text(mutant.apply(file.read_text(encoding="utf-8")), encoding="utf-8")
         try:
             done = subprocess.run(
                 [*PYTEST, *mutant.tests.split()],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import subprocess
 import sys
@@ -10,16 +11,19 @@ import tempfile
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import optuna
 
 from hpo_job.spec.reading import read_spec
 from hpo_job.storage.database import Storage
-from hpo_job.study.admission import admit
+from hpo_job.study.admission import Refusal, admit
 from hpo_job.study.checking import Checked, check
 from hpo_job.study.joining import create
 from hpo_job.worker.job import Job
+from hpo_job.worker.loop import work
 from hpo_job.worker.machine_share import Machine
+from hpo_job.worker.signals import Stop
 
 QUADRATIC = """
 def train(trial, context):
@@ -86,6 +90,11 @@ class Quick:
         trial = admit(self.study, self.checked.spec, self.storage)
         assert isinstance(trial, optuna.Trial)
         return trial
+
+    def work(self, patience: float = math.inf, **machine: Any) -> Refusal | None:
+        """Let a worker of this process run trials; why there is none to start any more."""
+        share = Machine(**{"threads": 1, **machine})
+        return work(self.checked, self.study, self.storage, Stop(), share, patience)
 
     def states(self) -> dict[str, int]:
         """How many trials are in each state."""

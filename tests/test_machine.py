@@ -1,4 +1,4 @@
-"""What the processor is called, and what it can, on machines of several makes."""
+"""The processor of machines of several makes, and their folders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpo_job import machine
-from hpo_job.machine import CACHE, in_hpo, repository_root
+from hpo_job.machine import CACHE, in_hpo, repository_root, used_bytes
 from hpo_job.storage import urls
 
 INTEL = """processor\t: 0
@@ -92,3 +92,17 @@ def test_the_studies_of_another_user_are_left_out(
     monkeypatch.chdir(tmp_path / "below")
     monkeypatch.setattr("hpo_job.machine.os.getuid", lambda: tmp_path.stat().st_uid + 1)
     assert in_hpo(CACHE) == CACHE
+
+
+def test_what_a_folder_takes_of_its_disk(tmp_path: Path) -> None:
+    assert used_bytes(tmp_path / "absent") == 0
+    (tmp_path / "cache" / "deep").mkdir(parents=True)
+    written = tmp_path / "cache" / "deep" / "file"
+    written.write_bytes(b"x" * 100_000)
+    with (tmp_path / "cache" / "sparse").open("wb") as sparse:
+        sparse.truncate(10**9)
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"x" * 100_000)
+    (tmp_path / "cache" / "link").symlink_to(outside)
+    (tmp_path / "cache" / "dangling").symlink_to("nowhere")
+    assert written.stat().st_size <= used_bytes(tmp_path / "cache") < 150_000

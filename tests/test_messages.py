@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo_job.errors import plural
+from hpo_job.errors import binary_size, plural
 from hpo_job.machine import read_text
 
 
@@ -14,6 +14,21 @@ from hpo_job.machine import read_text
 def test_plural(count: int) -> None:
     assert plural(count, "row") == ("1 row" if count == 1 else f"{count} rows")
     assert plural(count, "study", "studies") == ("1 study" if count == 1 else f"{count} studies")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (15.3 * 2**30, "15.3 GiB"),
+        (120 * 2**20, "120 MiB"),
+        (5000 * 2**40, "5000 TiB"),
+    ],
+)
+def test_sizes(count: float, text: str) -> None:
+    assert binary_size(count) == text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])

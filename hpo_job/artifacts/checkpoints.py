@@ -32,7 +32,14 @@ from optuna.trial import FrozenTrial
 from hpo_job.artifacts.stores import is_missing, open_store, reason, remove
 from hpo_job.errors import SpecError
 from hpo_job.storage.database import Storage
-from hpo_job.study.attempts import Checkpoint, checkpoints, earlier, noted, object_names, work
+from hpo_job.study.attempts import (
+    Checkpoint,
+    checkpoints,
+    checkpoints_attribute,
+    earlier,
+    object_names,
+    work,
+)
 from hpo_job.study.recovery import trial_id
 from hpo_job.trial import attributes, checkpoint_file
 from hpo_job.trial.checkpoint_file import DamagedError, State
@@ -199,7 +206,8 @@ class Checkpoints:
         return self._opened
 
     def _note(self) -> None:
-        self._trial.set_user_attr(attributes.CHECKPOINTS, noted(self._own, self._upcoming))
+        value = checkpoints_attribute(self._own, self._upcoming)
+        self._trial.set_user_attr(attributes.CHECKPOINTS, value)
         self._storage.flush()  # before an object of that name is written, or an older one removed
         self._announced = True
 

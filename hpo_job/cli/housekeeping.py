@@ -29,7 +29,8 @@ from hpo_job.cli.options import (
     weights_option,
 )
 from hpo_job.cli.terminal import program, put, put_rows, show_log, width
-from hpo_job.errors import SpecError
+from hpo_job.errors import SpecError, binary_size, plural
+from hpo_job.machine import used_bytes
 from hpo_job.storage.defaults import PROMPT
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from hpo_job.storage.database import Storage
 
 COLUMNS = ("study", "trials", "best", "baseline", "last activity", "models")
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 @click.command("list")
@@ -72,7 +72,7 @@ def list_command(form: str, artifacts: str, storage: str) -> None:
     if not summaries:
         put(f"{database}: no studies yet; start one with {program()} run JOB")
         return
-    rows = [(*each.texts(), _bytes(each.models)) for each in summaries]
+    rows = [(*each.texts(), binary_size(each.models) if each.models else "") for each in summaries]
     put(text_table(COLUMNS, rows, width(), right=(False, True, True, True), bold=True))
 
 
@@ -125,18 +125,17 @@ def delete_command(
 
 def _delete_study(name: str, url: str, artifacts: str, yes: bool) -> None:
     from hpo_job.artifacts.tidying import delete
-    from hpo_job.errors import plural
 
     with open_study(name, url, read_only=False) as (study, storage):
         trials = len(study.get_trials(deepcopy=False))
         if not yes:
-            size = _bytes(_size_of_models(study, artifacts))
+            size = _size_of_models(study, artifacts)
             _confirm(
                 f"delete {study.study_name} from {storage}: {plural(trials, 'trial')}, models: "
-                f"{size or 'none'}"
+                f"{binary_size(size) if size else 'none'}"
             )
         done = delete(study, storage, artifacts)
-        freed = f", {_bytes(done.models)} of models" if done.models else ""
+        freed = f", {binary_size(done.models)} of models" if done.models else ""
         click.echo(f"deleted {study.study_name}: {plural(done.trials, 'trial')}{freed}")
 
 
@@ -170,7 +169,6 @@ def copy_command(study: str, name: str, to: str | None, artifacts: str, storage:
     With --to, into another database, which may be of another kind. Refused while a trial runs.
     """
     from hpo_job.artifacts.tidying import copy_study
-    from hpo_job.errors import plural
 
     _require_name(name)
     with open_study(study, storage, read_only=False) as (opened, database):
@@ -194,7 +192,6 @@ def import_command(name: str, source: str, new: str | None, storage: str) -> Non
     same directions, and a search space that the trials fit.
     """
     from hpo_job.artifacts.tidying import copy_study
-    from hpo_job.errors import plural
     from hpo_job.storage.urls import parse, redacted_url
 
     _require_name(new or name)
@@ -232,8 +229,8 @@ def du_command(form: str, artifacts: str, cache: Path, weights: Path, storage: s
                 study = optuna.load_study(study_name=name, storage=database.optuna)
                 rows.append(("models", name, _size_of_models(study, artifacts) or 0))
     rows += [
-        ("weights", str(weights), _of_folder(weights)),
-        ("cache", str(cache), _of_folder(cache)),
+        ("weights", str(weights), used_bytes(weights)),
+        ("cache", str(cache), used_bytes(cache)),
     ]
     if file is not None:
         rows.append(("database", str(file), file.stat().st_size if file.exists() else 0))
@@ -241,7 +238,7 @@ def du_command(form: str, artifacts: str, cache: Path, weights: Path, storage: s
         names = ("kind", "what", "bytes")
         put_rows(names, [dict(zip(names, row, strict=True)) for row in rows], form, None)
         return
-    texts = [(_bytes(size) or "0 B", kind, what) for kind, what, size in rows]
+    texts = [(binary_size(size), kind, what) for kind, what, size in rows]
     put(text_table(("size", "of", "what"), texts, width(), right=(True,), bold=True))
 
 
@@ -287,20 +284,6 @@ def _size_of_models(study: optuna.Study, artifacts: str) -> int | None:
     trials = study.get_trials(deepcopy=False)
     sizes = (size(store, each) for trial in trials for each in artifact_ids(trial))
     return sum(each for each in sizes if each is not None) or None
-
-
-def _of_folder(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def _bytes(count: int | None) -> str:
-    """A size as a person says it; empty for nothing."""
-    if not count:
-        return ""
-    value, unit = float(count), 0
-    while value >= 1024 and unit < len(UNITS) - 1:
-        value, unit = value / 1024, unit + 1
-    return f"{value:.0f} {UNITS[unit]}" if value >= 10 or not unit else f"{value:.1f} {UNITS[unit]}"
 
 
 COMMANDS: tuple[Any, ...] = (

@@ -134,8 +134,7 @@ def gc_command(study: str, dry_run: bool, form: str, artifacts: str, storage: st
     complete and have not changed for a day. It may run while workers do.
     """
     from hpo_job.artifacts.garbage import orphans, remove_orphans
-    from hpo_job.errors import plural
-    from hpo_job.results.continued import mebibytes
+    from hpo_job.errors import binary_size, plural
     from hpo_job.results.writing import to_json
 
     with open_study(study, storage) as (opened, database):
@@ -147,10 +146,10 @@ def gc_command(study: str, dry_run: bool, form: str, artifacts: str, storage: st
         return
     for orphan in orphaned:
         trial = "no trial" if orphan.trial is None else f"trial {orphan.trial}"
-        click.echo(f"{trial}  {orphan.kind:<10}  {mebibytes(orphan.size):>9}")
+        click.echo(f"{trial}  {orphan.kind:<10}  {binary_size(orphan.size):>9}")
     if not dry_run:
         remove_orphans(url, orphaned)
-    size = mebibytes(sum(orphan.size for orphan in orphaned))
+    size = binary_size(sum(orphan.size for orphan in orphaned))
     verb = "would be removed" if dry_run else "removed"
     click.echo(f"{plural(len(orphaned), 'file')}, {size}, {verb} from {url}")
 

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from hpo_job.data.from_spec import Layout
 from hpo_job.errors import MachineError, SpecError, unknown
 from hpo_job.objectives import user_files
+from hpo_job.objectives.candidates import Candidates
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.parameters import (
     ImageClassification,
@@ -123,7 +124,7 @@ def check(
         for name in SHIPPED[spec.objective].model_fields
     }
     try:
-        _shipped_module(spec).check(every, weights, cache, spec)
+        _shipped_module(spec).check(Candidates(every, weights, cache, spec))
     except MachineError as error:
         text = str(spec.error("search_space", str(error)))
         raise MachineError(text, error.parameter) from error

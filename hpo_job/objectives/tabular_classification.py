@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
 from fastai.tabular.learner import TabularLearner
 
+from hpo_job.objectives.candidates import Candidates
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve
 from hpo_job.objectives.parameters import TabularClassification
 from hpo_job.objectives.precision import check_precision
 from hpo_job.objectives.tabular import model
 from hpo_job.objectives.tabular.model import predict
-from hpo_job.spec.study_toml import StudySpec
 
 __all__ = ["check", "lr_find", "predict", "rebuild", "train"]
 
 
-def check(
-    candidates: Mapping[str, Sequence[object]],
-    weights: Path,
-    cache: Path | None = None,
-    spec: StudySpec | None = None,
-) -> None:
+def check(candidates: Candidates) -> None:
     """Raise SpecError where a trial could not start. No weights are needed."""
-    check_precision(candidates["precision"])
+    check_precision(candidates.values["precision"])
 
 
 def train(trial: optuna.Trial, context: Context) -> float | tuple[float, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from hpo_job.machine import read_text
 from hpo_job.objectives import learner_file, saved
 from hpo_job.objectives.balance import loss, sample
 from hpo_job.objectives.batches import Mapped
+from hpo_job.objectives.candidates import Candidates
 from hpo_job.objectives.checkpoint import resumed_phase
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
@@ -46,38 +47,26 @@ from hpo_job.objectives.text.loaders import (
 from hpo_job.objectives.text.tokens import Corpus, tokenised, tokenizer, tokens_of
 from hpo_job.objectives.text.weights import load, obtain
 from hpo_job.objectives.training import finish, prepare, start_afresh
-from hpo_job.spec.study_toml import StudySpec
 from hpo_job.trial import attributes
 
 
-def check(
-    candidates: Mapping[str, Sequence[object]],
-    weights: Path,
-    cache: Path | None = None,
-    spec: StudySpec | None = None,
-) -> None:
+def check(candidates: Candidates) -> None:
     """Check, once and before the first trial, that trials can start.
-
-    Args:
-        candidates: the values that each parameter can have.
-        weights: folder of pre-trained weights; they are downloaded where a trial may be
-            ``pre_trained`` and this machine has none.
-        cache: of no use here.
-        spec: the study, whose [data] says in which language the texts are; None for English.
 
     Raises:
         SpecError: a trial could not start.
     """
-    check_precision(candidates["precision"])
-    if "bf16" in candidates["precision"]:
+    values, spec = candidates.values, candidates.spec
+    check_precision(values["precision"])
+    if "bf16" in values["precision"]:
         _check_bf16()
     wanted = language_model_of(spec) if spec else LanguageModel()
     if wanted.language != ENGLISH:
         tokenizer(wanted.language)
-    if True in candidates["pre_trained"]:
-        sizes = load(obtain(weights, wanted)).sizes
+    if True in values["pre_trained"]:
+        sizes = load(obtain(candidates.weights, wanted)).sizes
         for name, size in sizes.items():
-            if other := [value for value in candidates[name] if value != size]:
+            if other := [value for value in values[name] if value != size]:
                 settings = ", ".join(f"{key} = {value}" for key, value in sizes.items())
                 raise SpecError(
                     f"{name}: the pre-trained language model has {size}, found {other[0]}; "

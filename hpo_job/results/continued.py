@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import optuna
 
-from hpo_job.errors import plural
+from hpo_job.errors import binary_size, plural
 from hpo_job.results.formatting import clock
 from hpo_job.results.trials import attribute, spec_of, trials_of
 from hpo_job.study.attempts import checkpoints, retried
@@ -70,9 +70,4 @@ def states_text(study: optuna.Study) -> str | None:
     facts = continued(study)
     if not facts.states:
         return None
-    return f"{mebibytes(facts.size)} of saved states, of {plural(facts.states, 'trial')} to go on"
-
-
-def mebibytes(size: int) -> str:
-    """A size as a person says it."""
-    return f"{size / 2**20:.3g} MiB" if size < 2**30 else f"{size / 2**30:.3g} GiB"
+    return f"{binary_size(facts.size)} of saved states, of {plural(facts.states, 'trial')} to go on"

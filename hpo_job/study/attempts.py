@@ -29,8 +29,8 @@ class Checkpoint:
     seconds: float
 
 
-def noted(kept: Sequence[Checkpoint], upcoming: str) -> dict[str, Any]:
-    """What is stored with a trial of its checkpoints.
+def checkpoints_attribute(kept: Sequence[Checkpoint], upcoming: str) -> dict[str, Any]:
+    """The value of a trial's `attributes.CHECKPOINTS`.
 
     Args:
         kept: the complete ones, the newest first.

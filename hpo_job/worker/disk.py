@@ -15,11 +15,12 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpo_job.errors import DiskFullError
+from hpo_job.errors import DiskFullError, binary_size
+from hpo_job.machine import used_bytes
 from hpo_job.worker.heartbeat import heartbeat
 
 FOLDERS = "HPO_JOB_DISK"  # folders of the pod with their limits: "/cache=16Gi /tmp=2Gi"
@@ -109,10 +110,10 @@ class Disk:
         used = sum(map(used_bytes, self.limits))
         if self.request is None or used <= self.request or not self._is_node_full():
             return None
-        folders, request = " and ".join(map(str, self.limits)), _gib(self.request)
+        folders, held = " and ".join(map(str, self.limits)), binary_size(used)
         return (
-            f"the node's disk is full, and {folders} hold {_gib(used)}, more than the {request} of "
-            f"ephemeral-storage that the pod requests; {HOW_TO_FIX}"
+            f"the node's disk is full, and {folders} hold {held}, more than the "
+            f"{binary_size(self.request)} of ephemeral-storage that the pod requests; {HOW_TO_FIX}"
         )
 
     def _is_node_full(self) -> bool:
@@ -126,17 +127,6 @@ def end_if_full(problem: str | None) -> None:
         raise DiskFullError(problem)
 
 
-def used_bytes(folder: Path) -> int:
-    """What the files in a folder take of its disk; some that come or go meanwhile may be missed."""
-    total = 0
-    with suppress(OSError):
-        for _, _, names, opened in os.fwalk(folder):
-            for name in names:
-                with suppress(OSError):
-                    total += os.lstat(name, dir_fd=opened).st_blocks * 512
-    return total
-
-
 def parse_bytes(quantity: str) -> int:
     """The bytes of a Kubernetes quantity such as ``16Gi``, ``500M`` or ``1024``."""
     for suffix, unit in UNITS.items():
@@ -146,8 +136,4 @@ def parse_bytes(quantity: str) -> int:
 
 
 def _of(used: int, limit: int) -> str:
-    return f"{_gib(used)} of {_gib(limit)}"
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.3g} GiB"
+    return f"{binary_size(used)} of {binary_size(limit)}"

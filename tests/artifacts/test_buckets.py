@@ -20,9 +20,6 @@ from hpo_job.artifacts.stores import open_store, writable_store
 from hpo_job.errors import SpecError, StudyError
 from hpo_job.study.attempts import checkpoints, object_names
 from hpo_job.trial import attributes
-from hpo_job.worker.loop import work
-from hpo_job.worker.machine_share import Machine
-from hpo_job.worker.signals import Stop
 from tests import ROOT
 from tests.artifacts.test_models import finish
 from tests.quick import Quick, command
@@ -156,8 +153,7 @@ def test_the_log_of_a_trial_is_in_the_bucket(s3: Any, tmp_path: Path, cli: Cli) 
         return 1.0
     """
     quick = Quick(tmp_path, source, budget="trials = 1", more='[artifacts]\nstore = "s3://models"')
-    machine = Machine(threads=1)
-    work(quick.checked, quick.study, quick.storage, Stop(), machine)
+    quick.work()
     printed = cli("logs", "quick", "--trial", "0", "--storage", quick.url)
     assert printed.stdout == "hello from 0\n"
     assert len(stored(s3)) == 1

@@ -32,7 +32,7 @@ def test_a_study_whose_workers_were_killed(tmp_path: Path, cli: Cli) -> None:
     lying.write_text("not ours")
     arguments = ("gc", "quick", "--storage", study.url, "--artifacts", study.store)
     before = study.objects()
-    assert cli(*arguments).stdout == f"0 files, 0 MiB, removed from {study.store}\n"
+    assert cli(*arguments).stdout == f"0 files, 0 B, removed from {study.store}\n"
     assert study.objects() == before  # the trial will go on
 
     status = cli("status", "quick", "--storage", study.url).stdout
@@ -101,4 +101,4 @@ def test_models_that_were_uploaded_and_never_named(
     assert len(list(place.iterdir())) == 4
     assert kept <= {each.name for each in place.iterdir()}
     again = cli("gc", "synthetic", "--storage", database, "--artifacts", place)
-    assert again.stdout == f"0 files, 0 MiB, removed from {place}\n"
+    assert again.stdout == f"0 files, 0 B, removed from {place}\n"

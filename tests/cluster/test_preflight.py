@@ -14,6 +14,7 @@ from click.testing import Result
 from hpo_job.cluster.limit_range import outside
 from hpo_job.cluster.scheduling import takes
 from tests.cluster.conftest import Api
+from tests.cluster.test_errors import JOBS
 from tests.cluster.test_submit import node
 from tests.manifests.renders import with_components
 
@@ -200,3 +201,22 @@ def test_affinity_that_is_required(requirement: Object, fits: bool) -> None:
     assert takes(has, pod(never, term)) is fits
     assert not takes(has, pod(never))
     assert not takes(has, pod({}))
+
+
+def test_a_quota_is_asked_for_further_pods_only(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
+) -> None:
+    """One that was lowered since keeps no pod from going on."""
+    api.put("v1/secrets", secret)
+    assert cli("submit", digits, "--workers", "2").exit_code == 0
+    api.objects[f"{JOBS}/digits-worker"]["status"] = {"active": 2}
+    hard, used = {"pods": "1"}, {"pods": "2"}
+    api.put(
+        "v1/resourcequotas",
+        {"metadata": {"name": "small"}, "spec": {}, "status": {"hard": hard, "used": used}},
+    )
+    same = cli("submit", digits, "--workers", "2")
+    assert same.exit_code == 0, same.output
+    more = cli("submit", digits, "--workers", "3")
+    assert more.exit_code == 2
+    assert "quota small in namespace hpo-job: pods 1, of which 2 are used" in more.stderr

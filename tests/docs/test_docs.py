@@ -229,3 +229,11 @@ def test_missing_data_names_the_command_that_makes_it(
     made_by = f"python -m contrib old-bailey OBO_XML_7-2.zip --decade {year}"
     assert f"{year}s.csv.gz: not there yet; make it: {made_by}" in refused("check", job)
     assert made_by in (job / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
+def test_no_table_has_a_row_twice(page: Path) -> None:
+    """As where the changes of two branches were put together."""
+    for table in re.findall(r"(?:^\|.*\n)+", page.read_text(encoding="utf-8"), re.MULTILINE):
+        rows = table.splitlines()
+        assert len(rows) == len(set(rows)), max(rows, key=rows.count)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from hpo_job.objectives.parameters import TextClassification
+
 TEXTS: dict[str, Any] = {
     "pre_trained": False,
     "emb_sz": 8,
@@ -17,3 +19,9 @@ TEXTS: dict[str, Any] = {
     "lm_body_epochs": 2,
     "classifier_epochs": 2,
 }
+
+
+def text_values(**values: object) -> dict[str, tuple[object, ...]]:
+    """What `Candidates` has of a study of texts whose parameters are all fixed."""
+    known = TextClassification().model_dump() | TEXTS | values
+    return {name: (value,) for name, value in known.items()}

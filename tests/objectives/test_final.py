@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from hpo_job.cli import main
 from tests import ROOT, browser
+from tests.objectives.commands import run
 
 Cli = Callable[..., Result]
 PENGUINS = ROOT / "jobs" / "penguins-species" / "penguins.csv"
@@ -39,18 +39,6 @@ batch_size = 64
 units = { type = "int", low = 8, high = 32 }
 balance = { type = "categorical", choices = ["none", "class_weights"] }
 """
-
-
-def run(folder: Path, *arguments: str | Path) -> Result:
-    """The command, in ``folder``."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        done = CliRunner().invoke(main, list(map(str, arguments)), env={"COLUMNS": "80"})
-    finally:
-        os.chdir(before)
-    assert done.exit_code == 0, done.output
-    return done
 
 
 @pytest.fixture(scope="module")

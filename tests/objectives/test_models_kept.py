@@ -20,6 +20,7 @@ from hpo_job.objectives import (
     tabular_classification,
     text_classification,
 )
+from hpo_job.objectives.candidates import Candidates
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.image_classification import predict, rebuild, train
 from hpo_job.objectives.images import objective as image_objective
@@ -166,7 +167,7 @@ def test_a_precision_that_cannot_be_had_is_told_before_any_trial(
 ) -> None:
     check_precision(["auto", "fp32", "bf16"])
     with pytest.raises(SpecError, match=r"^precision: fp16 needs a CUDA GPU"):
-        objective.check({"precision": ["auto", "fp16"]}, tmp_path)
+        objective.check(Candidates({"precision": ["auto", "fp16"]}, tmp_path))
 
 
 def test_bf16_trains_on_a_cpu_and_scores_in_full(make_context: MakeContext) -> None:

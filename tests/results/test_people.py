@@ -14,9 +14,6 @@ from click.testing import Result
 from optuna.trial import create_trial
 
 from hpo_job.results.people import places, places_text
-from hpo_job.worker.loop import work
-from hpo_job.worker.machine_share import Machine
-from hpo_job.worker.signals import Stop
 from tests.quick import Quick
 
 
@@ -53,7 +50,7 @@ def test_workers_say_who_and_where_they_are(
     tmp_path: Path, cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = Quick(tmp_path, budget="trials = 2")
-    work(quick.checked, quick.study, quick.storage, Stop(), Machine(threads=1))
+    quick.work()
     here = {"user": getpass.getuser(), "host": socket.gethostname(), "pod": None, "trials": 2}
     assert places(quick.study) == [here]
     place = ("quick", "--storage", quick.url)
@@ -68,5 +65,5 @@ def test_workers_say_who_and_where_they_are(
 
     monkeypatch.setattr(getpass, "getuser", nameless)
     larger = Quick(tmp_path, budget="trials = 3")
-    work(larger.checked, larger.study, larger.storage, Stop(), Machine(threads=1))
+    larger.work()
     assert places(larger.study)[1] == {**here, "user": None, "trials": 1}

@@ -23,7 +23,7 @@ from tests.storage.postgres import PostgresServer
 # Those whose storage is Optuna's own with retries; MySQL's has a folder of tests
 KINDS = [
     "sqlite",
-    pytest.param("mysql", marks=pytest.mark.needs("mariadb")),
+    pytest.param("mysql", marks=pytest.mark.needs("mysql")),
     pytest.param("postgresql", marks=pytest.mark.needs("postgres")),
 ]
 RDB_KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))]

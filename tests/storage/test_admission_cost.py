@@ -17,16 +17,9 @@ from hpo_job.errors import GoneError
 from hpo_job.results.overhead import overhead
 from hpo_job.study.recovery import trial_id
 from hpo_job.trial.attributes import LOCK_TIME, RECORDING_TIME, SAMPLING_TIME, STORAGE_TIME
-from hpo_job.worker.loop import work
-from hpo_job.worker.machine_share import Machine
-from hpo_job.worker.signals import Stop
 from tests.quick import Quick
 
 TRIALS = 10
-
-
-def run(quick: Quick) -> None:
-    work(quick.checked, quick.study, quick.storage, Stop(), Machine(threads=1))
 
 
 def test_a_trial_takes_few_transactions(tmp_path: Path) -> None:
@@ -39,7 +32,7 @@ def test_a_trial_takes_few_transactions(tmp_path: Path) -> None:
         commits += 1
 
     sqlalchemy.event.listen(quick.storage.optuna.engine, "commit", count)  # type: ignore[union-attr]
-    run(quick)
+    quick.work()
     assert quick.states() == {"COMPLETE": TRIALS}
     assert commits <= 15 * TRIALS  # those that only read included; it was 20
 
@@ -48,7 +41,7 @@ def test_lock_sampling_and_statements_are_measured(
     any_url: str, tmp_path: Path, cli: Callable[..., Result]
 ) -> None:
     quick = Quick(tmp_path, budget=f"trials = {TRIALS}", url=any_url)
-    run(quick)
+    quick.work()
     trials = quick.study.trials
     for trial in trials:
         lock, sampling = (trial.user_attrs[each] for each in (LOCK_TIME, SAMPLING_TIME))

@@ -13,7 +13,6 @@ import pytest
 
 from hpo_job.storage.database import Storage
 from hpo_job.trial.clock import running_time
-from tests.storage.mysql.server import new_database
 from tests.storage.sql import sql
 
 # UTC; in Berlin from 1:50 to 3:10, and from 2:50 to 2:10
@@ -22,11 +21,6 @@ NIGHTS = {
     "autumn": ("2026-10-25 00:50:00", "2026-10-25 01:10:00"),
     "second-hour": ("2026-10-25 01:10:00", "2026-10-25 01:30:00"),
 }
-KINDS = [
-    "sqlite",
-    pytest.param("postgresql", marks=pytest.mark.needs("postgres")),
-    pytest.param("mysql", marks=pytest.mark.needs("mysql")),
-]
 
 
 @pytest.fixture(params=["Europe/Berlin", "UTC"])
@@ -37,16 +31,6 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         time.tzset()
         yield request.param
     time.tzset()
-
-
-@pytest.fixture(params=KINDS)
-def any_url(request: pytest.FixtureRequest, database: str) -> str:
-    if request.param == "sqlite":
-        return database
-    if request.param == "mysql":
-        return new_database(request.getfixturevalue("root_url"))
-    url: str = request.getfixturevalue("postgres_url")
-    return url
 
 
 def test_a_trial_of_twenty_minutes_is_read_as_one(any_url: str, zone: str) -> None:

@@ -14,30 +14,13 @@ from hpo_job.artifacts.tidying import COPYING, copy_study
 from hpo_job.storage.database import Storage
 from hpo_job.study.joining import load
 from tests.quick import Quick, command
-from tests.storage.mysql.server import new_database
 
 Cli = Callable[..., Result]
-KINDS = [
-    "sqlite",
-    pytest.param("postgresql", marks=pytest.mark.needs("postgres")),
-    pytest.param("mysql", marks=pytest.mark.needs("mysql")),
-]
 pytestmark = [
     pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),
     # a worker's process ends with its connection open
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(params=KINDS)
-def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/any.db"
-    if request.param == "postgresql":
-        url: str = request.getfixturevalue("postgres_url")
-        return url
-    return new_database(request.getfixturevalue("root_url"))
 
 
 def study_with_models(folder: Path, url: str, count: int = 3) -> list[str]:

@@ -439,3 +439,21 @@ def test_a_running_promotion_holds_no_place() -> None:
     ledger = Ledger()
     ledger.update(trials)
     assert (ledger.running, ledger.holding) == (3, 2)
+
+
+def test_a_study_that_promotes_is_not_over_while_a_trial_runs(tmp_path: Path) -> None:
+    """It may pause, and then it or another one is promoted: other workers wait for that."""
+    quick = Quick(
+        tmp_path,
+        budget="trials = 2",
+        more='[pruner]\nname = "PromotionPruner"\nreduction_factor = 2',
+    )
+    for trial, value in [(start(quick), 2.0), (start(quick), 1.0)]:
+        trial.report(value, 0)
+        trial.set_user_attr(attributes.PAUSED_AT, 1)
+        quick.study.tell(trial, state=TrialState.PRUNED)
+    promoted = start(quick)
+    assert promoted.user_attrs[attributes.RETRY_OF] == 1
+    assert refused(quick) is Refusal.FULL
+    quick.study.tell(promoted, 1.0)
+    assert refused(quick) is Refusal.USED_UP

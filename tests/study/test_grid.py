@@ -17,8 +17,6 @@ from hpo_job.study.admission import Refusal, admit
 from hpo_job.study.joining import enqueue
 from hpo_job.study.ledger import Ledger
 from hpo_job.trial import attributes
-from hpo_job.worker.loop import work
-from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.processes import run_workers
 from hpo_job.worker.signals import Stop
 from tests.quick import Quick
@@ -43,11 +41,6 @@ def grid(folder: Path, source: str = SUM, *, budget: str = "", sampler: str = GR
 
 def tried(quick: Quick) -> list[frozenset[tuple[str, Any]]]:
     return [frozenset(trial.params.items()) for trial in quick.study.trials]
-
-
-def run(quick: Quick) -> Refusal | None:
-    machine = Machine(threads=1)
-    return work(quick.checked, quick.study, quick.storage, Stop(), machine, patience=0)
 
 
 def start(quick: Quick, ledger: Ledger | None = None) -> optuna.Trial:
@@ -79,20 +72,20 @@ def test_workers_try_each_once(tmp_path: Path, name: str) -> None:
 
 def test_a_smaller_budget_ends_it_earlier(tmp_path: Path) -> None:
     quick = grid(tmp_path, budget="trials = 4")
-    assert run(quick) is Refusal.USED_UP
+    assert quick.work(patience=0) is Refusal.USED_UP
     assert len(set(tried(quick))) == 4
 
 
 def test_a_larger_budget_does_not_try_any_again(tmp_path: Path) -> None:
     quick = grid(tmp_path, budget="trials = 100")
     assert any("the study ends when all have been tried" in each for each in quick.checked.cautions)
-    assert run(quick) is Refusal.EXHAUSTED
+    assert quick.work(patience=0) is Refusal.EXHAUSTED
     assert quick.states() == {"COMPLETE": ALL}
 
 
 def test_the_order_is_the_seeds(tmp_path: Path) -> None:
     one, other = (grid(tmp_path / name, budget="trials = 5") for name in ("one", "other"))
-    assert (run(one), run(other)) == (Refusal.USED_UP, Refusal.USED_UP)
+    assert (one.work(patience=0), other.work(patience=0)) == (Refusal.USED_UP, Refusal.USED_UP)
     assert tried(one) == tried(other)
     assert tried(one) != sorted(tried(one), key=str)
 
@@ -100,7 +93,7 @@ def test_the_order_is_the_seeds(tmp_path: Path) -> None:
 def test_what_failed_is_not_tried_again(tmp_path: Path) -> None:
     failing = SUM.replace("    return", "    assert context.params['x'] > 1\n    return")
     quick = grid(tmp_path, failing, budget="failures = 100")
-    assert run(quick) is Refusal.EXHAUSTED
+    assert quick.work(patience=0) is Refusal.EXHAUSTED
     assert quick.states() == {"COMPLETE": ALL - 5, "FAIL": 5}
     assert len(set(tried(quick))) == ALL
 
@@ -110,7 +103,7 @@ def test_what_was_broken_off_is_tried_again(tmp_path: Path) -> None:
     trial = start(quick)
     trial.set_user_attr(attributes.REASON, attributes.PREEMPTED)
     quick.study.tell(trial, state=TrialState.FAIL)
-    assert run(quick) is Refusal.USED_UP
+    assert quick.work(patience=0) is Refusal.USED_UP
     assert quick.states() == {"COMPLETE": ALL, "FAIL": 1}
     complete = {frozenset(t.params.items()) for t in quick.study.trials if t.value is not None}
     assert len(complete) == ALL
@@ -120,7 +113,7 @@ def test_what_runs_is_not_tried_by_another_worker_and_is_waited_for(tmp_path: Pa
     quick = grid(tmp_path, budget="trials = 100")
     running = start(quick, Ledger())
     running.set_user_attr(attributes.WORKER, {"host": "elsewhere", "pid": 1})
-    assert run(quick) is Refusal.FULL
+    assert quick.work(patience=0) is Refusal.FULL
     assert quick.states() == {"COMPLETE": ALL - 1, "RUNNING": 1}
     assert len(set(tried(quick))) == ALL
 
@@ -138,7 +131,7 @@ def test_a_worker_that_dies_before_its_trial_runs_leaves_its_combination(
         with pytest.raises(SystemExit):
             start(quick)
     assert quick.states() == {"WAITING": 1}
-    assert run(quick) is Refusal.USED_UP
+    assert quick.work(patience=0) is Refusal.USED_UP
     assert quick.states() == {"COMPLETE": ALL}
 
 
@@ -146,7 +139,7 @@ def test_what_was_enqueued_is_one_of_them(tmp_path: Path) -> None:
     quick = grid(tmp_path)
     enqueue(quick.study, quick.storage, {"x": 2, "kind": "a"})
     enqueue(quick.study, quick.storage, {"x": 2, "kind": "b", "mult": 0.2})
-    assert run(quick) is Refusal.USED_UP
+    assert quick.work(patience=0) is Refusal.USED_UP
     assert quick.states() == {"COMPLETE": ALL}
     assert len(set(tried(quick))) == ALL
 
@@ -155,6 +148,6 @@ def test_grid_samplers_own_lists_choose_among_the_values(tmp_path: Path) -> None
     lists = f"{GRID}\n[sampler.search_space]\nx = [1, 3]\nmult = [0.1]"
     quick = grid(tmp_path, sampler=lists)
     assert quick.checked.spec.budget.trials == 2 * (1 + 1)
-    assert run(quick) is Refusal.USED_UP
+    assert quick.work(patience=0) is Refusal.USED_UP
     assert {trial.params["x"] for trial in quick.study.trials} == {1, 3}
     assert {trial.params.get("mult") for trial in quick.study.trials} == {None, 0.1}

@@ -21,7 +21,7 @@ from hpo_job.study.workers import identity, is_gone
 from hpo_job.trial import attributes
 from tests.quick import wait_until
 
-ELSEWHERE = {"host": "another", "pid": 7}
+ELSEWHERE = {"host": "another", "pid": 2**22 + 1}  # no process of this machine
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 from click.testing import Result
 
 from hpo_job.errors import MachineError, SpecError
+from hpo_job.objectives.candidates import Candidates
 from hpo_job.spec.reading import read_spec
-from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study.checking import check, read_data
 from hpo_job.study.samplers import SAMPLERS
 from hpo_job.study.suitability import of_language
@@ -177,12 +177,10 @@ def test_wilcoxon_without_repeats(job: Job) -> None:
 def test_what_only_this_machine_lacks_is_a_caution_of_check_and_an_error_of_a_run(
     image_job: Job, refused: Callable[..., str], cli: Callable[..., Result]
 ) -> None:
-    def check(
-        candidates: dict[str, tuple[object, ...]], weights: Path, cache: Path, spec: StudySpec
-    ) -> None:
-        if "fp16" in candidates["precision"]:
+    def check(candidates: Candidates) -> None:
+        if "fp16" in candidates.values["precision"]:
             raise MachineError("precision: fp16 needs a CUDA GPU, found cpu", "precision")
-        if "resnet99" in candidates["model"]:
+        if "resnet99" in candidates.values["model"]:
             raise SpecError("model: unknown")
 
     image_job()  # the stand-in for the objective's module

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from hpo_job.worker.loop import work
-from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.processes import run_workers
 from hpo_job.worker.signals import Stop
 from tests import ROOT
@@ -60,7 +58,7 @@ def test_one_that_raises_is_a_warning_and_the_others_are_called(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     quick = job(tmp_path, '"objective.py:raises", "objective.py:track"')
-    work(quick.checked, quick.study, quick.storage, Stop(), Machine(threads=1))
+    quick.work()
     warned = [each for each in caplog.messages if each.startswith("callback")]
     ended = len(quick.study.trials)
     assert warned == ["callback objective.py:raises: OSError: the tracker is away"] * ended
@@ -103,16 +101,17 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "callbacks.md").r
 def test_the_examples_of_the_documentation_run(
     tmp_path: Path, position: int, package: str, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each with the real package, where it is installed, into a folder."""
+    """Each with the real package, where it is installed, into a folder of the current one."""
     pytest.importorskip(package)
     source = EXAMPLES[position].replace("http://mlflow.example.org:5000", "file:mlruns")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     tracker = write_job(tmp_path, SOURCE) / f"{package}_tracker.py"
     tracker.write_text(source)
     more = f'callbacks = ["{tracker.name}:track"]'
     quick = Quick(tmp_path, SOURCE, budget="trials = 3", more=more)
-    work(quick.checked, quick.study, quick.storage, Stop(), Machine(threads=1))
-    assert any(path.is_file() for path in Path(folder).rglob("*"))
+    quick.work()
+    assert any(path.is_file() for path in (tmp_path / folder).rglob("*"))
 
 
 def test_the_documentation_has_an_example_for_each() -> None:

@@ -24,14 +24,10 @@ from tests.quick import Quick
 pytestmark = pytest.mark.studies
 
 
-def run(quick: Quick) -> Refusal | None:
-    return work(quick.checked, quick.study, quick.storage, Stop(), Machine(threads=1))
-
-
 def test_a_worker_runs_exactly_the_budget_and_a_rerun_none(tmp_path: Path) -> None:
     quick = Quick(tmp_path, budget="trials = 6")
-    assert run(quick) is Refusal.USED_UP
-    assert run(Quick(tmp_path, budget="trials = 6")) is Refusal.USED_UP
+    assert quick.work() is Refusal.USED_UP
+    assert Quick(tmp_path, budget="trials = 6").work() is Refusal.USED_UP
     assert quick.states() == {"COMPLETE": 6}
     assert [t.value for t in quick.study.trials] == [
         (t.params["x"] - 1) ** 2 for t in quick.study.trials
@@ -50,7 +46,7 @@ def test_a_trial_that_raises_is_recorded_and_the_next_one_starts(
             return context.params["x"]
         """,
     )
-    run(quick)
+    quick.work()
     assert quick.states() == {"COMPLETE": 6, "FAIL": 2}
     failed = quick.study.trials[1]
     assert failed.user_attrs[attributes.REASON] == "error"
@@ -72,14 +68,14 @@ def test_an_objective_cannot_end_its_worker(tmp_path: Path, end: str) -> None:
         """,
         budget="trials = 3",
     )
-    assert run(quick) is Refusal.USED_UP
+    assert quick.work() is Refusal.USED_UP
     assert quick.states() == {"COMPLETE": 3, "FAIL": 1}
 
 
 def test_a_long_error_is_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = "def train(trial, context):\n    raise ValueError('x' * 10**6)"
     with pytest.raises(FailuresError):
-        run(Quick(tmp_path, source, budget="trials = 1\nfailures = 1"))
+        Quick(tmp_path, source, budget="trials = 1\nfailures = 1").work()
     entries = [Entry.of(record) for record in caplog.records]
     assert sum(len(entry.line) + len(entry.trace) for entry in entries) < 10**4
     assert any(entry.trace.endswith("xxx") for entry in entries)
@@ -97,7 +93,7 @@ def test_failures_in_a_row_stop_the_worker(tmp_path: Path) -> None:
         budget="trials = 9\nfailures = 3",
     )
     with pytest.raises(FailuresError) as raised:
-        run(quick)
+        quick.work()
     assert str(raised.value) == (
         "3 trials in a row failed (#2, #3, #4), all with RuntimeError, "
         "the last: RuntimeError: no weather on day 4"
@@ -119,7 +115,7 @@ def test_failures_that_are_not_in_a_row_do_not_stop_it(tmp_path: Path) -> None:
         """,
         budget="trials = 3\nfailures = 3",
     )
-    assert run(quick) is Refusal.USED_UP
+    assert quick.work() is Refusal.USED_UP
     assert quick.states() == {"FAIL": 6, "PRUNED": 3}
 
 
@@ -150,7 +146,7 @@ def test_running_out_of_memory_is_told_apart(tmp_path: Path, error: str) -> None
         budget="trials = 1\nfailures = 1",
     )
     with pytest.raises(FailuresError, match="1 trial failed"):
-        run(quick)
+        quick.work()
     assert quick.study.trials[0].user_attrs[attributes.REASON] == "out_of_memory"
 
 
@@ -169,13 +165,13 @@ def test_what_is_no_number_is_a_failure(tmp_path: Path, value: str) -> None:
         budget="trials = 1\nfailures = 1",
     )
     with pytest.raises(FailuresError, match=r"the objective returned .*, not a number"):
-        run(quick)
+        quick.work()
     assert quick.states() == {"FAIL": 1}
 
 
 def test_infinity_is_a_value(tmp_path: Path) -> None:
     quick = Quick(tmp_path, "def train(trial, context):\n    return float('inf')")
-    run(quick)
+    quick.work()
     assert quick.study.trials[0].value == math.inf
 
 
@@ -190,7 +186,7 @@ def test_an_error_that_no_trial_is_spared_ends_the_worker_at_once(tmp_path: Path
         """,
     )
     with pytest.raises(SpecError, match="no such model"):
-        run(quick)
+        quick.work()
     assert quick.states() == {"FAIL": 1}
 
 
@@ -205,7 +201,7 @@ def test_reports_count_their_steps_and_prune(tmp_path: Path) -> None:
         """,
         more='[pruner]\nname = "ThresholdPruner"\nupper = 3.5\nn_warmup_steps = 1',
     )
-    run(quick)
+    quick.work()
     states = [trial.state for trial in quick.study.trials]
     assert states == [TrialState.COMPLETE] * 3 + [TrialState.PRUNED] * 3
     steps = [list(trial.intermediate_values) for trial in quick.study.trials]
@@ -231,7 +227,7 @@ def test_an_objective_cannot_go_on_after_it_was_pruned(tmp_path: Path, repeats: 
         budget=f"trials = 1\nrepeats = {repeats}",
         more=PRUNES,
     )
-    run(quick)
+    quick.work()
     assert quick.states() == {"PRUNED": 1}
     assert quick.study.trials[0].intermediate_values == {0: 9}
 
@@ -248,7 +244,7 @@ def test_the_last_step_is_not_pruned_where_it_is_said_to_be_the_last(tmp_path: P
         budget="trials = 1",
         more=PRUNES,
     )
-    run(quick)
+    quick.work()
     assert quick.states() == {"COMPLETE": 1}
 
 
@@ -269,7 +265,7 @@ def test_a_line_of_a_pruned_trial_says_its_metric_and_no_other(
         more=PRUNES,
     )
     with caplog.at_level(logging.INFO):
-        run(quick)
+        quick.work()
     lines = [line for line in caplog.messages if "PRUNED" in line]
     assert lines == ["trial 0 PRUNED 123.5 after step 1", "trial 1 PRUNED after step 1"]
 
@@ -290,7 +286,7 @@ def test_the_late_result_of_a_trial_that_was_given_away_is_refused(
         """,
         budget="trials = 2",
     )
-    assert run(quick) is Refusal.USED_UP
+    assert quick.work() is Refusal.USED_UP
     assert [trial.state.name for trial in quick.study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
     assert quick.study.trials[0].value is None
     assert "trial 0: its result is not recorded" in caplog.text
@@ -327,7 +323,7 @@ def test_the_heartbeat_outlives_a_database_error(
         budget="trials = 1\nfailures = 1",
         grace=6,
     )
-    run(quick)
+    quick.work()
     assert "no heartbeat: " in caplog.text
     assert quick.states() == {"COMPLETE": 1}
 
@@ -335,7 +331,7 @@ def test_the_heartbeat_outlives_a_database_error(
 def test_one_seed_gives_the_same_values_twice(tmp_path: Path) -> None:
     def values(folder: str, seed: int) -> list[float | None]:
         quick = Quick(tmp_path / folder, budget="trials = 15", more=f"seed = {seed}")
-        run(quick)
+        quick.work()
         return [trial.value for trial in quick.study.trials]
 
     assert values("one", 1) == values("two", 1) != values("three", 2)

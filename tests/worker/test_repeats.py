@@ -11,9 +11,6 @@ from optuna.trial import TrialState
 from hpo_job.errors import FailuresError
 from hpo_job.study.admission import Refusal
 from hpo_job.trial import attributes
-from hpo_job.worker.loop import work
-from hpo_job.worker.machine_share import Machine
-from hpo_job.worker.signals import Stop
 from tests.quick import SPACE, Quick
 
 pytestmark = pytest.mark.studies
@@ -26,13 +23,9 @@ def train(trial, context):
 """
 
 
-def run(quick: Quick) -> Refusal | None:
-    return work(quick.checked, quick.study, quick.storage, Stop(), Machine(threads=1))
-
-
 def test_repeats_are_scored_on_seeds_of_their_own(tmp_path: Path) -> None:
     quick = Quick(tmp_path, SEEDED, budget="trials = 2\nrepeats = 3", more="seed = 5")
-    run(quick)
+    quick.work()
     for trial in quick.study.trials:
         assert trial.value == 6
         assert trial.user_attrs[attributes.REPEAT_VALUES] == [5, 6, 7]
@@ -54,7 +47,7 @@ def test_a_pruning_that_a_library_wraps_is_one(tmp_path: Path) -> None:
         budget="trials = 3",
         space='[pruner]\nname = "ThresholdPruner"\nupper = 0.5\n',
     )
-    run(quick)
+    quick.work()
     states = [trial.state for trial in quick.study.trials]
     assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.PRUNED]
 
@@ -70,7 +63,7 @@ def test_the_wilcoxon_pruner_is_shown_the_repeats(tmp_path: Path) -> None:
         budget="trials = 3\nrepeats = 8",
         space='[pruner]\nname = "WilcoxonPruner"\np_threshold = 0.1\n',
     )
-    run(quick)
+    quick.work()
     first, *others = quick.study.trials
     assert first.intermediate_values == {seed: seed for seed in range(8)}
     assert first.state == TrialState.COMPLETE
@@ -87,14 +80,14 @@ def test_a_trial_with_all_its_repeats_is_not_pruned_any_more(tmp_path: Path) -> 
         budget="trials = 2\nrepeats = 8",
         space='[pruner]\nname = "WilcoxonPruner"\np_threshold = 0.1\nn_startup_steps = 8\n',
     )
-    run(quick)
+    quick.work()
     assert quick.states() == {"COMPLETE": 2}
     assert len(quick.study.trials[1].intermediate_values) == 8
 
 
 def test_one_seed_has_no_spread(tmp_path: Path) -> None:
     quick = Quick(tmp_path, SEEDED, budget="trials = 1")
-    run(quick)
+    quick.work()
     assert attributes.REPEAT_VALUES not in quick.study.trials[0].user_attrs
 
 
@@ -121,7 +114,7 @@ def test_several_metrics_are_values_in_their_order_and_nothing_is_pruned(
     assert (
         "ThresholdPruner has no effect: with several metrics nothing is pruned" in caplog.messages
     )
-    assert run(quick) is Refusal.USED_UP
+    assert quick.work() is Refusal.USED_UP
     assert quick.states() == {"COMPLETE": 6}
     assert [trial.values[1] for trial in quick.study.trials] == list(range(6))
     assert quick.study.metric_names == ["loss", "size"]
@@ -138,7 +131,7 @@ def test_another_number_of_values_fails(tmp_path: Path, returned: str) -> None:
         **MANY,
     )
     with pytest.raises(FailuresError, match="not 2 numbers"):
-        run(quick)
+        quick.work()
 
 
 MEASURED = {attributes.STORAGE_TIME, attributes.TOTAL_TIME}
@@ -170,7 +163,7 @@ def test_measurements_are_written_however_a_trial_ends(
         """,
         budget="trials = 1",
     )
-    run(quick)
+    quick.work()
     trial = quick.study.trials[0]
     assert trial.state == state
     assert trial.user_attrs.keys() >= MEASURED | PLACE | {"train_time"}
@@ -189,7 +182,7 @@ def test_copied_measurements_are_forgotten(tmp_path: Path) -> None:
         "note": "mine",
     }
     quick.study.enqueue_trial({"x": 0.0}, user_attrs=copied)
-    run(quick)
+    quick.work()
     attrs = quick.study.trials[0].user_attrs
     assert attrs[attributes.EXECUTE_TIME] is None
     assert attrs["train_time_head"] is None

@@ -19,8 +19,6 @@ from hpo_job.errors import StudyError
 from hpo_job.report import report
 from hpo_job.study.admission import Refusal
 from hpo_job.trial import attributes
-from hpo_job.worker.loop import work
-from hpo_job.worker.machine_share import Machine
 from hpo_job.worker.processes import run_workers
 from hpo_job.worker.signals import Stop
 from hpo_job.worker.trial_log import HEAD, TAIL, Bounded
@@ -87,11 +85,6 @@ def test_a_long_log_keeps_its_beginning_and_its_end() -> None:
     assert len(endless) < HEAD + TAIL
 
 
-def run(quick: Quick, artifacts: Path | str) -> Refusal | None:
-    machine = Machine(threads=1, artifacts=str(artifacts))
-    return work(quick.checked, quick.study, quick.storage, Stop(), machine)
-
-
 def test_print_lines_warnings_and_the_traceback_are_kept(
     tmp_path: Path, cli: Cli, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -99,7 +92,7 @@ def test_print_lines_warnings_and_the_traceback_are_kept(
     caplog.set_level(logging.INFO, "hpo_job")
     streams = sys.stdout, sys.stderr
     with pytest.warns(UserWarning, match="careful"):
-        assert run(quick, tmp_path / "models") is Refusal.USED_UP
+        assert quick.work(artifacts=str(tmp_path / "models")) is Refusal.USED_UP
     assert (sys.stdout, sys.stderr) == streams
     assert "hello from 0" in capsys.readouterr().out  # it goes on to where it went
 
@@ -202,7 +195,7 @@ def test_a_log_that_cannot_be_kept_costs_no_trial(
     """
     quick = Quick(tmp_path, source, budget="trials = 3")
     (tmp_path / "file").write_text("where a folder should be")
-    assert run(quick, tmp_path / "file") is Refusal.USED_UP
+    assert quick.work(artifacts=str(tmp_path / "file")) is Refusal.USED_UP
     assert quick.states() == {"COMPLETE": 3}
     warned = [each for each in caplog.messages if "the logs of trials are not kept" in each]
     assert len(warned) == 1

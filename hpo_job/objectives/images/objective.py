@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,7 @@ from hpo_job.data.image_file import decodes
 from hpo_job.data.images import LabelledFiles
 from hpo_job.errors import DataError, SpecError
 from hpo_job.objectives import learner_file, saved
+from hpo_job.objectives.candidates import Candidates
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.finder import Curve, find_lr
 from hpo_job.objectives.images.heads import Head
@@ -31,39 +32,27 @@ from hpo_job.objectives.images.weights import find, obtain
 from hpo_job.objectives.parameters import ImageModel, ImageMultilabel
 from hpo_job.objectives.precision import check_precision
 from hpo_job.objectives.training import finish, fit, prepare, start_afresh
-from hpo_job.spec.study_toml import StudySpec
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
 
 HEAD, UNFROZEN = "head", "unfrozen"
 
 
-def check(
-    candidates: Mapping[str, Sequence[object]],
-    weights: Path,
-    cache: Path | None = None,
-    spec: StudySpec | None = None,
-) -> None:
+def check(candidates: Candidates) -> None:
     """Check, before the first trial, that each model trains a step at its extreme image sizes.
-
-    Args:
-        candidates: the values that each parameter can have.
-        weights: folder of pre-trained weights; they are downloaded where a trial may be
-            ``pre_trained`` and this machine has none.
-        cache: folder in which this machine notes what it has tried; None tries again.
-        spec: of no use here.
 
     Raises:
         SpecError: a trial could not start.
     """
-    check_precision(candidates["precision"])
-    models = [str(name) for name in candidates["model"]]
+    values = candidates.values
+    check_precision(values["precision"])
+    models = [str(name) for name in values["model"]]
     for name in models:
         check_known(name)
     for name in models:
-        file = obtain(name, weights) if True in candidates["pre_trained"] else None
-        for size in sorted({int(str(size)) for size in candidates["image_size"]}):
-            try_step(name, file, size, cache)
+        file = obtain(name, candidates.weights) if True in values["pre_trained"] else None
+        for size in sorted({int(str(size)) for size in values["image_size"]}):
+            try_step(name, file, size, candidates.cache)
 
 
 def train(head: Head, context: Context) -> float | tuple[float, ...]:

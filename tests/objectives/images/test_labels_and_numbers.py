@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
 from PIL import Image, ImageDraw
 
 from hpo_job.artifacts.inference import load
-from hpo_job.cli import main
 from hpo_job.data.image_table import read_image_table
 from hpo_job.objectives import image_multilabel, image_regression
 from hpo_job.objectives.balance import label_weights
@@ -25,6 +22,7 @@ from hpo_job.objectives.context import Context
 from hpo_job.report.serving import application
 from hpo_job.spec.metrics import METRICS, MULTILABEL
 from hpo_job.spec.study_toml import Data
+from tests.objectives.commands import run
 from tests.objectives.stored import require_predictions
 
 pytestmark = pytest.mark.fastai
@@ -121,18 +119,6 @@ def test_numbers(shapes: Path, make_context: MakeContext, tmp_path: Path) -> Non
 
 
 # Through the commands
-
-
-def run(folder: Path, *arguments: str | Path) -> Result:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        done = CliRunner().invoke(main, list(map(str, arguments)), env={"COLUMNS": "80"})
-    finally:
-        os.chdir(before)
-    assert done.exit_code == 0, done.output
-    assert all(len(line) <= 80 for line in done.stdout.splitlines() if "data   " not in line)
-    return done
 
 
 def study(folder: Path, shapes: Path, **keys: str) -> Path:

@@ -16,6 +16,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from safetensors.torch import save_file
 
 from hpo_job.errors import FetchError, SpecError
+from hpo_job.objectives.candidates import Candidates
 from hpo_job.objectives.image_classification import check
 from hpo_job.objectives.images import weights
 from hpo_job.objectives.images.models import build, check_known
@@ -136,13 +137,15 @@ def test_no_weights_and_no_network_is_one_quick_line(
     monkeypatch.setattr(time, "sleep", pauses.append)
     with pytest.raises(FetchError) as raised:
         check(
-            {
-                "model": [LITE0, model],
-                "image_size": [64],
-                "pre_trained": [True],
-                "precision": ["auto"],
-            },
-            tmp_path / "weights",
+            Candidates(
+                {
+                    "model": [LITE0, model],
+                    "image_size": [64],
+                    "pre_trained": [True],
+                    "precision": ["auto"],
+                },
+                tmp_path / "weights",
+            )
         )
     assert sum(pauses) < 30
     text = str(raised.value)
@@ -163,13 +166,15 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_network")
 def test_weights_are_not_asked_for_where_no_trial_needs_them(tmp_path: Path) -> None:
     check(
-        {
-            "model": ["squeezenet1_1"],
-            "image_size": [64],
-            "pre_trained": [False],
-            "precision": ["auto"],
-        },
-        tmp_path / "weights",
+        Candidates(
+            {
+                "model": ["squeezenet1_1"],
+                "image_size": [64],
+                "pre_trained": [False],
+                "precision": ["auto"],
+            },
+            tmp_path / "weights",
+        )
     )
     assert not (tmp_path / "weights").exists()
 
@@ -242,13 +247,15 @@ def test_a_file_of_another_model_is_one_line(tmp_path: Path) -> None:
         torch.save({"layer": torch.ones(2)}, tmp_path / f"{model}.pth")
         with pytest.raises(SpecError, match=f"{model}.pth: not the weights of") as raised:
             check(
-                {
-                    "model": [model],
-                    "image_size": [64],
-                    "pre_trained": [True],
-                    "precision": ["auto"],
-                },
-                tmp_path,
+                Candidates(
+                    {
+                        "model": [model],
+                        "image_size": [64],
+                        "pre_trained": [True],
+                        "precision": ["auto"],
+                    },
+                    tmp_path,
+                )
             )
         assert "\n" not in str(raised.value)
 
@@ -257,13 +264,15 @@ def test_nothing_in_a_weights_file_is_executed(tmp_path: Path) -> None:
     torch.save({"layer": Path("/")}, tmp_path / "squeezenet1_1.pth")
     with pytest.raises(SpecError, match="not the weights of"):
         check(
-            {
-                "model": ["squeezenet1_1"],
-                "image_size": [64],
-                "pre_trained": [True],
-                "precision": ["auto"],
-            },
-            tmp_path,
+            Candidates(
+                {
+                    "model": ["squeezenet1_1"],
+                    "image_size": [64],
+                    "pre_trained": [True],
+                    "precision": ["auto"],
+                },
+                tmp_path,
+            )
         )
 
 
@@ -276,6 +285,13 @@ def test_unknown_model_names_the_nearest() -> None:
 def test_a_model_without_a_body_is_refused(model: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=f"{model}.*cannot be cut"):
         check(
-            {"model": [model], "image_size": [64], "pre_trained": [False], "precision": ["auto"]},
-            tmp_path,
+            Candidates(
+                {
+                    "model": [model],
+                    "image_size": [64],
+                    "pre_trained": [False],
+                    "precision": ["auto"],
+                },
+                tmp_path,
+            )
         )

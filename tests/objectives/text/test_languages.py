@@ -20,8 +20,8 @@ from hpo_job.data.language_models import language_model_of
 from hpo_job.data.tables import LabelledRows
 from hpo_job.errors import SpecError
 from hpo_job.objectives import text_classification
+from hpo_job.objectives.candidates import Candidates
 from hpo_job.objectives.context import Context
-from hpo_job.objectives.parameters import TextClassification
 from hpo_job.objectives.text import language_model, weights
 from hpo_job.objectives.text.tokens import tokenised, tokens_of
 from hpo_job.spec.metrics import METRICS
@@ -29,6 +29,7 @@ from hpo_job.spec.reading import read_spec
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study.checking import read_data
 from tests.objectives.small import TEXTS as SMALL
+from tests.objectives.small import text_values
 
 pytestmark = pytest.mark.fastai
 Job = Callable[..., Path]
@@ -96,11 +97,6 @@ def packed(folder: Path) -> Path:
     return archive
 
 
-def candidates(**values: object) -> dict[str, tuple[object, ...]]:
-    known = TextClassification().model_dump() | SMALL | {"pre_trained": True} | values
-    return {name: (value,) for name, value in known.items()}
-
-
 def test_words_are_split_by_the_rules_of_their_language(tmp_path: Path) -> None:
     assert "z.b." in next(tokens_of([LETTER], "de"))
     assert "z.b." not in next(tokens_of([LETTER], "en"))
@@ -124,7 +120,9 @@ def test_a_trial_starts_from_the_model_of_its_language(
         (tmp_path / "weights").mkdir()
         model.rename(tmp_path / "weights" / "lm-de")
     spec = german(language="de", **keys)
-    text_classification.check(candidates(), tmp_path / "weights", None, spec)
+    text_classification.check(
+        Candidates(text_values(pre_trained=True), tmp_path / "weights", None, spec)
+    )
     context = context_of(spec, tmp_path, pre_trained=True, lm_body_epochs=0, head_epochs=0)
     study = text_classification._start(context)
     learn = text_classification._language_model(study, context)
@@ -152,7 +150,11 @@ def test_what_is_wrong_with_a_model_is_one_line(
 ) -> None:
     def refused(**keys: object) -> str:
         with pytest.raises(SpecError) as caught:
-            text_classification.check(candidates(), tmp_path / "weights", None, german(**keys))
+            text_classification.check(
+                Candidates(
+                    text_values(pre_trained=True), tmp_path / "weights", None, german(**keys)
+                )
+            )
         assert "\n" not in str(caught.value)
         return str(caught.value)
 

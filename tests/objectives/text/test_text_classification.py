@@ -24,6 +24,7 @@ from fastcore.xtras import save_pickle
 from hpo_job.data.tables import LabelledRows, read_table
 from hpo_job.errors import DataError, FetchError, SpecError
 from hpo_job.objectives import text_classification
+from hpo_job.objectives.candidates import Candidates
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.downloads import find_language_model
 from hpo_job.objectives.parameters import TextClassification
@@ -39,6 +40,7 @@ from hpo_job.trial.phases import Phase
 from tests import ROOT
 from tests.objectives.pruners import PrunesAt
 from tests.objectives.small import TEXTS as SMALL
+from tests.objectives.small import text_values
 from tests.objectives.stored import require_predictions
 
 JOB = ROOT / "jobs" / "state-of-the-union-early"
@@ -396,16 +398,11 @@ def test_the_finder_runs_in_the_phase_of_each_rate(text_context: MakeContext) ->
     assert all(1e-7 <= curve.suggestion <= 10 for curve in curves.values())
 
 
-def candidates(**values: object) -> dict[str, tuple[object, ...]]:
-    defaults = TextClassification().model_dump()
-    return {name: (value,) for name, value in (defaults | SMALL | values).items()}
-
-
 def test_sizes_must_be_those_of_the_pre_trained_model(wikipedia: Path) -> None:
-    check(candidates(pre_trained=True), wikipedia)
+    check(Candidates(text_values(pre_trained=True), wikipedia))
     with pytest.raises(SpecError, match=r"^n_hid: .* has 12, found 13; set emb_sz = 8, "):
-        check(candidates(pre_trained=True, n_hid=13), wikipedia)
-    check(candidates(n_hid=13), wikipedia)
+        check(Candidates(text_values(pre_trained=True, n_hid=13), wikipedia))
+    check(Candidates(text_values(n_hid=13), wikipedia))
 
 
 def test_a_vocabulary_that_would_run_code_is_refused(wikipedia: Path) -> None:
@@ -416,7 +413,7 @@ def test_a_vocabulary_that_would_run_code_is_refused(wikipedia: Path) -> None:
     vocab = wikipedia / weights.NAME / "itos_wt103.pkl"
     vocab.write_bytes(pickle.dumps([Code()]))
     with pytest.raises(SpecError, match="not fastai's language model: UnpicklingError"):
-        check(candidates(pre_trained=True), wikipedia)
+        check(Candidates(text_values(pre_trained=True), wikipedia))
 
 
 def test_the_language_model_of_an_image(
@@ -444,5 +441,5 @@ def test_a_missing_pre_trained_model_is_told_at_once(
     monkeypatch.setattr("fastai.data.external.URLs.WT103_FWD", "http://127.0.0.1:1/wt103-fwd.tgz")
     monkeypatch.setenv("FASTAI_HOME", str(tmp_path / "fastai"))
     with pytest.raises(FetchError, match=r"^pre_trained: .*unpack it there or set pre_trained = f"):
-        check(candidates(pre_trained=True), tmp_path / "weights")
+        check(Candidates(text_values(pre_trained=True), tmp_path / "weights"))
     assert not (tmp_path / "weights").exists()
