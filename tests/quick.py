@@ -23,6 +23,8 @@ from hpo_job.study.joining import create
 from hpo_job.worker.job import Job
 from hpo_job.worker.loop import work
 from hpo_job.worker.machine_share import Machine
+from hpo_job.worker.output import Printer
+from hpo_job.worker.processes import Workers
 from hpo_job.worker.signals import Stop
 
 QUADRATIC = """
@@ -101,6 +103,19 @@ class Quick:
         trials = self.study.get_trials(deepcopy=False)
         names = [trial.state.name for trial in trials]
         return {name: names.count(name) for name in sorted(set(names))}
+
+
+def run_workers(
+    job: Job,
+    count: int,
+    stop: Stop,
+    on_watch: Callable[[], None],
+    printer: Printer | None = None,
+    on_ready: Callable[[], None] = lambda: None,
+) -> int:
+    """Run worker processes of a study until they end, as `hpo-job run` does; their exit code."""
+    with Workers(job, count, printer) as workers:
+        return workers.run(stop, on_watch, on_ready)
 
 
 def command(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

@@ -46,34 +46,6 @@ KILLS = 100  # how often, for each worker, one that was killed is replaced in al
 log = logging.getLogger(__name__)
 
 
-def run_workers(
-    job: Job,
-    count: int,
-    stop: Stop,
-    on_watch: Callable[[], None],
-    printer: Printer | None = None,
-    on_ready: Callable[[], None] = lambda: None,
-) -> int:
-    """Check the job, create its study, and run ``count`` worker processes until they end.
-
-    Args:
-        job: what each of them works on.
-        count: how many.
-        stop: is passed on to them.
-        on_watch: is called every now and then, and once more at the end.
-        printer: prints what they write.
-        on_ready: is called when the study exists, before the first worker starts.
-
-    Returns:
-        The worst exit code of the workers, or 128 + the signal where ``stop`` ended them.
-
-    Raises:
-        HpoJobError: what the user can fix; it says how in one line.
-    """
-    with Workers(job, count, printer) as workers:
-        return workers.run(stop, on_watch, on_ready)
-
-
 class Workers:
     """The workers of one run, and the process that they are forked from, inside the block.
 
@@ -116,7 +88,19 @@ class Workers:
         on_watch: Callable[[], None],
         on_ready: Callable[[], None] = lambda: None,
     ) -> int:
-        """Check the job, create its study, and watch the workers until they end: `run_workers`."""
+        """Check the job, create its study, and watch the workers until they end.
+
+        Args:
+            stop: is passed on to them.
+            on_watch: is called every now and then, and once more at the end.
+            on_ready: is called when the study exists, before the first worker starts.
+
+        Returns:
+            The worst exit code of the workers, or 128 + the signal where ``stop`` ended them.
+
+        Raises:
+            HpoJobError: what the user can fix; it says how in one line.
+        """
         with stop.listening():
             try:
                 code = self._watch(stop, on_ready, on_watch)

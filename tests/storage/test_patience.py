@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from hpo_job.worker.processes import run_workers
 from hpo_job.worker.signals import Stop
-from tests.quick import Quick
+from tests.quick import Quick, run_workers
 
 SAME = """
 def train(trial, context):

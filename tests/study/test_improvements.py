@@ -17,9 +17,8 @@ from hpo_job import results
 from hpo_job.study.admission import Refusal, admit
 from hpo_job.study.improvements import Improvements
 from hpo_job.trial import attributes
-from hpo_job.worker.processes import run_workers
 from hpo_job.worker.signals import Stop
-from tests.quick import Quick
+from tests.quick import Quick, run_workers
 from tests.study.test_admission import start
 
 Refused = Callable[..., str]

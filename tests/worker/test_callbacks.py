@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from hpo_job.worker.processes import run_workers
 from hpo_job.worker.signals import Stop
 from tests import ROOT
-from tests.quick import Quick, write_job
+from tests.quick import Quick, run_workers, write_job
 
 SOURCE = """
 import json, os

@@ -18,10 +18,9 @@ from hpo_job.machine import ONE_THREAD
 from hpo_job.trial import attributes
 from hpo_job.worker import job as job_module
 from hpo_job.worker.job import prepare, run_worker
-from hpo_job.worker.processes import run_workers
 from hpo_job.worker.signals import Stop
 from hpo_job.worker.start_methods import START_METHODS, START_VARIABLE, unforkable
-from tests.quick import Quick, command, wait_until
+from tests.quick import Quick, command, run_workers, wait_until
 from tests.worker.test_processes import HELD, nothing, when
 
 pytestmark = pytest.mark.processes

@@ -16,9 +16,8 @@ from optuna.exceptions import ExperimentalWarning
 
 from hpo_job.worker import output
 from hpo_job.worker.output import Entry, Printer, log_warning, package_of, printable
-from hpo_job.worker.processes import run_workers
 from hpo_job.worker.signals import Stop
-from tests.quick import Quick
+from tests.quick import Quick, run_workers
 
 
 def error(text: str = "x", mistake: str = "here", worker: int | None = None) -> Entry:

@@ -11,9 +11,8 @@ import pytest
 
 from hpo_job.trial import attributes
 from hpo_job.worker import processes
-from hpo_job.worker.processes import run_workers
 from hpo_job.worker.signals import Stop
-from tests.quick import Quick, command, wait_until
+from tests.quick import Quick, command, run_workers, wait_until
 
 # A trial that tells its process, and lasts until the file "go" lies beside it
 HELD = """

@@ -19,10 +19,9 @@ from hpo_job.errors import StudyError
 from hpo_job.report import report
 from hpo_job.study.admission import Refusal
 from hpo_job.trial import attributes
-from hpo_job.worker.processes import run_workers
 from hpo_job.worker.signals import Stop
 from hpo_job.worker.trial_log import HEAD, TAIL, Bounded
-from tests.quick import Quick, wait_until
+from tests.quick import Quick, run_workers, wait_until
 
 Cli = Callable[..., Result]
 TALKS = """
