@@ -331,7 +331,7 @@ MUTANTS = (
     Mutant(
         "a process of another machine is not taken for a dead one of this machine",
         "study/workers.py",
-        '    if worker.get("host") != mine["host"]:\n        return False\n',
+        '    elif worker.get("host") != mine["host"]:\n        return False\n',
         "",
         "tests/study/test_successor.py",
     ),
@@ -359,8 +359,8 @@ MUTANTS = (
     Mutant(
         "the budget may change while a study goes on",
         "study/joining.py",
-        'key.startswith(("budget.", "artifacts.", "checkpoint."))',
-        'key.startswith(("artifacts.", "checkpoint."))',
+        '("budget.", "artifacts.", "checkpoint.", "cluster.")',
+        '("artifacts.", "checkpoint.", "cluster.")',
         "tests/study/test_joining.py tests/study/test_admission.py",
     ),
     Mutant(
@@ -408,10 +408,10 @@ MUTANTS = (
     ),
     Mutant(
         "nothing in a saved state is executed",
-        "trial/state_file.py",
+        "trial/checkpoint_file.py",
         "np.lib.format.read_array(member, allow_pickle=False)",
         "np.lib.format.read_array(member, allow_pickle=True)",
-        "tests/trial/test_state_file.py",
+        "tests/trial/test_checkpoint_file.py",
     ),
     Mutant(
         "repeating what killed a worker is no progress",
