@@ -7,13 +7,15 @@
 Both studies train the same 12 parameter sets on jobs/people-vs-animals, with the real command and
 two workers. In the second one, SIGKILL or SIGTERM is sent to a worker that is in the middle of a
 trial. Printed are, for each, the seconds of training (``train_time``, and the work that was lost),
-the seconds from the command to its end, and their ratios. Exit code 0 where the budget came out
-exact and each parameter set ended with the value of the undisturbed study.
+the seconds from the command to its end, those of the processors (all processes, starts included:
+the ratio that holds where something else runs), and their ratios. Exit code 0 where the budget came
+out exact and each parameter set ended with the value of the undisturbed study.
 """
 
 import argparse
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -129,9 +131,9 @@ def _is_ours(pid: int) -> bool:
 
 
 def study(folder: Path, every: float | None, chance: random.Random, *, separate: bool) -> Any:
-    """Run one study to its end; its trials, its seconds, and what was sent to its workers."""
+    """Run one study to its end; its trials, its costs, and what was sent to its workers."""
     folder.mkdir()
-    started = time.monotonic()
+    started, before = time.monotonic(), processor()
     workers = Workers(folder, separate=separate)
     due, sent = started, Counter[str]()
     while workers.run():
@@ -147,7 +149,14 @@ def study(folder: Path, every: float | None, chance: random.Random, *, separate:
             sent[number.name] += 1
             due += every
     sent.pop("start", None)
-    return trials(workers.url), time.monotonic() - started, sent
+    costs = time.monotonic() - started, processor() - before
+    return trials(workers.url), costs, sent
+
+
+def processor() -> float:
+    """Seconds that the processors worked for all commands that have ended, with their workers."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def seconds(each: list[FrozenTrial]) -> tuple[float, float, float]:
@@ -195,8 +204,10 @@ def main() -> None:
         head, body = 10 ** chance.uniform(-4, -1), 10 ** chance.uniform(-5, -2)
         text += f"[[enqueue]]\nlearning_rate = {head}\nunfrozen_learning_rate = {body}\n"
     (folder / "job" / "study.toml").write_text(text)
-    calm, calm_wall, _ = study(folder / "undisturbed", None, chance, separate=arguments.separate)
-    broken, wall, sent = study(
+    calm, (calm_wall, calm_cpu), _ = study(
+        folder / "undisturbed", None, chance, separate=arguments.separate
+    )
+    broken, (wall, cpu), sent = study(
         folder / "disturbed", arguments.every, chance, separate=arguments.separate
     )
     (before, _, _), (training, lost, saved) = seconds(calm), seconds(broken)
@@ -209,6 +220,8 @@ def main() -> None:
     whole = training + lost
     print(f"| with the work lost | {before:.0f} | {whole:.0f} | {whole / before:.2f} |")
     print(f"| from command to end | {calm_wall:.0f} | {wall:.0f} | {wall / calm_wall:.2f} |")
+    print(f"| of the processors | {calm_cpu:.0f} | {cpu:.0f} | {cpu / calm_cpu:.2f} |")
+    print(f"with the work lost, to the training that counted: {whole / training:.2f}")
     print(f"{saved:.0f} s of work saved, {lost:.0f} s lost")
     print("each parameter set once, with the same value" if same else f"they differ: {folder}")
     sys.exit(not same)
