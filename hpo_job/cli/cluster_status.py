@@ -33,7 +33,7 @@ Overview = Callable[[optuna.Study], list[str]]
 def show(job: str, cluster: Cluster, overview: Overview, *, watch: bool) -> None:
     """Print the view of a study; with ``watch``, again and again until its Job is over."""
     console = Console(highlight=False)
-    with View(job, cluster, overview) as current:
+    with View(job, cluster, overview, once=not watch) as current:
         picture, over = current.draw()
         if not watch:
             console.print(picture)
@@ -48,16 +48,23 @@ def show(job: str, cluster: Cluster, overview: Overview, *, watch: bool) -> None
 class View:
     """A study on a cluster, as something to print; opens its database when it is first drawn.
 
+    Args:
+        job: the study, or its job folder.
+        cluster: where it is.
+        overview: the lines about a study.
+        once: whether it is drawn only once.
+
     Attributes:
         workers: how many pods its Job asked for when it was last drawn.
     """
 
-    def __init__(self, job: str, cluster: Cluster, overview: Overview) -> None:
+    def __init__(self, job: str, cluster: Cluster, overview: Overview, *, once: bool) -> None:
         self._job = job
         self._name = study_of(job)
         self._cluster = cluster
         self._overview = overview
         self._opened = ExitStack()
+        self._once = once
         self.workers = 0
 
     def __enter__(self) -> Self:
@@ -95,7 +102,8 @@ class View:
 
     @cached_property
     def _url(self) -> str:
-        return self._opened.enter_context(reachable(self._cluster, study=self._job))
+        database = reachable(self._cluster, study=self._job, at_once=self._once)
+        return self._opened.enter_context(database)
 
 
 def _draw_or_say_why_not(current: View) -> tuple[RenderableType, bool]:

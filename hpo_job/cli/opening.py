@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_study(
-    name: str, url: str, *, read_only: bool = True
+    name: str, url: str, *, read_only: bool = True, watched: bool = False
 ) -> Iterator[tuple[optuna.Study, Storage]]:
     """An existing study and its storage; no right to write is needed if ``read_only``.
 
     Raises:
         StudyError: There is no such study; also, in one line, what the database raises inside.
     """
-    with open_studies([name], url, read_only=read_only) as ((study,), storage):
+    with open_studies([name], url, read_only=read_only, watched=watched) as ((study,), storage):
         yield study, storage
 
 
 @contextmanager
 def open_studies(
-    names: Sequence[str], url: str, *, read_only: bool = True
+    names: Sequence[str], url: str, *, read_only: bool = True, watched: bool = False
 ) -> Iterator[tuple[list[optuna.Study], Storage]]:
     """Several studies of one storage; one that is named twice is opened once.
 
@@ -48,12 +48,14 @@ def open_studies(
         names: Names of studies, or job folders.
         url: Of their database.
         read_only: Whether nothing is written; no right to write is needed then.
+        watched: Whether they are read again and again, to see what has changed.
     """
     from hpo_job.storage.database import Storage
     from hpo_job.study.joining import load, named
 
     show_log()
-    storage = Storage(url, patience=PROMPT, read_only=read_only)
+    once = read_only and not watched
+    storage = Storage(url, patience=PROMPT, read_only=read_only, once=once)
     with closing(storage), storage.reaching():
         unique = dict.fromkeys(named(name, storage) for name in names)
         yield [load(name, storage) for name in unique], storage

@@ -75,7 +75,7 @@ def dashboard_command(study: str | None, host: str, port: int, storage: str) -> 
     """
     from hpo_job.report.dashboard import serve
 
-    with open_studies([study] if study else [], storage) as (opened, database):
+    with open_studies([study] if study else [], storage, watched=True) as (opened, database):
         name = opened[0].study_name if opened else None
         serve(
             name,

@@ -272,7 +272,7 @@ def status_command(
         return
     if watch:
         await_study(study, url)
-    with open_study(study, url) as (opened, _):
+    with open_study(study, url, watched=watch) as (opened, _):
         if form == "json":
             put(as_json(of_status(opened)))
             return

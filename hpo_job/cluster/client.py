@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-from hpo_job.cluster.connection import CONNECTION_ERRORS, TIMEOUT, Connection
+from hpo_job.cluster.connection import CONNECTION_ERRORS, TIMEOUT, Connection, with_query
 from hpo_job.cluster.refusals import (
     NO_NAMESPACE,
     ForbiddenError,
@@ -66,9 +66,13 @@ class Cluster(Connection):
 
     def list_objects(self, resource: str, **labels: str) -> list[Object]:
         """The objects of this namespace that have all of these labels."""
-        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        return list(self._json("GET", self.question(resource, **labels))["items"])
+
+    def question(self, resource: str, name: str = "", **labels: str) -> str:
+        """The request for an object, or for those with all of these labels; see `asking_ahead`."""
+        selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
         query = {"labelSelector": selector} if selector else {}
-        return list(self._json("GET", self._path(resource), query)["items"])
+        return with_query(self._path(resource, name), query)
 
     def list_all_namespaces(self, resource: str, **fields: str) -> list[Object]:
         """The objects of all namespaces that have these values in these fields.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
@@ -47,6 +49,7 @@ class Connection:
         self._context = active.get("name")
         self.namespace: str = namespace or active.get("namespace") or NAMESPACE
         self.warnings: list[str] = []
+        self._ahead: dict[str, Future[Any]] = {}
         # Only the client's connections and credentials are used. Its generated methods and
         # classes differ from one release to the next.
         self._pool = RESTClientObject(self._configuration).pool_manager
@@ -78,6 +81,26 @@ class Connection:
         except (WebSocketException, OSError) as error:
             raise self._no_answer(error) from error
 
+    @contextmanager
+    def asking_ahead(self, *questions: str) -> Iterator[None]:
+        """Send several questions at the same time; inside, the first of each is answered by that.
+
+        Over a slow network each takes long, and who asks one after the other waits for all.
+
+        Args:
+            questions: paths with their queries, as `_json` asks for them.
+        """
+        self._credentials()  # once, where a log-in plugin has to be run
+        asked = ThreadPoolExecutor(len(questions) or 1)
+        for question in questions:
+            self._ahead[question] = asked.submit(self._request, "GET", question, {})
+        asked.shutdown(wait=False)
+        try:
+            yield
+        finally:
+            for question in questions:
+                self._ahead.pop(question, None)
+
     def _json(
         self,
         method: str,
@@ -86,7 +109,12 @@ class Connection:
         body: Any = None,
         content: str = "application/json",
     ) -> Object:
-        response = self._request(method, path, query or {}, body, content)
+        question = with_query(path, query or {})
+        ahead = self._ahead.pop(question, None) if method == "GET" else None
+        if ahead is not None:
+            response = ahead.result()
+        else:
+            response = self._request(method, path, query or {}, body, content)
         try:
             answer: Object = json.loads(response.data)
         except ValueError as error:
@@ -107,7 +135,7 @@ class Connection:
         try:
             response = self._pool.request(
                 method,
-                f"{self.host}{path}{'?' if query else ''}{urlencode(query)}",
+                self.host + with_query(path, query),
                 headers=headers | self._credentials(),
                 body=None if body is None else json.dumps(body),
                 timeout=urllib3.Timeout(*timeout),
@@ -135,3 +163,8 @@ class Connection:
             f"the API server {self.host} of context {self._context} does not answer: {reason}; is "
             "it the right context? kubectl config get-contexts"
         )
+
+
+def with_query(path: str, query: Mapping[str, str]) -> str:
+    """A path and its query, as they stand in a URL."""
+    return f"{path}{'?' if query else ''}{urlencode(query)}"

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.credentials import credentials, secret_of
 from hpo_job.cluster.forward import forwarded
+from hpo_job.cluster.names import MYSQL, SERVICE, WORKER, secret_of_settings
 from hpo_job.cluster.pods import is_ready, why
 from hpo_job.errors import ClusterError
 from hpo_job.storage.urls import LOOPBACK, show_as
@@ -29,7 +30,11 @@ class NotReadyError(ClusterError):
 
 @contextmanager
 def reachable(
-    cluster: Cluster, secret: str | None = None, study: str | None = None
+    cluster: Cluster,
+    secret: str | None = None,
+    study: str | None = None,
+    *,
+    at_once: bool = True,
 ) -> Iterator[str]:
     """Yield a URL of the workers' database that works on this machine, while this is open.
 
@@ -40,13 +45,22 @@ def reachable(
         cluster: the namespace of the workers.
         secret: the Secret with the URL; by default the one that `secret_of` finds.
         study: for `secret_of`.
+        at_once: whether all that is probably needed is asked at the same time: quicker over a slow
+            network, and a few requests more where the database is not there.
 
     Raises:
         ClusterError: the Secret is missing or unusable, or the database is not ready.
     """
-    secret = secret or secret_of(cluster, study)
-    with reachable_with(cluster, credentials(cluster, secret), secret) as url:
-        yield url
+    ahead = [
+        cluster.question("secrets", secret or secret_of_settings(study)),
+        cluster.question("services", SERVICE),
+        cluster.question("pods", **MYSQL),
+        *([] if secret else [cluster.question("jobs", **WORKER)]),
+    ]
+    with cluster.asking_ahead(*(ahead if at_once else ())):
+        secret = secret or secret_of(cluster, study)
+        with reachable_with(cluster, credentials(cluster, secret), secret) as url:
+            yield url
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from sqlalchemy.engine import make_url
 from hpo_job.cluster.client import Cluster
 from hpo_job.cluster.credentials import credentials, read_secret
 from hpo_job.cluster.database import NotReadyError, reachable_with, ready_pod
-from hpo_job.cluster.server import LOOK, READY, SERVER_SECRET, SERVICE, USER, new_server, wait_ready
+from hpo_job.cluster.names import SERVICE
+from hpo_job.cluster.server import LOOK, READY, SERVER_SECRET, USER, new_server, wait_ready
 from hpo_job.errors import ClusterError
 from hpo_job.storage.defaults import PROMPT
 from hpo_job.storage.mysql.passwords import accepts, change_passwords, discard_old_passwords

@@ -12,11 +12,11 @@ from hpo_job.cluster.certificate import new_certificate
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.credentials import read_secret
 from hpo_job.cluster.database import MOUNTED, NotReadyError, reachable, ready_pod
+from hpo_job.cluster.names import SERVICE
 from hpo_job.cluster.refusals import ForbiddenError
 from hpo_job.errors import ClusterError, StorageError, UnreachableError, one_line
 from hpo_job.storage.database import worker_capacity
 
-SERVICE = "hpo-job-mysql"
 SERVER_SECRET = "hpo-job-mysql"  # for the server only: passwords, certificate and key
 USER = DATABASE = "hpo"
 READY = 600  # seconds for a new server to pull its image and initialise

@@ -95,6 +95,8 @@ class Storage:
         grace: seconds without a heartbeat after which a running trial counts as lost.
         create: whether a missing SQLite file, or missing tables, are created.
         read_only: whether nothing will be written. No right to write is needed then.
+        once: whether what was read may be answered from memory from then on, for a command that
+            reads a study and ends; only MySQL servers, which may be far away, are spared so.
         patience: seconds to wait for a server that is away or busy.
 
     Raises:
@@ -111,11 +113,12 @@ class Storage:
         create: bool = False,
         read_only: bool = False,
         patience: float = PATIENCE,
+        once: bool = False,
     ) -> None:
         self._url = urls.parse(url)
         self._studies: dict[str, int] = {}
         self.lock_wait = 0.0
-        options = Options(f"storage {self}", grace, create, read_only, patience)
+        options = Options(f"storage {self}", grace, create, read_only, patience, once)
         try:
             self.optuna, self._lock = opened(self._url, options)
         except (*DATABASE_ERRORS, ImportError, RuntimeError, OSError, TypeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,11 +35,18 @@ class Options:
     create: bool
     read_only: bool
     patience: float
+    once: bool = False
 
     @property
     def heartbeat_interval(self) -> int:
         """Seconds between heartbeats, at which workers also look for lost trials."""
         return min(max(1, self.grace // 6), LONGEST_HEARTBEAT)
+
+
+def _fresh_for(options: Options) -> float:
+    if options.once:
+        return math.inf
+    return READER_FRESH if options.read_only else 0.0
 
 
 def import_all(url: URL) -> None:
@@ -56,7 +64,7 @@ def opened(url: URL, options: Options) -> tuple[SharedRDBStorage | MySQLStorage,
             patience=options.patience,
             create=options.create,
             idle=READER_IDLE if options.read_only else IDLE,
-            fresh_for=READER_FRESH if options.read_only else 0.0,
+            fresh_for=_fresh_for(options),
             heartbeat_interval=options.heartbeat_interval,
             grace_period=options.grace,
         )

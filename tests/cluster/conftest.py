@@ -76,6 +76,7 @@ class Api:
 
     calls: every request, as its method and path; patches: the bodies of those that patch.
     warnings: the Warning headers of each answer to an apply.
+    barrier: of requests that are answered once all of them have come; the next ones are at once.
     rules: of the Roles that the account has; None for an account that may do everything.
     """
 
@@ -89,6 +90,7 @@ class Api:
         self.calls: list[str] = []
         self.patches: list[Object] = []
         self.dry_runs = 0
+        self.barrier: asyncio.Barrier | None = None
         self.rules: list[Object] | None = None
         self.tolerations: dict[str, Any] = {}  # of a Job, as they were applied last
         for version, kinds in KINDS.items():
@@ -152,6 +154,10 @@ class Api:
     async def _handle(self, request: Any) -> Any:
         method, path = request.method.value.lower(), request.url.path
         self.calls.append(f"{method} {path}")
+        if (barrier := self.barrier) is not None:
+            async with asyncio.timeout(20):
+                await barrier.wait()
+            self.barrier = None
         if self.rules is not None:
             self._authorize(method, path, dict(request.params))
         canned = self.answers.get(f"{method} {path}")

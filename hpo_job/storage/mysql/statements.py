@@ -83,6 +83,14 @@ HEARTBEAT = (
 NEW_STUDY = "INSERT INTO studies (study_name) VALUES (%s)"
 NEW_DIRECTION = "INSERT INTO study_directions (direction, study_id, objective) VALUES (%s, %s, %s)"
 STUDY_ID = "SELECT study_id FROM studies WHERE study_name = %s"
+# A study by its name: its directions in their order, and its user attributes
+STUDY = (
+    "SELECT s.study_id, d.objective AS objective, d.direction, NULL AS `key`, NULL AS value_json"
+    " FROM studies s JOIN study_directions d ON d.study_id = s.study_id WHERE s.study_name = %s"
+    " UNION ALL SELECT s.study_id, NULL, NULL, a.`key`, a.value_json"
+    " FROM studies s LEFT JOIN study_user_attributes a ON a.study_id = s.study_id"
+    " WHERE s.study_name = %s ORDER BY objective"
+)
 RENAME_STUDY = "UPDATE studies SET study_name = %s WHERE study_id = %s"
 STUDY_NAME = "SELECT study_name FROM studies WHERE study_id = %s"
 DIRECTIONS = "SELECT direction FROM study_directions WHERE study_id = %s ORDER BY objective"

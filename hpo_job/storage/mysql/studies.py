@@ -14,6 +14,8 @@ from hpo_job.storage.mysql.connection import Connection, Cursor
 from hpo_job.storage.mysql.freshness import fresh_until
 from hpo_job.storage.optuna_private import FrozenStudy
 
+USER_ATTRS = "study_user_attributes"
+
 
 class StudyTable:
     """Reads and writes studies through a worker's connection."""
@@ -150,7 +152,7 @@ class StudyTable:
         if checksum is not None and known is not None and known[0] == checksum:
             rows = known[1]
         else:
-            rows = self._attr_rows("study_user_attributes", study_id)
+            rows = self._attr_rows(USER_ATTRS, study_id)
             if checksum is not None:
                 self._attrs[study_id] = checksum, rows
         return {key: json.loads(text) for key, text in rows if key is not None}
@@ -159,12 +161,27 @@ class StudyTable:
         """The id of the study of that name.
 
         Raises:
-            GoneError: there is no such study.
+            KeyError: there is no such study.
         """
+        if self._fresh_for:
+            return self._read(name)
         rows = self._rows(statements.STUDY_ID, (name,))
         if not rows:
             raise KeyError(f"there is no study named {name}")
         return int(rows[0][0])
+
+    def _read(self, name: str) -> int:
+        """Read at once what a reader asks next: over a slow network each question takes long."""
+        begin = time.monotonic()
+        rows = self._rows(statements.STUDY, (name, name))
+        if not rows:
+            raise KeyError(f"there is no study named {name}")
+        study_id = int(rows[0][0])
+        directions = [row[2] for row in rows if row[1] is not None]
+        self._directions[study_id] = [StudyDirection[direction] for direction in directions]
+        attrs = [row[3:] for row in rows if row[1] is None]
+        self._recent[USER_ATTRS, study_id] = fresh_until(begin, self._fresh_for), attrs
+        return study_id
 
     def name_of(self, study_id: int) -> str:
         """The name of a study.
@@ -198,7 +215,7 @@ class StudyTable:
         directions = defaultdict(list)
         for study_id, direction in self._rows(statements.ALL_DIRECTIONS):
             directions[study_id].append(StudyDirection[direction])
-        user = self._all_attrs("study_user_attributes")
+        user = self._all_attrs(USER_ATTRS)
         system = self._all_attrs("study_system_attributes")
         return [
             FrozenStudy(
