@@ -159,7 +159,7 @@ def test_what_may_be_secret_in_a_query_is_not_shown() -> None:
 def test_a_sqlite_file_whose_name_is_no_text(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/b\udcff.db"
     opened = database.Storage(url, create=True)
-    assert str(opened).endswith("/b%3F.db")
+    assert str(opened).endswith(("/b%3F.db", "/b?.db"))  # as SQLAlchemy 2.1 and 2.0 write it
     assert [os.fsencode(file.name) for file in tmp_path.glob("*.db")] == [b"b\xff.db"]
     for wrong in (f"{url}?mode=\udcfe", "mysql://u:p\udcff@h/d", "postgresql://u:p@h/d\udcff"):
         with pytest.raises(StorageError, match="not UTF-8; percent-encode them"):
