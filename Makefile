@@ -107,7 +107,8 @@ upgrade:  ## Renew the lock with the newest versions
 
 sbom: $(VENV)-release/.stamp  ## Write what the image contains (CycloneDX) to build/
 	mkdir -p build
-	$(VENV)-release/bin/cyclonedx-py requirements --pyproject pyproject.toml \
+	sed 's/^dynamic = .*/version = "$(VERSION)"/' pyproject.toml > build/pyproject.toml
+	$(VENV)-release/bin/cyclonedx-py requirements --pyproject build/pyproject.toml \
 		--output-reproducible --output-file build/hpo-job-$(VERSION).cdx.json \
 		requirements/image.txt
 
