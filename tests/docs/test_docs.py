@@ -237,3 +237,22 @@ def test_no_table_has_a_row_twice(page: Path) -> None:
     for table in re.findall(r"(?:^\|.*\n)+", page.read_text(encoding="utf-8"), re.MULTILINE):
         rows = table.splitlines()
         assert len(rows) == len(set(rows)), max(rows, key=rows.count)
+
+
+def test_the_recipes_for_contributors_name_what_is_there() -> None:
+    recipes = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Recipes")[2]
+    named = set(re.findall(r"`([\w./]+)`", recipes.partition("## Releasing")[0]))
+    places = [ROOT, ROOT / "hpo_job", ROOT / "hpo_job" / "objectives"]
+    files = {name for name in named if "/" in name and not name.startswith(".venv")}
+    assert len(files) > 10
+    assert [name for name in files if not any((place / name).exists() for place in places)] == []
+    code = "".join(
+        file.read_text(encoding="utf-8")
+        for folder in ("hpo_job", "tests")
+        for file in (ROOT / folder).rglob("*.py")
+    )
+    words = {name for name in named - files if "." not in name}
+    assert {"METRICS", "PASSES", "SHIPPED"} <= words
+    assert [
+        word for word in words if not re.search(rf"^ *(def |class )?{word}\b", code, re.M)
+    ] == []

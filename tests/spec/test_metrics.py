@@ -52,6 +52,7 @@ def probabilities(predicted: NDArray[np.int64], classes: int) -> NDArray[np.floa
 def test_every_metric_is_worked_out_here() -> None:
     assert set(METRICS) == set(BY_HAND) | set(OF_PROBABILITIES) | set(OF_NUMBERS)
     assert set(names("regression")) == set(OF_NUMBERS)
+    assert set(names("classification")) == set(BASELINES)
 
 
 @pytest.mark.parametrize("name", sorted(BY_HAND))
