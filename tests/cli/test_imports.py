@@ -30,6 +30,12 @@ COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("results", "quick"): (*TRAINING, *DRAWING, *CLOUDS),
     ("best", "quick"): (*TRAINING, *DRAWING, *CLOUDS),
 }
+# What fastai imports itself cannot be left out: matplotlib, pandas, scikit-learn, scipy
+UNUSED = ("plotly", "IPython", "jinja2", "spacy", *CLOUDS)
+OBJECTIVES = {
+    "image_classification": UNUSED,
+    "tabular_classification": (*UNUSED, "torchvision", "timm", "huggingface_hub", "sympy"),
+}
 IMPORTED = re.compile(r"import time: +\d+ \| +\d+ \| +(\w+)")
 
 
@@ -58,11 +64,25 @@ def test_a_command_imports_only_what_it_uses(
     assert sorted(imported & set(COMMANDS[command])) == []
 
 
+@pytest.mark.processes
+@pytest.mark.fastai
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_an_objective_imports_only_what_it_uses(tmp_path: Path, objective: str) -> None:
+    """What a worker's fork server imports before all else."""
+    preload = f"from hpo_job.objectives import shipped; shipped({objective!r})"
+    imported = _imported(["-c", preload], tmp_path)
+    assert {"torch", "fastai"} <= imported
+    assert sorted(imported & set(OBJECTIVES[objective])) == []
+
+
 def _run(arguments: Sequence[str], folder: Path) -> set[str]:
     """The top-level packages that the command and its processes imported."""
-    hpo_job = Path(sys.executable).with_name("hpo-job")
+    return _imported([Path(sys.executable).with_name("hpo-job"), *arguments], folder)
+
+
+def _imported(arguments: Sequence[str | Path], folder: Path) -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", hpo_job, *arguments],
+        [sys.executable, "-X", "importtime", *arguments],
         capture_output=True,
         text=True,
         cwd=folder,
