@@ -6,6 +6,7 @@ import codecs
 import gc
 import os
 import platform
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -117,6 +118,19 @@ def collector_paused() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@contextmanager
+def sigterm_held() -> Iterator[None]:
+    """Let a SIGTERM wait in here until `worker.signals.Stop` listens to it.
+
+    The first process of a container would lose one for which it has no handler yet.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

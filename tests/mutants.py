@@ -527,6 +527,41 @@ MUTANTS = (
         "",
         "tests/worker/test_repeats.py",
     ),
+    Mutant(
+        "a worker of the same pod is not taken for gone",
+        "study/workers.py",
+        'if "pod" not in mine or worker.get("pod") != mine["pod"]:',
+        "if True:",
+        "tests/study/test_successor.py",
+    ),
+    Mutant(
+        "a signal before a worker listens is not lost",
+        "machine.py",
+        "before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])",
+        "before = signal.pthread_sigmask(signal.SIG_BLOCK, [])",
+        "tests/worker/test_pod.py",
+    ),
+    Mutant(
+        "the workers of a GPU share its memory",
+        "worker/fork_server.py",
+        "self._assigned.count(gpu) if gpu else 1",
+        "1",
+        "tests/worker/test_pod.py",
+    ),
+    Mutant(
+        "the address of a port-forward is not shown",
+        "storage/mysql/faults.py",
+        'reason = in_users_words(" ".join(str(detail).split()))',
+        'reason = " ".join(str(detail).split())',
+        "tests/storage/mysql/test_cluster_words.py",
+    ),
+    Mutant(
+        "what is needed of an API server is asked at once",
+        "cluster/database.py",
+        "ahead if at_once else ()",
+        "()",
+        "tests/storage/mysql/test_through_a_cluster.py",
+    ),
 )
 
 

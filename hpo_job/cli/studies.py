@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import click
 from click.core import ParameterSource
@@ -18,6 +20,7 @@ from hpo_job.cli.opening import (
     url_from_options,
 )
 from hpo_job.cli.options import (
+    F,
     MachineOptions,
     cache_option,
     format_option,
@@ -34,7 +37,7 @@ from hpo_job.cli.options import (
 )
 from hpo_job.cli.terminal import log_printer, put, show_log, warn
 from hpo_job.errors import SpecError, StorageError, plural
-from hpo_job.machine import without_threads
+from hpo_job.machine import sigterm_held, without_threads
 from hpo_job.storage.defaults import PROMPT
 
 
@@ -157,7 +160,19 @@ def run_command(
         sys.exit(run(task, workers, started, printer, quiet=quiet))
 
 
+def holding_sigterm(command: F) -> F:
+    """Let a SIGTERM wait from the start of a command on, see `sigterm_held`."""
+
+    @functools.wraps(command)
+    def held(*arguments: Any, **options: Any) -> Any:
+        with sigterm_held():
+            return command(*arguments, **options)
+
+    return cast(F, held)
+
+
 @click.command()
+@holding_sigterm
 @job_argument
 @set_option
 @storage_option
@@ -203,30 +218,29 @@ def worker_command(
         from hpo_job.worker.gpus import assign, available, choose
         from hpo_job.worker.job import Job, run_worker
         from hpo_job.worker.machine_share import workers_of_pod
-        from hpo_job.worker.signals import Stop, held
+        from hpo_job.worker.signals import Stop
 
-    with held():
-        if gpus is not None:  # before torch is imported
-            assign(choose(gpus)[0])
-        spec = read_spec(job, assignments)
-        shared = available() if spec.cluster.workers_per_gpu else []
-        count = workers_of_pod(spec, shared)
-        task = Job(
-            spec,
-            storage,
-            weights,
-            grace,
-            machine.divided(count) if count > 1 else machine.shared(),
-            wait=not no_wait,
-            same_study=same_study,
-            gpus=tuple(shared) if count > 1 else (),
-        )
-        with log_printer(logging.INFO, quiet=quiet, verbose=verbose, log_file=log_file) as printer:
-            if count == 1:
-                sys.exit(run_worker(task, Stop()))
-            from hpo_job.worker.pod import run_pod
+    if gpus is not None:  # before torch is imported
+        assign(choose(gpus)[0])
+    spec = read_spec(job, assignments)
+    shared = available() if spec.cluster.workers_per_gpu else []
+    count = workers_of_pod(spec, shared)
+    task = Job(
+        spec,
+        storage,
+        weights,
+        grace,
+        machine.divided(count) if count > 1 else machine.shared(),
+        wait=not no_wait,
+        same_study=same_study,
+        gpus=tuple(shared) if count > 1 else (),
+    )
+    with log_printer(logging.INFO, quiet=quiet, verbose=verbose, log_file=log_file) as printer:
+        if count == 1:
+            sys.exit(run_worker(task, Stop()))
+        from hpo_job.worker.pod import run_pod
 
-            sys.exit(run_pod(task, count, Stop(), printer))
+        sys.exit(run_pod(task, count, Stop(), printer))
 
 
 @click.command()

@@ -56,19 +56,6 @@ SAVE_WAIT = 10.0  # seconds until Stopped is raised in an objective that does no
 SAVE_TIME = 10.0  # seconds that writing it may take
 
 
-@contextmanager
-def held() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait in here until `Stop.listening`: imports would end in a traceback.
-
-    The first process of a container would even lose them, as it has no handler yet.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, REASONS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 class Stopped(BaseException):
     """Breaks off an objective; not an Exception, so that ``except Exception`` lets it pass."""
 

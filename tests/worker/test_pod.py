@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,14 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
         return command("worker", quick.job, *place, *options, env=pod)
 
     return run
+
+
+def waits_or_listens(process: int) -> bool:
+    """Whether a SIGTERM would not end a process at once, nor be lost."""
+    text = Path(f"/proc/{process}/status").read_text()
+    lines = dict(line.split(":\t") for line in text.splitlines() if ":\t" in line)
+    number = 1 << (signal.SIGTERM - 1)
+    return any(int(lines[name], 16) & number for name in ("SigBlk", "SigCgt"))
 
 
 def held(quick: Quick, *numbers: int) -> list[int]:
@@ -214,14 +223,7 @@ def test_a_signal_before_a_worker_listens_is_not_lost(
     """As the first process of a container, it would ignore one that it has no handler for."""
     quick = Quick(tmp_path, HELD, budget="trials = 1")
     worker = start(quick)
-    status = Path(f"/proc/{worker.pid}/status")
-    blocks = 1 << (signal.SIGTERM - 1)
-
-    def waits_or_listens() -> bool:
-        lines = dict(line.split(":\t") for line in status.read_text().splitlines() if ":\t" in line)
-        return any(int(lines[name], 16) & blocks for name in ("SigBlk", "SigCgt"))
-
-    wait_until(waits_or_listens)
+    wait_until(lambda: waits_or_listens(worker.pid))
     worker.terminate()
     _, errors = worker.communicate(timeout=60)
     assert (worker.returncode, "Traceback" in errors) == (143, False)
@@ -238,3 +240,29 @@ def test_the_file_of_a_worker_that_nobody_replaces_is_removed(
     (tmp_path / "7").touch()
     forget(7)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.needs("mount")
+@pytest.mark.parametrize("more", ["", TWO])
+def test_the_first_process_of_a_container_hears_a_signal_from_its_start_on(
+    tmp_path: Path, more: str
+) -> None:
+    """The kernel drops what such a process has no handler for; it comes while the URL is read."""
+    quick = Quick(tmp_path, HELD, budget="trials = 9", more=more)
+    program, url = Path(sys.executable).with_name("hpo-job"), tmp_path / "url"
+    os.mkfifo(url)
+    pod = {"HPO_JOB_OWNER": "u", "HPO_JOB_INDEX": "0", "HPO_JOB_POD": "p", VISIBLE: ""}
+    unshare: list[str | Path] = ["unshare", "--pid", "--fork", "--mount-proc", program]
+    container = subprocess.Popen(
+        [*unshare, "worker", quick.job, "--storage-file", url],
+        env={**os.environ, **pod},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with url.open("w") as writer:  # once it reads
+        (first, *_) = descendants(container.pid)
+        os.kill(first, signal.SIGTERM)
+        writer.write(quick.url)
+    _, errors = container.communicate(timeout=60)
+    assert (container.returncode, "Traceback" in errors) == (143, False)
+    assert "COMPLETE" not in quick.states()
