@@ -252,7 +252,14 @@ def test_the_first_process_of_a_container_hears_a_signal_from_its_start_on(
     program, url = Path(sys.executable).with_name("hpo-job"), tmp_path / "url"
     os.mkfifo(url)
     pod = {"HPO_JOB_OWNER": "u", "HPO_JOB_INDEX": "0", "HPO_JOB_POD": "p", VISIBLE: ""}
-    unshare: list[str | Path] = ["unshare", "--pid", "--fork", "--mount-proc", program]
+    unshare: list[str | Path] = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "--kill-child",
+        program,
+    ]
     container = subprocess.Popen(
         [*unshare, "worker", quick.job, "--storage-file", url],
         env={**os.environ, **pod},
@@ -263,6 +270,9 @@ def test_the_first_process_of_a_container_hears_a_signal_from_its_start_on(
         (first, *_) = descendants(container.pid)
         os.kill(first, signal.SIGTERM)
         writer.write(quick.url)
-    _, errors = container.communicate(timeout=60)
+    try:
+        _, errors = container.communicate(timeout=60)
+    finally:
+        container.kill()
     assert (container.returncode, "Traceback" in errors) == (143, False)
     assert "COMPLETE" not in quick.states()
