@@ -30,6 +30,7 @@ NAMESPACE = "hpo-job"  # where neither the command nor the kubeconfig names one
 TIMEOUT = (5, 60)  # seconds to connect, and to wait for an answer
 CONNECTION_ERRORS = (urllib3.exceptions.HTTPError,)
 RETRIES = urllib3.Retry(2, redirect=5, status=0, backoff_factor=0.2)
+_CONNECTION = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")  # urllib3's, before the reason
 _WARNING = re.compile(r'^\d+ \S+ "(.*)"$')  # the Warning header of RFC 7234
 
 
@@ -158,7 +159,7 @@ class Connection:
         return {auth["key"]: auth["value"]} if auth.get("value") else {}
 
     def _no_answer(self, error: Exception) -> ClusterError:
-        reason = one_line(getattr(error, "reason", None) or error)
+        reason = _CONNECTION.sub("", one_line(getattr(error, "reason", None) or error))
         return ClusterError(
             f"the API server {self.host} of context {self._context} does not answer: {reason}; is "
             "it the right context? kubectl config get-contexts"

@@ -129,16 +129,15 @@ def _with_certificate(url: URL, data: dict[str, str], folder: Path, secret: str)
     path = Path(str(url.query.get("ssl_ca", "")))
     if not path.is_relative_to(MOUNTED):
         return url
-    text = data.get(path.name)
+    text, certificate = data.get(path.name), folder / "ca.pem"
+    certificate.write_text(text or "")
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text or "")
-    except (ssl.SSLError, ValueError) as error:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate)
+    except ssl.SSLError as error:
         problem = "is no certificate" if text else "is missing"
         raise ClusterError(
             f"Secret {secret}: its key {path.name}, which its URL names as ssl_ca, {problem}"
         ) from error
-    certificate = folder / "ca.pem"
-    certificate.write_text(text or "")
     return url.set(query={**url.query, "ssl_ca": str(certificate)})
 
 

@@ -65,7 +65,7 @@ def test_nobody_answers(
     kubeconfig(tmp_path / "dead", "http://127.0.0.1:9")
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "dead"))
     said = line("delete", "digits", "--cluster")
-    assert "the API server http://127.0.0.1:9 of context x does not answer: " in said
+    assert "the API server http://127.0.0.1:9 of context x does not answer: Failed to " in said
     assert "refused" in said
 
 
