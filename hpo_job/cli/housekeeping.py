@@ -175,9 +175,8 @@ def copy_command(study: str, name: str, to: str | None, artifacts: str, storage:
         with _target(to) if to else nullcontext(database) as target:
             done = copy_study(opened, database, target, name, artifacts)
         copied = f", {plural(done.models, 'artifact')}" if done.models else ""
-        click.echo(
-            f"copied {opened.study_name} to {name} in {target}: {done.trials} trials{copied}"
-        )
+        trials = plural(done.trials, "trial")
+        click.echo(f"copied {opened.study_name} to {name} in {target}: {trials}{copied}")
 
 
 @click.command("import")

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from hpo_job.errors import ClusterError, one_line
+from hpo_job.errors import ClusterError, one_line, plural
 from hpo_job.machine import read_text
 from hpo_job.spec.reading import find_job, read_spec
 
@@ -96,8 +96,8 @@ def check_job_name(name: str, workers: int) -> None:
     last = f"{name}-{workers - 1}"
     if len(last) > LABEL:
         raise ClusterError(
-            f"Job name {name!r} is {len(last) - LABEL} characters too long: with {workers} "
-            f"workers a pod would be called {last!r}, of {LABEL} characters at most; give the "
+            f"Job name {name!r} is {plural(len(last) - LABEL, 'character')} too long: with "
+            f"{plural(workers, 'worker')} a pod would be called {last!r}, of {LABEL} characters at most; give the "
             "study a shorter name"
         )
 

@@ -304,7 +304,7 @@ def test_a_database_that_is_not_ready(api: Api, line: Callable[..., str]) -> Non
 @pytest.mark.parametrize(
     ("name", "workers", "problem"),
     [
-        ("a" * 62, 1, "1 characters too long"),
+        ("a" * 62, 1, "1 character too long"),
         ("a" * 60, 100, "0 characters"),
         ("Upper", 1, "not a DNS label"),
         ("dot.ted", 1, "not a DNS label"),
@@ -314,7 +314,7 @@ def test_a_database_that_is_not_ready(api: Api, line: Callable[..., str]) -> Non
 def test_a_name_that_no_pod_can_have(name: str, workers: int, problem: str) -> None:
     if problem.startswith("0"):
         check_job_name(name, workers)
-        with pytest.raises(ClusterError, match="1 characters too long"):
+        with pytest.raises(ClusterError, match="1 character too long"):
             check_job_name(name, workers + 1)
         return
     with pytest.raises(ClusterError, match=problem):

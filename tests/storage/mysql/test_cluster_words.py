@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import copy
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,13 @@ from click.testing import Result
 from sqlalchemy.engine import make_url
 
 from hpo_job.cli import cluster_status, housekeeping, main, opening
+from hpo_job.cluster.server import new_server
+from hpo_job.storage.mysql import MySQLStorage
 from tests.cluster.conftest import Api, api, namespace  # noqa: F401  # fixtures
 from tests.cluster.test_errors import JOB
 from tests.quick import write_job
-from tests.storage.mysql.server import sql
+from tests.storage.mysql.fleet import study_on
+from tests.storage.mysql.server import PrivateServer, new_database, sql
 from tests.storage.mysql.test_through_a_cluster import cluster_of  # noqa: F401  # a fixture
 
 Object = dict[str, Any]
@@ -162,3 +165,48 @@ def test_a_server_outside_of_the_cluster(
     assert done.exit_code == 2
     assert f"storage 127.0.0.1/{database} of Secret hpo-job-storage: " in done.stderr
     assert "s3cret" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, str]]:
+    """A server as `hpo-job database` makes it: a database, its authority, and another authority."""
+    folder, made = tmp_path_factory.mktemp("secure"), new_server("hpo-job")
+    for name in ("ca.pem", "server.pem", "server-key.pem"):
+        (folder / name).write_text(made[name])
+    files = {"ca": "ca.pem", "cert": "server.pem", "key": "server-key.pem"}
+    server = PrivateServer(*(f"ssl-{option}={folder / name}" for option, name in files.items()))
+    server.start()
+    url = new_database(server.root_url)
+    study_on(MySQLStorage(url)).optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    yield url, made["ca.pem"], new_server("hpo-job")["ca.pem"]
+    server.remove()
+
+
+@pytest.mark.needs("mariadb", "mysqlclient")
+@pytest.mark.parametrize("driver", ["mysql+mysqldb", "mysql+pymysql"])
+def test_the_servers_certificate_is_verified_through_the_tunnel(
+    secure: tuple[str, str, str],
+    api: Api,  # noqa: F811
+    cluster_of: Callable[[str], None],  # noqa: F811
+    said: Callable[[str], str],
+    cli: Callable[..., Result],
+    driver: str,
+) -> None:
+    url, authority, other = secure
+    query = {"ssl_mode": "VERIFY_CA", "ssl_ca": "/var/run/hpo-job/storage/ca.pem"}
+    inside = make_url(url).set(drivername=driver, query=query)
+    cluster_of(inside.render_as_string(hide_password=False))
+
+    def trust(certificate: str) -> None:
+        text = base64.b64encode(certificate.encode()).decode()
+        api.objects[SECRET]["data"]["ca.pem"] = text
+
+    trust(authority)
+    done = cli("results", "s", "--cluster", "--format", "csv")
+    assert done.exit_code == 0, done.output
+    assert len(done.stdout.splitlines()) == 4
+    trust(other)
+    text = said("results")
+    assert f"storage hpo-job-mysql/{inside.database} in namespace hpo-job: " in text
+    assert "certificate" in text.lower()
+    assert "(MySQL error 2026)" in text or "(MySQL error 2003)" in text
