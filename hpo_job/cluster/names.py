@@ -97,8 +97,8 @@ def check_job_name(name: str, workers: int) -> None:
     if len(last) > LABEL:
         raise ClusterError(
             f"Job name {name!r} is {plural(len(last) - LABEL, 'character')} too long: with "
-            f"{plural(workers, 'worker')} a pod would be called {last!r}, of {LABEL} characters at most; give the "
-            "study a shorter name"
+            f"{plural(workers, 'worker')} a pod would be called {last!r}, of {LABEL} characters at "
+            "most; give the study a shorter name"
         )
 
 
