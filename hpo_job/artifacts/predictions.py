@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 from hpo_job.artifacts.models import Models
 from hpo_job.artifacts.stores import open_store
 from hpo_job.errors import HpoJobError, StudyError
+from hpo_job.objectives import is_function
 from hpo_job.objectives.predictions import Predictions
 from hpo_job.spec.study_toml import restore
 from hpo_job.trial import attributes
@@ -40,9 +41,11 @@ def kept_predictions(study: optuna.Study, artifacts: str) -> list[Kept]:
         if trial.user_attrs.get(attributes.PREDICTIONS)
     ]
     if not kept:
+        reason = "those of the best trials are, with their models ([artifacts] keep)"
+        if is_function(restore(study.user_attrs[attributes.SPEC])):
+            reason = "those of a function of your own are not known"
         raise StudyError(
-            f"study {study.study_name!r}: no predictions of validation items are kept; those of "
-            "the best trials are, with their models ([artifacts] keep)"
+            f"study {study.study_name!r}: no predictions of validation items are kept; {reason}"
         )
     return kept
 

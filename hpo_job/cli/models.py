@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from hpo_job.cli.completion import complete_job
 from hpo_job.cli.opening import open_study, storage_option
 from hpo_job.cli.options import (
     MachineOptions,
@@ -100,24 +101,42 @@ def export_command(
 
 
 @click.command()
-@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.argument("models", metavar="[MODEL...]", nargs=-1)
+@option(
+    "--job",
+    "jobs",
+    metavar="JOB",
+    multiple=True,
+    shell_complete=complete_job,
+    help="Also those that trials of this job start from, such as the language model of its "
+    "[data] language; may be repeated.",
+)
 @weights_option
-def weights_command(models: tuple[str, ...], weights: Path) -> None:
+def weights_command(models: tuple[str, ...], jobs: tuple[str, ...], weights: Path) -> None:
     """Download pre-trained weights of models.
 
-    Skips weights that are already on this machine. The image build uses this command. The
+    Skips weights that are already on this machine. The image build uses this command. The English
     language model of text_classification is called wt103-fwd.
     """
     from hpo_job import objectives
     from hpo_job.data.language_models import WIKIPEDIA
     from hpo_job.objectives.images.weights import obtain
+    from hpo_job.spec.reading import read_spec
 
+    if not models and not jobs:
+        raise click.UsageError("name a MODEL, or a job with --job")
     for model in models:
         if model == WIKIPEDIA:
             place = objectives.shipped("text_classification").obtain(weights)
         else:
             place = obtain(model, weights)
         click.echo(f"{model}: {place}")
+    for job in jobs:
+        places = objectives.obtain_weights(read_spec(job), weights)
+        for name, each in places.items():
+            click.echo(f"{name}: {each}")
+        if not places:
+            click.echo(f"{job}: no trial starts from pre-trained weights")
 
 
 @click.command()

@@ -58,6 +58,8 @@ def train_command(
     from threadpoolctl import threadpool_limits
 
     from hpo_job.artifacts.export import require_new
+    from hpo_job.objectives import is_function
+    from hpo_job.results import clock
     from hpo_job.study.checking import check
     from hpo_job.study.origin import job_of, parameters_of
     from hpo_job.worker.final import train
@@ -71,6 +73,9 @@ def train_command(
         title = f"trial {chosen.number} of study {opened.study_name}"
     checked = check(spec, weights, machine.cache)
     usable = machine.shared()
+    models = "a model" if seeds == 1 else f"{seeds} models"
+    lasting = clock(chosen.duration.total_seconds()) if chosen.duration else "-"
+    click.echo(f"training {models} as {title}, which took {lasting}", err=True)
     with threadpool_limits(usable.threads):
         final = train(
             checked,
@@ -84,7 +89,10 @@ def train_command(
     put(f"{output}: {title}, trained again")
     for line in scores(checked, final):
         put("\n".join(textwrap.wrap(line, width(), subsequent_indent="  ")))
-    put(f"\nnext\n  {program()} predict {output} FILE\n  {program()} serve {output}")
+    if is_function(spec):
+        put(f"\nnext\n  load the files in {output} with your own code")
+    else:
+        put(f"\nnext\n  {program()} predict {output} FILE\n  {program()} serve {output}")
 
 
 @click.command()

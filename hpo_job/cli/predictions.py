@@ -70,7 +70,7 @@ def predictions_text(
 
 def _heading(classes: list[str], top: int, threshold: float | None) -> str:
     if threshold is not None:
-        return f"{ANSWER}, above {threshold:g}"
+        return f"{ANSWER}, above {threshold:.3g}"
     return f"{ANSWER}, the {min(top, len(classes))} likeliest" if classes else ANSWER
 
 

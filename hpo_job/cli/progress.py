@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import TracebackType
 
 import optuna
@@ -54,17 +54,27 @@ class Progress:
         """Show what is being done now."""
         self._update(_line(text))
 
-    def follow(self, study: optuna.Study, workers: int, stopping: Callable[[], bool]) -> None:
+    def follow(
+        self,
+        study: optuna.Study,
+        workers: int,
+        stopping: Callable[[], bool],
+        earlier: Collection[int] | None = None,
+    ) -> None:
         """Print the heading, and show this study from now on.
 
         Args:
             study: What to show.
             workers: How many are started.
             stopping: Whether they were asked to stop.
+            earlier: The trials that had ended before this run; None if it is not known, so that
+                those count that have ended by now.
         """
         self._study, self._stopping = study, stopping
         trials = study.get_trials(deepcopy=False)
-        self._printed = {trial.number for trial in trials if trial.state.is_finished()}
+        if earlier is None:
+            earlier = [trial.number for trial in trials if trial.state.is_finished()]
+        self._printed = set(earlier)
         self._earlier = len(self._printed)
         for line in self._heading(study, workers):
             self._console.print(line, markup=False)
@@ -102,7 +112,8 @@ class Progress:
         known = [each for each in results.baselines(study) if each is not None]
         baseline = f", baseline {', '.join(map(results.number, known))}" if known else ""
         metric = results.metric_name(study)
-        earlier = sum(map(takes_place, study.get_trials(deepcopy=False)))
+        trials_before = (study.get_trials(deepcopy=False)[number] for number in self._printed)
+        earlier = sum(map(takes_place, trials_before))
         done = f" ({earlier} done before)" if earlier else ""
         return [
             f"{study.study_name}: {trials}{done}, {plural(workers, 'worker')}; {metric}{baseline}",

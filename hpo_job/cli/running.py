@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
+
 import click
 import optuna
 from rich.console import Console
@@ -36,15 +39,15 @@ def run(job: Job, count: int, workers: Workers, printer: Printer, *, quiet: bool
     console = Console(highlight=False, quiet=quiet)
     for line in assigned(job.spec):
         console.print(line, markup=False, soft_wrap=True)
-    study = finished_study(job.spec, job.storage, same_study=job.same_study)
-    if study is not None:
-        lines = summary(study, program(), same_database())[1:]
+    before = state_before(job.spec, job.storage, same_study=job.same_study)
+    if before.finished is not None:
+        lines = summary(before.finished, program(), same_database())[1:]
         console.print("\n".join(lines), markup=False, soft_wrap=True)
         return 0
     stop = Stop()
     with Progress(console) as progress:
         progress.say(f"{job.spec.name}: reading the data, checking weights")
-        view = _View(job, count, stop, progress)
+        view = _View(job, count, stop, progress, before.ended)
         try:
             code = workers.run(stop, view.look)
         except HpoJobError as error:
@@ -63,8 +66,16 @@ class _View:
         study: The study; None until then.
     """
 
-    def __init__(self, job: Job, workers: int, stop: Stop, progress: Progress) -> None:
+    def __init__(
+        self,
+        job: Job,
+        workers: int,
+        stop: Stop,
+        progress: Progress,
+        earlier: Collection[int] | None,
+    ) -> None:
         self._job, self._workers, self._stop, self._progress = job, workers, stop, progress
+        self._earlier = earlier
         self.study: optuna.Study | None = None
 
     def _open(self) -> None:
@@ -72,7 +83,7 @@ class _View:
         self._storage = Storage(self._job.storage, grace=self._job.grace)
         with self._storage.reaching():
             self.study = load(self._job.spec.name, self._storage)
-            self._progress.follow(self.study, self._workers, self._is_stopping)
+            self._progress.follow(self.study, self._workers, self._is_stopping, self._earlier)
 
     def look(self) -> None:
         if self.study is None:  # here, while the workers start
@@ -90,8 +101,21 @@ class _View:
         return self._stop.requested is not None
 
 
-def finished_study(spec: StudySpec, url: str, *, same_study: bool = False) -> optuna.Study | None:
-    """The study, if its budget is used up as this spec has it: there is nothing to run.
+@dataclass(frozen=True)
+class Before:
+    """What there is of a study before a run.
+
+    Attributes:
+        finished: The study, if its budget is used up as the spec has it: there is nothing to run.
+        ended: The numbers of its trials that have ended; None if the database did not say.
+    """
+
+    finished: optuna.Study | None = None
+    ended: Collection[int] | None = ()
+
+
+def state_before(spec: StudySpec, url: str, *, same_study: bool = False) -> Before:
+    """What there is of the study before a run.
 
     Neither data nor weights are looked at, so that the answer takes no longer than a look.
 
@@ -99,20 +123,25 @@ def finished_study(spec: StudySpec, url: str, *, same_study: bool = False) -> op
         StudyError: it was created with another function, and ``same_study`` is not set.
     """
     if is_new(url):
-        return None
+        return Before()
     try:
         storage = Storage(url, patience=PROMPT, read_only=True)
     except StorageError:
-        return None  # has no tables yet, or is said by whoever opens it to write
+        # has no tables yet, or is said by whoever opens it to write
+        return Before(ended=None)
+    ended: list[int] = []
     with storage.reaching():
         study = find(spec.name, storage)
+        if study is not None:
+            trials = study.get_trials(deepcopy=False)
+            ended = [trial.number for trial in trials if trial.state.is_finished()]
         if study is not None and study.user_attrs.get(attributes.SPEC) == spec.stored():
             if not same_study:
                 require_same_function(study, spec)
             if results.finished(study):
-                return study
+                return Before(study, ended)
     storage.close()  # its connection is one less for the workers
-    return None
+    return Before(ended=ended)
 
 
 def _warn_of_few_connections(url: str, workers: int) -> None:

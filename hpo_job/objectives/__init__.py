@@ -16,6 +16,7 @@ import optuna
 from pydantic import ValidationError
 
 from hpo_job.data.from_spec import Layout
+from hpo_job.data.language_models import language_model_of
 from hpo_job.errors import MachineError, SpecError, unknown
 from hpo_job.objectives import user_files
 from hpo_job.objectives.candidates import Candidates
@@ -128,6 +129,36 @@ def check(
     except MachineError as error:
         text = str(spec.error("search_space", str(error)))
         raise MachineError(text, error.parameter) from error
+    except SpecError as error:
+        raise spec.error("search_space", str(error)) from error
+
+
+def obtain_weights(spec: StudySpec, weights: Path) -> dict[str, Path]:
+    """The weights that trials start from, by model; those that are missing are downloaded.
+
+    Args:
+        spec: the study.
+        weights: local folder of pre-trained weights.
+
+    Returns:
+        Nothing for a function, and where no trial starts from pre-trained weights.
+
+    Raises:
+        SpecError: there are none for a model, or they cannot be downloaded.
+        FetchError: the download failed, and a retry may succeed.
+    """
+    require_known(spec)
+    if is_function(spec) or "pre_trained" not in SHIPPED[spec.objective].model_fields:
+        return {}
+    if True not in candidates(spec, "pre_trained"):
+        return {}
+    try:
+        if SHIPPED[spec.objective].layout == "images":
+            from hpo_job.objectives.images.weights import obtain  # imports torch
+
+            return {str(name): obtain(str(name), weights) for name in candidates(spec, "model")}
+        wanted = language_model_of(spec)
+        return {wanted.name: shipped(spec.objective).obtain(weights, wanted)}
     except SpecError as error:
         raise spec.error("search_space", str(error)) from error
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo_job.data.kinds import DAY
 from hpo_job.objectives.context import Context
 from hpo_job.spec.metrics import Metric
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FILE = "predictions.parquet"
+NIGHT = "T00:00:00"  # the time of a date without one
 LONGEST = 1000  # characters of a text that are kept
 RESAMPLES = 500  # of the validation items, for an interval
 LEVEL = 95  # percent of the resamples whose score is inside the interval
@@ -185,7 +191,7 @@ def interval(
     The percentile bootstrap of the validation items; it says nothing about other seeds.
 
     Returns:
-        The low and the high end; None where too few samples have a score.
+        The low and the high end; None where too few samples have a score, or all the same.
     """
     rng = np.random.default_rng(0)
     scores = []
@@ -199,7 +205,8 @@ def interval(
         return None
     outside = (100 - LEVEL) / 2
     low, high = np.percentile(known, [outside, 100 - outside])
-    return float(low), float(high)
+    # Without any difference, such as where all is right, the items say nothing of the spread
+    return (float(low), float(high)) if low < high else None
 
 
 def _named(data: Any) -> tuple[list[str], list[str]]:
@@ -212,6 +219,20 @@ def _named(data: Any) -> tuple[list[str], list[str]]:
         names = [data.names[number] for number in rows.index]
     if data.text is not None:
         return names, [str(text)[:LONGEST] for text in rows[data.text]]
-    records = rows[list(data.features)].to_dict("records")
-    texts = (", ".join(f"{name}={cell}" for name, cell in record.items()) for record in records)
+    columns = {name: _readable(rows[name], data.formats[name].kind) for name in data.features}
+    records = zip(*columns.values(), strict=True)
+    texts = (
+        ", ".join(f"{name}={cell}" for name, cell in zip(columns, cells, strict=True))
+        for cells in records
+    )
     return names, [text[:LONGEST] for text in texts]
+
+
+def _readable(column: pd.Series[Any], kind: str) -> list[object]:
+    """The cells of a feature as people write them: dates, which models get as days, as dates."""
+    if kind != "date":
+        return list(column)
+    return [
+        cell if math.isnan(cell) else str(np.datetime64(round(cell * DAY), "s")).removesuffix(NIGHT)
+        for cell in column
+    ]

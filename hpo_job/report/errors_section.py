@@ -19,10 +19,12 @@ from hpo_job.results import score
 from hpo_job.results.errors import Item, confusion, worst, wrong_in_all
 from hpo_job.results.errors_text import (
     MOST_CLASSES,
+    NUMBERS,
     by_heading,
     calibration_text,
     class_rows,
     confusions,
+    item_header,
     item_row,
 )
 from hpo_job.results.formatting import sentence
@@ -106,8 +108,9 @@ def _items(items: Sequence[Item], predictions: Predictions) -> list[Block]:
         known = [picture for picture in pictures if picture is not None]
         if len(known) == len(items):
             return [Pictures(known)]
-    header = ("true", "predicted", "probability", "loss", "item")
-    return [Table(header, list(map(item_row, items)), right=(2, 3))]
+    header = item_header(items)
+    numbers = [position for position, name in enumerate(header) if name in NUMBERS]
+    return [Table(header, [item_row(item, header) for item in items], right=numbers)]
 
 
 def _picture(file: Path, item: Item) -> Picture | None:

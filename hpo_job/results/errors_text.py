@@ -23,6 +23,8 @@ from hpo_job.results.formatting import text_table
 
 WORST = 10  # items that are listed
 LONGEST_NAME = 18  # characters of a class name in a terminal
+ITEM = ("true", "predicted", "prob.", "loss", "item")  # the columns of a table of items
+NUMBERS = ("prob.", "loss")
 MOST_CLASSES = 8  # with more, the most frequent confusions are listed instead of a matrix
 
 
@@ -136,7 +138,7 @@ def by_heading(predictions: Predictions) -> str:
     """The heading of the table of classes, or of labels and the threshold they are above."""
     if not predictions.has_label_sets:
         return "by class"
-    return f"by label, predicted above a probability of {predictions.threshold:g}"
+    return f"by label, predicted above a probability of {predictions.threshold:.3g}"
 
 
 def classes_text(predictions: Predictions, width: int) -> str:
@@ -177,19 +179,28 @@ def items_text(items: Sequence[Item], width: int) -> str:
     """Items, a row each."""
     if not items:
         return "none"
-    header = ("true", "predicted", "prob.", "loss", "item")
-    rows = [item_row(item, LONGEST_NAME) for item in items]
-    return text_table(header, rows, width, right=(False, False, True, True), bold=True)
+    header = item_header(items)
+    rows = [item_row(item, header, LONGEST_NAME) for item in items]
+    right = [name in NUMBERS for name in header[:-1]]
+    return text_table(header, rows, width, right=right, bold=True)
 
 
-def item_row(item: Item, longest: int | None = None) -> tuple[str, ...]:
-    """An item as the cells of a table, its name and text last."""
+def item_header(items: Sequence[Item]) -> tuple[str, ...]:
+    """The columns of a table of items; a number or several labels have no probability."""
+    return tuple(
+        name for name in ITEM if name != "prob." or any(each.probability for each in items)
+    )
+
+
+def item_row(item: Item, header: Sequence[str], longest: int | None = None) -> tuple[str, ...]:
+    """An item as the cells of a table with these columns, its name and text last."""
     probability = "-" if item.probability is None else f"{item.probability:.3f}"
     name = f"{item.name}: {item.text[:200]}" if item.text else item.name
-    return (
+    cells = (
         _short(item.target, longest),
         _short(item.answer, longest),
         probability,
         f"{item.loss:.3g}",
         name,
     )
+    return tuple(cell for column, cell in zip(ITEM, cells, strict=True) if column in header)

@@ -109,8 +109,12 @@ def _lines(checked: Checked, params: dict[str, Any], final: Final, title: str) -
             shares = " | ".join(f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
             yield f"| {name} | {row['items']:.0f} | {shares} |"
     yield from ("", "## Parameters", "", "```toml")
+    fixed = {key: each for key, each in spec.stored()["search_space"].items() if key not in params}
     for name, value in params.items():
         yield f"{name} = {toml(value)}"
+    for name, value in fixed.items():
+        if not isinstance(value, dict):  # one is searched only under a condition
+            yield f"{name} = {toml(value)}"
     yield "```"
     yield from ("", "## Versions", "")
     for name, version in versions().items():

@@ -63,6 +63,10 @@ def test_a_function_is_trained_again_on_seeds(
     assert texts[0][0] == texts[1][0]
     assert [text[1] for text in texts] == ["7", "8"]
     assert "value " in done.stdout
+    assert "training 2 models as trial" in done.stderr
+    assert done.stdout.endswith("next\n  load the files in final with your own code\n")
+    errors = cli("errors", "quadratic", "--storage", database)
+    assert "those of a function of your own are not known" in errors.stderr
     assert "x = " in Path("final/README.md").read_text()
 
 

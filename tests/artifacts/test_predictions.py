@@ -157,6 +157,11 @@ def test_an_interval_narrows_with_the_items() -> None:
     assert narrow[1] - narrow[0] < (wide[1] - wide[0]) / 5
 
 
+def test_what_is_all_right_has_no_interval() -> None:
+    outputs = np.eye(2)[[0, 1] * 20]
+    assert interval(METRICS["accuracy"], np.array([0, 1] * 20), outputs) is None
+
+
 def test_repeats_have_no_interval_of_one_model(tmp_path: Path) -> None:
     study = optuna.create_study(direction="maximize")
     models = Models(study, open_store(str(tmp_path)), keep=1)
@@ -255,6 +260,13 @@ def test_long_names_of_classes_are_cut_with_a_sign() -> None:
     assert "cats of the ninet…" in text
     assert "confusion: true classes in rows" in text
     assert "most frequent confusions" in errors_text("trial 0", stored, [stored], 70)
+
+
+def test_a_number_has_no_probability() -> None:
+    text = click.unstyle(errors_text("trial 0", numbers(), [numbers()], 80))
+    lines = [line.split() for line in text.splitlines()]
+    header = lines.index(["true", "predicted", "loss", "item"])
+    assert lines[header + 1] == ["3.0", "0.0", "9", "row", "3:", "width=2"]
 
 
 def test_errors_as_json(study: optuna.Study, cli: Cli, database: str) -> None:

@@ -18,8 +18,10 @@ from rich.console import Console
 
 from hpo_job.cli.opening import same_database
 from hpo_job.cli.progress import Progress, summary
+from hpo_job.cli.running import Before, state_before
 from hpo_job.cli.studies import run_command
 from hpo_job.errors import plural
+from hpo_job.spec.reading import read_spec
 from hpo_job.storage.database import Storage
 from tests.quick import Quick
 
@@ -204,6 +206,30 @@ def test_progress_counts_and_names_the_best(
     ):
         assert part in text, text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_trials_that_end_before_the_first_look_are_of_this_run(tmp_path: Path) -> None:
+    quick = Quick(tmp_path, budget="trials = 40")
+    for value in (0.5, 0.25, 0.125):
+        quick.study.tell(quick.start(), value)
+
+    def work(progress: Progress) -> None:
+        progress.follow(quick.study, 2, lambda: False, earlier=[0])
+        progress.look()
+
+    text = printed(work)
+    assert "quick: 40 trials (1 done before), 2 workers; value" in text
+    assert [n for n in range(3) if f"    #{n}  COMPLETE" in text] == [1, 2]
+
+
+def test_what_there_is_before_a_run(job: Job, cli: Cli, database: str) -> None:
+    folder = job(budget={"trials": 3})
+    assert state_before(read_spec(folder), database) == Before(None, ())
+    assert cli("worker", folder, "--storage", database).exit_code == 0
+    finished = state_before(read_spec(folder), database)
+    assert finished.finished is not None
+    more = state_before(read_spec(folder, ["budget.trials=4"]), database)
+    assert more == Before(None, [0, 1, 2])
 
 
 def test_progress_never_wraps(tmp_path: Path) -> None:

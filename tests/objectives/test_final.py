@@ -83,6 +83,7 @@ def test_scored_on_the_part_that_no_trial_saw(study: Path) -> None:
     learnt = len(table) - len(tested)
     assert f"learnt from {learnt} items, scored on {len(tested)}" in card
     assert f"- f1_macro {score}" in card
+    assert {"epochs = 2", "batch_size = 64"} <= set(card.splitlines())
     assert re.search(r'^balance = "(none|class_weights)"$', card, re.MULTILINE)
     assert re.search(r"^\| Gentoo \| \d+ \| [01]\.\d{3} \|", card, re.MULTILINE)
     assert re.search(r"fingerprint .*`[0-9a-f]{64}`", card)

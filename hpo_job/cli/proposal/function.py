@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from hpo_job.cli.proposal.document import Table, document
 from hpo_job.cli.proposal.look import SEED, Look
 from hpo_job.cli.proposal.study import Limits
+from hpo_job.data import columns
 from hpo_job.data.folder import level_of_parts
 from hpo_job.data.images import LabelledFiles
 from hpo_job.data.label_sets import DELIMITERS, YES
@@ -84,7 +85,7 @@ def load(context):
 _IMAGE_ROWS = '''
 def load(context):
     """A row of pixels for each image that the table names, and its class."""
-    table = pd.{read}(context.path)
+    table = pd.{read}
     files = [context.path.parent / name for name in table[IMAGE]]
     images = [Image.open(file).convert("L").resize((32, 32)) for file in files]
     pixels = np.stack([np.asarray(image).ravel() / 255 for image in images])
@@ -93,7 +94,7 @@ def load(context):
 _LABEL_ROWS = '''
 def load(context):
     """A row of pixels for each image that the table names, and 1 or 0 for each label."""
-    table = pd.{read}(context.path)
+    table = pd.{read}
     files = [context.path.parent / name for name in table[IMAGE]]
     images = [Image.open(file).convert("L").resize((32, 32)) for file in files]
     pixels = np.stack([np.asarray(image).ravel() / 255 for image in images])
@@ -109,14 +110,14 @@ _IN_COLUMNS = """    cells = table[LABEL].astype(str)
 _ROWS = '''
 def load(context):
     """A row of numbers for each row of the table, with a column for each category."""
-    table = pd.{read}(context.path).dropna(subset=[LABEL])
-    targets = table.pop(LABEL).to_numpy()
+    table = pd.{read}.dropna(subset=[LABEL])
+{dates}    targets = table.pop(LABEL).to_numpy()
     return pd.get_dummies(table).fillna(0).to_numpy(float), targets
 '''
 _TEXTS = '''
 def load(context):
     """The words of each text, counted, and its class."""
-    table = pd.{read}(context.path)
+    table = pd.{read}
     return HashingVectorizer(n_features=2**16).transform(table[TEXT]), table[LABEL].to_numpy()
 '''
 _TEXT_FILES = '''
@@ -156,18 +157,19 @@ def program(look: Look | None) -> str:
     else:
         imports.append("import pandas as pd")
         image, text = look.settings.get("image"), look.settings.get("text")
-        columns = {"LABEL": look.settings["label"], "TEXT": text, "IMAGE": image}
+        names = {"LABEL": look.settings["label"], "TEXT": text, "IMAGE": image}
         constants = "\n" + "".join(
             f"{key} = {json.dumps(name, ensure_ascii=False)}\n"
-            for key, name in columns.items()
+            for key, name in names.items()
             if name is not None
         )
         if text:
             modules["feature_extraction.text"] = "HashingVectorizer"
         if image:
             imports.append("from PIL import Image")
-        read = "read_parquet" if path_of(look).suffix == ".parquet" else "read_csv"
-        load = (_TEXTS if text else _IMAGE_ROWS if image else _ROWS).format(read=read)
+        read = _read(look)
+        load = _TEXTS if text else _IMAGE_ROWS if image else _ROWS
+        load = load.format(read=read, dates=_dates(look))
         if several:
             load = _LABEL_ROWS.format(read=read, labels=_labels(look))
     imports += [_SKLEARN.format(module=key, names=modules[key]) for key in sorted(modules)]
@@ -183,6 +185,48 @@ def _of_folders(load: str, names: Sequence[str]) -> str:
     """The program for these files, relative to their root: train, valid and test are no classes."""
     level = 1 if level_of_parts([PurePosixPath(name).parts for name in names]) == 0 else 0
     return load.format(pattern="*/" * (level + 1) + "**/*", level=level)
+
+
+def _read(look: Look) -> str:
+    """The call of pandas that reads the table as it is written: `;`, UTF-16, 1.234,5."""
+    file = path_of(look)
+    if not columns.is_table(file) or file.suffix == ".parquet":
+        return "read_parquet(context.path)"
+    written = columns.dialect(file)
+    options = {}
+    if written.separator != ",":
+        options["sep"] = written.separator
+    if written.encoding != "utf-8":
+        options["encoding"] = written.encoding
+    if isinstance(look.data, LabelledRows):
+        marks = [each.format.marks for each in look.data.columns if each.format.kind == "number"]
+        if any(each.decimal == "," for each in marks) or written.prefers_comma:
+            options["decimal"], options["thousands"] = ",", "."
+    keys = "".join(f", {key}={json.dumps(value)}" for key, value in options.items())
+    if "thousands" in options and (dates := _dated(look)):  # else 02.03.2021 is a number
+        types = ", ".join(f"{json.dumps(name, ensure_ascii=False)}: str" for name in dates)
+        keys += f", dtype={{{types}}}"
+    return f"read_csv(context.path{keys})"
+
+
+def _dates(look: Look) -> str:
+    """The lines that turn dates into days, so that a model can learn from when something was."""
+    lines = []
+    for name, written in _dated(look).items():
+        cell = f"table[{json.dumps(name, ensure_ascii=False)}]"
+        lines.append(
+            f'    dates = pd.to_datetime({cell}, format={json.dumps(written)}, errors="coerce")\n'
+            f"    {cell} = (dates - pd.Timestamp(0)).dt.days  # since 1970\n"
+        )
+    return "".join(lines)
+
+
+def _dated(look: Look) -> dict[str, str]:
+    """How the dates are written in each column of dates of a table."""
+    if not isinstance(look.data, LabelledRows):
+        return {}
+    kinds = {feature.name: feature.format for feature in look.data.columns}
+    return {name: each.date for name, each in kinds.items() if each.kind == "date"}
 
 
 def _labels(look: Look) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,14 +29,36 @@ DELIMITERS = (*label_sets.DELIMITERS, " ")
 
 
 def image_column(file: Path, cells: pd.DataFrame) -> str | None:
-    """The column that names image files next to the table; None where there is none."""
+    """The column that names image files next to the table; None where there is none.
+
+    Raises:
+        DataError: A column names image files that are not where it says.
+    """
     suffixes = Image.registered_extensions()
     for name in map(str, cells.columns):
         first = cells[name].dropna().head(IMAGES)
         paths = [file.parent / cell for cell in first if isinstance(cell, str)]
         if paths and all(p.suffix.lower() in suffixes and p.is_file() for p in paths):
             return name
+    _refuse_images_elsewhere(file, cells)
     return None
+
+
+def _refuse_images_elsewhere(file: Path, cells: pd.DataFrame) -> None:
+    """Say which column names image files, which of them is not there, and where it may be."""
+    suffixes = Image.registered_extensions()
+    for name in map(str, cells.columns):
+        texts = [cell for cell in cells[name].dropna().head(IMAGES) if isinstance(cell, str)]
+        named = [text for text in texts if Path(text.strip()).suffix.lower() in suffixes]
+        missing = [text for text in named if not (file.parent / text).is_file()]
+        if len(named) < len(texts) / 2 or not missing:
+            continue
+        elsewhere = next(file.parent.glob(f"*/{glob.escape(Path(missing[0]).name)}"), None)
+        place = f" (it is in {elsewhere.parent}{os.sep})" if elsewhere else ""
+        raise DataError(
+            f"{file}: column {name!r} names image files, but {missing[0]} is not there{place}; "
+            f"write the paths relative to {file.parent}{os.sep}, or move the table to its images"
+        )
 
 
 def label_sets_column(cells: pd.DataFrame, image: str) -> str | None:

@@ -390,6 +390,28 @@ def loaded(cli: Cli, data: Path) -> tuple[object, np.ndarray]:
     return items, targets
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_function_reads_a_table_as_it_is_written(cli: Cli, tmp_path: Path, encoding: str) -> None:
+    rows = [
+        f"{1 + n % 28:02}.{1 + n % 12:02}.2021;1.{n:03},5;{'ab'[n % 2]};{n},25" for n in range(40)
+    ]
+    text = "\n".join(["verkauft;fläche;ort;preis", *rows])
+    (tmp_path / "preise.csv").write_text(text, encoding=encoding)
+    items, targets = loaded(cli, tmp_path / "preise.csv")
+    assert targets.tolist() == [n + 0.25 for n in range(40)]
+    rows = np.asarray(items)
+    assert rows.shape == (40, 4)  # a date, a number, and two categories
+    assert rows[1].tolist() == [18660.0, 1001.5, 0.0, 1.0]
+
+
+def test_a_function_reads_texts_between_semicolons(cli: Cli, tmp_path: Path) -> None:
+    file = text_table(tmp_path / "briefe.csv", "de")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    file.write_text("\n".join(each.replace(",", ";") for each in lines) + "\n", encoding="utf-8")
+    _, targets = loaded(cli, file)
+    assert set(targets) == {"Brief", "Rede"}
+
+
 @pytest.mark.parametrize("places", ["{kind}", "{kind}/{part}", "{part}/{kind}", "{kind}/more"])
 @pytest.mark.parametrize("suffix", [".TXT", ".png"])
 def test_a_function_learns_the_classes_not_the_parts(
@@ -515,6 +537,30 @@ def test_a_folder_with_tables_names_them(refused: Refused, tmp_path: Path) -> No
     (tmp_path / "tables").mkdir()
     table(tmp_path / "tables" / "one.csv", "a,b", "1,2")
     assert "its tables: one.csv; name one" in refused("init", "x", "--data", tmp_path / "tables")
+
+
+@pytest.mark.parametrize("folder", ["images", None])
+def test_images_that_are_not_where_the_table_says(
+    refused: Refused, tmp_path: Path, folder: str | None
+) -> None:
+    names = [f"{n:04}.png" for n in range(6)]
+    if folder:
+        (tmp_path / folder).mkdir()
+        for name in names:
+            Image.new("L", (8, 8)).save(tmp_path / folder / name)
+    file = table(tmp_path / "t.csv", "file,kind", *(f"{n},{n[3]}" for n in names), times=1)
+    line = refused("init", "x", "--data", file)
+    assert "t.csv: column 'file' names image files, but 0000.png is not there" in line
+    assert ("(it is in " in line) == (folder is not None)
+    assert "write the paths relative to" in line
+
+
+def test_one_image_that_is_missing_is_named(
+    refused: Refused, tmp_path: Path, images: Callable[..., Path]
+) -> None:
+    page_table(tmp_path, images)
+    (tmp_path / "images/scans/0003.png").unlink()
+    assert "images/scans/0003.png is not there" in refused("init", "x", "--data", "pages.csv")
 
 
 def test_no_column_to_predict(refused: Refused, tmp_path: Path) -> None:

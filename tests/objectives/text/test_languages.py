@@ -12,6 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
+from click.testing import Result
 from fastai.text.learner import language_model_learner
 from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
 from fastcore.xtras import save_pickle
@@ -33,6 +34,7 @@ from tests.objectives.small import text_values
 
 pytestmark = pytest.mark.fastai
 Job = Callable[..., Path]
+Cli = Callable[..., Result]
 LETTER = "Der alte Brief, d.h. die Abschrift, liegt z.B. im Archiv und ist nicht lesbar"
 SPEECH = "Meine Herren, wir haben das Gesetz beraten, und es wird bis Mai gelten"
 
@@ -107,7 +109,7 @@ def test_words_are_split_by_the_rules_of_their_language(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["folder", "archive", "url", "weights"])
 def test_a_trial_starts_from_the_model_of_its_language(
-    german: Callable[..., StudySpec], model: Path, tmp_path: Path, source: str
+    german: Callable[..., StudySpec], model: Path, tmp_path: Path, cli: Cli, source: str
 ) -> None:
     keys: dict[str, object] = {"language_model": str(model)} if source == "folder" else {}
     if source == "archive":
@@ -127,6 +129,9 @@ def test_a_trial_starts_from_the_model_of_its_language(
     study = text_classification._start(context)
     learn = text_classification._language_model(study, context)
     place = weights.obtain(tmp_path / "weights", language_model_of(spec))
+    asked = cli("weights", "--job", spec.folder, "--weights", tmp_path / "weights")
+    assert asked.stdout == f"{place.name}: {place}\n" or source == "folder", asked.output
+    assert asked.exit_code == 0
     loaded = weights.load(place)
     vocabulary, known = learn.dls.vocab, loaded.vocab
     word = "z.b."
