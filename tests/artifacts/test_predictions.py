@@ -266,7 +266,7 @@ def test_a_number_has_no_probability() -> None:
     text = click.unstyle(errors_text("trial 0", numbers(), [numbers()], 80))
     lines = [line.split() for line in text.splitlines()]
     header = lines.index(["true", "predicted", "loss", "item"])
-    assert lines[header + 1] == ["3.0", "0.0", "9", "row", "3:", "width=2"]
+    assert lines[header + 1] == ["3", "0", "9", "row", "3:", "width=2"]
 
 
 def test_errors_as_json(study: optuna.Study, cli: Cli, database: str) -> None:

@@ -399,9 +399,9 @@ def test_a_function_reads_a_table_as_it_is_written(cli: Cli, tmp_path: Path, enc
     (tmp_path / "preise.csv").write_text(text, encoding=encoding)
     items, targets = loaded(cli, tmp_path / "preise.csv")
     assert targets.tolist() == [n + 0.25 for n in range(40)]
-    rows = np.asarray(items)
-    assert rows.shape == (40, 4)  # a date, a number, and two categories
-    assert rows[1].tolist() == [18660.0, 1001.5, 0.0, 1.0]
+    read_rows = np.asarray(items)
+    assert read_rows.shape == (40, 4)  # a date, a number, and two categories
+    assert read_rows[1].tolist() == [18660.0, 1001.5, 0.0, 1.0]
 
 
 def test_a_function_reads_texts_between_semicolons(cli: Cli, tmp_path: Path) -> None:
