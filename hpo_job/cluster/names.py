@@ -48,7 +48,11 @@ def namespace_of(namespace: str | None, job: str | None = None) -> str | None:
 
 
 def secret_of_settings(job: str | None = None) -> str:
-    """The Secret with the database's URL that k8s/settings gives to workers."""
+    """The Secret with the database's URL that k8s/settings gives to workers.
+
+    Raises:
+        ClusterError: a patch in k8s/settings is no YAML.
+    """
     for entry in _settings(job).get("patches") or []:
         try:
             patch = yaml.safe_load(entry.get("patch") or "")

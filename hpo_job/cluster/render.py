@@ -90,7 +90,11 @@ def kustomization(spec: StudySpec, workers: int, *, keep: bool) -> Iterator[Path
 
 
 def render(folder: Path) -> list[Object]:
-    """The objects of a Kustomize folder, as ``kubectl kustomize`` prints them."""
+    """The objects of a Kustomize folder, as ``kubectl kustomize`` prints them.
+
+    Raises:
+        ClusterError: there is no kubectl, or it cannot render the folder; says why.
+    """
     done = subprocess.run(
         [kubectl(), "kustomize", str(folder)], capture_output=True, text=True, check=False
     )
@@ -119,7 +123,11 @@ def placed(objects: list[Object], namespace: str) -> list[Object]:
 
 
 def kubectl() -> str:
-    """The kubectl that the extra `kubernetes` installs next to Python, or the one in PATH."""
+    """The kubectl that the extra `kubernetes` installs next to Python, or the one in PATH.
+
+    Raises:
+        ClusterError: there is none.
+    """
     installed = Path(sys.executable).parent / "kubectl"
     program = str(installed) if installed.is_file() else shutil.which("kubectl")
     if program is None:

@@ -177,7 +177,11 @@ def scale(cluster: Cluster, study: str, workers: int) -> str:
 
 
 def suspend(cluster: Cluster, study: str, *, stop: bool) -> str:
-    """Stop a Job's workers, or start them again; says what was done."""
+    """Stop a Job's workers, or start them again; says what was done.
+
+    Raises:
+        ClusterError: there is no such Job, or it has ended.
+    """
     name = study + SUFFIX
     if is_over(_job(cluster, name)):
         raise ClusterError(f"Job {name} has ended; hpo-job submit --replace starts it again")
@@ -195,6 +199,9 @@ def delete(cluster: Cluster, study: str) -> list[str]:
 
     Returns:
         What was deleted, such as ``job/digits-worker``.
+
+    Raises:
+        ClusterError: there is nothing of that study, or its Job is not gone after a while.
     """
     labels = worker_labels(study)
     deleted = []
@@ -213,7 +220,11 @@ def delete(cluster: Cluster, study: str) -> list[str]:
 
 
 def delete_job(cluster: Cluster, name: str, seconds: float = GONE) -> None:
-    """Delete a Job, and wait until its pods are gone as well."""
+    """Delete a Job, and wait until its pods are gone as well.
+
+    Raises:
+        ClusterError: it is not gone after ``seconds``.
+    """
     cluster.delete("jobs", name)
     deadline = time.monotonic() + seconds
     while cluster.find("jobs", name) is not None:

@@ -74,7 +74,11 @@ class _Rows:
     split: str | None
 
     def divided(self, data: Data, seed: int, classes: Labels | None) -> Parts:
-        """The parts, as a column says or as they are drawn."""
+        """The parts, as a column says or as they are drawn.
+
+        Raises:
+            DataError: the items cannot be divided that way; names the key of [data].
+        """
         drawn_by = "group" if data.group and self.parts is None else "valid_pct"
         try:
             return divide(

@@ -301,7 +301,11 @@ class _Reader:
 
 @contextmanager
 def blaming(key: str, file: Path | None = None) -> Iterator[None]:
-    """Let a DataError begin with the key of [data] that is to blame, and with the file."""
+    """Let a DataError begin with the key of [data] that is to blame, and with the file.
+
+    Raises:
+        DataError: what was raised inside, with that beginning.
+    """
     try:
         yield
     except DataError as error:

@@ -60,7 +60,8 @@ def importance(
     Conditional parameters, which only some trials have, are assessed by PED-ANOVA alone; the
     other methods leave them out, and the notes name them.
 
-    Raises QueryError for an unknown method.
+    Raises:
+        QueryError: the method is unknown.
     """
     if method not in IMPORTANCE_METHODS:
         raise QueryError(f"--method: {unknown('method', method, IMPORTANCE_METHODS)}")

@@ -109,7 +109,11 @@ def _counted(study: optuna.Study, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def directions(study: optuna.Study, table: pd.DataFrame, targets: Sequence[str]) -> dict[str, bool]:
-    """By whole column name whether less is better, in the order of ``targets``."""
+    """By whole column name whether less is better, in the order of ``targets``.
+
+    Raises:
+        QueryError: a target names no column or no direction, or there is only one.
+    """
     values = {
         name: not maximizes(study, objective) for objective, name in enumerate(value_columns(study))
     }

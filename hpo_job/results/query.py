@@ -85,7 +85,17 @@ def select(
 
 
 def column(table: pd.DataFrame, name: str, known: dict[str, str], option: str) -> str:
-    """The whole name of a column. Raises QueryError for one there is not."""
+    """The whole name of a column.
+
+    Args:
+        table: has the columns.
+        name: of one of them, or what is left of it without its prefix.
+        known: further names, such as those of metrics, and the columns that they stand for.
+        option: begins the message of an error.
+
+    Raises:
+        QueryError: there is no such column, or there are several.
+    """
     if name in table.columns:
         return name
     if name in known and known[name] in table.columns:

@@ -210,6 +210,10 @@ def read_data(spec: StudySpec, cache: Path | None = None) -> Labelled | None:
     Args:
         spec: the study.
         cache: folder in which this machine notes what it has seen of images; None notes nothing.
+
+    Raises:
+        SpecError: there is nothing at its path, or a key of [data] does not fit the objective.
+        DataError: the data cannot be used.
     """
     if not objectives.is_function(spec):
         return from_spec.read(spec, objectives.layout(spec), objectives.task(spec), cache)

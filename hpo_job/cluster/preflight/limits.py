@@ -11,7 +11,11 @@ from hpo_job.errors import ClusterError, plural
 
 
 def check_quotas(cluster: Cluster, pod: Object, more: int, findings: Findings) -> None:
-    """Compare further pods with what the namespace's quotas have left."""
+    """Compare further pods with what the namespace's quotas have left.
+
+    Raises:
+        ClusterError: a quota has too little left for them.
+    """
     try:
         quotas = cluster.list_objects("resourcequotas")
     except ForbiddenError as error:
@@ -25,7 +29,11 @@ def check_quotas(cluster: Cluster, pod: Object, more: int, findings: Findings) -
 
 
 def check_limit_ranges(cluster: Cluster, pod: Object, findings: Findings) -> None:
-    """Compare a pod with the namespace's LimitRanges."""
+    """Compare a pod with the namespace's LimitRanges.
+
+    Raises:
+        ClusterError: one would refuse the pod.
+    """
     try:
         ranges = cluster.list_objects("limitranges")
     except ForbiddenError as error:

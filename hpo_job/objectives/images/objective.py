@@ -200,7 +200,11 @@ def _phase(context: Context, name: str, epochs: int, *, final: bool) -> Phase:
 
 
 def make_learner(head: Head, dls: DataLoaders, context: Context, parameters: ImageModel) -> Learner:
-    """A learner with a new head on a pre-trained or a random body."""
+    """A learner with a new head on a pre-trained or a random body.
+
+    Raises:
+        SpecError: its weights have gone since the study was checked.
+    """
     file = find(parameters.model, context.weights) if parameters.pre_trained else None
     if parameters.pre_trained and file is None:  # `check` has seen them
         raise SpecError(

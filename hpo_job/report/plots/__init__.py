@@ -23,10 +23,15 @@ PICTURES = (".png", ".svg", ".pdf")
 def draw(study: optuna.Study, kind: str, file: Path, params: Sequence[str] | None = None) -> None:
     """Draw one plot of ``study`` into ``file``: .png, .svg, .pdf, or .html as in the report.
 
-    params: the parameters of parallel, slice and contour; all, or the most important, if None.
+    Args:
+        study: the study.
+        kind: which plot, such as ``history``.
+        file: what is written; its ending says how.
+        params: the parameters of parallel, slice and contour; all, or the most important, if None.
 
-    Raises StudyError where there is nothing to draw or the file cannot be written, QueryError
-    for an ending or a parameter there is not.
+    Raises:
+        StudyError: there is nothing to draw, or the file cannot be written.
+        QueryError: there is no such ending, or no such parameter.
     """
     known = {name for trial in trials_of(study) for name in trial.params}
     for name in params or ():
