@@ -73,33 +73,37 @@ class History:
 class Context:
     """One trial's surroundings, passed to the objective as ``train(trial, context)``.
 
-    params: the value of every parameter in ``[search_space]``, suggested or fixed, over the
-        objective's defaults; empty for a function that suggests for itself.
-    path: the data, ``[data] path`` resolved against the job folder, or None.
-    data: the labelled items and their split, for the shipped objectives, or None.
-    metrics: how the study is scored; empty where the objective returns its own value.
-    seed: for everything random in training; the same in every trial of a study, but for repeats.
-    threads: CPU threads that this worker may use.
-    weights: the local folder of pre-trained weights.
-    cache: a local folder for what the trials and workers of this machine share.
-    cache_size: GiB that decoded images may take in it; 0 for none.
-    loader_workers: processes that read the batches; None lets the objective choose.
-    gpu_share: the part of its GPU's memory that the trial may use, as other workers use it as well.
-    timings: what the trial measures; stored with it, however it ends.
-    quiet: whether reports are dropped, as in every repeat but the first: nothing prunes those.
-    keep: set by the objective: a function that writes the trained model into an empty folder.
-    progress: call it now and then in a long training that reports nothing: a worker without
-        progress is restarted on Kubernetes, as docs/kubernetes.md says. `report` and `save` call
-        it, and so does every batch of a fastai learner.
-    checkpoints: where `save` writes and `resume` reads; None where nothing is saved.
-    repeat: which of a trial's repeats this is.
-    resumable: whether an earlier attempt may have been in this repeat when it saved a state.
-    repeated: the part of a saved state that holds the repeats before this one.
-    history: what the trial has reported.
-    pauses: whether a trial that the pruner stops saves its state first, and may be promoted later.
-    resumed: the state that a shipped objective goes on from, until it has.
-    pruned: whether the pruner has stopped the trial; it ends PRUNED then, whatever the objective
-        returns or raises.
+    Attributes:
+        params: the value of every parameter in ``[search_space]``, suggested or fixed, over the
+            objective's defaults; empty for a function that suggests for itself.
+        path: the data, ``[data] path`` resolved against the job folder, or None.
+        data: the labelled items and their split, for the shipped objectives, or None.
+        metrics: how the study is scored; empty where the objective returns its own value.
+        seed: for everything random in training; the same in every trial of a study, but for
+            repeats.
+        threads: CPU threads that this worker may use.
+        weights: the local folder of pre-trained weights.
+        cache: a local folder for what the trials and workers of this machine share.
+        cache_size: GiB that decoded images may take in it; 0 for none.
+        loader_workers: processes that read the batches; None lets the objective choose.
+        gpu_share: the part of its GPU's memory that the trial may use, as other workers use it as
+            well.
+        timings: what the trial measures; stored with it, however it ends.
+        quiet: whether reports are dropped, as in every repeat but the first: nothing prunes those.
+        keep: set by the objective: a function that writes the trained model into an empty folder.
+        progress: call it now and then in a long training that reports nothing: a worker without
+            progress is restarted on Kubernetes, as docs/kubernetes.md says. `report` and `save`
+            call it, and so does every batch of a fastai learner.
+        checkpoints: where `save` writes and `resume` reads; None where nothing is saved.
+        repeat: which of a trial's repeats this is.
+        resumable: whether an earlier attempt may have been in this repeat when it saved a state.
+        repeated: the part of a saved state that holds the repeats before this one.
+        history: what the trial has reported.
+        pauses: whether a trial that the pruner stops saves its state first, and may be promoted
+            later.
+        resumed: the state that a shipped objective goes on from, until it has.
+        pruned: whether the pruner has stopped the trial; it ends PRUNED then, whatever the
+            objective returns or raises.
     """
 
     trial: optuna.Trial

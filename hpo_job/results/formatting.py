@@ -55,8 +55,12 @@ def text_table(
 
     Ten thousand rows take a tenth of a second, where rich's tables take seconds.
 
-    right: which columns are flush right.
-    bold: whether the heading is, on a terminal.
+    Args:
+        header: the heading of each column.
+        rows: a text for each column.
+        width: of the terminal, in cells.
+        right: which columns are flush right.
+        bold: whether the heading is, on a terminal.
     """
     cells = [list(map(_one_line, row)) for row in (header, *rows)]
     sizes = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]

@@ -35,8 +35,9 @@ from hpo_job.results.writing import to_json
 class Picked:
     """Trials that were asked for as the best.
 
-    columns: what they were picked by besides their values, as columns of the frame.
-    remarks: a sentence each, of the pick or of the one trial.
+    Attributes:
+        columns: what they were picked by besides their values, as columns of the frame.
+        remarks: a sentence each, of the pick or of the one trial.
     """
 
     trials: tuple[FrozenTrial, ...]

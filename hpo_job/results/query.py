@@ -66,11 +66,16 @@ def select(
     A column may go by its whole name, ``user_attrs_execute_time``, or without the prefix, as
     long as there is no other of that name.
 
-    where: an expression such as ``"value >= 0.94 and model in ['resnet18', 'resnet34']"``.
-    sort: a column; ``-value`` sorts downwards. Rows without a value come last.
-    known: more names of columns, such as the metric's for ``value``.
+    Args:
+        table: trials, a row each.
+        where: an expression such as ``"value >= 0.94 and model in ['resnet18', 'resnet34']"``.
+        sort: a column; ``-value`` sorts downwards. Rows without a value come last.
+        columns: only these; all where empty.
+        limit: how many rows at most, from the top.
+        known: more names of columns, such as the metric's for ``value``.
 
-    Raises QueryError, of one line that lists the columns, for what is not understood.
+    Raises:
+        QueryError: something is not understood; one line, which lists the columns.
     """
     names = known or {}
     if where is not None:

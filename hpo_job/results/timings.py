@@ -34,10 +34,11 @@ NOBODY = "unknown worker"
 class Timings:
     """Seconds of all workers together.
 
-    seconds: by part; the parts add up to ``total``.
-    total: of each worker from its first trial's start to its last one's end, added up.
-    workers: how many workers there were, as far as trials name them.
-    missing: attributes that no trial has, so that their time counts under another part.
+    Attributes:
+        seconds: by part; the parts add up to ``total``.
+        total: of each worker from its first trial's start to its last one's end, added up.
+        workers: how many workers there were, as far as trials name them.
+        missing: attributes that no trial has, so that their time counts under another part.
     """
 
     seconds: dict[str, float]

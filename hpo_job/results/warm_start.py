@@ -28,10 +28,14 @@ def starts(
 ) -> list[Start]:
     """The parameters of the ``top`` best trials of ``other`` as ``study`` can try them.
 
-    overrides: parameters that are set in all of them.
-
     Those that do not fit are left out, and suggested instead. Trials that come to the same
     parameters count once.
+
+    Args:
+        study: the study that will try them.
+        other: the study whose trials are looked at.
+        top: how many.
+        overrides: parameters that are set in all of them.
     """
     stored = spec_of(study)
     spec = restore(stored) if stored else None

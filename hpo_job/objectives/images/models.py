@@ -29,8 +29,10 @@ Stats = tuple[tuple[float, ...], tuple[float, ...]]
 class Body:
     """A model without its classifier, as fastai's `add_head` takes it.
 
-    features: the channels of its output; pool: whether the head has to pool them.
-    split: body and head as parameter groups, for freezing; the head is the last one.
+    Attributes:
+        features: the channels of its output.
+        pool: whether the head has to pool them.
+        split: body and head as parameter groups, for freezing; the head is the last one.
     """
 
     layers: nn.Module

@@ -32,10 +32,11 @@ class Number:
 class Preparation:
     """How the feature columns become numbers, learnt from the training rows only.
 
-    categories: for each column of categories those of the training rows, as text, sorted. A
-        category is encoded as its position from 1; 0 is a missing or an unknown one.
-    numbers: how each column of numbers is filled and scaled.
-    formats: how the cells of each column are read, as they were in training.
+    Attributes:
+        categories: for each column of categories those of the training rows, as text, sorted. A
+            category is encoded as its position from 1; 0 is a missing or an unknown one.
+        numbers: how each column of numbers is filled and scaled.
+        formats: how the cells of each column are read, as they were in training.
     """
 
     categories: dict[str, tuple[str, ...]]

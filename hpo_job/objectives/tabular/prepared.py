@@ -29,8 +29,9 @@ _prepared: WeakKeyDictionary[LabelledRows, Prepared] = WeakKeyDictionary()
 class Prepared:
     """All rows of a study, as `Preparation` encodes them.
 
-    categories: int64, shape (rows, columns of categories).
-    numbers: float32, shape (rows, columns of numbers).
+    Attributes:
+        categories: int64, shape (rows, columns of categories).
+        numbers: float32, shape (rows, columns of numbers).
     """
 
     preparation: Preparation

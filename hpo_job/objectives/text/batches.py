@@ -19,10 +19,12 @@ PADDING = 1  # the number of xxpad
 class Texts:
     """Some texts of a corpus, as one trial reads them.
 
-    tokens, offsets: of the corpus, see `hpo_job.objectives.text.tokens.Corpus`.
-    rows: the positions of these texts in the corpus.
-    known: tokens with this number, or a larger one, are not in the trial's vocabulary.
-    longest: how many tokens of a text are read, from its beginning.
+    Attributes:
+        tokens: of the corpus, see `hpo_job.objectives.text.tokens.Corpus`.
+        offsets: likewise.
+        rows: the positions of these texts in the corpus.
+        known: tokens with this number, or a larger one, are not in the trial's vocabulary.
+        longest: how many tokens of a text are read, from its beginning.
     """
 
     tokens: Mapped

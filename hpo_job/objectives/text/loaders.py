@@ -28,11 +28,13 @@ from hpo_job.objectives.text.tokens import RULES, tokenizer
 class Reader:
     """How texts are read, in training and later.
 
-    vocabulary: the token of each number; classes: the class of each number.
-    column: the column of a table that holds the texts.
-    bptt: tokens that a model reads at a time.
-    longest: tokens that are read of a text, from its beginning.
-    language: of the texts: how they are split into tokens.
+    Attributes:
+        vocabulary: the token of each number.
+        classes: the class of each number.
+        column: the column of a table that holds the texts.
+        bptt: tokens that a model reads at a time.
+        longest: tokens that are read of a text, from its beginning.
+        language: of the texts: how they are split into tokens.
     """
 
     vocabulary: list[str]

@@ -37,11 +37,12 @@ VOCAB = "vocab.json"
 class Corpus:
     """Tokenised texts.
 
-    tokens: numbers of the tokens of all texts, one text after the other, shape (tokens,).
-    offsets: where each text begins and the last one ends, shape (texts + 1,).
-    vocab: the token of each number: fastai's special ones, then those of the training texts,
-        the most frequent first. Any other token has the number UNKNOWN.
-    counts: how often each is in the training texts, shape (vocab,).
+    Attributes:
+        tokens: numbers of the tokens of all texts, one text after the other, shape (tokens,).
+        offsets: where each text begins and the last one ends, shape (texts + 1,).
+        vocab: the token of each number: fastai's special ones, then those of the training texts,
+            the most frequent first. Any other token has the number UNKNOWN.
+        counts: how often each is in the training texts, shape (vocab,).
     """
 
     tokens: NDArray[np.int32]

@@ -58,7 +58,8 @@ def require_picture(file: Path, other: str = "") -> None:
 def save_lr_find(curves: Mapping[str, Mapping[str, Any]], file: Path) -> None:
     """Draw what the learning-rate finder found, by parameter: losses, and what is suggested.
 
-    Raises StudyError where the file cannot be written.
+    Raises:
+        StudyError: the file cannot be written.
     """
     with style():
         figure, axes = subplots(1, len(curves), squeeze=False, figsize=(6 * len(curves), 4))
