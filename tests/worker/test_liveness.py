@@ -125,3 +125,16 @@ def test_a_worker_says_what_it_does(
     here = f"{cpu_name()}, 2 threads, index 3 on node n1"
     assert caplog.messages[0] == f"worker of study quadratic: {here}"
     assert "trial 0 step 0: 0.5" in caplog.messages
+
+
+def test_one_of_several_workers_that_hangs_is_enough(
+    alive: Callable[[], bool], tmp_path: Path
+) -> None:
+    folder = tmp_path / "progress"
+    folder.mkdir()
+    for name in ("17", "18"):
+        (folder / name).touch()
+    assert alive()
+    long_ago = time.time() - HALF_AN_HOUR - 120
+    os.utime(folder / "18", (long_ago, long_ago))
+    assert not alive()

@@ -1,6 +1,7 @@
 """The Optuna storage for MySQL and MariaDB, on Optuna's own tables."""
 
 import copy
+import math
 import threading
 import uuid
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
@@ -82,7 +83,8 @@ class MySQLStorage(BaseStorage, BaseHeartbeat):
             raise
 
     def _start(self) -> None:
-        self._connection = Connection(read_url(self._url), self._patience, self.flush, self._idle)
+        server = read_url(self._url, brief=math.isinf(self._fresh_for))
+        self._connection = Connection(server, self._patience, self.flush, self._idle)
         self._turnstile = threading.Lock()
         self._drafts: dict[int, Draft] = {}
         self._studies = StudyTable(self._connection, self._fresh_for)
