@@ -6,13 +6,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
+# Compiled modules are kept, or each process of the tests would compile all of them once more
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo test test-quick coverage test-mutants test-gpu test-optuna-newest lint docs \
 	bench bench-gpu bench-storage bench-faults bench-preemption bench-checkpoints \
 	lock upgrade sbom dist test-wheel clean \
 	image cluster database submit scale status results test-cluster
 
-# Two processes of tests; those that share a server or torch stay together
-PARALLEL ?= --numprocesses 2 --dist loadgroup
+# Two processes of tests; those of a file stay together, and share what its fixtures make
+PARALLEL ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # For test-optuna-newest: what pip installs
 OPTUNA ?= --upgrade --pre optuna
 

@@ -65,13 +65,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if config.getoption("quick") and selection.imports_torch(collection_path) else None
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         selection.mark(item)
     if config.getoption("quick"):
         config.hook.pytest_deselected(items=[i for i in items if not selection.is_quick(i)])
         items[:] = [item for item in items if selection.is_quick(item)]
+    items[:] = selection.longest_first(items)
 
 
 def pytest_collection_finish() -> None:

@@ -1,15 +1,17 @@
 """Which tests run together, which are quick, and which try Optuna; decided by marks, in one place.
 
 `make test` runs all of them, in parallel processes. `make test-quick` runs those that take no
-server, no program, no other Python process, no torch and no whole study. A test that has none of
-these marks and starts a Python process or imports torch fails, in every run.
+server, no program, no other process, no torch and no whole study. A test that has none of
+these marks and starts a Python process or a web server, or imports torch, fails in every run.
 """
 
 from __future__ import annotations
 
 import multiprocessing.process
+import socket
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,9 +19,10 @@ import pytest
 
 from tests import ROOT, needs
 
-NOT_QUICK = ("fastai", "needs", "processes", "slow", "studies")
-SERVERS = ("mysql", "mariadb", "postgres")
+NOT_QUICK = ("fastai", "needs", "processes", "slow", "studies", "web")
+ON_WEB = ("api", "echo", "s3", "server", "serving")  # fixtures that start a web server
 ON_TORCH = ("gpu", "objectives")  # folders whose modules import torch
+ON_KUBECTL = ("manifests",)  # folders of tests that render manifests
 ON_OPTUNA = ("results", "storage", "study", "trial", "worker")  # folders of packages that use it
 
 
@@ -29,19 +32,34 @@ def mark(item: pytest.Item) -> None:
     folders = item.path.parts
     if imports_torch(item.path):
         item.add_marker("fastai")
+    if any(folder in folders for folder in ON_KUBECTL):
+        item.add_marker("processes")
+    if any(fixture in ON_WEB for fixture in getattr(item, "fixturenames", ())):
+        item.add_marker("web")
     if any(folder in folders for folder in ON_OPTUNA):
         item.add_marker("optuna")
-    item.add_marker(pytest.mark.xdist_group(_group(item)))
 
 
-def _group(item: pytest.Item) -> str:
-    """What the test shares with others that is dear, so that they run in one process."""
-    if item.get_closest_marker("fastai"):
-        return "fastai"
-    # One server for all of them. They fork workers too, which is dear once fastai is imported
-    if any(need in SERVERS for need in needs.of_item(item)):
-        return "servers"
-    return item.nodeid.partition("::")[0]
+def longest_first(items: list[pytest.Item]) -> list[pytest.Item]:
+    """The tests by files: those that wait for servers and processes, then torch, then the others.
+
+    `make test` runs each file in one of two processes, so that its tests share what its fixtures
+    make. The quick files come last, and fill up the end. Workers are forked from a process that
+    has not imported torch yet, where possible: forking is dear afterwards.
+    """
+    marks: defaultdict[Path, set[str]] = defaultdict(set)
+    for item in items:
+        marks[item.path] |= {name for name in NOT_QUICK if item.get_closest_marker(name)}
+
+    def rank(item: pytest.Item) -> int:
+        of_file = marks[item.path]
+        if "fastai" in of_file:
+            return 1
+        if of_file & {"needs", "processes", "slow"}:
+            return 0
+        return 2 if of_file else 3
+
+    return sorted(items, key=rank)
 
 
 def imports_torch(path: Path) -> bool:
@@ -78,12 +96,17 @@ def hold_to_quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def start(self: Any, args: Any, *more: Any, **options: Any) -> None:
         program = Path(str(args if isinstance(args, str | Path) else args[0])).name
-        if program.startswith(("hpo-job", "python")):
-            _refuse("starts a Python process; mark it processes")
+        if program.startswith(("hpo-job", "kubectl", "python")):
+            _refuse(f"starts {program}; mark it processes")
         popen(self, args, *more, **options)
 
     monkeypatch.setattr(subprocess.Popen, "__init__", start)
+    monkeypatch.setattr(socket.socket, "listen", _listen_to_nobody)
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", _start_no_process)
+
+
+def _listen_to_nobody(self: object, *_: object) -> NoReturn:
+    _refuse("starts a server; mark it web")
 
 
 def _start_no_process(self: object) -> NoReturn:

@@ -30,6 +30,7 @@ ALLOWED = {
     "worker/test_disk.py": (2, "a trial that goes on until its disk is full; one that lasts"),
     "worker/test_fork_server.py": (2, "trials that last, one of them until a file is there"),
     "worker/test_gpus.py": (1, "a trial that lasts until a file is there"),
+    "worker/test_pod.py": (1, "an import that lasts until it is killed"),
     "worker/test_lr_find.py": (1, "the pace of another machine's heartbeats"),
     "worker/test_processes.py": (1, "a trial that lasts until a file is there"),
     "worker/test_saving.py": (2, "a random moment in a save; a trial that lasts"),

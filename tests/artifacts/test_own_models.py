@@ -11,6 +11,8 @@ from click.testing import Result
 from hpo_job.storage.database import Storage
 from hpo_job.study.joining import load
 
+pytestmark = pytest.mark.studies
+
 Cli = Callable[..., Result]
 SAVING = """
 import tempfile

@@ -110,6 +110,7 @@ def test_a_misspelt_namespace(api: Api, line: Callable[..., str], command: str) 
     )
 
 
+@pytest.mark.web
 def test_a_proxy_before_a_server_that_is_not_there(
     line: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

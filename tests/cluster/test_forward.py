@@ -151,6 +151,7 @@ def test_a_port_forward_that_is_forbidden(api: Api) -> None:
         raise AssertionError("not reached")
 
 
+@pytest.mark.web
 def test_an_api_server_that_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

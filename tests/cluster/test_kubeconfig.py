@@ -124,6 +124,7 @@ def portal() -> Iterator[tuple[str, list[str], type[LogIn]]]:
         server.shutdown()
 
 
+@pytest.mark.web
 def test_something_else_that_answers(
     said: Callable[..., str],
     changed: Callable[[Change, str], None],
@@ -133,6 +134,7 @@ def test_something_else_that_answers(
     assert "answers, but not as a Kubernetes API server does" in said()
 
 
+@pytest.mark.web
 def test_the_proxy_of_a_cluster(
     changed: Callable[[Change], None], portal: tuple[str, list[str], type[LogIn]]
 ) -> None:

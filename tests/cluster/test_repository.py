@@ -135,6 +135,7 @@ def test_a_second_clone_of_a_users_repository_renders_the_same(
     assert api.applied == sent
 
 
+@pytest.mark.processes
 def test_manifests_are_laid_into_the_root_of_the_repository(
     repository: Path, cli: Callable[..., Result]
 ) -> None:

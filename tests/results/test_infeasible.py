@@ -33,6 +33,8 @@ from hpo_job.storage.database import Storage
 from hpo_job.study import joining
 from tests import synthetic
 
+pytestmark = pytest.mark.studies
+
 Cli = Callable[..., Result]
 BROKEN = 99.0  # far better than any value that counts
 

@@ -17,6 +17,7 @@ from tests.quick import Quick, command
 
 Cli = Callable[..., Result]
 pytestmark = [
+    pytest.mark.studies,
     pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),
     # a worker's process ends with its connection open
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),

@@ -59,13 +59,27 @@ unfrozen_epochs = 2
 pytestmark = [pytest.mark.processes, pytest.mark.fastai]
 
 
-@pytest.fixture
-def job(tmp_path: Path) -> Path:
-    folder = tmp_path / "mass"
+def write_job(place: Path) -> Path:
+    folder = place / "mass"
     folder.mkdir()
     (folder / "study.toml").write_text(STUDY)
     shutil.copy(ROOT / "jobs" / "penguins-mass" / "penguins.csv", folder)
     return folder
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    return write_job(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> FrozenTrial:
+    """The trial of a study whose worker nobody killed."""
+    job = write_job(tmp_path_factory.mktemp("undisturbed"))
+    end = worker(job, "undisturbed")
+    assert (end.communicate()[0], end.returncode) == ("", 0)
+    (trial,) = trials(job, "undisturbed")
+    return trial
 
 
 def worker(job: Path, study: str, *options: str) -> subprocess.Popen[str]:
@@ -93,8 +107,9 @@ def reports(job: Path, study: str) -> int:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_trial_goes_on_and_ends_the_same(job: Path, number: signal.Signals) -> None:
-    undisturbed = worker(job, "undisturbed")
+def test_a_killed_trial_goes_on_and_ends_the_same(
+    job: Path, undisturbed: FrozenTrial, number: signal.Signals
+) -> None:
     broken = worker(job, "broken")
 
     def has_begun() -> bool:
@@ -106,15 +121,15 @@ def test_a_killed_trial_goes_on_and_ends_the_same(job: Path, number: signal.Sign
     broken.send_signal(number)
     broken.communicate()
     assert broken.returncode == (-9 if number == signal.SIGKILL else 143)
-    for end in (worker(job, "broken"), undisturbed):
-        assert (end.communicate()[0], end.returncode) == ("", 0)
-    (whole,) = trials(job, "undisturbed")
+    end = worker(job, "broken")
+    assert (end.communicate()[0], end.returncode) == ("", 0)
     first, second = trials(job, "broken")
     assert (first.state, second.state) == (TrialState.FAIL, TrialState.COMPLETE)
     assert second.user_attrs[attributes.RESUMED_FROM] == 0
     assert second.user_attrs[attributes.RESUMED_AT] > 0
-    assert second.value == pytest.approx(whole.value, abs=1e-6)
-    assert second.intermediate_values == pytest.approx(whole.intermediate_values, abs=1e-6)
+    assert second.value == pytest.approx(undisturbed.value, abs=1e-6)
+    wanted = pytest.approx(undisturbed.intermediate_values, abs=1e-6)
+    assert second.intermediate_values == wanted
     assert len(second.user_attrs[attributes.EPOCH_TIMES]) == EPOCHS
 
 
@@ -147,4 +162,5 @@ def test_images_that_loader_processes_read_go_on_at_a_batch(
     assert second.user_attrs[attributes.RESUMED_FROM] == first.number
     assert second.user_attrs[attributes.RESUMED_AT] == 1
     assert second.value == pytest.approx(whole.value, abs=1e-6)
-    assert second.intermediate_values == pytest.approx(whole.intermediate_values, abs=1e-6)
+    wanted = pytest.approx(whole.intermediate_values, abs=1e-6)
+    assert second.intermediate_values == wanted

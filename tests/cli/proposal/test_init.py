@@ -350,6 +350,7 @@ def test_every_line_is_explained(cli: Cli, image_folder: Path) -> None:
         assert len(line) <= 100
 
 
+@pytest.mark.studies
 @pytest.mark.parametrize(
     "kind", ["digits", "rows", "numbers", "texts", "folder", "images", "pages", "marks", "sizes"]
 )
@@ -454,6 +455,7 @@ def test_a_function_learns_labels_in_columns_of_words(
     assert targets.tolist() == [[int(n % 2 > 0), int(n % 3 > 0)] for n in range(24)]
 
 
+@pytest.mark.studies
 @pytest.mark.parametrize("budget", [("--trials", "9"), ("--time", "lunch")])
 def test_measured_by_one_short_trial(cli: Cli, budget: tuple[str, str]) -> None:
     done = cli("init", "mine", "--function", "--measure", *budget)
