@@ -20,8 +20,8 @@ class MachineError(SpecError):
     """This machine cannot run what study.toml asks for; another one may.
 
     Args:
-        text: The message.
-        parameter: The parameter of the search space that asks for it.
+        text: the message.
+        parameter: the parameter of the search space that asks for it.
     """
 
     def __init__(self, text: str, parameter: str) -> None:

@@ -177,8 +177,8 @@ def read_text(file: Path) -> str:
     """The content of a text file: UTF-8, with or without a byte order mark, any line ends.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: It is something else than UTF-8; the message says how to fix it.
+        OSError: the file cannot be read.
+        ValueError: it is something else than UTF-8; the message says how to fix it.
     """
     content = file.read_bytes()
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

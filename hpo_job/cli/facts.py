@@ -37,9 +37,9 @@ def of_check(checked: Checked, connections: int | None, rights: Rights | None) -
     """The study that will run.
 
     Args:
-        checked: The job.
-        connections: How many workers the server has connections for; None if nobody knows.
-        rights: What its account may do; None if that was not asked.
+        checked: the job.
+        connections: how many workers the server has connections for; None if nobody knows.
+        rights: what its account may do; None if that was not asked.
     """
     spec = checked.spec
     combinations = search_space.size(spec.search_space)

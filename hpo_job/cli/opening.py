@@ -32,7 +32,7 @@ def open_study(
     """An existing study and its storage; no right to write is needed if ``read_only``.
 
     Raises:
-        StudyError: There is no such study; also, in one line, what the database raises inside.
+        StudyError: there is no such study; also, in one line, what the database raises inside.
     """
     with open_studies([name], url, read_only=read_only, watched=watched) as ((study,), storage):
         yield study, storage
@@ -45,10 +45,10 @@ def open_studies(
     """Several studies of one storage; one that is named twice is opened once.
 
     Args:
-        names: Names of studies, or job folders.
-        url: Of their database.
-        read_only: Whether nothing is written; no right to write is needed then.
-        watched: Whether they are read again and again, to see what has changed.
+        names: names of studies, or job folders.
+        url: of their database.
+        read_only: whether nothing is written; no right to write is needed then.
+        watched: whether they are read again and again, to see what has changed.
     """
     from hpo_job.storage.database import Storage
     from hpo_job.study.joining import load, named
@@ -98,7 +98,7 @@ def url_from_options(storage: str | None, storage_file: Path | None, *, cluster:
     Warns where the password would be sent as plain text.
 
     Raises:
-        StorageError: More than one of these options names a database.
+        StorageError: more than one of these options names a database.
     """
     with without_threads():  # so that `run` can be forked
         from hpo_job.storage.database import warning
@@ -133,7 +133,7 @@ def connect(context: str | None, namespace: str | None, job: str | None = None) 
     """The cluster of a kubeconfig, in ``namespace``, or in the one that the job's clone names.
 
     Raises:
-        ClusterError: The kubeconfig, or a kustomization.yaml, cannot be used.
+        ClusterError: the kubeconfig, or a kustomization.yaml, cannot be used.
     """
     from hpo_job.cluster.client import Cluster
     from hpo_job.cluster.names import namespace_of
@@ -181,8 +181,8 @@ def same_place(cluster: Cluster, study: str | None = None) -> str:
     """The options that lead another command to the cluster and namespace of this one.
 
     Args:
-        cluster: Where this command went.
-        study: What the other command gets as its argument, where this one got a job folder.
+        cluster: where this command went.
+        study: what the other command gets as its argument, where this one got a job folder.
     """
     from hpo_job.cluster.names import namespace_of
 

@@ -64,10 +64,10 @@ class Progress:
         """Print the heading, and show this study from now on.
 
         Args:
-            study: What to show.
-            workers: How many are started.
-            stopping: Whether they were asked to stop.
-            earlier: The trials that had ended before this run; None if it is not known, so that
+            study: what to show.
+            workers: how many are started.
+            stopping: whether they were asked to stop.
+            earlier: the trials that had ended before this run; None if it is not known, so that
                 those count that have ended by now.
         """
         self._study, self._stopping = study, stopping
@@ -154,10 +154,10 @@ def summary(
     """How far the study is, and the commands that print more.
 
     Args:
-        study: The study.
-        program: As the user types it.
-        place: The options that lead to the study's database; None if they cannot be printed.
-        interrupted: Whether the run that ends here goes on with the same command.
+        study: the study.
+        program: as the user types it.
+        place: the options that lead to the study's database; None if they cannot be printed.
+        interrupted: whether the run that ends here goes on with the same command.
     """
     name = shlex.quote(study.study_name) + (place or "")
     again = ["interrupted: the same command goes on", ""] if interrupted else []

@@ -30,11 +30,11 @@ def run(job: Job, count: int, workers: Workers, printer: Printer, *, quiet: bool
     """Run a study in worker processes on this machine; the exit code.
 
     Args:
-        job: What the workers do.
-        count: How many there are.
-        workers: Runs them.
-        printer: Prints what they write.
-        quiet: Print warnings and errors only.
+        job: what the workers do.
+        count: how many there are.
+        workers: runs them.
+        printer: prints what they write.
+        quiet: print warnings and errors only.
     """
     console = Console(highlight=False, quiet=quiet)
     for line in assigned(job.spec):
@@ -63,7 +63,7 @@ class _View:
     """What this process sees of the study, from when it exists.
 
     Attributes:
-        study: The study; None until then.
+        study: the study; None until then.
     """
 
     def __init__(
@@ -106,8 +106,8 @@ class Before:
     """What there is of a study before a run.
 
     Attributes:
-        finished: The study, if its budget is used up as the spec has it: there is nothing to run.
-        ended: The numbers of its trials that have ended; None if the database did not say.
+        finished: the study, if its budget is used up as the spec has it: there is nothing to run.
+        ended: the numbers of its trials that have ended; None if the database did not say.
     """
 
     finished: optuna.Study | None = None

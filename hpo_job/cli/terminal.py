@@ -48,13 +48,13 @@ def log_printer(
     """Print what hpo-job and its libraries log, as ``log_options`` say; what prints it.
 
     Args:
-        usual: The lowest level that is printed without these options.
-        quiet: Print warnings and errors only.
-        verbose: Print the next lower level too.
-        log_file: Where all entries are appended, from INFO on; from DEBUG if verbose.
+        usual: the lowest level that is printed without these options.
+        quiet: print warnings and errors only.
+        verbose: print the next lower level too.
+        log_file: where all entries are appended, from INFO on; from DEBUG if verbose.
 
     Raises:
-        SpecError: The file cannot be opened.
+        SpecError: the file cannot be opened.
     """
     if quiet and verbose:
         raise click.UsageError("--quiet and --verbose: choose one")
@@ -87,7 +87,7 @@ def put(text: str, output: Path | None = None) -> None:
     """Write ``text`` to stdout, or to the file ``output``.
 
     Raises:
-        SpecError: The file cannot be written.
+        SpecError: the file cannot be written.
     """
     text = text if text.endswith("\n") else text + "\n"
     if output is None:
@@ -107,7 +107,7 @@ def put_rows(columns: Sequence[str], rows: Sequence[Row], form: str, output: Pat
     """Write rows exactly as they are, as ``"csv"``, ``"json"`` or, to a file, ``"parquet"``.
 
     Raises:
-        StudyError: The file cannot be written.
+        StudyError: the file cannot be written.
     """
     from hpo_job.results.writing import to_text, write_parquet
 

@@ -49,10 +49,10 @@ def await_study(
     """Return once there is such a study; until then a line says that it is waited for.
 
     Args:
-        name: Of the study, or its job folder.
-        url: Of its database, which need not be there yet either.
-        console: Where the line goes.
-        sleep: Waits so many seconds.
+        name: of the study, or its job folder.
+        url: of its database, which need not be there yet either.
+        console: where the line goes.
+        sleep: waits so many seconds.
     """
     waiting = False
     while True:

@@ -55,7 +55,7 @@ def names(file: Path) -> tuple[str, ...]:
     """The names of the table's columns, in its order; those without a name are left out.
 
     Raises:
-        DataError: There is no such table; the text begins with the file.
+        DataError: there is no such table; the text begins with the file.
     """
     if file.is_dir():
         raise DataError(f"{file}: a folder; expected a table in one file ({_SUFFIXES})")
@@ -78,16 +78,16 @@ def read(file: Path, columns: Sequence[str], verbatim: Collection[str] = ()) -> 
     """The ``columns`` of a table, with rows numbered from 0.
 
     Args:
-        file: The table.
-        columns: Their names, in the order wanted.
-        verbatim: Those of which every cell is text, as written, and missing only where nothing is
+        file: the table.
+        columns: their names, in the order wanted.
+        verbatim: those of which every cell is text, as written, and missing only where nothing is
             written: a class may be called NA, or 007.
 
     Returns:
         Of a CSV file, text; what pandas takes for missing is NaN. Of a Parquet file, its own types.
 
     Raises:
-        DataError: The file cannot be read; the text begins with its name.
+        DataError: the file cannot be read; the text begins with its name.
     """
     if file.name.lower().endswith(PARQUET):
         frame = _parquet(file, columns)
@@ -109,7 +109,7 @@ def require(file: Path, key: str, column: str, known: Sequence[str]) -> None:
     """Check that the table has the ``column`` that ``key`` of [data] names.
 
     Raises:
-        DataError: It has not; the nearest one is named.
+        DataError: it has not; the nearest one is named.
     """
     if column not in known:
         raise DataError(f"data.{key}: {file}: {unknown('column', column, known)}")

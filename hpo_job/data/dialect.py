@@ -21,8 +21,8 @@ class Dialect:
     """How a CSV file is written.
 
     Attributes:
-        separator: What divides its columns.
-        encoding: The name of a codec.
+        separator: what divides its columns.
+        encoding: the name of a codec.
     """
 
     separator: str = ","

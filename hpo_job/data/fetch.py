@@ -47,8 +47,8 @@ def with_data(spec: StudySpec, cache: Path = CACHE) -> StudySpec:
     not have is looked for in the image. In all other cases the spec is returned unchanged.
 
     Raises:
-        DataError: What no retry can change: no such file, another checksum, no driver.
-        FetchError: What a later try may get.
+        DataError: what no retry can change: no such file, another checksum, no driver.
+        FetchError: what a later try may get.
     """
     if spec.data is None:
         return spec
@@ -70,9 +70,9 @@ def fetch(url: str, sha256: str, cache: Path) -> Path:
     """The file at ``url``, or the folder it was unpacked to, under ``cache``.
 
     Args:
-        url: Anything fsspec opens: https://, s3://, gs://, file://.
-        sha256: Checksum of the file, 64 hexadecimal digits; it also names the copy.
-        cache: The folder to keep it in.
+        url: anything fsspec opens: https://, s3://, gs://, file://.
+        sha256: checksum of the file, 64 hexadecimal digits; it also names the copy.
+        cache: the folder to keep it in.
 
     Raises:
         DataError, FetchError: As `with_data`.

@@ -27,8 +27,8 @@ class Listing:
     """The files under a folder, by their POSIX paths relative to it, sorted.
 
     Attributes:
-        files: Each with its class and, where the folders say so, its part.
-        left_out: The paths that are not used, by the reason.
+        files: each with its class and, where the folders say so, its part.
+        left_out: the paths that are not used, by the reason.
     """
 
     files: list[tuple[str, str, Part | None]] = field(default_factory=list)

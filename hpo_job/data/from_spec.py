@@ -40,14 +40,14 @@ def read(
     """The data of a shipped objective's study.
 
     Args:
-        spec: The study.
-        layout: What its objective learns from.
-        task: What its objective predicts.
-        cache: Folder in which what images are like is noted; None notes nothing.
+        spec: the study.
+        layout: what its objective learns from.
+        task: what its objective predicts.
+        cache: folder in which what images are like is noted; None notes nothing.
 
     Raises:
-        SpecError: A key of [data] is missing, or would do nothing.
-        DataError: The data is missing or unfit.
+        SpecError: a key of [data] is missing, or would do nothing.
+        DataError: the data is missing or unfit.
     """
     data, path = spec.data, spec.data_path
     if data is None or path is None:
@@ -92,13 +92,13 @@ def require_keys(
     """Check that every key of ``[data]`` is used, and that none is missing.
 
     Args:
-        spec: The study.
-        data: Its [data].
-        layout: The objective's; None for a function of the user's, which reads for itself.
-        task: What the objective predicts.
+        spec: the study.
+        data: its [data].
+        layout: the objective's; None for a function of the user's, which reads for itself.
+        task: what the objective predicts.
 
     Raises:
-        SpecError: A key would do nothing, or is missing.
+        SpecError: a key would do nothing, or is missing.
     """
     used = set(_KEYS[layout]) if layout else set()
     if task != "multilabel":

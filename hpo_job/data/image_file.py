@@ -58,12 +58,12 @@ def open_image(source: Path | str | bytes | IO[bytes], levels: Levels | None = N
     black where it could not be seen on white.
 
     Args:
-        source: A file, or its content.
-        levels: For images with more than 8 bits a channel, by mode (see `levels_of`): the values
+        source: a file, or its content.
+        levels: for images with more than 8 bits a channel, by mode (see `levels_of`): the values
             that become black and white. Those of the image itself where it is not in there.
 
     Raises:
-        OSError: It is no image, or it is damaged.
+        OSError: it is no image, or it is damaged.
     """
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
@@ -175,7 +175,7 @@ def _to_srgb(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | N
     """The way from a profile's colours to sRGB; None where there is nothing to change.
 
     Raises:
-        ValueError: The profile is damaged, or of other channels than ``mode``.
+        ValueError: the profile is damaged, or of other channels than ``mode``.
     """
     srgb = ImageCms.createProfile("sRGB")
     if mode == "LAB":

@@ -40,11 +40,11 @@ def list_images(root: Path, by_parts: bool) -> Listing:
     the classes or below each, are parts.
 
     Args:
-        root: The folder.
-        by_parts: Whether such folders are looked for.
+        root: the folder.
+        by_parts: whether such folders are looked for.
 
     Raises:
-        DataError: There are no images.
+        DataError: there are no images.
     """
     listing = Listing()
     images = sorted(_images(root, listing))

@@ -46,12 +46,12 @@ class Look:
     """What one image is like, once it is decoded as a model gets it.
 
     Attributes:
-        digest: Of its pixels, 16 bytes.
-        is_flat: Whether it is of one colour.
-        is_faint: Whether it is not, but hardly any level differs from the others.
-        frames: How many frames or pages the file has.
-        odd_profile: Whether its colour profile cannot be applied.
-        small: Its brightness, SIDE x SIDE, as one row of bytes.
+        digest: of its pixels, 16 bytes.
+        is_flat: whether it is of one colour.
+        is_faint: whether it is not, but hardly any level differs from the others.
+        frames: how many frames or pages the file has.
+        odd_profile: whether its colour profile cannot be applied.
+        small: its brightness, SIDE x SIDE, as one row of bytes.
     """
 
     digest: bytes
@@ -105,10 +105,10 @@ def look_at_all(
     """All images, in the order of ``files``; as many at a time as there are CPUs.
 
     Args:
-        root: Their folder.
-        files: Their names, relative to it.
-        levels: See `open_image`.
-        cache: The folder where what is seen is kept. A file that has the same name, size and time
+        root: their folder.
+        files: their names, relative to it.
+        levels: see `open_image`.
+        cache: the folder where what is seen is kept. A file that has the same name, size and time
             of change as before is not decoded again. With None, or where an image cannot be
             decoded, nothing is kept.
     """

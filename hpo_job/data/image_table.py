@@ -33,13 +33,13 @@ def read_image_table(
     """The images in the rows of a table; their paths are relative to the table's folder.
 
     Args:
-        file: The table.
-        data: Its columns, ``image`` and ``label``, and how its rows are divided.
-        seed: What is drawn depends on this, the rows and ``data`` alone.
-        task: Whether the labels are classes, several labels each, or numbers.
+        file: the table.
+        data: its columns, ``image`` and ``label``, and how its rows are divided.
+        seed: what is drawn depends on this, the rows and ``data`` alone.
+        task: whether the labels are classes, several labels each, or numbers.
 
     Raises:
-        DataError: There is nothing to learn from, or a file is not there. The text begins with the
+        DataError: there is nothing to learn from, or a file is not there. The text begins with the
             key of [data] to blame.
     """
     rows = _rows(file, data)
@@ -56,13 +56,13 @@ class _Rows:
     """What the rows of a table say.
 
     Attributes:
-        file: The table.
-        images: The image files, relative to its folder.
-        cells: The columns of labels, as they are written.
-        group: The column that says which rows belong together, or None.
-        groups: The group of each row, where a column says it.
-        parts: The part of each row, where a column says it.
-        split: The column that says it.
+        file: the table.
+        images: the image files, relative to its folder.
+        cells: the columns of labels, as they are written.
+        group: the column that says which rows belong together, or None.
+        groups: the group of each row, where a column says it.
+        parts: the part of each row, where a column says it.
+        split: the column that says it.
     """
 
     file: Path
@@ -219,7 +219,7 @@ def _one_row_each(
     """The rows of one image as one row, with all their labels.
 
     Raises:
-        DataError: They differ in their group or their part.
+        DataError: they differ in their group or their part.
     """
     members: dict[PurePosixPath, list[int]] = {}
     for row, name in enumerate(rows.images):

@@ -21,8 +21,8 @@ class MultiLabelFiles(LabelledFiles):
     """Image files with several labels each, or none.
 
     Attributes:
-        labels: Those of each file, divided by `delimiter`; empty where it has none.
-        delimiter: Of the labels of a file; in no label.
+        labels: those of each file, divided by `delimiter`; empty where it has none.
+        delimiter: of the labels of a file; in no label.
     """
 
     delimiter: str = ";"
@@ -64,9 +64,9 @@ class MeasuredFiles(LabelledFiles):
     """Image files with a number each.
 
     Attributes:
-        labels: The numbers as they are written.
-        values: The numbers, shape (files,).
-        column: That they are in.
+        labels: the numbers as they are written.
+        values: the numbers, shape (files,).
+        column: that they are in.
     """
 
     values: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))

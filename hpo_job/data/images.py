@@ -28,18 +28,18 @@ class LabelledFiles:
     """Image files and their classes, divided once into training, validation and test part.
 
     Attributes:
-        root: The folder.
-        files: The images, relative to ``root``, sorted.
-        labels: The class of each.
-        train: Positions of the images that models learn from, ascending.
-        valid: Positions of the images that every trial is scored on.
-        test: Positions of the images that no trial sees.
-        source: Where the data itself says which part an image is in; see `Parts`.
-        left_out: A line for each reason for which files are not used.
-        folder_cautions: A line for what may be wrong with the folder.
-        table: That names the files and their labels; None where their folders do.
-        group: The column of it whose files are kept in one part, or None.
-        cache: Folder in which what the images are like is kept from one check to the next.
+        root: the folder.
+        files: the images, relative to ``root``, sorted.
+        labels: the class of each.
+        train: positions of the images that models learn from, ascending.
+        valid: positions of the images that every trial is scored on.
+        test: positions of the images that no trial sees.
+        source: where the data itself says which part an image is in; see `Parts`.
+        left_out: a line for each reason for which files are not used.
+        folder_cautions: a line for what may be wrong with the folder.
+        table: that names the files and their labels; None where their folders do.
+        group: the column of it whose files are kept in one part, or None.
+        cache: folder in which what the images are like is kept from one check to the next.
     """
 
     root: Path
@@ -118,7 +118,7 @@ def read_image_folder(root: Path, data: Data, seed: int) -> LabelledFiles:
     it is drawn, stratified, and depends on nothing but the file names, ``valid_pct`` and ``seed``.
 
     Raises:
-        DataError: There is nothing to learn from: no folder, no images, one class only, or a class
+        DataError: there is nothing to learn from: no folder, no images, one class only, or a class
             too small to be in both parts. The text begins with the key of [data] to blame.
     """
     if root.is_file():

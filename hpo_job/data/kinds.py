@@ -36,10 +36,10 @@ class Format:
     """How the cells of a feature become values: recognised once, and kept with a model.
 
     Attributes:
-        kind: Numbers are float64; a date is the number of days since 1970; a category is text.
-        marks: Of numbers that are written as text.
-        date: How dates are written: ISO8601, or as strptime has it.
-        missing: Cells that stand for a missing value, other than what pandas takes for one.
+        kind: numbers are float64; a date is the number of days since 1970; a category is text.
+        marks: of numbers that are written as text.
+        date: how dates are written: ISO8601, or as strptime has it.
+        missing: cells that stand for a missing value, other than what pandas takes for one.
     """
 
     kind: Kind
@@ -51,7 +51,7 @@ class Format:
         """The values of ``column``, as a CSV file or a Parquet file has it, or as converted.
 
         Raises:
-            DataError: A cell holds no number, or no date.
+            DataError: a cell holds no number, or no date.
         """
         column = without(column, self.missing)
         if self.kind == "category":
@@ -80,8 +80,8 @@ class Feature:
     """A column that a model learns from: its name, its format, and what a person should know.
 
     Attributes:
-        note: How it was read, where that is not obvious; empty otherwise.
-        caution: Why it may have been read wrongly; empty otherwise.
+        note: how it was read, where that is not obvious; empty otherwise.
+        caution: why it may have been read wrongly; empty otherwise.
     """
 
     name: str
@@ -102,15 +102,15 @@ def recognise(
     """What ``column`` holds.
 
     Args:
-        column: A column as it was read, named.
-        kind: What it holds, where that is known.
-        decimal: The decimal mark of its numbers; guessed where None, as is the next.
-        thousands: What divides their thousands.
-        missing: Cells that stand for a missing value.
-        prefers_comma: Whether a comma that could be either is a decimal mark.
+        column: a column as it was read, named.
+        kind: what it holds, where that is known.
+        decimal: the decimal mark of its numbers; guessed where None, as is the next.
+        thousands: what divides their thousands.
+        missing: cells that stand for a missing value.
+        prefers_comma: whether a comma that could be either is a decimal mark.
 
     Raises:
-        DataError: It does not hold what ``kind`` says.
+        DataError: it does not hold what ``kind`` says.
     """
     import pandas as pd
 

@@ -30,7 +30,7 @@ def of_columns(frame: pd.DataFrame, names: Sequence[str]) -> list[LabelSet]:
     """The labels of each row, of columns of 0 and 1: those in whose column it says yes.
 
     Raises:
-        DataError: A cell is neither yes nor no.
+        DataError: a cell is neither yes nor no.
     """
     rows: list[list[str]] = [[] for _ in range(len(frame))]
     for name in names:

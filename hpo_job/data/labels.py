@@ -22,7 +22,7 @@ def merge(labels: Sequence[str], names: Mapping[str, str] | None) -> list[str]:
     """``labels`` with those that are keys of ``names`` called by its values.
 
     Raises:
-        DataError: A key is no label.
+        DataError: a key is no label.
     """
     if not names:
         return list(labels)
@@ -61,8 +61,8 @@ def caution(counts: Mapping[str, int], kept: Collection[str]) -> str | None:
     """One line on classes that look alike; None where there are none.
 
     Args:
-        counts: How many items each class has.
-        kept: Classes that study.toml names, so that they are as they should be.
+        counts: how many items each class has.
+        kept: classes that study.toml names, so that they are as they should be.
     """
     groups = [group for group in look_alikes(counts) if not set(group) <= set(kept)]
     if not groups:

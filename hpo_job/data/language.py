@@ -66,8 +66,8 @@ class Language:
     """A language that texts are written in.
 
     Attributes:
-        code: As ISO 639-1 has it, such as ``"de"``.
-        share: The share of all words that are frequent words of it.
+        code: as ISO 639-1 has it, such as ``"de"``.
+        share: the share of all words that are frequent words of it.
     """
 
     code: str

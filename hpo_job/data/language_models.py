@@ -19,10 +19,10 @@ class LanguageModel:
     """A language model in fastai's format: a .pth file of weights and a .pkl file of its tokens.
 
     Attributes:
-        language: Of its texts.
-        path: The folder of the two files, or an archive of them; None where no file is configured.
-        url: Of an archive, which is downloaded once; None where no URL is configured.
-        sha256: Of what is behind the URL.
+        language: of its texts.
+        path: the folder of the two files, or an archive of them; None where no file is configured.
+        url: of an archive, which is downloaded once; None where no URL is configured.
+        sha256: of what is behind the URL.
     """
 
     language: str = ENGLISH

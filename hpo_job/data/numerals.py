@@ -103,9 +103,9 @@ class Numbers:
 
     Attributes:
         values: float64, shape (texts,); NaN where missing.
-        marks: As the numbers are written.
-        units: How often each unit, currency or sign of percent stands with a number.
-        powers: The words that multiply a number, such as k and Mio, by their powers of ten.
+        marks: as the numbers are written.
+        units: how often each unit, currency or sign of percent stands with a number.
+        powers: the words that multiply a number, such as k and Mio, by their powers of ten.
     """
 
     values: NDArray[np.float64]
@@ -124,10 +124,10 @@ def read_numbers(
     """The numbers that ``texts`` hold; None where some hold none, or of different units.
 
     Args:
-        texts: The cells of a column; None is a missing one, as are `MISSING_WORDS`.
-        decimal: The mark, where it is known; guessed from all texts where None.
-        thousands: The same of the mark between thousands; empty for none.
-        prefers_comma: Whether a comma that could be either is a decimal mark.
+        texts: the cells of a column; None is a missing one, as are `MISSING_WORDS`.
+        decimal: the mark, where it is known; guessed from all texts where None.
+        thousands: the same of the mark between thousands; empty for none.
+        prefers_comma: whether a comma that could be either is a decimal mark.
     """
     cells = [None if text is None else text.strip().translate(SAME) for text in texts]
     distinct = {cell for cell in cells if not is_missing(cell)}

@@ -28,12 +28,12 @@ def make_once(
     first one to finish wins, and both read the same.
 
     Args:
-        target: The file or folder that is made.
-        look: Returns what is there, or None where nothing is, or something damaged.
-        make: Writes the file or folder at the path that it is called with.
+        target: the file or folder that is made.
+        look: returns what is there, or None where nothing is, or something damaged.
+        make: writes the file or folder at the path that it is called with.
 
     Raises:
-        OSError: It cannot be written: no right to, no space left. What ``make`` raises passes.
+        OSError: it cannot be written: no right to, no space left. What ``make`` raises passes.
     """
     content = look()
     if content is not None:

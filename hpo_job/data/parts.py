@@ -39,10 +39,10 @@ class Parts:
     """Positions of the items of each part, ascending.
 
     Attributes:
-        train: Those that models learn from.
-        valid: Those that every trial is scored on.
-        test: Those that no trial sees.
-        source: Where the data says so: "column 'split'"; empty where the parts were drawn.
+        train: those that models learn from.
+        valid: those that every trial is scored on.
+        test: those that no trial sees.
+        source: where the data says so: "column 'split'"; empty where the parts were drawn.
     """
 
     train: NDArray[np.int64]
@@ -103,16 +103,16 @@ def divide(
     Where it names no validation part, that is drawn from the training part: see `split`.
 
     Args:
-        parts: Of each item; None to draw them.
-        source: Where the data says so, for errors and for people.
-        count: How many items there are.
-        valid_pct: The share of validation, where that is drawn.
-        seed: Of the draw.
-        labels: The class of each item, or its labels.
-        groups: The group of each item.
+        parts: of each item; None to draw them.
+        source: where the data says so, for errors and for people.
+        count: how many items there are.
+        valid_pct: the share of validation, where that is drawn.
+        seed: of the draw.
+        labels: the class of each item, or its labels.
+        groups: the group of each item.
 
     Raises:
-        DataError: There is no such division.
+        DataError: there is no such division.
     """
     if parts is None:
         train, valid = split(count, valid_pct, seed, labels, groups)

@@ -28,12 +28,12 @@ class Roles:
     """The columns that are read, by what they are for.
 
     Attributes:
-        label: The column to predict.
-        text: The column of texts; then there are no features.
-        group: The column whose rows are kept in one part.
-        split: The column that says which part a row is in.
-        features: What is learnt from.
-        named: Whether study.toml names the features, so that all are used.
+        label: the column to predict.
+        text: the column of texts; then there are no features.
+        group: the column whose rows are kept in one part.
+        split: the column that says which part a row is in.
+        features: what is learnt from.
+        named: whether study.toml names the features, so that all are used.
     """
 
     label: str
@@ -65,7 +65,7 @@ def choose(file: Path, data: Data, known: Sequence[str]) -> Roles:
     """The roles that ``data`` gives to the ``known`` columns of a table.
 
     Raises:
-        DataError: A column is not there, or has two roles that exclude each other.
+        DataError: a column is not there, or has two roles that exclude each other.
     """
     assert isinstance(data.label, str)  # `require_keys` has seen it
     split = data.split or None
@@ -95,7 +95,7 @@ def given_parts(
     """The part of every row, where a column says it; else the column is a feature like others.
 
     Raises:
-        DataError: The column that study.toml names does not say it.
+        DataError: the column that study.toml names does not say it.
     """
     if roles.split is None:
         return roles, None
@@ -119,7 +119,7 @@ def features(
     """How each feature is read; and the columns that are not used, with the reason.
 
     Raises:
-        DataError: A column does not hold what study.toml says, or none is left.
+        DataError: a column does not hold what study.toml says, or none is left.
     """
     read: list[Feature] = []
     dropped: dict[str, str] = {}

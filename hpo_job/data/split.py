@@ -27,18 +27,18 @@ def split(
     """The positions of the training and of the validation part, ascending.
 
     Args:
-        count: How many items there are.
-        valid_pct: The share of them that is held out, between 0 and 1.
-        seed: The draw depends on nothing but the arguments.
-        labels: The class of each item, or its labels: each has the same share in both parts, as
+        count: how many items there are.
+        valid_pct: the share of them that is held out, between 0 and 1.
+        seed: the draw depends on nothing but the arguments.
+        labels: the class of each item, or its labels: each has the same share in both parts, as
             far as there is such a split.
-        groups: The group of each item: all items of a group are in the same part.
+        groups: the group of each item: all items of a group are in the same part.
 
     Returns:
         ``train, valid``.
 
     Raises:
-        DataError: There is no such split. The text names the problem, but not the data.
+        DataError: there is no such split. The text names the problem, but not the data.
     """
     if groups is None and labels is not None and has_several(labels):
         return split_label_sets(*membership(labels), valid_pct, seed)

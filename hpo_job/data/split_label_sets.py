@@ -22,13 +22,13 @@ def split_label_sets(
     rarest label are shared out first, each to the part that lacks most of it.
 
     Args:
-        names: The labels.
-        members: Which item has which label, shape (items, labels).
-        valid_pct: The share of the items that is held out.
-        seed: Of the order of the items.
+        names: the labels.
+        members: which item has which label, shape (items, labels).
+        valid_pct: the share of the items that is held out.
+        seed: of the order of the items.
 
     Raises:
-        DataError: No draw has every label in both parts.
+        DataError: no draw has every label in both parts.
     """
     rng = np.random.default_rng(seed)
     for _ in range(DRAWS):

@@ -37,25 +37,25 @@ class LabelledRows:
     """Rows of a table and their targets, divided once into training, validation and test part.
 
     Attributes:
-        file: The table.
-        frame: The rows, numbered from 0, as many as were sampled. Its columns are the features,
+        file: the table.
+        frame: the rows, numbered from 0, as many as were sampled. Its columns are the features,
             converted, then ``text`` and ``group``, where there are any, and ``label``.
-        label: The column that is predicted.
-        text: The column of texts, or None.
-        columns: The features, and how they are read.
-        group: The column whose rows are kept in one part, or None.
-        targets: The class number of every row, int64; or the number to be predicted, float64.
-        classes: The class names, sorted: a class's position is its number; none for regression.
-        train: Positions of the rows that models learn from, ascending.
-        valid: Positions of the rows that every trial is scored on.
-        test: Positions of the rows that no trial sees.
-        dropped: Columns that are not used though nothing else was asked for, and why.
-        kept: Class names that study.toml mentions, so that they need no caution.
-        source: Where the data itself says which part a row is in; see `Parts`.
-        language_model: What a model of texts starts from, and in which language they are.
-        names: The file of each row, relative to a folder of texts; empty for the rows of a table.
-        left_out: A line for each reason for which files of that folder are not used.
-        folder_cautions: A line for what may be wrong with that folder.
+        label: the column that is predicted.
+        text: the column of texts, or None.
+        columns: the features, and how they are read.
+        group: the column whose rows are kept in one part, or None.
+        targets: the class number of every row, int64; or the number to be predicted, float64.
+        classes: the class names, sorted: a class's position is its number; none for regression.
+        train: positions of the rows that models learn from, ascending.
+        valid: positions of the rows that every trial is scored on.
+        test: positions of the rows that no trial sees.
+        dropped: columns that are not used though nothing else was asked for, and why.
+        kept: class names that study.toml mentions, so that they need no caution.
+        source: where the data itself says which part a row is in; see `Parts`.
+        language_model: what a model of texts starts from, and in which language they are.
+        names: the file of each row, relative to a folder of texts; empty for the rows of a table.
+        left_out: a line for each reason for which files of that folder are not used.
+        folder_cautions: a line for what may be wrong with that folder.
     """
 
     file: Path
@@ -161,13 +161,13 @@ def read_table(file: Path, data: Data, seed: int, *, regression: bool = False) -
     """Read a CSV, gzipped CSV or Parquet file, and divide its rows.
 
     Args:
-        file: The table.
-        data: Its columns, and how they are read and divided: the [data] of study.toml.
-        seed: What is drawn depends on this, the rows and ``data`` alone.
-        regression: Whether the label is a number rather than a class.
+        file: the table.
+        data: its columns, and how they are read and divided: the [data] of study.toml.
+        seed: what is drawn depends on this, the rows and ``data`` alone.
+        regression: whether the label is a number rather than a class.
 
     Raises:
-        DataError: The text begins with the key of [data] that is to blame.
+        DataError: the text begins with the key of [data] that is to blame.
     """
     return _Reader(file, data, seed, regression).rows()
 
@@ -176,7 +176,7 @@ def read_texts(root: Path, data: Data, seed: int) -> LabelledRows:
     """Read a folder of texts with a folder for each class, and divide them; see `read_table`.
 
     Raises:
-        DataError: The text begins with the key of [data] that is to blame.
+        DataError: the text begins with the key of [data] that is to blame.
     """
     with blaming("path"):
         frame, listing = read_text_folder(root, data.split is not False)

@@ -22,12 +22,12 @@ def read_targets(file: Path, label: pd.Series[Any], data: Data) -> NDArray[np.fl
     """The number in every row of a column.
 
     Args:
-        file: The table, for errors and for how it is written.
-        label: The column, as text.
-        data: How numbers are written, where that is known.
+        file: the table, for errors and for how it is written.
+        label: the column, as text.
+        data: how numbers are written, where that is known.
 
     Raises:
-        DataError: A cell holds no number, or all hold the same.
+        DataError: a cell holds no number, or all hold the same.
     """
     import pandas as pd
 

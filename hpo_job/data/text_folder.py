@@ -27,15 +27,15 @@ def read_text_folder(root: Path, by_parts: bool) -> tuple[pd.DataFrame, Listing]
     parts.
 
     Args:
-        root: The folder; it has a folder of texts per class.
-        by_parts: Whether folders of parts are looked for.
+        root: the folder; it has a folder of texts per class.
+        by_parts: whether folders of parts are looked for.
 
     Returns:
         A table with a row for each text: its file, relative to ``root``, the text, its class and,
         where the folders say so, its part.
 
     Raises:
-        DataError: There are no texts, or one cannot be read.
+        DataError: there are no texts, or one cannot be read.
     """
     import pandas as pd
 

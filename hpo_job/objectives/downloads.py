@@ -71,8 +71,8 @@ def find_language_model(folder: Path, wanted: LanguageModel | None = None) -> Pa
     then in fastai's own.
 
     Args:
-        folder: The folder of weights.
-        wanted: The model; None for the English one.
+        folder: the folder of weights.
+        wanted: the model; None for the English one.
     """
     wanted = wanted or LanguageModel()
     if wanted.path and is_language_model(wanted.path):

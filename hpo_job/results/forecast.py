@@ -20,9 +20,9 @@ class Forecast:
     """What is known of a study's speed.
 
     Attributes:
-        rate: Trials a second of working time; None before the first has ended.
-        left: Seconds until the budget is used up at that rate; None if nobody can say.
-        end: When that is, by this machine's clock.
+        rate: trials a second of working time; None before the first has ended.
+        left: seconds until the budget is used up at that rate; None if nobody can say.
+        end: when that is, by this machine's clock.
     """
 
     rate: float | None = None

@@ -15,7 +15,7 @@ def assign(table: dict[str, Any], assignments: Sequence[str]) -> None:
     A plain word needs no quotes: ``metric=accuracy``. A table or a list is replaced whole.
 
     Raises:
-        SpecError: One of them is not of this form, or sets a key below one that is not a table.
+        SpecError: one of them is not of this form, or sets a key below one that is not a table.
     """
     for text in assignments:
         path, value = parsed(text)

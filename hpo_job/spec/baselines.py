@@ -46,11 +46,11 @@ def caution(
     class.
 
     Args:
-        metric: What trials are scored by.
-        train: The targets that models learn from.
-        valid: Those that they are scored on.
-        classes: The names of the classes or labels.
-        constant: The metric's `baseline`, where it has been computed already.
+        metric: what trials are scored by.
+        train: the targets that models learn from.
+        valid: those that they are scored on.
+        classes: the names of the classes or labels.
+        constant: the metric's `baseline`, where it has been computed already.
     """
     if metric.task == "regression" or not metric.bounded:
         return None

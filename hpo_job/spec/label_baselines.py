@@ -22,8 +22,8 @@ def constant_answer(metric: Metric, train: Targets) -> Predictions:
     `ROWS` of them, always the same: there is an answer to score for each label, in every worker.
 
     Args:
-        metric: For several labels an item.
-        train: Shape (items, labels).
+        metric: for several labels an item.
+        train: shape (items, labels).
     """
     shares = train.mean(axis=0)
     if metric.answer == "label_shares":
@@ -57,11 +57,11 @@ def caution(
     """A warning that a perfect score is hardly better than the baseline's.
 
     Args:
-        metric: What trials are scored by.
-        train: Shape (items, labels).
-        labels: Their names.
-        constant: The metric's baseline.
-        other: The baseline of f1_macro.
+        metric: what trials are scored by.
+        train: shape (items, labels).
+        labels: their names.
+        constant: the metric's baseline.
+        other: the baseline of f1_macro.
     """
     answer = np.flatnonzero(constant_answer(metric, train) > 0.5)
     named = ", ".join(repr(labels[n]) for n in answer[:NAMED]) or "no label"

@@ -125,7 +125,7 @@ def inspect(checked: Checked) -> Checked:
     """``checked`` with cautions on the content of its data: reads all of it, so once per study.
 
     Raises:
-        DataError: Images do not decode; they are named.
+        DataError: images do not decode; they are named.
     """
     if checked.data and (unreadable := checked.data.unreadable):
         named = ", ".join(unreadable[:NAMED]) + (", ..." if len(unreadable) > NAMED else "")

@@ -28,8 +28,8 @@ class Measured:
     """What a trial takes on this machine, in seconds.
 
     Attributes:
-        short: The trial that was run, with the fewest epochs.
-        typical: One with a typical number of epochs, as far as the short one says.
+        short: the trial that was run, with the fewest epochs.
+        typical: one with a typical number of epochs, as far as the short one says.
     """
 
     short: float
@@ -40,8 +40,8 @@ def measure(spec: StudySpec, weights: Path, threads: int) -> Measured:
     """Run one trial of the job with the fewest epochs; nothing of it is kept.
 
     Raises:
-        StudyError: The trial failed; the log says why.
-        HpoJobError: The job cannot run.
+        StudyError: the trial failed; the log says why.
+        HpoJobError: the job cannot run.
     """
     epochs = {name: each for name, each in spec.search_space.items() if _counts_epochs(name, each)}
     fewest = {name: each.low for name, each in epochs.items() if isinstance(each, Int)}

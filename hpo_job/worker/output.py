@@ -47,13 +47,13 @@ class Entry:
     """A log record, so far as it is written.
 
     Attributes:
-        level: As in `logging`.
-        text: What is said, usually one line.
-        library: The package that said it; empty where hpo-job did.
-        trace: The traceback that belongs to it.
-        mistake: Where the code is that the traceback leads to; the same for each trial that fails
+        level: as in `logging`.
+        text: what is said, usually one line.
+        library: the package that said it; empty where hpo-job did.
+        trace: the traceback that belongs to it.
+        mistake: where the code is that the traceback leads to; the same for each trial that fails
             at the same place. Each mistake's traceback is printed once.
-        worker: The number of the worker process; None for this process.
+        worker: the number of the worker process; None for this process.
     """
 
     level: int
@@ -88,9 +88,9 @@ class Printer:
     """Prints entries of a level as ``hpo-job: …``, and writes all of them into a file.
 
     Args:
-        write: Prints a text that ends without a newline; stderr by default.
-        level: The lowest level of hpo-job's entries that is printed; of libraries WARNING is.
-        file: Where everything is appended, with its time, if anywhere.
+        write: prints a text that ends without a newline; stderr by default.
+        level: the lowest level of hpo-job's entries that is printed; of libraries WARNING is.
+        file: where everything is appended, with its time, if anywhere.
     """
 
     def __init__(
@@ -171,8 +171,8 @@ def listen(take: Callable[[Entry], None], level: int) -> None:
     """Give ``take`` what is logged and warned of from now on in this process.
 
     Args:
-        take: A `Printer`, or what sends the entries to one.
-        level: The lowest level of hpo-job's records that is taken.
+        take: a `Printer`, or what sends the entries to one.
+        level: the lowest level of hpo-job's records that is taken.
     """
     import optuna
 

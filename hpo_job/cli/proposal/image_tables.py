@@ -32,7 +32,7 @@ def image_column(file: Path, cells: pd.DataFrame) -> str | None:
     """The column that names image files next to the table; None where there is none.
 
     Raises:
-        DataError: A column names image files that are not where it says.
+        DataError: a column names image files that are not where it says.
     """
     suffixes = Image.registered_extensions()
     for name in map(str, cells.columns):

@@ -49,11 +49,11 @@ class Look:
     """Data as a study would read it.
 
     Attributes:
-        objective: The shipped objective that fits.
-        data: The labelled items.
-        settings: The [data] that read them, but for its path.
-        reasons: Why a key of [data] has its value, where it was guessed.
-        groups: Columns that may say which rows belong together.
+        objective: the shipped objective that fits.
+        data: the labelled items.
+        settings: the [data] that read them, but for its path.
+        reasons: why a key of [data] has its value, where it was guessed.
+        groups: columns that may say which rows belong together.
     """
 
     objective: str
@@ -76,7 +76,7 @@ def look(path: Path, wanted: Wanted) -> Look:
     """Look at the folder of images or texts, or the table, at ``path``.
 
     Raises:
-        DataError: It is neither, or no study could learn from it.
+        DataError: it is neither, or no study could learn from it.
     """
     if path.is_dir():
         tables = sorted(file for file in path.iterdir() if columns.is_table(file))

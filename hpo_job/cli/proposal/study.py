@@ -74,11 +74,11 @@ def propose(look: Look, name: str, path: str, limits: Limits, here: Surroundings
     """The text of a study.toml for this data.
 
     Args:
-        look: The data.
-        name: Of the study.
-        path: Of the data, as [data] path has it.
-        limits: How long the study may take.
-        here: What the machine has that will probably run it.
+        look: the data.
+        name: of the study.
+        path: of the data, as [data] path has it.
+        limits: how long the study may take.
+        here: what the machine has that will probably run it.
     """
     space, enqueued = _SPACES[look.objective](look, here)
     head = (

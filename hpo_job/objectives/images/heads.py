@@ -33,9 +33,9 @@ class Head:
     """The part of an image objective that depends on what is predicted.
 
     Attributes:
-        objective: Its name.
-        parameters: Its parameters.
-        typed: Makes a batch of targets what fastai's transforms choose by.
+        objective: its name.
+        parameters: its parameters.
+        typed: makes a batch of targets what fastai's transforms choose by.
     """
 
     objective: str
@@ -72,9 +72,9 @@ class Head:
         """The predictions: ``items``, ``prediction``, and a column of probabilities per class.
 
         Args:
-            items: A row for each image.
-            answers: After the loss's activation, shape (items, outputs).
-            record: Of the model.
+            items: a row for each image.
+            answers: after the loss's activation, shape (items, outputs).
+            record: of the model.
         """
         raise NotImplementedError
 

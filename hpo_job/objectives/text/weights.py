@@ -51,8 +51,8 @@ def obtain(folder: Path, wanted: LanguageModel | None = None) -> Path:
     Workers that start together wait for one download.
 
     Args:
-        folder: The folder of weights.
-        wanted: The model; None for the English one.
+        folder: the folder of weights.
+        wanted: the model; None for the English one.
 
     Raises:
         FetchError: the download failed, and a retry may succeed.
