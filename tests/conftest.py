@@ -116,11 +116,11 @@ def fresh_process(
     monkeypatch.setattr(sys, "path", list(sys.path))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("hpo_job").setLevel(logging.NOTSET)  # a command sets it
-    if selection.is_quick(request.node):
-        selection.hold_to_quick(monkeypatch)
+    listened = selection.hold_to_quick(monkeypatch) if selection.is_quick(request.node) else []
     yield
     for name in [name for name in sys.modules if name.startswith("hpo_job_objective_")]:
         del sys.modules[name]
+    selection.require_no_server(listened)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import pytest
 from tests import ROOT, needs
 
 NOT_QUICK = ("fastai", "needs", "processes", "slow", "studies", "web")
-ON_WEB = ("api", "echo", "s3", "server", "serving")  # fixtures that start a web server
+ON_WEB = ("api", "bucket", "echo", "s3", "server", "serving")  # fixtures that start a web server
 ON_TORCH = ("gpu", "objectives")  # folders whose modules import torch
 ON_KUBECTL = ("manifests",)  # folders of tests that render manifests
 ON_OPTUNA = ("results", "storage", "study", "trial", "worker")  # folders of packages that use it
@@ -87,8 +87,12 @@ class _NoTorch:
             _refuse("imports torch; mark it fastai")
 
 
-def hold_to_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail a test that counts as quick and imports torch or starts a Python process."""
+def hold_to_quick(monkeypatch: pytest.MonkeyPatch) -> list[socket.socket]:
+    """Fail a test that counts as quick and imports torch or starts a process.
+
+    Returns:
+        The sockets that it listens at, to which more are added: see `require_no_server`.
+    """
     monkeypatch.setattr(_NoTorch, "holds", True)
     if _NoTorch not in sys.meta_path:
         sys.meta_path.insert(0, _NoTorch)
@@ -101,12 +105,22 @@ def hold_to_quick(monkeypatch: pytest.MonkeyPatch) -> None:
         popen(self, args, *more, **options)
 
     monkeypatch.setattr(subprocess.Popen, "__init__", start)
-    monkeypatch.setattr(socket.socket, "listen", _listen_to_nobody)
+    listened: list[socket.socket] = []
+    listen = socket.socket.listen
+
+    def note(self: socket.socket, *backlog: int) -> None:
+        listened.append(self)  # perhaps in a thread, where an error would be overlooked
+        listen(self, *backlog)
+
+    monkeypatch.setattr(socket.socket, "listen", note)
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", _start_no_process)
+    return listened
 
 
-def _listen_to_nobody(self: object, *_: object) -> NoReturn:
-    _refuse("starts a server; mark it web")
+def require_no_server(listened: list[socket.socket]) -> None:
+    """Fail a test that counts as quick and has started a server."""
+    if listened:
+        _refuse("starts a server; mark it web")
 
 
 def _start_no_process(self: object) -> NoReturn:
