@@ -394,7 +394,7 @@ MUTANTS = (
     ),
     Mutant(
         "the state before a damaged one is kept",
-        "artifacts/checkpoints.py",
+        "study/attempts.py",
         "KEPT = 2 ",
         "KEPT = 1 ",
         "tests/worker/test_saving.py",

@@ -33,12 +33,13 @@ from hpo_job.artifacts.stores import is_missing, open_store, reason, remove
 from hpo_job.errors import SpecError
 from hpo_job.storage.database import Storage
 from hpo_job.study.attempts import (
+    KEPT,
     Checkpoint,
     checkpoints,
     checkpoints_attribute,
     earlier,
     object_names,
-    work,
+    work_before,
 )
 from hpo_job.study.recovery import trial_id
 from hpo_job.trial import attributes, checkpoint_file
@@ -47,7 +48,6 @@ from hpo_job.trial.checkpoint_file import DamagedError, State
 if TYPE_CHECKING:
     from hpo_job.artifacts.stores import Store
 
-KEPT = 2  # the newest, and the one before in case that is damaged
 PRUNERS_NOTES = "completed_rung"  # in names of system attributes: successive halving keeps them
 CHUNK = 2**20  # bytes
 log = logging.getLogger(__name__)
@@ -71,10 +71,12 @@ class Checkpoints:
         if attributes.RETRY_OF in trial.user_attrs:
             trials = study.get_trials(deepcopy=False)
             self._earlier = earlier(trials[trial.number], trials)
-        if self._earlier:
-            trial.set_user_attr(attributes.LOST_SECONDS, work(self._earlier[0]))
+        self._counted = False  # whether the trial says how much work was lost before it
+        if not any(map(checkpoints, self._earlier)):
+            self._begin_anew()
         self._of_earlier = [name for attempt in self._earlier for name in object_names(attempt)]
         self._own: list[Checkpoint] = []
+        self._old: list[str] = []  # the names of those to be removed
         self._upcoming = str(uuid4())  # the name under which the next one is written
         self._announced = False  # whether the database has these names
         self._continued: tuple[FrozenTrial, Checkpoint, dict[str, Any]] | None = None
@@ -109,13 +111,15 @@ class Checkpoints:
                     attempt.number,
                     problem,
                 )
+        self._begin_anew()
         return None
 
     def resumed(self, steps: int) -> None:
         """Store with the trial which checkpoint it continues: the one that was loaded last."""
         assert self._continued is not None
         attempt, checkpoint, notes = self._continued
-        trial, lost = self._trial, work(self._earlier[0]) - checkpoint.seconds
+        trial, lost = self._trial, work_before(self._earlier) - checkpoint.seconds
+        self._counted = True
         for name, value in {
             attributes.SAVED_SECONDS: checkpoint.seconds,
             attributes.LOST_SECONDS: max(lost, 0.0),
@@ -141,6 +145,7 @@ class Checkpoints:
             TypeError: it holds something that cannot be saved.
         """
         self._loaded.clear()  # so that no state is held longer than it is needed
+        self._begin_anew()  # unless it continues another
         if not self._announced:
             self._note()
         stored = self._storage.optuna.get_trial(self._id)
@@ -174,29 +179,30 @@ class Checkpoints:
             seconds = self._continued[1].seconds
         file.seek(0)
         store.write(name, file)  # type: ignore[arg-type]
-        self._own, old = (
-            [Checkpoint(name, size, digest, seconds), *self._own],
-            self._own[KEPT - 1 :],
-        )
-        del self._own[KEPT:]
+        states = [Checkpoint(name, size, digest, seconds), *self._own]
+        self._own = states[:KEPT]
+        self._old = [*self._old, *(each.name for each in states[KEPT:])]
         self._upcoming, self._announced = str(uuid4()), False
         try:
             self._note()
         except UpdateFinishedTrialError:
             remove(store, name, "checkpoint")
             raise
-        for each in [*(one.name for one in old), *self._superseded()]:
+        # What cannot be removed now is tried again after the next one
+        self._old = [each for each in self._old if not remove(store, each, "checkpoint")]
+        for each in self._superseded():
             remove(store, each, "checkpoint")
 
     def keep_newest(self) -> None:
         """Remove all states of the trial and of the attempts before it but the newest."""
         if self._own:
-            for name in [*(each.name for each in self._own[1:]), *self._of_earlier]:
+            old = [*(each.name for each in self._own[1:]), *self._old, *self._of_earlier]
+            for name in old:
                 remove(self._store(), name, "checkpoint")
 
     def remove(self) -> None:
         """Remove all states of the trial and of the attempts before it: nobody continues them."""
-        names = [*(each.name for each in self._own), *self._of_earlier]
+        names = [*(each.name for each in self._own), *self._old, *self._of_earlier]
         if self._announced:
             names.append(self._upcoming)
         remove_all(self._url, names)
@@ -205,8 +211,14 @@ class Checkpoints:
         self._opened = self._opened or open_store(self._url)
         return self._opened
 
+    def _begin_anew(self) -> None:
+        """Store with the trial that it continues nothing, so that all work before it is lost."""
+        if self._earlier and not self._counted:
+            self._counted = True
+            self._trial.set_user_attr(attributes.LOST_SECONDS, work_before(self._earlier))
+
     def _note(self) -> None:
-        value = checkpoints_attribute(self._own, self._upcoming)
+        value = checkpoints_attribute(self._own, self._upcoming, self._old)
         self._trial.set_user_attr(attributes.CHECKPOINTS, value)
         self._storage.flush()  # before an object of that name is written, or an older one removed
         self._announced = True

@@ -112,13 +112,19 @@ def size(url: str, name: str) -> int | None:
     return None if blob is None else int(blob.size)
 
 
-def remove(store: Store, name: str, what: str) -> None:
-    """Remove an object; one that is not there is no error, and any other error is only logged."""
+def remove(store: Store, name: str, what: str) -> bool:
+    """Remove an object; one that is not there is no error, and any other error is only logged.
+
+    Returns:
+        Whether it is gone.
+    """
     try:
         store.remove(name)
     except Exception as error:
         if not is_missing(error):
             log.warning("%s %s cannot be removed: %s", what, name, reason(error))
+            return False
+    return True
 
 
 def is_missing(error: Exception) -> bool:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import optuna
 
 from hpo_job.errors import binary_size, plural
+from hpo_job.results.ending import PATIENCE, TRIALS, ended_by
 from hpo_job.results.formatting import clock
 from hpo_job.results.trials import attribute, spec_of, trials_of
-from hpo_job.study.attempts import checkpoints, retried
+from hpo_job.study.attempts import retried, stored_states
 from hpo_job.study.promotion import is_paused
 from hpo_job.study.recovery import continuable
 from hpo_job.trial import attributes
@@ -24,7 +25,7 @@ class Continued:
         saved: seconds of work that they did not have to repeat.
         restarted: trials that ran parameters again from the beginning.
         lost: seconds of work that no saved state held, of both.
-        states: attempts whose saved states may still be continued.
+        states: parameter sets whose saved states may still be continued.
         size: bytes of those states in the artifact store.
     """
 
@@ -48,7 +49,10 @@ def continued(study: optuna.Study) -> Continued:
     lost = [each for t in again if (each := attribute(t, attributes.LOST_SECONDS)) is not None]
     saved = sum(attribute(trial, attributes.SAVED_SECONDS) or 0.0 for trial in resumed)
     needed = continuable(trials, int(spec_of(study).get("budget", {}).get("retries", 0)))
-    kept = [states for number in needed if (states := checkpoints(trials[number]))]
+    needed -= {trial.user_attrs.get(attributes.RETRY_OF) for trial in trials}  # the last of each
+    if ended_by(study) in (TRIALS, PATIENCE):  # workers have removed those of paused trials
+        needed -= {number for number in needed if is_paused(trials[number])}
+    kept = [states for number in needed if (states := stored_states(trials[number], trials))]
     size = sum(state.size for states in kept for state in states)
     return Continued(len(resumed), saved, len(lost) - len(resumed), sum(lost), len(kept), size)
 

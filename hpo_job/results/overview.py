@@ -68,7 +68,7 @@ def overview(study: optuna.Study) -> list[str]:
     if states:
         more = f" ({broken} COMPLETE but infeasible: their values do not count)" if broken else ""
         lines += folded("states", f"{states}{more}")
-    stored = None if over else states_text(study)
+    stored = states_text(study)
     lines += folded("run by", places_text(study) or "")
     lines += folded("overhead", overhead_text(study) or "")
     lines += folded("retries", work_text(study) or "") + folded("stored", stored or "")

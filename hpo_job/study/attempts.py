@@ -8,8 +8,11 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from hpo_job.study.promotion import is_paused
 from hpo_job.trial import attributes
 from hpo_job.trial.clock import running_time
+
+KEPT = 2  # states of a trial: the newest, and the one before in case that is damaged
 
 
 @dataclass(frozen=True)
@@ -29,15 +32,18 @@ class Checkpoint:
     seconds: float
 
 
-def checkpoints_attribute(kept: Sequence[Checkpoint], upcoming: str) -> dict[str, Any]:
+def checkpoints_attribute(
+    kept: Sequence[Checkpoint], upcoming: str, old: Sequence[str]
+) -> dict[str, Any]:
     """The value of a trial's `attributes.CHECKPOINTS`.
 
     Args:
         kept: the complete ones, the newest first.
         upcoming: the name of the next one. It is stored before the object is written, so that
             what a killed worker left half-written can be found and removed.
+        old: the names of those that are removed next, for the same reason.
     """
-    return {"kept": [asdict(each) for each in kept], "next": upcoming}
+    return {"kept": [asdict(each) for each in kept], "next": upcoming, "old": list(old)}
 
 
 def checkpoints(trial: FrozenTrial) -> list[Checkpoint]:
@@ -50,8 +56,10 @@ def checkpoints(trial: FrozenTrial) -> list[Checkpoint]:
 def object_names(trial: FrozenTrial) -> list[str]:
     """The names of all checkpoints that may be in the store, the one being written included."""
     stored = trial.user_attrs.get(attributes.CHECKPOINTS)
-    upcoming = stored.get("next") if isinstance(stored, dict) else None
-    return [*(each.name for each in checkpoints(trial)), *([str(upcoming)] if upcoming else [])]
+    if not isinstance(stored, dict):
+        return []
+    others = [stored.get("next"), *stored.get("old", ())]
+    return [*(each.name for each in checkpoints(trial)), *(str(name) for name in others if name)]
 
 
 def retried(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
@@ -71,6 +79,40 @@ def earlier(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> list[FrozenTri
         attempts.append(attempt)
         attempt = retried(attempt, trials)
     return attempts
+
+
+def stored_states(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> list[Checkpoint]:
+    """The states in the store from which ``trial``, or the attempt after it, would go on.
+
+    Those of earlier attempts stay only until the trial has as many as are kept.
+
+    Args:
+        trial: the last attempt at its parameters.
+        trials: all of the study.
+    """
+    states: list[Checkpoint] = []
+    for attempt in (trial, *earlier(trial, trials)):
+        own = checkpoints(attempt)
+        states += own[:1] if is_paused(attempt) else own
+        if own and (is_paused(attempt) or attributes.RESUMED_FROM not in attempt.user_attrs):
+            break  # it removed those before
+    return states[:KEPT]
+
+
+def work_before(attempts: Sequence[FrozenTrial]) -> float:
+    """The seconds of work that a trial could have had behind it, if no attempt had lost any.
+
+    An attempt that ended before it began to train has counted nothing as lost.
+
+    Args:
+        attempts: those before the trial, the latest first.
+    """
+    seconds = 0.0
+    for attempt in attempts:
+        seconds += work(attempt)
+        if attributes.LOST_SECONDS in attempt.user_attrs:
+            break  # what was lost before it is counted there
+    return seconds
 
 
 def work(trial: FrozenTrial) -> float:

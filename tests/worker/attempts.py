@@ -108,6 +108,9 @@ class Study(Quick):
     def objects(self) -> set[str]:
         return {file.name for file in self.store.iterdir()} if self.store.exists() else set()
 
+    def stored_bytes(self) -> int:
+        return sum((self.store / name).stat().st_size for name in self.objects())
+
     @property
     def trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)

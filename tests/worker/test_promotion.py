@@ -12,6 +12,7 @@ import pytest
 from click.testing import Result
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from hpo_job.results.continued import continued
 from hpo_job.study.promotion import PromotionPruner, is_paused
 from hpo_job.trial import attributes
 from tests.worker.attempts import PAUSING, Study, require_promoted, undisturbed
@@ -77,9 +78,11 @@ def test_a_promotion_that_is_broken_off_goes_on_and_holds_no_place(tmp_path: Pat
     study = Study(tmp_path, more=PAUSING, budget="trials = 4")
     study.end_at(2, "SIGKILL")  # which only a promoted trial reaches
     assert study.run() == -9
+    assert continued(study.study).size == study.stored_bytes() > 0
     assert study.run() == 0, study.log.read_text()
     require_promoted(study, trials=4)
     assert study.states()["FAIL"] == 1
+    assert continued(study.study).size == study.stored_bytes() == 0
 
 
 def paused(value: float, rung: int = 0, **attrs: int) -> FrozenTrial:

@@ -15,7 +15,9 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from hpo_job.artifacts.checkpoints import Checkpoints
-from hpo_job.study.attempts import checkpoints
+from hpo_job.artifacts.folder_store import FolderStore
+from hpo_job.results.continued import continued
+from hpo_job.study.attempts import checkpoints, object_names, work
 from hpo_job.trial import attributes, checkpoint_file
 from hpo_job.worker import repeats, saving
 from hpo_job.worker.saving import Saving
@@ -56,6 +58,8 @@ def test_many_attempts_are_one_training_and_none_of_them_counts_as_a_retry(tmp_p
         study.end_at(epoch, "SIGKILL")
         assert study.run() == -9
         assert len(study.objects()) <= 3  # and one that was being written
+        facts = continued(study.study)
+        assert (facts.states, facts.size) == (1, study.stored_bytes())  # as `status` shows it
     assert study.run() == 0
     assert study.states() == {"COMPLETE": 1, "FAIL": 5}
     last = study.trials[-1]
@@ -412,6 +416,62 @@ def test_what_cannot_be_saved_is_an_error_of_the_trial(tmp_path: Path) -> None:
     error = study.trials[0].user_attrs[attributes.ERROR]
     assert error.startswith("TypeError: state['objective']['model'] cannot be saved: builtins.obj")
     assert study.objects() == {study.trials[0].user_attrs[attributes.LOG]}  # of its traceback
+
+
+def test_a_state_that_could_not_be_removed_stays_named_and_is_removed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a worker is killed just before it removes it: `hpo-job gc` finds it by its name."""
+    study = Study(tmp_path)
+    mine = Checkpoints(study.study, study.storage, study.start(), str(study.store))
+
+    def save() -> None:
+        with mine.pack({"objective": {}, "timings": {}}) as file:
+            mine.upload(file, 1.0)
+
+    def refuse(store: FolderStore, name: str) -> None:
+        raise OSError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "remove", refuse)
+        for _ in range(4):
+            save()
+    assert len(study.objects()) == 4
+    assert study.objects() <= {*object_names(study.trials[0])}
+    save()
+    assert len(study.objects()) == 2
+
+
+def test_an_attempt_that_ended_before_it_trained_neither_began_anew_nor_lost_what_is_saved(
+    tmp_path: Path,
+) -> None:
+    study = Study(tmp_path)
+
+    def attempt() -> Checkpoints:
+        return Checkpoints(study.study, study.storage, study.start(), str(study.store))
+
+    def lose() -> None:
+        running = study.trials[-1].number
+        study.study.tell(running, state=TrialState.FAIL)
+        study.study.enqueue_trial({}, user_attrs={attributes.RETRY_OF: running})
+
+    first = attempt()
+    with first.pack({"objective": {}, "timings": {}, "notes": {}}) as file:
+        first.upload(file, 0.001)
+    lose()
+    attempt()  # killed while it loads its data
+    lose()
+    third = attempt()
+    assert third.load(lambda _: None) is not None
+    third.resumed(1)
+    facts = continued(study.study)
+    assert (facts.resumed, facts.restarted) == (1, 0)
+    assert facts.lost == pytest.approx(sum(map(work, study.trials[:2])) - 0.001)
+    lose()
+    fourth = attempt()
+    assert fourth.load(lambda _: "it does not fit") is None
+    facts = continued(study.study)
+    assert (facts.resumed, facts.restarted) == (1, 1)
 
 
 def test_a_lost_worker_takes_nothing_from_the_one_that_goes_on(tmp_path: Path) -> None:
