@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import sys
 from typing import Any
 
 import click
@@ -36,8 +37,7 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **settings: Any) -> Any:
         replace_unencodable()
-        # The interpreter's end would visit a million objects of modules, for half a second
-        atexit.register(gc.freeze)
+        atexit.register(_spare_modules)
         return super().main(*args, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -48,6 +48,16 @@ class Commands(click.Group):
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(130)  # as a shell expects of Ctrl-C
+
+
+def _spare_modules() -> None:
+    """Keep the interpreter's end from visiting a million objects of modules, for half a second.
+
+    Not with triton, which torch imports: its bindings print dozens of lines at the end about each
+    object that was not freed.
+    """
+    if "triton" not in sys.modules:
+        gc.freeze()
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

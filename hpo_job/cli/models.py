@@ -118,13 +118,13 @@ def weights_command(models: tuple[str, ...], jobs: tuple[str, ...], weights: Pat
     Skips weights that are already on this machine. The image build uses this command. The English
     language model of text_classification is called wt103-fwd.
     """
+    if not models and not jobs:
+        raise click.UsageError("name a MODEL, or a job with --job")
     from hpo_job import objectives
     from hpo_job.data.language_models import WIKIPEDIA
     from hpo_job.objectives.images.weights import obtain
     from hpo_job.spec.reading import read_spec
 
-    if not models and not jobs:
-        raise click.UsageError("name a MODEL, or a job with --job")
     for model in models:
         if model == WIKIPEDIA:
             place = objectives.shipped("text_classification").obtain(weights)

@@ -189,11 +189,15 @@ def difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """
     before, after = dict(_flat(_with_defaults(stored))), dict(_flat(now))
     return [
-        f"{key}: {before.get(key, 'nothing')!r} in the study, {after.get(key, 'nothing')!r} now"
+        f"{key}: {_value(before, key)} in the study, {_value(after, key)} now"
         for key in sorted({*before, *after})
         # as JSON, since to Python 1 and true are equal
         if not _may_change(key) and dumps(before.get(key)) != dumps(after.get(key))
     ]
+
+
+def _value(spec: Mapping[str, Any], key: str) -> str:
+    return repr(spec[key]) if key in spec else "not there"
 
 
 def _with_defaults(stored: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -160,11 +160,11 @@ def test_create_again_after_trials_does_not_enqueue_again(job: Job, storage: Sto
 CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"seed": 2}, "seed: 0 in the study, 2 now"),
     ({"direction": "maximize"}, "direction: 'minimize' in the study, 'maximize' now"),
-    ({"metric": "loss"}, "metric: 'nothing' in the study, 'loss' now"),
+    ({"metric": "loss"}, "metric: not there in the study, 'loss' now"),
     ({"sampler": {"name": "RandomSampler"}}, "sampler.name: 'TPESampler' in the study"),
     ({"pruner": {"name": "MedianPruner"}}, "pruner.name: 'NopPruner' in the study"),
     ({"search_space": {"a": FLOAT | {"high": 2.0}, "b": 1}}, "search_space.a.high: 1.0 in the"),
-    ({"search_space": {"a": FLOAT}}, "search_space.b: 1 in the study, 'nothing' now"),
+    ({"search_space": {"a": FLOAT}}, "search_space.b: 1 in the study, not there now"),
     ({"search_space": {"a": FLOAT, "b": 2}}, "search_space.b: 1 in the study, 2 now"),
     ({"search_space": {"a": FLOAT, "b": True}}, "search_space.b: 1 in the study, True now"),
     ({"enqueue": [{"a": 0.5}]}, "enqueue: [] in the study, [{'a': 0.5}] now"),
@@ -601,5 +601,5 @@ def test_a_stored_key_that_this_release_does_not_know_is_named(tmp_path: Path) -
     quick = Quick(tmp_path)
     later = {**quick.study.user_attrs[attributes.SPEC], "later": 1}
     quick.study.set_user_attr(attributes.SPEC, later)
-    with pytest.raises(StudyError, match="later: 1 in the study, 'nothing' now"):
+    with pytest.raises(StudyError, match="later: 1 in the study, not there now"):
         studies.create(quick.checked, quick.storage)
