@@ -254,12 +254,12 @@ class Context:
             "values": self.history.values,
             "phases": self.history.phases,
             "timings": self.timings.values(),
+            "pausing": self.history.pausing,
         }
         if not self.history.pausing:
             return self.checkpoints.write(tree)
         self.checkpoints.write(tree, wait=True)
-        self.pruned, self.history.paused_at = True, len(self.history.values)
-        raise optuna.TrialPruned(f"paused after step {self.history.paused_at - 1}")
+        raise self._paused()
 
     def resume(self, misfit: Misfit = lambda state: None) -> State | None:
         """The newest state that an earlier attempt at these parameters has saved; None if none.
@@ -270,6 +270,10 @@ class Context:
         Args:
             misfit: says in a few words why a state cannot be continued, or returns None if it can.
                 A state that cannot is logged and skipped for the one before.
+
+        Raises:
+            optuna.TrialPruned: the attempt before had paused there, but was killed before that was
+                recorded.
         """
         if self.checkpoints is None or not self.resumable:
             return None
@@ -295,6 +299,14 @@ class Context:
                 self.trial.set_user_attr(attributes.PHASES, history.phases)
             epochs = tree["timings"].get(attributes.EPOCH_TIMES, history.values)
             self.checkpoints.resumed(len(epochs))
+        # A promoted trial goes on from the same state, but its rung is a later one
+        if self.pauses and tree.get("pausing") and self.trial.should_prune():
+            raise self._paused()
+
+    def _paused(self) -> optuna.TrialPruned:
+        """What ends the trial at its rung."""
+        self.pruned, self.history.paused_at = True, len(self.history.values)
+        return optuna.TrialPruned(f"paused after step {self.history.paused_at - 1}")
 
     def _pauses_at_next_save(self) -> bool:
         """Whether a trial that the pruner stops goes on until its state is saved.

@@ -25,7 +25,7 @@ from hpo_job.spec import search_space
 from hpo_job.storage.database import STORAGE_ERRORS, Storage
 from hpo_job.study import promotion
 from hpo_job.study.admission import Refusal, admit
-from hpo_job.study.attempts import object_names
+from hpo_job.study.attempts import checkpoints, earlier, object_names
 from hpo_job.study.checking import Checked
 from hpo_job.study.joining import budget
 from hpo_job.study.ledger import Ledger
@@ -251,8 +251,12 @@ class Worker:
         """Remove the saved states of paused trials: the budget is used up, nobody promotes them."""
         if self._checked.spec.pruner.name != promotion.NAME:
             return
-        paused = filter(is_paused, self._study.get_trials(deepcopy=False))
-        names = [name for trial in paused for name in object_names(trial)]
+        trials = self._study.get_trials(deepcopy=False)
+        names: list[str] = []
+        for trial in filter(is_paused, trials):
+            # One that paused as soon as it was run again has its state from an earlier attempt
+            attempts = [trial] if checkpoints(trial) else [trial, *earlier(trial, trials)]
+            names += [name for attempt in attempts for name in object_names(attempt)]
         remove_all(self._checked.spec.artifacts.store or self._machine.artifacts, names)
 
     def _keep_model(self, trial: optuna.Trial, outcome: Outcome) -> str | None:

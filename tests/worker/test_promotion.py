@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from hpo_job.results.continued import continued
 from hpo_job.study.promotion import PromotionPruner, is_paused
 from hpo_job.trial import attributes
-from tests.worker.attempts import PAUSING, Study, require_promoted, undisturbed
+from tests.worker.attempts import EPOCHS, PAUSING, Study, require_promoted, undisturbed
 
 
 @pytest.mark.processes
@@ -83,6 +83,34 @@ def test_a_promotion_that_is_broken_off_goes_on_and_holds_no_place(tmp_path: Pat
     require_promoted(study, trials=4)
     assert study.states()["FAIL"] == 1
     assert continued(study.study).size == study.stored_bytes() == 0
+
+
+@pytest.mark.processes
+def test_a_trial_that_is_broken_off_while_it_pauses_goes_no_further(tmp_path: Path) -> None:
+    source = EPOCHS.replace(
+        'context.save(lambda: {"epoch": epoch + 1',
+        'context.save(lambda: stopped(trial, folder) and {"epoch": epoch + 1',
+    )
+    source += """
+def stopped(trial, folder):
+    rung = trial.user_attrs["rung"]
+    mark = folder / f"stopped-{rung}"
+    if rung < 2 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGTERM)
+    return True
+"""
+    study = Study(tmp_path, source, more=PAUSING, budget="trials = 4")
+    assert study.run() == 143
+    assert study.run() == 143  # the first promoted one
+    assert study.run() == 0, study.log.read_text()
+    require_promoted(study, trials=4)
+    trained = [(study.trials[trial].params["x"], epoch) for trial, epoch in study.epochs()]
+    assert len(trained) == len(set(trained))
+    for trial in filter(is_paused, study.trials):
+        assert trial.user_attrs[attributes.PAUSED_AT] == 2 ** trial.user_attrs[attributes.RUNG]
+    assert study.states()["FAIL"] == 2
+    assert study.objects() == set()
 
 
 def paused(value: float, rung: int = 0, **attrs: int) -> FrozenTrial:
