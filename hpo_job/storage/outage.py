@@ -16,7 +16,8 @@ class Outage:
     """The state of a server as one process sees it; shared by the process' threads.
 
     One line in the log when a statement has waited for `QUIET` seconds, one when the server
-    answers again, however many threads wait.
+    answers again, however many threads wait. Where many processes print into one place, their
+    lines are one ``event``, so that one of them is printed.
 
     Args:
         label: how the storage is named in the log, without its password.
@@ -42,7 +43,11 @@ class Outage:
             announced, self._announced = self._announced, True
         if not announced:
             logger.warning(
-                "%s: waiting for the server, %.0f s at most: %s", self._label, left, reason
+                "%s: waiting for the server, %.0f s at most: %s",
+                self._label,
+                left,
+                reason,
+                extra={"event": f"{self._label}: away"},
             )
 
     def answered(self, waited: float = 0.0) -> None:
@@ -56,7 +61,8 @@ class Outage:
         if waited >= QUIET:
             self._restored = time.monotonic()
         if announced:
-            logger.warning("%s: answers again, resumed", self._label)
+            back = {"event": f"{self._label}: back"}
+            logger.warning("%s: answers again, resumed", self._label, extra=back)
 
     def was_within(self, seconds: float) -> bool:
         """Whether this process was without the server at some time in the last ``seconds``."""

@@ -54,6 +54,8 @@ class Entry:
         mistake: where the code is that the traceback leads to; the same for each trial that fails
             at the same place. Each mistake's traceback is printed once.
         worker: the number of the worker process; None for this process.
+        event: what has happened, where each process that meets it may word it differently, such as
+            an outage of the database; otherwise empty.
     """
 
     level: int
@@ -62,6 +64,7 @@ class Entry:
     trace: str = ""
     mistake: str = ""
     worker: int | None = None
+    event: str = ""
 
     @classmethod
     def of(cls, record: logging.LogRecord) -> Entry:
@@ -71,7 +74,7 @@ class Entry:
             return cls(record.levelno, " ".join(text.split()), library=record.name)
         error = record.exc_info[1] if record.exc_info else None
         if error is None:
-            return cls(record.levelno, text)
+            return cls(record.levelno, text, event=getattr(record, "event", ""))
         trace = "".join(traceback.format_exception(error)).rstrip()
         mistake = "".join([type(error).__name__, *traceback.format_tb(error.__traceback__)])
         return cls(record.levelno, text, trace=trace[-MAX_TRACE:], mistake=mistake)
@@ -104,7 +107,8 @@ class Printer:
         self._lock = threading.Lock()
         self._libraries: set[str] = set()
         self._mistakes: set[str] = set()
-        self._workers: dict[str, tuple[int, float]] = {}  # who wrote a text last, and when
+        # who wrote a text, or of an event, last, and when
+        self._workers: dict[str, tuple[int | None, float]] = {}
 
     def __call__(self, entry: Entry) -> None:
         with self._lock:
@@ -135,14 +139,14 @@ class Printer:
             return True
         if entry.level < self._level:
             return False
-        if entry.worker is None:
+        if entry.worker is None and not entry.event:
             return True
         # An outage of the database, say, is met by all workers: one line is enough.
-        now = time.monotonic()
-        writer, when = self._workers.get(entry.text, (entry.worker, now))
+        now, key = time.monotonic(), entry.event or entry.text
+        writer, when = self._workers.get(key, (entry.worker, now))
         if writer != entry.worker and now - when < AGAIN:
             return False
-        self._workers[entry.text] = (entry.worker, now)
+        self._workers[key] = (entry.worker, now)
         return True
 
     def _append(self, entry: Entry) -> None:

@@ -6,6 +6,7 @@ import io
 import logging
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +15,7 @@ import optuna
 import pytest
 from optuna.exceptions import ExperimentalWarning
 
+from hpo_job.storage.outage import Outage
 from hpo_job.worker import output
 from hpo_job.worker.output import Entry, Printer, log_warning, package_of, printable
 from hpo_job.worker.signals import Stop
@@ -50,6 +52,30 @@ def test_what_all_workers_say_is_printed_once() -> None:
         "hpo-job: worker 1: server is away",
         "hpo-job: worker 1: server is away",
         "hpo-job: worker 2: server answers",
+    ]
+
+
+def test_an_outage_is_one_line_however_each_process_words_it() -> None:
+    """Of all workers and of the command itself: they wait for different times and reasons."""
+    lines: list[str] = []
+    printer = Printer(write=lines.append)
+    logger = logging.getLogger("hpo_job.storage.outage")
+    said: list[list[Entry]] = []
+    for worker in (1, 2, None):
+        outage = Outage("mysql://db")
+        records: list[Entry] = []
+        handler = output.Handler(records.append)
+        logger.addHandler(handler)
+        outage.waiting(f"reason {worker}", waited=3.0, left=597.0 - (worker or 0))
+        outage.answered(5.0)
+        logger.removeHandler(handler)
+        said.append([replace(entry, worker=worker) for entry in records])
+    for entries in zip(*said, strict=True):  # all are away, then all are back
+        for entry in entries:
+            printer(entry)
+    assert lines == [
+        "hpo-job: worker 1: mysql://db: waiting for the server, 596 s at most: reason 1",
+        "hpo-job: worker 1: mysql://db: answers again, resumed",
     ]
 
 
