@@ -325,3 +325,10 @@ def test_several_objectives_have_columns_by_their_names() -> None:
     assert set(front["number"]) == {trial.number for trial in several.best_trials}
     assert list(frame(several).columns) == list(several.trials_dataframe().columns)
     assert {trial.state for trial in several.trials} == {TrialState.COMPLETE}
+
+
+def test_a_trial_that_is_as_good_and_slower_is_not_on_the_front() -> None:
+    study = optuna.create_study(direction="maximize")
+    for seconds in (2.0, 1.0):
+        study.add_trial(optuna.create_trial(value=0.5, user_attrs={"execute_time": seconds}))
+    assert list(pareto(study, ["value", "execute_time"])["number"]) == [1]
