@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from optuna.importance import (
     PedAnovaImportanceEvaluator,
     get_param_importances,
 )
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.errors import QueryError, plural, unknown
 from hpo_job.results.trials import finite, metric_names, trials_of, value
@@ -27,6 +28,8 @@ from hpo_job.trial.counting import infeasible
 FEW = 20
 EACH = 5
 RARE = 10  # a conditional parameter is assessed if at least so many trials have it
+# fANOVA takes time with the square of the trials: 10 s for these, minutes for 2,000
+FANOVA_TRIALS = 500
 SEED = 0  # of the methods that grow random forests, so that the same trials give the same answer
 
 
@@ -58,7 +61,7 @@ def importance(
     """The importance of each parameter that varied, for one objective.
 
     Conditional parameters, which only some trials have, are assessed by PED-ANOVA alone; the
-    other methods leave them out, and the notes name them.
+    other methods leave them out, and the notes name them. fANOVA looks at `FANOVA_TRIALS` at most.
 
     Raises:
         QueryError: the method is unknown.
@@ -66,7 +69,8 @@ def importance(
     if method not in IMPORTANCE_METHODS:
         raise QueryError(f"--method: {unknown('method', method, IMPORTANCE_METHODS)}")
     metric, forest = metric_names(study)[objective], method != IMPORTANCE_METHODS[0]
-    trials = finite(study, objective)
+    all_trials = finite(study, objective)
+    trials = _some_of(all_trials, FANOVA_TRIALS) if method == "fanova" else all_trials
     counts = _counts(trials)
     conditional = {name: count for name, count in counts.items() if count < len(trials)}
     rare = {name for name, count in conditional.items() if count < RARE}
@@ -77,6 +81,8 @@ def importance(
     ]
     shares, problem = _evaluated(study, trials, names, method, objective)
     notes = [problem] if problem else [*_few(len(trials), len(names))]
+    if len(trials) < len(all_trials):
+        notes.append(f"computed on {len(trials)} of {len(all_trials)} trials, drawn at random")
     left_out = {name: n for name, n in conditional.items() if forest or name in rare}
     assessed = {name: n for name, n in conditional.items() if name not in left_out}
     if assessed:
@@ -110,6 +116,14 @@ def evaluator(method: str) -> BaseImportanceEvaluator:
         if method == "mean-decrease-impurity":
             return MeanDecreaseImpurityImportanceEvaluator(seed=SEED)
         return PedAnovaImportanceEvaluator()
+
+
+def _some_of(trials: list[FrozenTrial], count: int) -> list[FrozenTrial]:
+    """At most ``count`` of these, in their order; of the same trials always the same."""
+    if len(trials) <= count:
+        return trials
+    chosen = sorted(random.Random(SEED).sample(range(len(trials)), count))
+    return [trials[position] for position in chosen]
 
 
 def _counts(trials: list[FrozenTrial]) -> dict[str, int]:
@@ -160,7 +174,8 @@ def _evaluated(
 
 def _only(study: optuna.Study, trials: list[FrozenTrial]) -> optuna.Study:
     """A study of these trials alone: Optuna's evaluators take every COMPLETE trial of a study."""
-    if not any(map(infeasible, trials_of(study))):
+    complete = [trial for trial in trials_of(study) if trial.state == TrialState.COMPLETE]
+    if len(trials) == len(complete) and not any(map(infeasible, complete)):
         return study
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # a new study is logged
