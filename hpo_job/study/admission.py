@@ -7,7 +7,8 @@ releases when its holder dies.
 Guaranteed: COMPLETE, PRUNED and RUNNING trials together are never more than the budget's
 ``trials``; of those that a PromotionPruner lets go on with parameters, only the first counts. A
 trial that runs holds a place, one that fails gives it back. Once the budget's ``patience`` is used
-up, no trial starts; those that run end, and if one of them is an improvement, the study goes on.
+up, no new parameters start (what a PromotionPruner paused may still go on); the trials that run
+end, and if one of them is an improvement, the study goes on.
 
 Not guaranteed: workers of plain Optuna take no lock and know no budget, so each may exceed it by
 the trial it runs; and what they start may be the enqueued trial that was marked here.
