@@ -161,6 +161,11 @@ def summary(
     """
     name = shlex.quote(study.study_name) + (place or "")
     again = ["interrupted: the same command goes on", ""] if interrupted else []
+    best = f"  {program} best {name}       the best parameters, to paste"
+    trials = study.get_trials(deepcopy=False)
+    failed = [trial.number for trial in trials if trial.state == TrialState.FAIL]
+    if failed and not results.leading(study, 1):  # there is no best trial to print
+        best = f"  {program} logs {name} --trial {failed[-1]}    why that trial failed"
     return [
         "",
         *again,
@@ -168,7 +173,7 @@ def summary(
         "",
         "look further" if place is not None else "look further, with the same --storage",
         f"  {program} results {name}    every trial",
-        f"  {program} best {name}       the best parameters, to paste",
+        best,
         f"  {program} status {name}     how far the study is",
     ]
 

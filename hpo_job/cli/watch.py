@@ -41,6 +41,8 @@ def watch(
         while not (endless or results.finished(study)):
             sleep(INTERVAL)
             live.update(picture(study), refresh=True)
+    if not console.is_terminal:
+        console.print()  # Live ends a file without a newline
 
 
 def await_study(

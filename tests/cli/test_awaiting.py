@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hpo_job.cli.watch import await_study
+from hpo_job.cli.watch import await_study, watch
 from hpo_job.storage.database import Storage
 from tests.quick import Quick
 
@@ -30,3 +30,12 @@ def test_a_study_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
     assert line == f"waiting for study quick ({url}: there is no such file yet)"
     await_study("quick", url, Console(file=written), sleep)
     assert waits == 4
+
+
+def test_a_file_ends_with_a_newline(tmp_path: Path) -> None:
+    quick = Quick(tmp_path, budget="trials = 1")
+    quick.study.tell(quick.start(), 0.5)
+    stream = io.StringIO()
+    watch(quick.study, Console(file=stream, width=80))
+    assert stream.getvalue().endswith("\n") and not stream.getvalue().endswith("\n\n")
+    assert "#0" in stream.getvalue().splitlines()[-1]

@@ -263,6 +263,16 @@ def test_an_interrupted_run_says_what_to_do(tmp_path: Path) -> None:
     )
 
 
+def test_a_run_without_a_best_trial_names_the_log(tmp_path: Path) -> None:
+    quick = Quick(tmp_path)
+    quick.study.tell(quick.start(), state=optuna.trial.TrialState.FAIL)
+    lines = summary(quick.study, "hpo-job")
+    assert "  hpo-job logs quick --trial 0    why that trial failed" in lines
+    assert not any("hpo-job best" in line for line in lines)
+    quick.study.tell(quick.start(), 0.5)
+    assert any("hpo-job best quick" in line for line in summary(quick.study, "hpo-job"))
+
+
 @pytest.mark.processes
 def test_the_commands_that_look_further_name_the_database_that_was_typed(
     job: Job, cli: Cli, tmp_path: Path
