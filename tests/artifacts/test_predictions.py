@@ -21,12 +21,14 @@ from hpo_job import report
 from hpo_job.artifacts.models import Models
 from hpo_job.artifacts.predictions import kept_predictions, trial_predictions
 from hpo_job.artifacts.stores import open_store
+from hpo_job.data.tables import read_table
 from hpo_job.errors import StudyError
-from hpo_job.objectives.predictions import FILE, Predictions, interval
+from hpo_job.objectives.predictions import FILE, Predictions, _named, interval
 from hpo_job.results.errors import by_class, calibration, confusion, mcnemar, worst, wrong_in_all
 from hpo_job.results.errors_text import errors_text
 from hpo_job.results.ranking import score, within_chance
 from hpo_job.spec.metrics import METRICS
+from hpo_job.spec.study_toml import Data
 from hpo_job.storage.database import Storage
 from hpo_job.trial import attributes
 from tests import synthetic
@@ -301,3 +303,16 @@ def test_the_report_of_a_regression_lists_rows(storage: Storage, tmp_path: Path)
     page = report.report([study]).html()
     assert "row 3: width=2" in page
     assert "Confusion" not in page
+
+
+def test_rows_are_named_with_their_dates(tmp_path: Path) -> None:
+    """Not with the days since 1970 that models get."""
+    file = tmp_path / "sales.csv"
+    rows = [f"{1 + n % 28:02}.03.2021,{n}.5,{n * 2}.25" for n in range(40)]
+    file.write_text("\n".join(["sold,area,price", *rows, ",7.5,3.25"]), encoding="utf-8")
+    data = read_table(file, Data(path="sales.csv", label="price"), 1, regression=True)
+    data = replace(data, valid=np.array([0, 40]))
+    assert _named(data) == (
+        ["row 1", "row 41"],
+        ["sold=2021-03-01, area=0.5", "sold=nan, area=7.5"],
+    )
