@@ -23,6 +23,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from hpo_job.cli import main
+from hpo_job.storage import urls
 from hpo_job.storage.database import Storage
 from tests import needs, quick, selection
 
@@ -114,6 +115,8 @@ def fresh_process(
     if request.node.get_closest_marker("needs") is None:
         monkeypatch.setenv("PATH", str(basic_programs))
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(urls, "_NAMES", {})  # of servers, whose ports other tests have, too
+    monkeypatch.setattr(urls, "_FILES", {})
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("hpo_job").setLevel(logging.NOTSET)  # a command sets it
     listened = selection.hold_to_quick(monkeypatch) if selection.is_quick(request.node) else []

@@ -17,7 +17,7 @@ from optuna.importance import (
     PedAnovaImportanceEvaluator,
     get_param_importances,
 )
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hpo_job.errors import QueryError, plural, unknown
 from hpo_job.results.trials import finite, metric_names, trials_of, value
@@ -160,7 +160,7 @@ def _evaluated(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             shares = get_param_importances(
-                _only(study, trials),
+                _only(study, trials, objective),
                 evaluator=evaluator(method),
                 # Optuna 5.0 gives a forest's shares to the wrong names in any other order
                 params=sorted(names),
@@ -172,10 +172,9 @@ def _evaluated(
     return {name: float(share) for name, share in ranked}, None
 
 
-def _only(study: optuna.Study, trials: list[FrozenTrial]) -> optuna.Study:
+def _only(study: optuna.Study, trials: list[FrozenTrial], objective: int) -> optuna.Study:
     """A study of these trials alone: Optuna's evaluators take every COMPLETE trial of a study."""
-    complete = [trial for trial in trials_of(study) if trial.state == TrialState.COMPLETE]
-    if len(trials) == len(complete) and not any(map(infeasible, complete)):
+    if len(trials) == len(finite(study, objective)) and not any(map(infeasible, trials_of(study))):
         return study
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # a new study is logged

@@ -19,5 +19,6 @@ def run(folder: Path, *arguments: str | Path) -> Result:
     finally:
         os.chdir(before)
     assert done.exit_code == 0, done.output
-    assert all(len(line) <= 80 for line in done.stdout.splitlines() if "data   " not in line)
+    if "--format" not in arguments:  # what a program reads has lines of any length
+        assert all(len(line) <= 80 for line in done.stdout.splitlines() if "data   " not in line)
     return done
