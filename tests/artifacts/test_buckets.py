@@ -21,7 +21,7 @@ from hpo_job.errors import SpecError, StudyError
 from hpo_job.study.attempts import checkpoints, object_names
 from hpo_job.trial import attributes
 from tests import ROOT
-from tests.artifacts.test_models import finish
+from tests.artifacts.test_models import REMEDY, finish
 from tests.quick import Quick, command
 from tests.worker.attempts import Study, undisturbed
 
@@ -92,9 +92,7 @@ def test_a_bucket_that_does_not_exist_is_told_before_the_first_trial() -> None:
         writable_store("s3://modles")
     line = str(raised.value)
     assert line.startswith("artifacts: s3://modles: cannot be written to: NoSuchBucket: ")
-    assert line.endswith(
-        "; name another place with [artifacts] store or --artifacts, or set keep = 0"
-    )
+    assert line.endswith(REMEDY)
 
 
 @pytest.mark.usefixtures("s3")

@@ -19,7 +19,7 @@ from hpo_job.artifacts.stores import is_missing, remove, size, writable_store
 from hpo_job.errors import SpecError
 from hpo_job.study.attempts import checkpoints, object_names
 from hpo_job.trial import attributes
-from tests.artifacts.test_models import finish
+from tests.artifacts.test_models import REMEDY, finish
 from tests.quick import command
 from tests.worker.attempts import Study, undisturbed
 
@@ -69,9 +69,7 @@ def test_a_bucket_that_does_not_exist_is_an_error_before_the_first_trial() -> No
         writable_store("gs://modles")
     line = str(error.value)
     assert line.startswith("artifacts: gs://modles: cannot be written to: NotFound: 404 ")
-    assert line.endswith(
-        "; name another place with [artifacts] store or --artifacts, or set keep = 0"
-    )
+    assert line.endswith(REMEDY)
 
 
 @pytest.mark.processes

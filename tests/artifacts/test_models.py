@@ -13,6 +13,9 @@ from hpo_job.artifacts.stores import open_store, writable_store
 from hpo_job.errors import SpecError, StudyError
 from hpo_job.trial import attributes
 
+# How the error ends where a store refuses to be written to
+REMEDY = "; name another place with [artifacts] store or --artifacts, or set keep = 0"
+
 
 @pytest.fixture
 def study() -> optuna.Study:

@@ -57,12 +57,15 @@ def held(quick: Quick, *numbers: int) -> list[int]:
     return [int(file.read_text()) for file in files]
 
 
+def noting(source: str, name: str, value: str) -> str:
+    """A function whose trials store what ``value`` is in the worker, as an attribute."""
+    return source.replace("    return", f'    trial.set_user_attr("{name}", {value})\n    return')
+
+
 def test_they_share_the_pod_and_end_with_the_budget(
     tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    source = HELD.replace(
-        "    return", '    trial.set_user_attr("threads", context.threads)\n    return'
-    )
+    source = noting(HELD, "threads", "context.threads")
     quick = Quick(tmp_path, source, budget="trials = 4", more=TWO)
     pod = start(quick)
     first, second = held(quick, 0, 1)
@@ -191,9 +194,7 @@ def test_each_gpu_of_the_pod_has_as_many(
     tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     """Simulated: what CUDA_VISIBLE_DEVICES of each worker says, and its part of the memory."""
-    source = REPORTS.replace(
-        "    return", '    trial.set_user_attr("share", context.gpu_share)\n    return'
-    )
+    source = noting(REPORTS, "share", "context.gpu_share")
     quick = Quick(tmp_path, source, budget="trials = 4", more=TWO)
     (quick.job / "workers").write_text("4")
     pod = start(quick, **{VISIBLE: "0,GPU-1a2b"})
