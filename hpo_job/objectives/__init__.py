@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from hpo_job.data.from_spec import Layout
 from hpo_job.data.language_models import language_model_of
 from hpo_job.errors import MachineError, SpecError, unknown
+from hpo_job.machine import collector_paused
 from hpo_job.objectives import user_files
 from hpo_job.objectives.candidates import Candidates
 from hpo_job.objectives.context import Context
@@ -230,7 +231,7 @@ def shipped(objective: str) -> ModuleType:
         SpecError: its packages are not installed.
     """
     try:
-        with warnings.catch_warnings():
+        with collector_paused(), warnings.catch_warnings():
             # raised when fastai is imported: torch.jit.script, and an option that pandas 3 ignores
             warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated")
             warnings.filterwarnings("ignore", message="The .mode.chained_assignment. option")

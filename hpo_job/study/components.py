@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import optuna
@@ -56,7 +57,7 @@ class Factory:
     def _make(self, where: str, component: Component, names: Collection[str]) -> Any:
         options = self._options(where, component, names)
         kind = self._class(component.name)
-        accepted = inspect.signature(kind).parameters
+        accepted = _parameters(kind)
         for name, parameter in accepted.items():
             if parameter.default is parameter.empty and name not in options:
                 raise self.spec.error(where, f"{component.name} needs {name}")
@@ -74,7 +75,7 @@ class Factory:
         """The user's options as arguments of Optuna's class."""
         if component.name not in names:
             raise self.spec.error(f"{where}.name", unknown(self.what, component.name, names))
-        accepted = inspect.signature(self._class(component.name)).parameters
+        accepted = _parameters(self._class(component.name))
         options = component.options
         for option, value in options.items():
             key = f"{where}.{option}"
@@ -115,6 +116,12 @@ class Factory:
             return self.own_classes[name]
         kind: Callable[..., Any] = getattr(getattr(optuna, f"{self.what}s"), name)
         return kind
+
+
+@cache
+def _parameters(kind: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """What a class's constructor accepts: looked up once, since each trial makes a sampler."""
+    return inspect.signature(kind).parameters
 
 
 def _misfit(annotation: str, value: object) -> str | None:

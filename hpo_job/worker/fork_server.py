@@ -179,7 +179,7 @@ class _Server:
         if isinstance(prepared, Prepared):
             self._channel.send(prepared)
             return None
-        _freeze()
+        gc.freeze()  # a child would copy each page of what its collector marks
         self._channel.send(Prepared())
         return prepared
 
@@ -206,12 +206,6 @@ class _Server:
                 if process.exitcode == 0 and position != PREPARATION:
                     self._more.close()
                 self._channel.send(Ended(position, process.exitcode))
-
-
-def _freeze() -> None:
-    """Let no collector visit what there is: children would copy each page that theirs marks."""
-    gc.collect()
-    gc.freeze()
 
 
 def _others(outputs: Sequence[Output], position: int) -> Iterator[Connection]:

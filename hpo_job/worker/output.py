@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import sys
 import sysconfig
 import threading
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 INSTALLED = ("site-packages", "dist-packages")  # folders of installed packages
 STDLIB = Path(sysconfig.get_path("stdlib"))
 PACKAGE = Path(__file__).parents[1]
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
 
 
 @dataclass(frozen=True)
@@ -225,15 +227,11 @@ def package_of(filename: str) -> str | None:
 
 def printable(text: str) -> str:
     """``text`` without control characters, which would move the cursor or change colours."""
-    return "".join(c if c in "\n\t" or not _is_control(c) else _escaped(c) for c in text)
+    return CONTROL.sub(_escaped, text)
 
 
-def _is_control(character: str) -> bool:
-    return ord(character) < 32 or 127 <= ord(character) < 160
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+def _escaped(character: re.Match[str]) -> str:
+    return character[0].encode("unicode_escape").decode("ascii")
 
 
 def replace_unencodable() -> None:
