@@ -167,7 +167,12 @@ class TextClassification(Classification):
     )
     max_tokens: int = Field(1440, ge=8, description="Tokens read of each text, from its beginning.")
     bptt: int = Field(72, ge=4, description="Tokens per step of back-propagation through time.")
-    drop_mult: float = Field(0.5, ge=0, le=2, description="Multiplies all dropouts.")
+    drop_mult: float = Field(
+        0.5,
+        ge=0,
+        le=2,
+        description="Multiplies all dropouts but that of the classifier's hidden layer (0.1).",
+    )
     head_epochs: int = Field(
         1, ge=0, description="Epochs of the language model; a pre-trained one is frozen."
     )

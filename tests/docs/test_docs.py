@@ -16,12 +16,8 @@ from optuna.trial import TrialState
 
 from hpo_job.cli import main
 from hpo_job.errors import HpoJobError
-from hpo_job.objectives.parameters import (
-    ImageClassification,
-    TabularClassification,
-    TabularRegression,
-    TextClassification,
-)
+from hpo_job.objectives import SHIPPED
+from hpo_job.objectives.parameters import Parameters
 from hpo_job.spec.metrics import METRICS, MULTILABEL, Metric
 from hpo_job.spec.reading import read_spec
 from hpo_job.spec.study_toml import Data
@@ -29,9 +25,8 @@ from hpo_job.trial import attributes
 from tests import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-IMAGES = (ROOT / "docs" / "images.md").read_text(encoding="utf-8")
-TEXT = (ROOT / "docs" / "text.md").read_text(encoding="utf-8")
 DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+PARAMETER_PAGES = {"images": "docs/images.md", "table": "docs/data.md", "text": "docs/text.md"}
 JOBS = sorted((ROOT / "jobs").glob("*/study.toml"))
 
 
@@ -58,23 +53,14 @@ def test_every_option_in_the_readme_exists() -> None:
     assert set(ours) <= options | {"--help"}
 
 
-@pytest.mark.parametrize("name", sorted(ImageClassification.model_fields))
-def test_every_parameter_of_images_is_in_its_page(name: str) -> None:
-    assert f"| `{name}` | " in IMAGES
-
-
-@pytest.mark.parametrize(
-    "name", sorted({*TabularClassification.model_fields, *TabularRegression.model_fields})
-)
-def test_every_tabular_parameter_is_in_its_page(name: str) -> None:
-    assert f"| `{name}` | " in DATA
-
-
-@pytest.mark.parametrize("name", sorted(TextClassification.model_fields))
-def test_every_text_parameter_is_in_its_page_with_its_default(name: str) -> None:
-    default = TextClassification.model_fields[name].default
-    documented = str(default).lower() if isinstance(default, bool) else str(default)
-    assert f"| `{name}` | `{documented}` | " in TEXT
+@pytest.mark.parametrize("parameters", SHIPPED.values(), ids=SHIPPED)
+def test_every_parameter_is_in_its_page_with_its_default(parameters: type[Parameters]) -> None:
+    page = PARAMETER_PAGES[parameters.layout]
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name, field in parameters.model_fields.items():
+        default = field.default
+        documented = str(default).lower() if isinstance(default, bool) else str(default)
+        assert f"| `{name}` | `{documented}` | " in text, f"{page}: no row of {name}, {documented}"
 
 
 @pytest.mark.parametrize("name", sorted(Data.model_fields))
@@ -89,12 +75,13 @@ def test_every_key_of_data_is_in_its_page(name: str) -> None:
 )
 def test_every_metric_is_in_its_page(metric: Metric) -> None:
     better = "higher" if metric.direction == "maximize" else "lower"
-    assert f"| `{metric.name}` | {better} | " in DATA
+    row = f"| `{metric.name}` | {better} | "
+    assert row in DATA, f"docs/data.md: no row that begins with {row}"
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_every_metric_is_in_the_readme(name: str) -> None:
-    assert name in README
+    assert name in README, f"README.md: add {name} to the comment of metric in its study.toml"
 
 
 def test_make_help_fits_a_terminal() -> None:

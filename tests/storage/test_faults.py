@@ -27,6 +27,7 @@ from hpo_job.errors import StorageError, UnreachableError
 from hpo_job.storage import rdb_faults, timeouts
 from hpo_job.storage.database import Storage, worker_capacity
 from hpo_job.storage.locks import LockLost
+from hpo_job.storage.shared_rdb import SharedRDBStorage
 from tests.quick import wait_until
 from tests.storage.conftest import plain, shared
 from tests.storage.pods import HELD, ask_by, kill, pods_of, short
@@ -389,8 +390,29 @@ PASSES = frozenset(
 )
 
 
+SQLITE_PASSES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+
+
 def test_nothing_else_passes_by_itself() -> None:
     assert rdb_faults.BUSY | rdb_faults.LOST == PASSES
+    assert rdb_faults.SQLITE_BUSY == SQLITE_PASSES
+
+
+@pytest.mark.parametrize("code", sorted(SQLITE_PASSES))
+def test_what_passes_by_itself_is_tried_again_on_sqlite(storage: Storage, code: int) -> None:
+    attempts = []
+
+    def work() -> int:
+        attempts.append(1)
+        if len(attempts) < 3:
+            error = sqlite3.OperationalError("x")
+            error.sqlite_errorcode = code
+            raise DBAPIError("SELECT 7", None, error)
+        return 7
+
+    assert isinstance(storage.optuna, SharedRDBStorage)
+    assert storage.optuna.retries.until_answered(work) == 7
+    assert len(attempts) == 3
 
 
 @pytest.mark.parametrize("state", sorted(PASSES))

@@ -87,6 +87,21 @@ def learners(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Learner]]:
     learners.clear()
 
 
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_the_memory_format_of_images_and_weights(
+    make_context: MakeContext, channels_last: bool
+) -> None:
+    context = make_context(channels_last=channels_last)
+    start_afresh(context)
+    parameters = ImageClassification(**context.params)
+    dls = loaders_of(context, parameters)
+    learn = objective.make_learner(CLASSES, dls, context, parameters)
+    convolution = next(m for m in learn.model.modules() if isinstance(m, nn.Conv2d))
+    for tensor in (dls.one_batch()[0], convolution.weight):
+        assert tensor.is_contiguous(memory_format=torch.channels_last) == channels_last
+        assert tensor.is_contiguous() != channels_last
+
+
 def test_steps_grow_over_both_phases(make_context: MakeContext) -> None:
     pruner = PrunesAt()
     # In half precision, which some CPUs choose, the value is scored once more, in float32

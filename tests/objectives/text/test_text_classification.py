@@ -268,6 +268,46 @@ def test_epochs_are_shared_out_over_the_stages(
     assert stages(plain) == [(4, epochs)]
 
 
+def test_each_phase_has_its_rate_and_lower_layers_learn_slower(
+    text_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float | slice] = []
+    original = Learner.fit_one_cycle
+
+    def fit_one_cycle(self: Learner, epochs: int, rate: float | slice) -> None:
+        rates.append(rate)
+        original(self, epochs, rate)
+
+    monkeypatch.setattr(Learner, "fit_one_cycle", fit_one_cycle)
+    context = text_context(
+        learning_rate_frozen=1e-2,
+        learning_rate_unfrozen=3e-3,
+        learning_rate_classifier=8e-3,
+        layer_decay=2.0,
+    )
+    train(context.trial, context)
+    assert rates == [1e-2, 3e-3, slice(1e-3, 8e-3), slice(5e-4, 4e-3)]
+
+
+def test_all_dropouts_but_the_last_are_multiplied(text_context: MakeContext) -> None:
+    def dropouts(drop_mult: float) -> list[float]:
+        context = text_context(drop_mult=drop_mult)
+        study = text_classification._start(context)
+        learn = text_classification._language_model(study, context)
+        classifier = text_classification._classifier(study, context, None)
+        modules = [*learn.model.modules(), *classifier.model.modules()]
+        kinds = ("RNNDropout", "WeightDropout", "EmbeddingDropout", "Dropout")
+        found = [module for module in modules if type(module).__name__ in kinds]
+        names = ("p", "weight_p", "embed_p")
+        return [
+            getattr(module, name) for module in found for name in names if hasattr(module, name)
+        ]
+
+    *plain, last = dropouts(1.0)
+    assert len(plain) > 8 and all(plain)
+    assert dropouts(0.5) == pytest.approx([*(0.5 * p for p in plain), last])
+
+
 def test_one_seed_gives_the_same_values_twice(text_context: MakeContext) -> None:
     def values(seed: int) -> list[float]:
         context = text_context(gradual_unfreezing=False, balance="sampler")
