@@ -209,6 +209,12 @@ def own_memory() -> int:
     return sum(kib) // 1024
 
 
+def noted(row: Row) -> Row:
+    """``row``, printed to stderr at once: the next one may take long."""
+    print(row, file=sys.stderr, flush=True)
+    return row
+
+
 def table(rows: list[Row]) -> str:
     """Markdown."""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *([f"{v:,}" for v in r.values()] for r in rows)]
@@ -237,9 +243,10 @@ def main() -> None:
             "python": platform.python_version(),
             "optuna": optuna.__version__,
             "by trials": [
-                by_trials(server.root_url, count, options.commands) for count in options.trials
+                noted(by_trials(server.root_url, count, options.commands))
+                for count in options.trials
             ],
-            "by workers": [by_workers(server.root_url, count) for count in options.workers],
+            "by workers": [noted(by_workers(server.root_url, count)) for count in options.workers],
         }
     finally:
         server.remove()

@@ -51,7 +51,8 @@ def nearly(study: optuna.Study, best: float, share: float) -> float:
 
 def within(study: optuna.Study, share: float) -> str:
     """How `nearly` is named to people: ``within 1% of the gain``, or ``of the best value``."""
-    known = any((gain(study, value(trial)) or 0) > 0 for trial in counted(study))
+    start, sign = baseline(study), 1 if maximizes(study) else -1
+    known = start is not None and any(sign * (value(trial) - start) > 0 for trial in counted(study))
     return f"within {100 * share:.3g}% of the {'gain' if known else 'best value'}"
 
 

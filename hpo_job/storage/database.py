@@ -96,7 +96,7 @@ class Storage:
         create: whether a missing SQLite file, or missing tables, are created.
         read_only: whether nothing will be written. No right to write is needed then.
         once: whether what was read may be answered from memory from then on, for a command that
-            reads a study and ends; only MySQL servers, which may be far away, are spared so.
+            reads a study and ends: a server may be far away.
         patience: seconds to wait for a server that is away or busy.
 
     Raises:

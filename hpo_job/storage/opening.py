@@ -120,6 +120,7 @@ def _rdb(
                 template,
                 retries=retries,
                 check_lock=check_lock,
+                once=options.once,
                 engine_kwargs=dict(engine),
                 skip_table_creation=current or not options.create,
                 skip_compatibility_check=current,

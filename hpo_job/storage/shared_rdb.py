@@ -7,6 +7,8 @@ Guaranteed, beyond what Optuna's own RDBStorage does:
   these values counts as ended.
 - A RUNNING trial without a heartbeat is stale once its start is longer ago than the grace.
 - After an outage, every worker has the grace anew.
+- A storage that reads once asks the database for a study's trials once, and for each other thing
+  of a study once, however often a report looks at them.
 
 Not guaranteed, unlike on MySQL: start and end of a trial are by the clock of its worker's
 machine; nothing is buffered, so a trial is more statements.
@@ -17,7 +19,7 @@ from __future__ import annotations
 import functools
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -82,6 +84,24 @@ def _retried(
     return repeat
 
 
+def _remembered(
+    method: Callable[Concatenate[SharedRDBStorage, P], T],
+) -> Callable[Concatenate[SharedRDBStorage, P], T]:
+    """Answer from memory what was asked before, in a storage that reads once."""
+
+    @functools.wraps(method)
+    def ask(self: SharedRDBStorage, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if not self._once:
+            return method(self, *args, **kwargs)
+        question = (method.__name__, *args, *kwargs.values())
+        if question not in self._answers:
+            self._answers[question] = method(self, *args, **kwargs)
+        answer: T = self._answers[question]
+        return answer
+
+    return ask
+
+
 class SharedRDBStorage(FastRDBStorage):
     """Optuna's RDBStorage, with retries and with stale trials found in every case.
 
@@ -90,6 +110,7 @@ class SharedRDBStorage(FastRDBStorage):
         retries: how long a statement is retried.
         check_lock: called before a trial is started; raises LockLost where others may have been
             inside the study's lock meanwhile.
+        once: whether what was read is answered from memory from then on; nothing may be written.
         options: further arguments of RDBStorage.
     """
 
@@ -99,9 +120,12 @@ class SharedRDBStorage(FastRDBStorage):
         *,
         retries: Retries,
         check_lock: Callable[[], None] | None = None,
+        once: bool = False,
         **options: Any,
     ) -> None:
         self.retries = retries
+        self._once = once
+        self._answers: dict[tuple[Any, ...], Any] = {}
         self._check_lock = check_lock
         self._sent = threading.local()  # the trial that this thread is creating
         self._start_attrs: dict[str, Any] = {}  # user attributes of the trials that are started
@@ -164,6 +188,7 @@ class SharedRDBStorage(FastRDBStorage):
         except sqlalchemy.exc.IntegrityError as error:
             raise DuplicatedStudyError(f"there is a study named {name} already") from error
 
+    @_remembered
     def get_study_id_from_name(self, study_name: str) -> int:
         # raises a plain KeyError: a study that nobody has made yet is not gone
         return self.retries.until_answered(
@@ -171,6 +196,25 @@ class SharedRDBStorage(FastRDBStorage):
         )
 
     # -- trials -------------------------------------------------------------------------------
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        wanted = (states, included_trial_ids, trial_id_greater_than)
+        read = _retried(FastRDBStorage._get_trials)
+        if not self._once:
+            return read(self, study_id, *wanted)
+        question = ("trials", study_id)
+        if question not in self._answers:
+            self._answers[question] = read(self, study_id, None, set(), -1)
+        elif trial_id_greater_than >= 0 or included_trial_ids:
+            return []  # Optuna's cache has them, and asks for what is newer
+        trials: list[FrozenTrial] = self._answers[question]
+        return trials if states is None else [each for each in trials if each.state in states]
 
     @contextmanager
     def starting_with(self, attrs: Mapping[str, Any]) -> Iterator[None]:
@@ -286,21 +330,23 @@ def _retry_the_others() -> None:
         "delete_study",
         "set_study_user_attr",
         "set_study_system_attr",
-        "get_study_name_from_id",
-        "get_study_directions",
-        "get_study_user_attrs",
-        "get_study_system_attrs",
-        "get_all_studies",
         "_set_trial_param",
         "set_trial_intermediate_value",
         "set_trial_user_attr",
         "set_trial_system_attr",
         "get_trial_id_from_study_id_trial_number",
         "get_trial",
-        "_get_trials",
         "_get_best_trial_id",
     ):
         setattr(SharedRDBStorage, name, _retried(getattr(FastRDBStorage, name)))
+    for name in (
+        "get_study_name_from_id",
+        "get_study_directions",
+        "get_study_user_attrs",
+        "get_study_system_attrs",
+        "get_all_studies",
+    ):
+        setattr(SharedRDBStorage, name, _remembered(_retried(getattr(FastRDBStorage, name))))
 
 
 _retry_the_others()
