@@ -15,7 +15,7 @@ import pytest
 from click.testing import Result
 
 from hpo_job import __version__
-from hpo_job.cli import main
+from hpo_job.cli import main, studies
 from hpo_job.cli.options import VARIABLES
 from hpo_job.storage.database import Storage
 from tests import ROOT
@@ -402,7 +402,10 @@ def test_every_command_opens_it_the_same_way(job: Job, refused: Refused, name: s
         "mysql+pymysql://127.0.0.1:1/x?user=user&password=s3cret",
     ],
 )
-def test_a_server_that_is_not_there(job: Job, refused: Refused, url: str) -> None:
+def test_a_server_that_is_not_there(
+    job: Job, refused: Refused, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies, "PROMPT", 1.0)  # seconds, of the 25 that it waits for one
     line = refused("create", job(), "--storage", url, code=1)  # a later try may reach it
     assert "127.0.0.1" in line
     assert "refused" in line
