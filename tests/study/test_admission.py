@@ -369,6 +369,25 @@ def test_a_plain_optuna_worker_may_take_what_was_prepared(
     assert quick.study.trials[mine.number].user_attrs[attributes.WORKER] == identity()
 
 
+def test_what_a_plain_optuna_worker_has_just_enqueued_gets_the_name_of_who_starts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = Quick(tmp_path)
+    ask = optuna.Study.ask
+
+    def after_an_enqueuing(study: optuna.Study) -> optuna.Trial:
+        study.enqueue_trial({"x": 1.5})
+        return ask(study)
+
+    with monkeypatch.context() as racing:
+        racing.setattr(optuna.Study, "ask", after_an_enqueuing)
+        trial = quick.start()
+    assert trial.suggest_float("x", -5, 5) == 1.5
+    (stored,) = quick.study.trials
+    assert stored.user_attrs[attributes.WORKER] == identity()
+    assert stored.user_attrs[attributes.DRAW] == 0
+
+
 def test_trials_copied_from_another_study_do_not_lead_astray(tmp_path: Path) -> None:
     quick = Quick(tmp_path)
     for retry_of in (1, 0, 99):
@@ -457,3 +476,35 @@ def test_a_study_that_promotes_is_not_over_while_a_trial_runs(tmp_path: Path) ->
     assert refused(quick) is Refusal.FULL
     quick.study.tell(promoted, 1.0)
     assert refused(quick) is Refusal.USED_UP
+
+
+def pause(quick: Quick, trial: optuna.Trial, value: float) -> None:
+    trial.report(value, 0)
+    trial.set_user_attr(attributes.PAUSED_AT, 1)
+    quick.study.tell(trial, state=TrialState.PRUNED)
+
+
+def test_none_is_promoted_for_want_of_others_while_a_trial_runs(tmp_path: Path) -> None:
+    """Of two there is no third to go on; the better one does once both have reached the rung."""
+    quick = Quick(tmp_path, budget="trials = 2", more='[pruner]\nname = "PromotionPruner"')
+    first, second = start(quick), start(quick)
+    pause(quick, first, 2.0)
+    assert refused(quick) is Refusal.FULL
+    pause(quick, second, 1.0)
+    assert start(quick).user_attrs[attributes.RETRY_OF] == second.number
+
+
+def test_a_promotion_that_is_broken_off_keeps_its_rung_and_bracket(tmp_path: Path) -> None:
+    pruner = '[pruner]\nname = "PromotionPruner"\nbrackets = 2\nreduction_factor = 2'
+    quick = Quick(tmp_path, budget="trials = 4", more=pruner)
+    for trial in [start(quick) for _ in range(4)]:  # in the brackets 0, 1, 0, 1
+        pause(quick, trial, float(trial.number))
+    for bracket, number in ((0, 0), (1, 1)):
+        promoted = start(quick)
+        assert promoted.user_attrs[attributes.RETRY_OF] == number
+        break_off(quick, promoted, "preempted")
+        again = start(quick)
+        assert again.user_attrs[attributes.RETRY_OF] == promoted.number
+        assert again.user_attrs[attributes.RUNG] == 1
+        assert again.user_attrs[attributes.BRACKET] == bracket
+        quick.study.tell(again, 0.5)
