@@ -48,7 +48,7 @@ NEXT = {  # what to type after a submit, and what it shows
 @option(
     "--nodes-may-come",
     is_flag=True,
-    help="Submit even if no node has such GPUs: the cluster adds nodes on demand.",
+    help="Submit even if no node could hold a worker: the cluster adds nodes on demand.",
 )
 @same_study_option
 @cluster_option

@@ -189,7 +189,7 @@ class MachineOptions:
     def divided(self, workers: int) -> Machine:
         """What each of so many workers of a pod may use: its threads are those of them all."""
         threads = max(1, (self.threads or cpus()) // workers)
-        return replace(self, threads=threads).shared()
+        return replace(replace(self, threads=threads).shared(), in_pod=workers)
 
 
 def machine_options(command: F) -> F:

@@ -136,10 +136,15 @@ class Cluster(Connection):
         response = self._request("PATCH", self._path_of(thing), query, thing, APPLY)
         return bool(response.status == 201)
 
-    def create(self, thing: Object) -> Object:
-        """Create an object that does not exist yet."""
+    def create(self, thing: Object, *, dry_run: bool = False) -> Object:
+        """Create an object that does not exist yet.
+
+        Raises:
+            ExistsError: it exists, and would be valid as a new one.
+        """
         path = self._path_of(thing).rsplit("/", 1)[0]
-        return self._json("POST", path, {"fieldManager": MANAGER}, thing)
+        query = {"fieldManager": MANAGER, **({"dryRun": "All"} if dry_run else {})}
+        return self._json("POST", path, query, thing)
 
     def patch(self, resource: str, name: str, change: Mapping[str, Any]) -> Object:
         """Send a merge patch, as `kubectl patch --type merge` does."""

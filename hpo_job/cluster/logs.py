@@ -27,6 +27,7 @@ from hpo_job.errors import ClusterError
 
 LOOK = 2.0  # seconds between two looks for new pods
 PREFIX = "hpo-job: "  # of lines that this command adds
+GONE = "unable to retrieve container logs"  # what a node says of a container that it has removed
 
 
 def written(cluster: Cluster, job: str) -> Iterator[str]:
@@ -42,6 +43,8 @@ def written(cluster: Cluster, job: str) -> Iterator[str]:
         raise ClusterError(reason if reason == STOPPED else f"no pod has run yet; {reason}")
     for _, line in heapq.merge(*(_lines_of(cluster, pod) for pod in ran), key=itemgetter(0)):
         yield line
+    if is_stopped(cluster.find("jobs", job)):  # what is above is of pods that ended before
+        yield f"{job} | {PREFIX}{STOPPED}"
 
 
 def followed(cluster: Cluster, job: str) -> Iterator[str]:
@@ -133,7 +136,7 @@ def _hear(cluster: Cluster, pod: Object, heard: queue.Queue[str | None]) -> None
                 # by time: lines cannot be counted, since the node keeps only the latest ones
                 for when, line in cluster.log(name, follow=True, since=heard_until):
                     if when or line != trouble:  # a node repeats its message at each try
-                        heard.put(f"{short(pod)} | {line}")
+                        heard.put(f"{short(pod)} | {_readable(when, line)}")
                     heard_until, trouble = (when, "") if when else (heard_until, line)
             except ClusterError as error:
                 if str(error) != trouble:
@@ -165,9 +168,16 @@ def _lines_of(cluster: Cluster, pod: Object) -> Iterator[tuple[str, str]]:
     try:
         for when, line in cluster.log(pod["metadata"]["name"]):
             latest = when or latest
-            yield latest, f"{short(pod)} | {line}"
+            yield latest, f"{short(pod)} | {_readable(when, line)}"
     except ClusterError as error:
         yield latest, f"{short(pod)} | {PREFIX}{error}"
+
+
+def _readable(when: str | None, line: str) -> str:
+    """A worker's line as it is; that of a node, which has no time, in the user's words."""
+    if when is None and line.startswith(GONE):
+        return f"{PREFIX}its log is deleted, with its container"
+    return line
 
 
 def _waiting(cluster: Cluster, pods: list[Object]) -> Iterator[tuple[Object, str | None]]:

@@ -48,6 +48,14 @@ class ImmutableError(ClusterError):
     """The object exists, and differs in a field that cannot be changed."""
 
 
+class ExistsError(ClusterError):
+    """An object of that name exists already."""
+
+
+class QuotaError(ClusterError):
+    """A quota of the namespace is used up."""
+
+
 def error_of(code: int, body: bytes, namespace: str, host: str) -> ClusterError:
     """The error for an answer with an HTTP status of 400 or more.
 
@@ -65,13 +73,15 @@ def error_of(code: int, body: bytes, namespace: str, host: str) -> ClusterError:
         return NoApiServerError(host, code)
     if "exceeded quota" in message:
         quota = message.partition("exceeded quota: ")[2]
-        return ClusterError(f"namespace {namespace}: quota {quota}")
+        return QuotaError(f"namespace {namespace}: quota {quota}")
     if code == 403:
         return _forbidden(message, namespace)
     if code == 404:
         return _not_found(status, message, namespace)
     if code == 422:
         return _invalid(status, message)
+    if status.get("reason") == "AlreadyExists":
+        return ExistsError(f"the API server refuses: {message}")
     return ClusterError(f"the API server refuses: {message}")
 
 

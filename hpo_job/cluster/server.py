@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ READY = 600  # seconds for a new server to pull its image and initialise
 LOOK = 2.0  # seconds between two looks at its pod
 CLAIM = "data-hpo-job-mysql-0"  # of the StatefulSet's volume
 CRASHES = 2  # restarts after which its pod counts as crashing
+_IDS = re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{12,}\b")  # of containers, new ones at each try
 
 
 def make_secrets(cluster: Cluster, name: str) -> list[str]:
@@ -102,8 +104,9 @@ def wait_ready(
             require_no_crash(cluster, service)
             if time.monotonic() > deadline:
                 raise
-            if str(error) != announced:
-                announce(announced := str(error))
+            reason = _IDS.sub("…", str(error))
+            if reason != announced:
+                announce(announced := reason)
         time.sleep(LOOK)
 
 

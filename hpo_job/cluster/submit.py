@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from hpo_job.cluster.pods import index, indexes_in, is_over, is_stopped, pods_of
 from hpo_job.cluster.preflight import preflight
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.preflight.sharing import workers_in_pod
-from hpo_job.cluster.refusals import ImmutableError
+from hpo_job.cluster.refusals import ExistsError, ImmutableError, QuotaError
 from hpo_job.cluster.render import check_files, check_namespace, placed, render, worker_job
 from hpo_job.errors import ClusterError, plural
 from hpo_job.spec.study_toml import StudySpec
@@ -103,10 +104,15 @@ def plan(
     for thing in others:
         cluster.apply(thing, dry_run=True)
     accepted = _accepted(cluster, job, there)
-    changed = _changes(cluster, there, others) if there and accepted is None else []
+    changed: list[str] = []
+    if there and accepted is None:
+        _require_valid(cluster, job)
+        changed = _changes(cluster, there, others)
     job = accepted or job
     running = int((there or {}).get("status", {}).get("active", 0))
-    findings = preflight(cluster, job, spec, running, nodes_may_come=nodes_may_come)
+    findings = preflight(
+        cluster, job, spec, running, nodes_may_come=nodes_may_come, replaces=bool(changed)
+    )
     in_each = workers_in_pod(spec, job["spec"]["template"]["spec"])
     plan = Plan(spec.name, [*others, job], job, findings, there, changed, in_each)
     findings.warnings += cluster.warnings
@@ -283,6 +289,16 @@ def _accepted(cluster: Cluster, job: Object, there: Object | None) -> Object | N
         else:
             return candidate
     return None
+
+
+def _require_valid(cluster: Cluster, job: Object) -> None:
+    """Raise ClusterError if the Job would be refused once the one of its name has been deleted.
+
+    That one cannot be changed into it, which the API server says before anything else that is
+    wrong. Whether the name is taken, it asks last.
+    """
+    with suppress(ExistsError, QuotaError):  # a quota counts the one that exists, too
+        cluster.create(job, dry_run=True)
 
 
 def _without_tolerations(job: Object, there: Object) -> Object | None:

@@ -49,6 +49,7 @@ from hpo_job.worker.outcomes import (
     of_trained,
     record,
 )
+from hpo_job.worker.output import STARTED
 from hpo_job.worker.saving import Saving
 from hpo_job.worker.signals import Stop, Stopped
 from hpo_job.worker.trial_log import Capture
@@ -89,7 +90,8 @@ def work(
         FailuresError: as many trials failed in a row as the budget tolerates.
     """
     worker = Worker(checked, study, storage, stop, machine, progress or Progress(None), over)
-    log.info("%s", described_worker(checked.spec.name, machine))
+    started = {"event": STARTED} if machine.in_pod > 1 else {}
+    log.info("%s", described_worker(checked.spec.name, machine), extra=started)
     with worker.capture.listening():
         return _work(worker, checked, study, patience)
 

@@ -25,6 +25,7 @@ class Machine:
         cache_size: GiB of the cache that decoded images may take.
         loader_workers: processes that read a trial's batches; None lets the objective choose.
         gpu_share: the part of its GPU's memory that the worker may use, as others use it as well.
+        in_pod: how many workers of its pod may use as much as this one.
     """
 
     threads: int
@@ -33,6 +34,7 @@ class Machine:
     cache_size: float = CACHE_SIZE
     loader_workers: int | None = None
     gpu_share: float = 1.0
+    in_pod: int = 1
 
 
 def workers_of_pod(spec: StudySpec, gpus: Sequence[str]) -> int:
@@ -48,7 +50,7 @@ def workers_of_pod(spec: StudySpec, gpus: Sequence[str]) -> int:
 
 
 def described_worker(study: str, machine: Machine) -> str:
-    """A worker's first line: what it works on, and with what."""
+    """A worker's first line, or that of all workers of a pod: what they work on, and with what."""
     torch = sys.modules.get("torch")  # a function that never imports torch needs no GPU
     on_gpu = torch is not None and torch.cuda.is_available()
     device = torch.cuda.get_device_name() if torch is not None and on_gpu else cpu_name()
@@ -57,4 +59,6 @@ def described_worker(study: str, machine: Machine) -> str:
     threads = f"{machine.threads} thread{'s' if machine.threads > 1 else ''}"
     index = os.environ.get("HPO_JOB_INDEX")
     where = f", index {index} on node {os.environ.get('HPO_JOB_NODE')}" if index else ""
+    if machine.in_pod > 1:
+        return f"{machine.in_pod} workers of study {study}: {device}, {threads} each{where}"
     return f"worker of study {study}: {device}, {threads}{where}"

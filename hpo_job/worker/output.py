@@ -37,6 +37,7 @@ FOR_AUTHORS = (
 MAX_TRACE = 8000  # characters of a traceback, from its end
 AGAIN = 60.0  # seconds after which a line that another worker wrote already is printed again
 OURS = "hpo_job"  # the logger above all of ours
+STARTED = "started"  # the event of all workers of a pod, which one of them writes
 log = logging.getLogger(__name__)
 INSTALLED = ("site-packages", "dist-packages")  # folders of installed packages
 STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -86,7 +87,8 @@ class Entry:
         """The text, with who says it in front."""
         if self.library:
             return f"{self.library}: {self.text}"
-        return self.text if self.worker is None else f"worker {self.worker}: {self.text}"
+        of_all = self.worker is None or self.event == STARTED
+        return self.text if of_all else f"worker {self.worker}: {self.text}"
 
 
 class Printer:
@@ -146,7 +148,7 @@ class Printer:
         # An outage of the database, say, is met by all workers: one line is enough.
         now, key = time.monotonic(), entry.event or entry.text
         writer, when = self._workers.get(key, (entry.worker, now))
-        if writer != entry.worker and now - when < AGAIN:
+        if writer != entry.worker and (now - when < AGAIN or key == STARTED):
             return False
         self._workers[key] = (entry.worker, now)
         return True

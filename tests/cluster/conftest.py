@@ -168,9 +168,7 @@ class Api:
         if method == "patch":
             return self._patch(path, json.loads(request.body), dict(request.params))
         if method == "post":
-            body = json.loads(request.body)
-            self.created.append(body)
-            return self.put_at(f"{path}/{body['metadata']['name']}", body)
+            return self._post(path, json.loads(request.body), dict(request.params))
         if method == "get" and path.rsplit("/", 1)[1] in PLURALS:
             return {"items": self._listed(path, request.params)}
         if path not in self.objects:
@@ -202,6 +200,19 @@ class Api:
                 message = f'User "ann" cannot {each} resource "{resource}" {named}'
                 raise kmock.KubernetesError(403, "Forbidden", message, {})
 
+    def _post(self, path: str, body: Object, params: Mapping[str, str]) -> Any:
+        """Create an object; whether it is valid is asked before whether it exists."""
+        if invalid := _invalid(body):
+            raise invalid
+        name = body["metadata"]["name"]
+        if f"{path}/{name}" in self.objects:
+            reason = "AlreadyExists"
+            raise kmock.KubernetesError(409, reason, f'"{name}" already exists', {})
+        if "dryRun" in params:
+            return body
+        self.created.append(body)
+        return self.put_at(f"{path}/{name}", body)
+
     def put_at(self, path: str, thing: Object) -> Object:
         if "stringData" in thing:
             thing = {**thing, "data": encoded(thing["stringData"])}
@@ -227,6 +238,8 @@ class Api:
         # what is not sent is taken away, unless somebody else has changed it since
         if sent != live and (sent is not None or live == ours):
             raise kmock.KubernetesError(422, "", "spec.template: field is immutable", {})
+        if invalid := _invalid(body):  # the API server says first that a field is immutable
+            raise invalid
         status = 200 if path in self.objects else 201
         if "dryRun" in params:
             self.dry_runs += 1
@@ -291,6 +304,24 @@ def _conflict(fields: list[str]) -> str:
     """As an API server words it; kubectl passes it on."""
     listed = "\n".join(f"- {field}" for field in sorted(fields))
     return f'Apply failed with {len(fields)} conflicts: conflicts with "hpo-job":\n{listed}'
+
+
+def _invalid(thing: Object) -> kmock.KubernetesError | None:
+    """The refusal of a Job whose worker asks for more CPUs than it may use; in whole numbers."""
+    pod = thing.get("spec", {}).get("template", {}).get("spec", {})
+    for container in pod.get("containers", []) if thing.get("kind") == "Job" else []:
+        resources = container.get("resources", {})
+        cpus = [str(resources.get(each, {}).get("cpu", "")) for each in ("requests", "limits")]
+        if all(each.isdigit() for each in cpus) and int(cpus[0]) > int(cpus[1]):
+            name = thing["metadata"]["name"]
+            cause = {
+                "field": "spec.template.spec.containers[0].resources.requests",
+                "message": f'Invalid value: "{cpus[0]}": must be less than or equal to cpu limit '
+                f"of {cpus[1]}",
+            }
+            details = {"kind": "Job", "name": name, "causes": [cause]}
+            return kmock.KubernetesError(422, "Invalid", f"{name} is invalid", details)
+    return None
 
 
 def _tolerations(job: Object) -> Any:

@@ -153,6 +153,30 @@ def test_while_it_waits_it_says_for_what(api: Api, monkeypatch: pytest.MonkeyPat
         wait_ready(Cluster(), "hpo-job-storage", announced.append)
 
 
+def test_a_reason_that_differs_in_an_id_only_is_said_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node names another container at each try."""
+    selector = {"app.kubernetes.io/component": "mysql"}
+    api.put("v1/services", {"metadata": {"name": "hpo-job-mysql"}, "spec": {"selector": selector}})
+    ready_pod(api, ready="False")
+    api.note("Pod", "m", 'failed to start "da11c3352b9584cfa3f54e6bd8fb47f3": no pid')
+    tries = iter(["b8add912c7a7b1a9d3891da2a94f5371", "8df8af792694fe08ec4a4ece9dbc3a03"])
+
+    def sleep(seconds: float) -> None:
+        sandbox = next(tries, None)
+        if sandbox is None:
+            ready_pod(api)
+        else:
+            api.note("Pod", "m", f'failed to start "{sandbox}": no pid', "2026-01-01T00:00:01Z")
+
+    monkeypatch.setattr("hpo_job.cluster.server.time.sleep", sleep)
+    announced: list[str] = []
+    wait_ready(Cluster(), "hpo-job-storage", announced.append)
+    (line,) = announced
+    assert line.endswith('pod hpo-job-mysql-0: failed to start "…": no pid')
+
+
 def service(name: str, **spec: Any) -> Object:
     return {"metadata": {"name": name}, "spec": spec}
 

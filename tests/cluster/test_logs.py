@@ -63,6 +63,21 @@ def test_a_log_that_went_with_its_node_does_not_hide_the_others(
     assert "1-abcde | hpo-job: trial 1 COMPLETE" in done.stdout
 
 
+def test_after_a_stop_it_says_where_logs_may_be(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    """A pod that failed before stays for a while, without its container and so without its log."""
+    job["spec"]["suspend"] = True
+    ended = [{"image": "i", "state": {"terminated": {"exitCode": 143}}}]
+    api.put("v1/pods", worker_pod(0, "Failed", containerStatuses=ended))
+    gone = "unable to retrieve container logs for containerd://13572bac0c0efa2e3df3942240"
+    api.answers[LOG.format(0)] = gone.encode()
+    gone_line, stopped_line = cli("logs", "digits").stdout.splitlines()
+    assert gone_line == "0-abcde | hpo-job: its log is deleted, with its container"
+    assert stopped_line.startswith("digits-worker | hpo-job: the Job is stopped")
+    assert "a log collector" in stopped_line
+
+
 def test_logs_are_merged_by_time_and_named_by_pod(
     api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
 ) -> None:

@@ -280,6 +280,55 @@ def test_replacing_ends_the_job_first(
     assert not [name for name in api.objects if name.endswith("digits-study-old")]
 
 
+def started_otherwise(api: Api, job: Object) -> None:
+    """Let a Job run whose pods differ from those of the folder."""
+    tolerations = [{"key": "old", "operator": "Exists"}]
+    job["spec"]["template"]["spec"]["tolerations"] = tolerations
+    job["status"] = {"active": 2}
+    api.put("batch/v1/jobs", job)
+    api.tolerations[f"{JOBS}/digits-worker"] = tolerations  # it was hpo-job that applied them
+
+
+def edited(digits: Path, old: str, new: str) -> None:
+    """Change the settings that the job folder uses."""
+    file = digits.parents[1] / "k8s/settings/kustomization.yaml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
+def test_no_job_is_ended_for_one_that_the_server_refuses(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object, job: Object
+) -> None:
+    """The dry run over the old Job says only that its pods cannot be changed."""
+    api.put("v1/secrets", secret)
+    api.put("v1/nodes", node("a"), namespace=None)
+    started_otherwise(api, job)
+    edited(digits, 'requests: {cpu: "1"', 'requests: {cpu: "90"')
+    refused = cli("submit", digits, "--replace")
+    assert refused.exit_code == 2
+    assert "Job digits-worker: spec.template.spec.containers[0].resources.requests" in refused.stderr
+    assert "must be less than or equal to cpu limit of 2" in refused.stderr
+    assert f"delete {JOBS}/digits-worker" not in api.calls
+    edited(digits, 'requests: {cpu: "90"', 'requests: {cpu: "1"')
+    assert cli("submit", digits, "--replace").exit_code == 0
+    assert f"delete {JOBS}/digits-worker" in api.calls
+
+
+def test_no_job_is_ended_for_one_that_no_node_takes(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object, job: Object
+) -> None:
+    api.put("v1/secrets", secret)
+    api.put("v1/nodes", node("a", unschedulable=True), namespace=None)
+    started_otherwise(api, job)
+    refused = cli("submit", digits, "--replace")
+    assert refused.exit_code == 2
+    assert "no node takes it, because of taints" in refused.stderr
+    assert "the workers that run now would be ended for it" in refused.stderr
+    assert f"delete {JOBS}/digits-worker" not in api.calls
+    assert cli("submit", digits, "--replace", "--nodes-may-come").exit_code == 0
+
+
 def test_what_the_server_warns_of_is_shown(
     api: Api, cli: Callable[..., Result], digits: Path, secret: Object
 ) -> None:

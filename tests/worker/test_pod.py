@@ -76,7 +76,9 @@ def test_they_share_the_pod_and_end_with_the_budget(
     (quick.job / "go").touch()
     output, errors = pod.communicate(timeout=120)
     assert (pod.returncode, output) == (0, "")
-    assert "worker of study quick: " in errors
+    (first_line,) = [line for line in errors.splitlines() if "of study quick" in line]
+    assert first_line.startswith("hpo-job: 2 workers of study quick: ")
+    assert ", 2 threads each, index 3 on node" in first_line
     assert "index 3 on node" in errors
     assert quick.states() == {"COMPLETE": 4}
     for trial in quick.study.trials:

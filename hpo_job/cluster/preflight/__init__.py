@@ -23,6 +23,7 @@ def preflight(
     running: int = 0,
     *,
     nodes_may_come: bool = False,
+    replaces: bool = False,
 ) -> Findings:
     """Check all that a Job needs, without changing anything.
 
@@ -31,7 +32,8 @@ def preflight(
         job: the Job as it would be sent.
         spec: the study that it runs.
         running: how many pods of this Job exist already.
-        nodes_may_come: whether the cluster adds nodes when pods ask for GPUs.
+        nodes_may_come: whether the cluster adds nodes when pods need them.
+        replaces: whether those pods have to be ended for the Job's own.
 
     Raises:
         ClusterError: something would keep every pod from running.
@@ -46,7 +48,14 @@ def preflight(
     check_objects(cluster, job, more, findings)
     check_quotas(cluster, pod, more, findings)
     check_limit_ranges(cluster, pod, findings)
-    check_nodes(cluster, pod, more, findings, nodes_may_come=nodes_may_come)
+    check_nodes(
+        cluster,
+        pod,
+        more,
+        findings,
+        nodes_may_come=nodes_may_come,
+        ends_workers=replaces and running > 0,
+    )
     check_image(pod, findings)
     check_sharing(pod, spec, findings)
     check_models(pod, spec, findings)

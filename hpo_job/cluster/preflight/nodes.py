@@ -13,7 +13,13 @@ from hpo_job.errors import ClusterError, plural
 
 
 def check_nodes(
-    cluster: Cluster, pod: Object, more: int, findings: Findings, *, nodes_may_come: bool
+    cluster: Cluster,
+    pod: Object,
+    more: int,
+    findings: Findings,
+    *,
+    nodes_may_come: bool,
+    ends_workers: bool = False,
 ) -> None:
     """Look for nodes that have what a worker asks for.
 
@@ -22,10 +28,12 @@ def check_nodes(
         pod: the spec of a worker's pod.
         more: how many further pods there will be.
         findings: gets the result.
-        nodes_may_come: whether the cluster adds nodes when pods ask for devices.
+        nodes_may_come: whether the cluster adds nodes when pods need them.
+        ends_workers: whether workers that run now are ended for these.
 
     Raises:
-        ClusterError: a worker asks for a device, such as a GPU, that no node has.
+        ClusterError: no node could hold a worker, and it asks for a device, such as a GPU, or
+            workers that run now would be ended for it.
     """
     asked = {name: value for name, value in requests(pod).items() if value}
     try:
@@ -35,10 +43,11 @@ def check_nodes(
         return
     if asked and not fits(nodes, asked):
         problem = f"a worker asks for {_wanted(asked)}: {_missing(nodes, asked)}"
-        if devices(pod) and not nodes_may_come:
+        if (devices(pod) or ends_workers) and not nodes_may_come:
+            ended = "; the workers that run now would be ended for it" if ends_workers else ""
             raise ClusterError(
-                f"{problem}; see k8s/settings, and kubectl describe nodes; --nodes-may-come where "
-                "the cluster adds such nodes"
+                f"{problem}{ended}; see k8s/settings, and kubectl describe nodes; "
+                "--nodes-may-come where the cluster adds such nodes"
             )
         findings.warnings.append(f"{problem}; pods wait, unless the cluster adds such a node")
         findings.checked.append(plural(len(nodes), "node"))
