@@ -307,7 +307,9 @@ def test_no_job_is_ended_for_one_that_the_server_refuses(
     edited(digits, 'requests: {cpu: "1"', 'requests: {cpu: "90"')
     refused = cli("submit", digits, "--replace")
     assert refused.exit_code == 2
-    assert "Job digits-worker: spec.template.spec.containers[0].resources.requests" in refused.stderr
+    assert (
+        "Job digits-worker: spec.template.spec.containers[0].resources.requests" in refused.stderr
+    )
     assert "must be less than or equal to cpu limit of 2" in refused.stderr
     assert f"delete {JOBS}/digits-worker" not in api.calls
     edited(digits, 'requests: {cpu: "90"', 'requests: {cpu: "1"')
