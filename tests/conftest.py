@@ -62,8 +62,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not import what imports torch, where it would be deselected."""
-    return True if config.getoption("quick") and selection.imports_torch(collection_path) else None
+    """Do not import files all of whose tests would be deselected."""
+    return True if config.getoption("quick") and selection.is_never_quick(collection_path) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

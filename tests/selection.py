@@ -8,6 +8,7 @@ these marks and starts a Python process or a web server, or imports torch, fails
 from __future__ import annotations
 
 import multiprocessing.process
+import re
 import socket
 import subprocess
 import sys
@@ -20,6 +21,8 @@ import pytest
 from tests import ROOT, needs
 
 NOT_QUICK = ("fastai", "needs", "processes", "slow", "studies", "web")
+# What a file says of all its tests, up to the end of that statement
+MARKS_OF_FILE = re.compile(r"^pytestmark = (?:\[\n.*?^\]|[^\n]+)$", re.MULTILINE | re.DOTALL)
 ON_WEB = ("api", "bucket", "echo", "s3", "server", "serving")  # fixtures that start a web server
 ON_TORCH = ("gpu", "objectives")  # folders whose modules import torch
 ON_KUBECTL = ("manifests",)  # folders of tests that render manifests
@@ -65,6 +68,16 @@ def longest_first(items: list[pytest.Item]) -> list[pytest.Item]:
 def imports_torch(path: Path) -> bool:
     """Whether this is a folder of tests that import torch, or in one."""
     return any(folder in ON_TORCH for folder in path.relative_to(ROOT / "tests").parts)
+
+
+def is_never_quick(path: Path) -> bool:
+    """Whether no test in this file is quick, so that a quick run need not import it."""
+    if imports_torch(path):
+        return True
+    if not path.name.startswith("test_") or path.suffix != ".py":
+        return False
+    marks = " ".join(MARKS_OF_FILE.findall(path.read_text(encoding="utf-8")))
+    return any(re.search(rf"\bpytest\.mark\.{name}\b", marks) for name in NOT_QUICK)
 
 
 def is_quick(item: pytest.Item) -> bool:

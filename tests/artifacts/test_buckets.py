@@ -25,6 +25,8 @@ from tests.artifacts.test_models import REMEDY, finish
 from tests.quick import Quick, command
 from tests.worker.attempts import Study, undisturbed
 
+pytestmark = pytest.mark.web
+
 JOB = ROOT / "jobs" / "penguins-species"
 Cli = Callable[..., Result]
 NOWHERE = "http://127.0.0.1:9"  # nobody listens there

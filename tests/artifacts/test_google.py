@@ -23,6 +23,8 @@ from tests.artifacts.test_models import REMEDY, finish
 from tests.quick import command
 from tests.worker.attempts import Study, undisturbed
 
+pytestmark = pytest.mark.web
+
 BUCKET = "gs://models"
 
 
