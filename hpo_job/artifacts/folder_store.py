@@ -39,7 +39,7 @@ class FolderStore:
         return self._file(artifact_id).open("rb")
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        part = self._file(artifact_id + PART)
+        part = self._part(artifact_id)
         try:
             with part.open("wb") as file:
                 shutil.copyfileobj(content_body, file)
@@ -59,7 +59,7 @@ class FolderStore:
 
     def remove_part(self, artifact_id: str) -> None:
         """Remove what a killed process left of writing the artifact, if anything."""
-        self._file(artifact_id + PART).unlink(missing_ok=True)
+        self._part(artifact_id).unlink(missing_ok=True)
 
     def old_parts(self) -> Iterator[tuple[str, int]]:
         """The files that nobody writes any more, with their sizes in bytes.
@@ -76,6 +76,11 @@ class FolderStore:
         if Path(artifact_id).name != artifact_id or artifact_id in ("", ".."):
             raise ValueError(f"not the id of an artifact: {artifact_id!r}")
         return self._folder / artifact_id
+
+    def _part(self, artifact_id: str) -> Path:
+        """What is written first, and then renamed."""
+        file = self._file(artifact_id)
+        return file.with_name(file.name + PART)
 
 
 def _is_id(name: str) -> bool:

@@ -81,3 +81,15 @@ def test_gc_removes_what_nobody_writes_any_more(tmp_path: Path, cli: Callable[..
     assert facts["files"] == [{"name": old, "kind": "part", "trial": None, "size": 4}]
     assert cli(*arguments).stdout.splitlines()[0].split()[:3] == ["no", "trial", "part"]
     assert {file.name for file in place.iterdir()} == {new, f"film{PART}"}
+
+
+@pytest.mark.parametrize("name", ["", "..", "../other", "/etc/passwd"])
+def test_an_id_leads_to_no_other_folder(tmp_path: Path, name: str) -> None:
+    store = FolderStore(tmp_path / "artifacts")
+    with pytest.raises(ValueError, match="not the id of an artifact"):
+        store.open_reader(name)
+    with pytest.raises(ValueError, match="not the id of an artifact"):
+        store.write(name, BytesIO(b"x"))
+    with pytest.raises(ValueError, match="not the id of an artifact"):
+        store.remove(name)
+    assert list(tmp_path.rglob("*")) in ([], [tmp_path / "artifacts"])

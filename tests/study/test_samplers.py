@@ -127,6 +127,11 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"sampler": {"name": "NoSampler"}}, "sampler.name", "known: BruteForceSampler"),
     ({"sampler": {"name": "PartialFixedSampler"}}, "sampler", "needs fixed_params"),
     (
+        {"sampler": {"name": "PartialFixedSampler", "fixed_params": 3}},
+        "sampler.fixed_params",
+        "should be a table of parameters, found 3",
+    ),
+    (
         {"sampler": {"name": "PartialFixedSampler", "fixed_params": {"x": 1.0}}},
         "sampler",
         "needs base_sampler",

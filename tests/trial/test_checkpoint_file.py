@@ -151,3 +151,20 @@ def test_a_digest_is_of_the_content_alone() -> None:
         {"b": state["b"]},
     ]
     assert len({checkpoint_file.digest(each) for each in (state, *others)}) == len(others) + 1
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"object": "x"}, r"^it is damaged \(a value of kind 'object'\)$"),
+        ({"array": "arrays/1.npy"}, r"^it is damaged \(an array is followed by something else\)$"),
+    ],
+)
+def test_a_value_that_was_never_written_is_refused(value: dict[str, Any], message: str) -> None:
+    array = io.BytesIO()
+    np.lib.format.write_array(array, np.arange(3))
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as packed:
+        packed.writestr("arrays/1.npy", array.getvalue() + b"more")
+    with zipfile.ZipFile(file) as packed, pytest.raises(DamagedError, match=message):
+        checkpoint_file._restored([value], packed)
