@@ -215,6 +215,8 @@ def worker_command(
     """
     with without_threads():  # so that several workers can be forked
         from hpo_job.spec.reading import read_spec
+        from hpo_job.storage.urls import show_by_host
+        from hpo_job.study.workers import owner
         from hpo_job.worker.gpus import assign, available, choose
         from hpo_job.worker.job import Job, run_worker
         from hpo_job.worker.machine_share import workers_of_pod
@@ -223,6 +225,8 @@ def worker_command(
     if gpus is not None:  # before torch is imported
         assign(choose(gpus)[0])
     spec = read_spec(job, assignments)
+    if owner():
+        show_by_host(storage)
     shared = available() if spec.cluster.workers_per_gpu else []
     count = workers_of_pod(spec, shared)
     task = Job(

@@ -42,6 +42,8 @@ def make_secrets(cluster: Cluster, name: str) -> list[str]:
             server's volume exists without its Secret.
     """
     server, workers = read_secret(cluster, SERVER_SECRET), cluster.find("secrets", name)
+    if server is None:
+        _require_no_volume(cluster)
     if server is None and workers is not None:
         raise ClusterError(
             f"Secret {name} belongs to another server, since there is no Secret {SERVER_SECRET}; "
@@ -49,7 +51,6 @@ def make_secrets(cluster: Cluster, name: str) -> list[str]:
         )
     created = []
     if server is None:
-        _require_no_volume(cluster)
         server = new_server(cluster.namespace)
         cluster.create(_secret(SERVER_SECRET, cluster.namespace, server))
         created.append(SERVER_SECRET)

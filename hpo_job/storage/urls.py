@@ -130,6 +130,13 @@ def show_as(url: URL, name: str) -> None:
     _NAMES[url.host, url.port] = name
 
 
+def show_by_host(url: str) -> None:
+    """Show a server by its host and database only: in a pod nobody typed the rest of its URL."""
+    parsed = parse(url)
+    if parsed.host:
+        show_as(parsed, f"{parsed.host}/{parsed.database}")
+
+
 def known() -> tuple[dict[tuple[str | None, int | None], str], dict[str, Path]]:
     """What this process knows of URLs, for `learn` in one that it starts."""
     return _NAMES, _FILES

@@ -89,10 +89,13 @@ def test_the_secret_of_another_server_is_left_alone(
     assert api.created == api.applied == []
 
 
+@pytest.mark.parametrize("workers_too", [False, True])
 def test_a_volume_without_its_secret_is_left_alone(
-    api: Api, cli: Callable[..., Result], clone: Path
+    api: Api, cli: Callable[..., Result], clone: Path, secret: Object, workers_too: bool
 ) -> None:
     """New passwords would not open the database that is in it."""
+    if workers_too:  # which does not make it another server's
+        api.put("v1/secrets", secret)
     claim = {"metadata": {"name": "data-hpo-job-mysql-0"}, "spec": {}}
     api.put("v1/persistentvolumeclaims", claim)
     refused = cli("database")

@@ -25,7 +25,7 @@ from hpo_job.cluster.client import Cluster
 from hpo_job.cluster.pods import is_over, is_ready, pods_of
 from hpo_job.cluster.render import kubectl
 from tests import ROOT
-from tests.manifests.renders import with_components
+from tests.manifests.renders import CLUSTER_COMPONENTS, with_components
 
 pytestmark = [
     pytest.mark.slow,
@@ -54,13 +54,14 @@ direction = "minimize"
 trials = {TRIALS}
 """
 JOB = "digits-worker"
+SETTINGS = "k8s/settings/kustomization.yaml"
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """k8s/ with settings of the test's own, the namespace and the database on the cluster."""
     folder = with_components(tmp_path_factory.mktemp("cluster") / "clone", (), ("network-policy",))
-    file = folder / "k8s/settings/kustomization.yaml"
+    file = folder / SETTINGS
     text = file.read_text().replace("namespace: hpo-job\n", f"namespace: {NAMESPACE}\n")
     text = re.sub(r"cpu: \"[12]\", memory: .Gi", "cpu: 100m, memory: 300Mi", text, count=1)
     for name, variable in (("hpo-job", "IMAGE"), ("mysql", "MYSQL_IMAGE")):
@@ -123,6 +124,33 @@ def test_every_folder_passes_the_servers_dry_run(clone: Path) -> None:
     for file in sorted(clone.glob("jobs/*/kustomization.yaml")):
         said = run(clone, kubectl(), "apply", "--dry-run=server", "-k", str(file.parent))
         assert "violate" not in said  # the namespace's Pod Security Standard
+
+
+@pytest.mark.parametrize(
+    "component",
+    sorted(re.findall(r"(?m)^# +- ../components/(\S+)", (ROOT / SETTINGS).read_text())),
+)
+def test_the_server_accepts_each_component(clone: Path, tmp_path: Path, component: str) -> None:
+    folder = with_components(tmp_path / "clone", (component,), ())
+    file = folder / SETTINGS
+    file.write_text(file.read_text().replace("namespace: hpo-job\n", f"namespace: {NAMESPACE}\n"))
+    said = run(folder, kubectl(), "apply", "--dry-run=server", "-k", "jobs/digits")
+    assert f"job.batch/{JOB} created (server dry run)" in said
+    assert "violate" not in said
+
+
+def test_what_a_namespace_has_applies_on_both_sides(clone: Path, tmp_path: Path) -> None:
+    """The server's own default values are written out, else they are a conflict."""
+    folder = with_components(tmp_path / "clone", (), CLUSTER_COMPONENTS)
+    file = folder / SETTINGS
+    file.write_text(file.read_text().replace("namespace: hpo-job\n", f"namespace: {NAMESPACE}\n"))
+    try:
+        run(folder, kubectl(), "apply", "-k", "k8s/cluster")
+        run(folder, kubectl(), "apply", "--server-side", "-k", "k8s/cluster")
+    finally:  # the policies would stay, and the dashboard uses CPUs
+        policies = "validatingadmissionpolicies,validatingadmissionpolicybindings"
+        run(folder, kubectl(), "delete", policies, "hpo-job-keep-workers", "--ignore-not-found")
+        run(folder, kubectl(), "-n", NAMESPACE, "delete", "deployment", "hpo-job-dashboard")
 
 
 def test_a_study_from_submit_to_results(clone: Path, cluster: Cluster) -> None:

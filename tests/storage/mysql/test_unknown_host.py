@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from click.testing import Result
 from pymysql.err import OperationalError
 
 from hpo_job.errors import UnreachableError
@@ -10,6 +13,9 @@ from hpo_job.storage import outage
 from hpo_job.storage.mysql.connection import Connection
 from hpo_job.storage.mysql.faults import reason
 from hpo_job.storage.mysql.url import read_url
+from hpo_job.storage.urls import parse, redacted_url
+from hpo_job.worker.job import Job
+from hpo_job.worker.signals import Stop
 
 
 @pytest.mark.parametrize(
@@ -34,6 +40,25 @@ def test_a_new_worker_waits_for_it_and_its_pod_may_try_again(
     assert "MySQL error 200" in caplog.text
     assert "no.such.host.invalid" in caplog.text.partition("at most: ")[2]
     assert "secret" not in caplog.text + str(raised.value)
+
+
+def test_a_worker_in_a_pod_names_the_server_and_no_options(
+    job: Callable[..., str], cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "mysql+mysqldb://hpo:secret@db:3306/hpo?ssl_mode=VERIFY_CA&ssl_ca=/var/run/ca.pem"
+    labels: list[str] = []
+
+    def run(task: Job, stop: Stop) -> int:
+        labels.append(redacted_url(parse(task.storage)))
+        return 0
+
+    monkeypatch.setattr("hpo_job.worker.job.run_worker", run)
+    monkeypatch.setattr("hpo_job.storage.urls._NAMES", {})
+    cli("worker", job(), "--storage", url)
+    cli("worker", job(), "--storage", url, HPO_JOB_OWNER="uid")
+    typed, in_pod = labels
+    assert "ssl_mode=VERIFY_CA" in typed
+    assert in_pod == "db/hpo"
 
 
 @pytest.mark.parametrize(
