@@ -319,7 +319,7 @@ MUTANTS = (
         "worker/loop.py",
         "                storage.optuna.record_heartbeat(number)\n",
         "",
-        "tests/worker/test_loop.py tests/worker/test_signals.py",
+        "tests/worker/test_heartbeat.py",
     ),
     Mutant(
         "a worker that runs looks for lost trials",
@@ -419,7 +419,57 @@ MUTANTS = (
         "    if saved_work(trial) == 0.0 and any(map(checkpoints, before)):\n"
         "        return False\n",
         "",
-        "tests/worker/test_saving.py tests/study",
+        "tests/study/test_attempts.py",
+    ),
+    Mutant(
+        "work that an attempt has lost is counted once",
+        "study/attempts.py",
+        "        if attributes.LOST_SECONDS in attempt.user_attrs:\n"
+        "            break  # what was lost before it is counted there\n",
+        "",
+        "tests/study/test_attempts.py",
+    ),
+    Mutant(
+        "of a paused trial only the newest state is continued",
+        "study/attempts.py",
+        "states += own[:1] if is_paused(attempt) else own",
+        "states += own",
+        "tests/study/test_attempts.py",
+    ),
+    Mutant(
+        "a worker does not take its own trial for lost",
+        "study/recovery.py",
+        "trial.state != TrialState.RUNNING or trial.number == running",
+        "trial.state != TrialState.RUNNING",
+        "tests/study/test_admission.py",
+    ),
+    Mutant(
+        "a promotion that is broken off keeps its rung",
+        "study/recovery.py",
+        "user_attrs={attributes.RETRY_OF: trial.number, **rung}",
+        "user_attrs={attributes.RETRY_OF: trial.number}",
+        "tests/study/test_admission.py",
+    ),
+    Mutant(
+        "no trial is promoted for want of others while one runs",
+        "study/admission.py",
+        "last = over and not ledger.running",
+        "last = over",
+        "tests/study/test_admission.py",
+    ),
+    Mutant(
+        "who starts what plain Optuna has enqueued is known",
+        "study/admission.py",
+        "    if attributes.WORKER not in trial.user_attrs:\n",
+        "    if False:\n",
+        "tests/study/test_admission.py",
+    ),
+    Mutant(
+        "an enqueued trial that was broken off keeps its parameters",
+        "study/recovery.py",
+        "parameters = {**fixed_params(trial), **trial.params}",
+        "parameters = dict(trial.params)",
+        "tests/study/test_admission.py",
     ),
     Mutant(
         "a worker gives up after so many failures in a row",

@@ -243,3 +243,11 @@ def test_the_recipes_for_contributors_name_what_is_there() -> None:
     assert [
         word for word in words if not re.search(rf"^ *(def |class )?{word}\b", code, re.M)
     ] == []
+
+
+def test_the_test_that_contributors_begin_with_is_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    commands = re.findall(r"pytest (tests/\S+\.py) -k (\w+)", text)
+    assert commands
+    for file, word in commands:
+        assert re.search(rf"^def test_\w*{word}", (ROOT / file).read_text("utf-8"), re.MULTILINE)

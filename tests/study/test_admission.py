@@ -22,7 +22,7 @@ from hpo_job.study.admission import Refusal, admit
 from hpo_job.study.joining import budget
 from hpo_job.study.ledger import Ledger, Times, working_time
 from hpo_job.study.optuna_private import fixed_params
-from hpo_job.study.recovery import requeue, trial_id
+from hpo_job.study.recovery import recover, requeue, trial_id
 from hpo_job.study.workers import identity
 from hpo_job.trial import attributes
 from tests.quick import SPACE, Quick
@@ -235,6 +235,17 @@ def test_a_heartbeat_keeps_a_trial(tmp_path: Path) -> None:
     age(tmp_path, HEARTBEATS)
     quick.storage.optuna.record_heartbeat(trial_id(quick.study, trial.number, quick.storage))
     assert refused(quick) is Refusal.FULL
+
+
+def test_a_worker_does_not_take_its_own_trial_for_lost(tmp_path: Path) -> None:
+    """As after an hour of sleep: it looks for lost trials while it runs one itself."""
+    quick = Quick(tmp_path, budget="trials = 1", grace=2)
+    trial = start(quick)
+    age(tmp_path, HEARTBEATS)
+    recover(quick.study, quick.storage, Ledger(), trial.number)
+    assert quick.states() == {"RUNNING": 1}
+    recover(quick.study, quick.storage, Ledger(), 99)  # the worker of another one
+    assert quick.states() == {"FAIL": 1, "WAITING": 1}
 
 
 def test_no_two_trials_share_a_sampler_seed(tmp_path: Path) -> None:
@@ -485,8 +496,9 @@ def pause(quick: Quick, trial: optuna.Trial, value: float) -> None:
 
 
 def test_none_is_promoted_for_want_of_others_while_a_trial_runs(tmp_path: Path) -> None:
-    """Of two there is no third to go on; the better one does once both have reached the rung."""
-    quick = Quick(tmp_path, budget="trials = 2", more='[pruner]\nname = "PromotionPruner"')
+    """A third of two is none: the better one goes on, once both have reached the rung."""
+    budget = "trials = 9\npatience = 1"  # which the first one uses up
+    quick = Quick(tmp_path, budget=budget, more='[pruner]\nname = "PromotionPruner"')
     first, second = start(quick), start(quick)
     pause(quick, first, 2.0)
     assert refused(quick) is Refusal.FULL
