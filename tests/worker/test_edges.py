@@ -11,6 +11,7 @@ import pytest
 from click.testing import Result
 from optuna.trial import TrialState, create_trial
 
+from hpo_job.spec.choices import PLOT_KINDS
 from hpo_job.storage.database import Storage
 from tests import synthetic
 
@@ -28,18 +29,6 @@ NOTHING = (
     "several objectives",
 )
 NAMES = ("empty", "failed", "one", "unpruned", "several", "no-front", "theirs", "bare", "running")
-KINDS = (
-    "history",
-    "intermediate",
-    "parallel",
-    "slice",
-    "contour",
-    "importance",
-    "pareto",
-    "timeline",
-    "time",
-    "edf",
-)
 COMMANDS = [
     ["status"],
     ["results"],
@@ -116,7 +105,7 @@ def test_every_command(look: Callable[..., Result], name: str, subtests: pytest.
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_plot(look: Callable[..., Result], name: str, subtests: pytest.Subtests) -> None:
-    for kind in KINDS:
+    for kind in PLOT_KINDS:
         with subtests.test(kind):
             done = look("plot", name, kind, "-o", f"{kind}.svg")
             assert Path(f"{kind}.svg").exists() == (done.exit_code == 0)
