@@ -111,7 +111,7 @@ def delete_command(
     there = connect(context, namespace, study)
     if with_study and not yes:
         _confirm(f"delete {study} on the cluster, with its trials and models")
-    for line in delete(there, study_of(study)):
+    for line in delete(there, study_of(study), must_exist=not with_study):
         click.echo(f"deleted {line}")
     if with_study:
         with cluster_database(there, study) as forwarded:
@@ -119,7 +119,8 @@ def delete_command(
     else:
         place = same_place(there, study)
         click.echo(
-            f"its trials are kept; to delete them: {program()} delete {study}{place} --study"
+            f"its trials are kept; to delete them: {program()} delete {study} --cluster{place} "
+            "--study"
         )
 
 

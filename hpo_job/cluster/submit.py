@@ -200,14 +200,19 @@ def suspend(cluster: Cluster, study: str, *, stop: bool) -> str:
     return f"job/{name}: {done}"
 
 
-def delete(cluster: Cluster, study: str) -> list[str]:
+def delete(cluster: Cluster, study: str, *, must_exist: bool = True) -> list[str]:
     """Delete what was submitted for a study; trials in the database stay.
+
+    Args:
+        cluster: where.
+        study: its name.
+        must_exist: whether it is an error if there is nothing of that study.
 
     Returns:
         What was deleted, such as ``job/digits-worker``.
 
     Raises:
-        ClusterError: there is nothing of that study, or its Job is not gone after a while.
+        ClusterError: nothing was deleted, and should be; or its Job is not gone after a while.
     """
     labels = worker_labels(study)
     deleted = []
@@ -219,7 +224,7 @@ def delete(cluster: Cluster, study: str) -> list[str]:
             else:
                 cluster.delete(resource, name)
             deleted.append(f"{resource.removesuffix('s')}/{name}")
-    if not deleted:
+    if not deleted and must_exist:
         cluster.require_namespace()
         raise ClusterError(f"namespace {cluster.namespace}: nothing was submitted for {study}")
     return deleted

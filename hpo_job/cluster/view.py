@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 import optuna
@@ -88,7 +88,7 @@ def pods(cluster: Cluster, job: Object, running: Mapping[int, str]) -> Group:
         worker for worker in listed if worker.phase == "Running" and worker.index not in running
     ]
     reasons = [*_reasons(listed), *_waits(cluster, idle[:IDLE_LOGS])]
-    lines = [*unlisted, *_images(listed), *reasons]
+    lines = [*unlisted, *_images(alive or listed), *reasons]
     return Group(_table(listed, running), *map(Text, lines))
 
 
@@ -131,25 +131,29 @@ def _table(workers: list[Worker], running: Mapping[int, str]) -> Table:
 
 def _images(workers: list[Worker]) -> Iterator[str]:
     """Which image the pods run, by its digest: a tag may have moved between two pulls."""
-    indexes_of: dict[str, list[str]] = {}
-    for worker in workers:
-        if worker.image:
-            indexes_of.setdefault(worker.image, []).append(str(worker.index))
+    indexes_of = _indexes_by((worker.image, worker.index) for worker in workers)
     if len(indexes_of) == 1:
         yield f"image: {next(iter(indexes_of))}"
     for digest, indexes in indexes_of.items() if len(indexes_of) > 1 else ():
-        yield f"index {', '.join(indexes)}: another image than others, {digest}"
+        yield f"{indexes}: another image than others, {digest}"
 
 
 def _reasons(workers: list[Worker]) -> Iterator[str]:
     """Why workers do not run, or failed."""
-    indexes_of: dict[str, list[str]] = {}
-    for worker in workers:
-        if worker.why:
-            indexes_of.setdefault(worker.why, []).append(str(worker.index))
-    for reason, indexes in indexes_of.items():
-        plural = "es" if len(indexes) > 1 else ""
-        yield f"index{plural} {', '.join(indexes)}: {reason}"
+    for reason, indexes in _indexes_by((worker.why, worker.index) for worker in workers).items():
+        yield f"{indexes}: {reason}"
+
+
+def _indexes_by(pairs: Iterable[tuple[str | None, int]]) -> dict[str, str]:
+    """Which indexes have the same text, as words; several pods of one index count once."""
+    indexes_of: dict[str, dict[int, None]] = {}
+    for text, index in pairs:
+        if text:
+            indexes_of.setdefault(text, {})[index] = None
+    return {
+        text: f"index{'es' if len(indexes) > 1 else ''} {', '.join(map(str, indexes))}"
+        for text, indexes in indexes_of.items()
+    }
 
 
 def running(study: optuna.Study, job: Object | None) -> dict[int, str]:

@@ -338,6 +338,9 @@ def test_a_study_with_a_long_name(api: Api, line: Callable[..., str], digits: Pa
 def test_a_job_that_is_not_there(api: Api, line: Callable[..., str]) -> None:
     assert "has no Job nothing-worker" in line("scale", "nothing", "2")
     assert "nothing was submitted for nothing" in line("delete", "nothing", "--cluster")
+    also = line("delete", "nothing", "--cluster", "--study", "--yes")
+    assert "nothing was submitted" not in also  # its trials may be there still
+    assert "hpo-job-storage" in also
 
 
 def test_a_file_that_pods_would_miss(api: Api, line: Callable[..., str], digits: Path) -> None:

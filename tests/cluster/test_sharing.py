@@ -80,6 +80,21 @@ def test_status_names_the_image_that_runs(
     said = cli("status", "digits", "--cluster").stdout
     assert "index 0: another image than others, sha256:aa" in said
     assert "index 1: another image than others, sha256:bb" in said
+    api.put("v1/pods", worker_pod(1, "Failed", containerStatuses=[ran]))
+    assert "\nimage: sha256:aa\n" in cli("status", "digits", "--cluster").stdout  # of what runs
+
+
+def test_an_index_that_fails_again_and_again_is_named_once(
+    api: Api, cli: Callable[..., Result], worker_pod: Callable[..., Object]
+) -> None:
+    api.put("batch/v1/jobs", copy.deepcopy(JOB))
+    for each in ("a", "b"):
+        pod = worker_pod(
+            0, "Failed", containerStatuses=[{"state": {"terminated": {"exitCode": 1}}}]
+        )
+        pod["metadata"]["name"] += each
+        api.put("v1/pods", pod)
+    assert "\nindex 0: ended with exit code 1" in cli("status", "digits", "--cluster").stdout
 
 
 def test_check_says_how_many(cli: Callable[..., Result], job: Callable[..., Path]) -> None:
