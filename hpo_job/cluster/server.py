@@ -23,6 +23,7 @@ USER = DATABASE = "hpo"
 READY = 600  # seconds for a new server to pull its image and initialise
 LOOK = 2.0  # seconds between two looks at its pod
 CLAIM = "data-hpo-job-mysql-0"  # of the StatefulSet's volume
+ERROR, ABORTING = "[ERROR]", "Aborting"  # in MySQL's log; the latter follows the reason
 CRASHES = 2  # restarts after which its pod counts as crashing
 _IDS = re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{12,}\b")  # of containers, new ones at each try
 
@@ -131,24 +132,29 @@ def log_in(cluster: Cluster, secret: str) -> None:
 
 
 def require_no_crash(cluster: Cluster, service: Object) -> None:
-    """Raise ClusterError with the last line of the log if the database's pod crashes repeatedly."""
+    """Raise ClusterError with what its log says if the database's pod crashes repeatedly."""
     for pod in cluster.list_objects("pods", **service["spec"]["selector"]):
         name = pod["metadata"]["name"]
+        if pod["metadata"].get("deletionTimestamp"):  # another one takes its place
+            continue
         for container in pod.get("status", {}).get("containerStatuses") or []:
             if container.get("restartCount", 0) >= CRASHES and not container.get("ready"):
                 raise ClusterError(
                     f"the database crashes: pod {name} was started "
-                    f"{container['restartCount'] + 1} times; its log ends with: "
+                    f"{container['restartCount'] + 1} times; its log says: "
                     f"{_last_line(cluster, name, container['name'])}"
                 )
 
 
 def _last_line(cluster: Cluster, pod: str, container: str) -> str:
+    """The last line of a log that says what is wrong, or else its last line."""
     try:
         lines = [text for _, text in cluster.log(pod, container=container, previous=True)]
     except ClusterError as error:
         return str(error)
-    return next((one_line(line) for line in reversed(lines) if line.strip()), "nothing")
+    lines = [one_line(line) for line in reversed(lines) if line.strip()]
+    errors = (line for line in lines if ERROR in line and not line.endswith(ABORTING))
+    return next(errors, lines[0] if lines else "nothing")
 
 
 def _require_no_volume(cluster: Cluster) -> None:

@@ -120,7 +120,32 @@ def test_a_database_that_crashes_ends_the_wait(
     refused = cli("database")
     assert refused.exit_code == 2
     assert "the database crashes: pod hpo-job-mysql-0 was started 3 times" in refused.stderr
-    assert "its log ends with: disk full" in refused.stderr
+    assert "its log says: disk full" in refused.stderr
+    # MySQL ends its log in good order
+    ends = (
+        "[ERROR] unknown variable 'bogus=1'.",
+        "[ERROR] Aborting",
+        "[System] MySQL Server - end.",
+    )
+    log = "".join(f"2026-01-01T00:00:01.000000000Z {line}\n" for line in ends).encode()
+    api.answers["get /api/v1/namespaces/hpo-job/pods/hpo-job-mysql-0/log"] = log
+    assert "its log says: [ERROR] unknown variable 'bogus=1'." in cli("database").stderr
+
+
+def test_a_crashed_database_that_was_deleted_is_not_waited_for(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way out of a crash is to delete its pod, which is there for a moment still."""
+    selector = {"app.kubernetes.io/component": "mysql"}
+    api.put("v1/services", {"metadata": {"name": "hpo-job-mysql"}, "spec": {"selector": selector}})
+    pod = ready_pod(api, ready="False")
+    pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    pod["status"]["containerStatuses"] = [{"name": "mysql", "restartCount": 5, "ready": False}]
+    monkeypatch.setattr("hpo_job.cluster.server.time.sleep", lambda seconds: ready_pod(api))
+    announced: list[str] = []
+    wait_ready(Cluster(), "hpo-job-storage", announced.append)
+    (line,) = announced
+    assert "is being stopped" in line
 
 
 def test_a_database_is_not_spoken_of_as_a_worker() -> None:
