@@ -15,6 +15,7 @@ from fastai.learner import Learner
 from torch import nn
 
 from hpo_job.data.images import LabelledFiles
+from hpo_job.errors import SpecError
 from hpo_job.objectives import training
 from hpo_job.objectives.context import Context
 from hpo_job.objectives.image_classification import train
@@ -322,3 +323,12 @@ def test_execute_time_is_that_of_one_pass_with_repeats_too(
     assert times[attributes.EXECUTE_TIME] == 1.0
     assert context.data is not None
     assert times[attributes.ITEM_TIME_MS] == pytest.approx(1000 / len(context.data.valid))
+
+
+def test_weights_that_have_gone_since_the_check_are_one_line(make_context: MakeContext) -> None:
+    context = make_context(model="resnet18", pre_trained=True)
+    start_afresh(context)
+    parameters = ImageClassification(**context.params)
+    dls = loaders_of(context, parameters)
+    with pytest.raises(SpecError, match=r"^model 'resnet18': its weights are no longer in "):
+        objective.make_learner(CLASSES, dls, context, parameters)

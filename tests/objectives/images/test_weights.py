@@ -16,6 +16,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from safetensors.torch import save_file
 
 from hpo_job.errors import FetchError, SpecError
+from hpo_job.objectives import downloads
 from hpo_job.objectives.candidates import Candidates
 from hpo_job.objectives.image_classification import check
 from hpo_job.objectives.images import weights
@@ -295,3 +296,22 @@ def test_a_model_without_a_body_is_refused(model: str, tmp_path: Path) -> None:
                 tmp_path,
             )
         )
+
+
+def test_a_model_whose_weights_nobody_publishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "_urls", lambda model: ())
+    with pytest.raises(SpecError, match=r"resnet18.*none are published"):
+        obtain("resnet18", tmp_path)
+    file = tmp_path / "resnet18.pth"
+    file.touch()
+    assert obtain("resnet18", tmp_path) == file
+
+
+def test_a_download_that_was_cut_short_is_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "resnet18.pth"
+    file.write_bytes(b"123")
+    downloads._verify(file, "https://example.org/resnet18.pth", "3")
+    with pytest.raises(ConnectionError, match=r"^3 of 5 bytes arrived$"):
+        downloads._verify(file, "https://example.org/resnet18.pth", "5")

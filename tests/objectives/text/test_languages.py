@@ -199,3 +199,23 @@ def test_the_data_says_its_language(german: Callable[..., StudySpec]) -> None:
     assert "language" not in dict(
         replace(data, language_model=language_model_of(german())).described()
     )
+
+
+def test_a_folder_that_holds_no_language_model_is_one_line(tmp_path: Path) -> None:
+    says = "pre_trained: .*: not fastai's language model: "
+    with pytest.raises(SpecError, match=rf"^{says}FileNotFoundError: no \.pth, or no \.pkl$"):
+        weights.load(tmp_path)
+    state = {"0.encoder.weight": torch.zeros(3, 2), "0.rnns.0.weight_hh_l0_raw": torch.zeros(8, 2)}
+    torch.save(state, tmp_path / "model.pth")
+    save_pickle(tmp_path / "vocab.pkl", ["two", "words"])
+    with pytest.raises(SpecError, match=f"^{says}ValueError: its vocabulary and its embedding"):
+        weights.load(tmp_path)
+
+
+def test_a_folder_of_something_else_is_not_replaced_by_a_download(tmp_path: Path) -> None:
+    other = tmp_path / weights.NAME / "thesis.txt"
+    other.parent.mkdir()
+    other.write_text("ours")
+    with pytest.raises(SpecError, match=r"cannot be downloaded \(.* holds something else\)"):
+        weights.obtain(tmp_path)
+    assert other.read_text() == "ours"
