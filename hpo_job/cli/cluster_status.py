@@ -17,7 +17,7 @@ from hpo_job.cluster import view
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.database import reachable
 from hpo_job.cluster.names import study_of
-from hpo_job.cluster.pods import PODS_A_SECOND, is_over, is_stopped
+from hpo_job.cluster.pods import PODS_A_SECOND, is_over, is_suspended
 from hpo_job.cluster.refusals import DeniedError
 from hpo_job.errors import ClusterError, HpoJobError
 from hpo_job.results.forecast import forecast_lines
@@ -88,7 +88,7 @@ class View:
         try:
             study = load(self._name, self._storage)
             lines = [f"study     {self._name}", *self._overview(study)]
-            if not is_over(job) and not is_stopped(job):  # nothing goes on as it did otherwise
+            if not is_over(job) and not is_suspended(job):  # nothing goes on as it did otherwise
                 lines += forecast_lines(study)
             return lines, view.running(study, job)
         except (HpoJobError, *STORAGE_ERRORS) as error:

@@ -105,8 +105,8 @@ def delete_command(
             raise click.UsageError("--study goes with --cluster; without it, a study is deleted")
         _delete_study(study, url, artifacts, yes)
         return
+    from hpo_job.cluster.existing import delete
     from hpo_job.cluster.names import study_of
-    from hpo_job.cluster.submit import delete
 
     there = connect(context, namespace, study)
     if with_study and not yes:

@@ -122,8 +122,8 @@ def _say_what_is_next(cluster: Cluster, plan: Plan, study: str) -> None:
 @cluster_option
 def scale_command(job: str, workers: int, cluster: Cluster) -> None:
     """Change how many workers a running study has on a cluster."""
+    from hpo_job.cluster.existing import scale
     from hpo_job.cluster.names import study_of
-    from hpo_job.cluster.submit import scale
 
     click.echo(scale(cluster, study_of(job), workers))
     _warn_if_folder_differs(job, workers)
@@ -167,8 +167,8 @@ def resume_command(job: str, cluster: Cluster) -> None:
 
 
 def _suspend(cluster: Cluster, job: str, *, stop: bool) -> None:
+    from hpo_job.cluster.existing import suspend
     from hpo_job.cluster.names import study_of
-    from hpo_job.cluster.submit import suspend
 
     click.echo(suspend(cluster, study_of(job), stop=stop))
 

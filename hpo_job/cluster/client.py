@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-from hpo_job.cluster.connection import CONNECTION_ERRORS, TIMEOUT, Connection, with_query
+from hpo_job.cluster.connection import CONNECTION_ERRORS, Connection, with_query
 from hpo_job.cluster.refusals import (
     NO_NAMESPACE,
     ForbiddenError,
@@ -170,7 +170,8 @@ class Cluster(Connection):
 
         Args:
             pod: the pod's name.
-            follow: whether to wait for further lines until the container ends.
+            follow: whether to wait for further lines, until the container ends or nothing was
+                written for a minute.
             since: the time of the last line that was read; lines up to it are left out.
             container: of the pod.
             previous: whether the container's last start is meant, before it was restarted.
@@ -185,24 +186,22 @@ class Cluster(Connection):
         query |= {"follow": "true"} if follow else {}
         query |= {"tailLines": str(latest)} if latest else {}
         query |= {"sinceTime": since} if since else {}
-        for line in self._lines(pod, query, follow=follow):
+        for line in self._lines(pod, query):
             when, _, text = line.partition(" ")
             if not _TIME.fullmatch(when):  # from the node itself
                 yield None, line
             elif when > since:  # always the same number of digits, so texts compare as times
                 yield when, text
 
-    def _lines(self, pod: str, query: Mapping[str, str], *, follow: bool) -> Iterator[str]:
-        path = self._path("pods", pod) + "/log"
-        timeout = (TIMEOUT[0], None if follow else TIMEOUT[1])
-        response = self._request("GET", path, query, timeout=timeout, stream=True)
+    def _lines(self, pod: str, query: Mapping[str, str]) -> Iterator[str]:
+        response = self._request("GET", self._path("pods", pod) + "/log", query, stream=True)
         rest = b""
         try:
             for chunk in response.stream(amt=None):
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield from (line.decode(errors="replace") for line in lines)
         except CONNECTION_ERRORS:
-            pass  # the connection ended with its pod
+            pass  # it ended with its pod, or nothing came for long: it may be dead
         if rest:
             yield rest.decode(errors="replace")
 

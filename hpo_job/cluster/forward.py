@@ -44,9 +44,9 @@ class Tunnel:
     """
 
     def __init__(self, cluster: Cluster, pod: str, port: int) -> None:
-        self.opened = time.monotonic()
         self._pod, self._port = pod, port
         self._socket = cluster.websocket(f"pods/{pod}/portforward", ports=str(port))
+        self.opened = time.monotonic()  # not earlier: over a slow network, opening takes seconds
         self._started: set[int] = set()  # channels whose first frame has arrived
         self._early = b""  # data that arrived before `carry`
 

@@ -7,24 +7,27 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
 
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.pods import (
     PODS_A_SECOND,
-    STOPPED,
     describe,
     has_log,
     is_over,
-    is_stopped,
     pods_of,
     short,
     why_none,
+    why_suspended,
 )
 from hpo_job.cluster.refusals import DeniedError, NotFoundError
-from hpo_job.errors import ClusterError
+from hpo_job.errors import ClusterError, plural
 
+MOST = 100  # pods whose logs are read or followed at the same time
+LATEST = 100  # lines of each pod that are printed where there are more
+READERS = 8  # threads that read those
 LOOK = 2.0  # seconds between two looks for new pods
 PREFIX = "hpo-job: "  # of lines that this command adds
 GONE = "unable to retrieve container logs"  # what a node says of a container that it has removed
@@ -39,9 +42,16 @@ def written(cluster: Cluster, job: str) -> Iterator[str]:
     pods = pods_of(cluster, job)
     ran = [pod for pod in pods if has_log(pod)]
     if not ran:
-        reason = _why_silent(cluster, job, pods)
-        raise ClusterError(reason if reason == STOPPED else f"no pod has run yet; {reason}")
-    for _, line in heapq.merge(*(_lines_of(cluster, pod) for pod in ran), key=itemgetter(0)):
+        raise ClusterError(_why_silent(cluster, job, pods))
+    logs: Iterable[Iterable[tuple[str, str]]] = (_lines_of(cluster, pod) for pod in ran)
+    if len(ran) > MOST:
+        yield (
+            f"{job} | {PREFIX}{len(ran)} pods: the latest {LATEST} lines of each; kubectl -n "
+            f"{cluster.namespace} logs POD prints all of one"
+        )
+        with ThreadPoolExecutor(READERS) as readers:
+            logs = list(readers.map(lambda pod: list(_lines_of(cluster, pod, LATEST)), ran))
+    for _, line in heapq.merge(*logs, key=itemgetter(0)):
         yield line
     if is_stopped(cluster.find("jobs", job)):  # what is above is of pods that ended before
         yield f"{job} | {PREFIX}{STOPPED}"
@@ -95,13 +105,15 @@ class _Following:
         try:
             pods = pods_of(self._cluster, self._job)
             self.pods = len(pods)
-            self._listen([pod for pod in pods if has_log(pod)])
+            left_out = self._listen([pod for pod in pods if has_log(pod)])
             silent = [pod for pod in pods if not has_log(pod)]
             job = self._cluster.find("jobs", self._job)
             reasons = [(short(pod), reason) for pod, reason in _waiting(self._cluster, silent)]
-            reasons.append(
-                (self._job, STOPPED if is_stopped(job) else why_none(self._cluster, job))
-            )
+            reasons.append((self._job, why_suspended(job) or why_none(self._cluster, job)))
+            if left_out:
+                kubectl = f"kubectl -n {self._cluster.namespace} logs -f POD"
+                line = f"follows {plural(MOST, 'pod')} at a time; {kubectl} follows any other"
+                reasons.append((self._job, line))
         except DeniedError:
             raise
         except ClusterError as error:
@@ -114,17 +126,21 @@ class _Following:
             if reason and reason not in self._reported:
                 self._reported.add(reason)
                 yield f"{who} | {PREFIX}{reason}"
-        self.over = self.open == 0 and is_over(job)
+        self.over = self.open == 0 and not left_out and is_over(job)
 
-    def _listen(self, pods: list[Object]) -> None:
+    def _listen(self, pods: list[Object]) -> bool:
+        """Follow those that are new; whether some have to wait until others have ended."""
         for pod in pods:
             name = str(pod["metadata"]["name"])
             if name not in self._pods:
+                if self.open == MOST:
+                    return True
                 self._pods.add(name)
                 self.open += 1
                 threading.Thread(
                     target=_hear, args=(self._cluster, pod, self.heard), daemon=True
                 ).start()
+        return False
 
 
 def _hear(cluster: Cluster, pod: Object, heard: queue.Queue[str | None]) -> None:
@@ -162,11 +178,13 @@ def _runs(cluster: Cluster, name: str) -> bool:
     return bool(pod and pod.get("status", {}).get("phase") == "Running")
 
 
-def _lines_of(cluster: Cluster, pod: Object) -> Iterator[tuple[str, str]]:
+def _lines_of(
+    cluster: Cluster, pod: Object, latest_lines: int | None = None
+) -> Iterator[tuple[str, str]]:
     """A pod's lines with their times; instead of a log that is gone with its node, one line."""
     latest = ""
     try:
-        for when, line in cluster.log(pod["metadata"]["name"]):
+        for when, line in cluster.log(pod["metadata"]["name"], latest=latest_lines):
             latest = when or latest
             yield latest, f"{short(pod)} | {_readable(when, line)}"
     except ClusterError as error:
@@ -193,6 +211,7 @@ def _why_silent(cluster: Cluster, name: str, pods: list[Object]) -> str:
         for pod, reason in _waiting(cluster, pods)
     ]
     job = cluster.find("jobs", name)
-    if is_stopped(job) and not reasons:
-        return STOPPED
-    return "; ".join(reasons) or why_none(cluster, job) or "there is none"
+    if not reasons and (reason := why_suspended(job)):
+        return reason
+    reason = "; ".join(reasons) or why_none(cluster, job) or "there is none"
+    return f"no pod has run yet; {reason}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo_job.cluster.client import Cluster, Object
-from hpo_job.cluster.names import QUEUE
+from hpo_job.cluster.queue import GATE, queue_of
 from hpo_job.errors import one_line
 
 INDEX = "batch.kubernetes.io/job-completion-index"
@@ -21,6 +21,10 @@ PODS_A_SECOND = 100
 STOPPED = (
     "the Job is stopped, which deleted its pods with their logs; a log collector of the cluster "
     "may still have them"
+)
+QUEUED = (
+    "the Job has no pods: it waits in queue {}, or was stopped; pods that Kueue has ended were "
+    "deleted with their logs, which a log collector of the cluster may still have"
 )
 PULLING = (
     "ErrImagePull",
@@ -103,6 +107,8 @@ def why(pod: Object) -> str | None:
     if disruption and disruption.get("status") == "True":
         return f"disrupted: {one_line(disruption.get('message') or disruption.get('reason'))}"
     scheduled = conditions.get("PodScheduled")
+    if scheduled and scheduled.get("reason") == "SchedulingGated":
+        return _why_gated(pod)
     if scheduled and scheduled.get("status") == "False":
         return f"unschedulable: {one_line(scheduled.get('message') or scheduled.get('reason'))}"
     if status.get("phase") == "Failed" and status.get("reason") == "Evicted":
@@ -113,6 +119,13 @@ def why(pod: Object) -> str | None:
     if status.get("phase") == "Failed":
         return one_line(status.get("message") or status.get("reason")) or "failed"
     return None
+
+
+def _why_gated(pod: Object) -> str:
+    gates = [str(each["name"]) for each in pod["spec"].get("schedulingGates") or []]
+    if gates == [GATE]:
+        return "waits until Kueue has quota for it"
+    return f"waits for whoever has set its scheduling gates: {', '.join(gates)}"
 
 
 def why_none(cluster: Cluster, job: Object | None) -> str | None:
@@ -181,11 +194,17 @@ def is_over(job: Object | None) -> bool:
     return any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions)
 
 
-def is_stopped(job: Object | None) -> bool:
-    """Whether a person has stopped a Job; one that waits in a queue is suspended by Kueue."""
-    if job is None or QUEUE in (job["metadata"].get("labels") or {}):
-        return False
-    return bool(job["spec"].get("suspend"))
+def is_suspended(job: Object | None) -> bool:
+    """Whether a Job has no pods for now: a person has stopped it, or it waits in a queue."""
+    return job is not None and bool(job["spec"].get("suspend"))
+
+
+def why_suspended(job: Object | None) -> str | None:
+    """Why a Job that is suspended has no pods, and where their logs are."""
+    if not is_suspended(job):
+        return None
+    queue = queue_of(job)
+    return QUEUED.format(queue) if queue else STOPPED
 
 
 def short(pod: Object) -> str:

@@ -12,6 +12,8 @@ NO_NAMESPACE = (
     "namespace {} does not exist; `kubectl apply -k k8s/cluster` creates the one that k8s/settings "
     "names"
 )
+# Of Kueue's webhook, beside "field is immutable": a priority class, on a Job that runs
+_FIXED = ("immutable", "cannot be added to a non-suspended", "cannot be removed from a workload")
 # "User ann cannot patch resource "jobs" in API group "batch""
 _CANNOT = re.compile(r'cannot (\S+) resource "([^"]+)"(?: in API group "([^"]*)")?')
 
@@ -74,6 +76,8 @@ def error_of(code: int, body: bytes, namespace: str, host: str) -> ClusterError:
     if "exceeded quota" in message:
         quota = message.partition("exceeded quota: ")[2]
         return QuotaError(f"namespace {namespace}: quota {quota}")
+    if code == 403 and "denied the request" in message:
+        return _denied(message)
     if code == 403:
         return _forbidden(message, namespace)
     if code == 404:
@@ -106,6 +110,12 @@ def _forbidden(message: str, namespace: str) -> ForbiddenError:
     where = f" in namespace {namespace}" if "namespace" in message else ""
     name = f"{resource}.{group}" if group else resource
     return ForbiddenError(f"forbidden: this account may not {verb} {name}{where}")
+
+
+def _denied(message: str) -> ClusterError:
+    """An admission webhook has refused it: no right is missing."""
+    kind = ImmutableError if any(words in message for words in _FIXED) else ClusterError
+    return kind(f"the API server refuses: {message}")
 
 
 def _not_found(status: dict[str, Any], message: str, namespace: str) -> NotFoundError:

@@ -1,32 +1,25 @@
-"""Submitting a job folder: render, the server's dry run, preflight, apply; scale, stop, delete."""
+"""Submitting a job folder: render, the server's dry run, preflight, apply."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 
 from hpo_job.cluster.client import Cluster, Object
-from hpo_job.cluster.names import (
-    KUSTOMIZATION,
-    QUEUE,
-    SUFFIX,
-    check_job_name,
-    kustomization_of,
-    worker_labels,
-)
-from hpo_job.cluster.pods import index, indexes_in, is_over, is_stopped, pods_of
+from hpo_job.cluster.existing import delete_job, is_stopped, keep_the_last, scaled
+from hpo_job.cluster.names import KUSTOMIZATION, QUEUE, kustomization_of, worker_labels
+from hpo_job.cluster.pods import is_over
 from hpo_job.cluster.preflight import preflight
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.preflight.sharing import workers_in_pod
+from hpo_job.cluster.queue import GATE, KUEUE, queue_of
 from hpo_job.cluster.refusals import ExistsError, ImmutableError, QuotaError
 from hpo_job.cluster.render import check_files, check_namespace, placed, render, worker_job
 from hpo_job.errors import ClusterError, plural
 from hpo_job.spec.study_toml import StudySpec
 
-GONE = 300  # seconds to wait until the pods of a deleted Job have ended their trials and are gone
 STUDY = "study"  # the volume, and the ConfigMap, with the job folder's files
 
 
@@ -107,7 +100,7 @@ def plan(
     changed: list[str] = []
     if there and accepted is None:
         _require_valid(cluster, job)
-        changed = _changes(cluster, there, others)
+        changed = _changes(cluster, there, job, others)
     job = accepted or job
     running = int((there or {}).get("status", {}).get("active", 0))
     findings = preflight(
@@ -118,7 +111,7 @@ def plan(
     findings.warnings += cluster.warnings
     differs = folder_differs(spec, rendered, int(job["spec"]["parallelism"]))
     findings.warnings += filter(None, [differs])
-    if there is not None and not plan.ends and is_stopped(there):
+    if there is not None and not plan.ends and is_stopped(cluster, there):
         findings.warnings.append(f"the Job is stopped: hpo-job resume {spec.name} starts it again")
     return plan
 
@@ -156,95 +149,13 @@ def submit(
     if plan.ends:
         announce(f"replacing Job {name}: waiting until its workers have ended")
         delete_job(cluster, name)
-    elif plan.there and plan.workers < (before := int(plan.there["spec"]["parallelism"])):
-        _keep_the_last(cluster, plan.there, plan.workers)
-        announce(f"job/{name}: {plural(before, 'worker')}, {plan.workers} from now on")
+    elif plan.there and plan.workers != (before := int(plan.there["spec"]["parallelism"])):
+        if plan.workers < before:
+            keep_the_last(cluster, plan.there, plan.workers)
+        announce(scaled(plan.there, plan.workers))
     lines = [_applied(cluster, thing) for thing in plan.objects]
     _prune(cluster, plan)
     return lines
-
-
-def scale(cluster: Cluster, study: str, workers: int) -> str:
-    """Change how many workers a Job has while it runs; says what was done.
-
-    Raises:
-        ClusterError: that would end the Job while trials still run.
-    """
-    name = study + SUFFIX
-    job = _job(cluster, name)
-    check_job_name(name, workers)
-    if is_over(job):
-        raise ClusterError(f"Job {name} has ended; hpo-job submit --replace starts it again")
-    before = int(job["spec"]["parallelism"])
-    if workers < before:
-        _keep_the_last(cluster, job, workers)
-    cluster.patch("jobs", name, {"spec": {"parallelism": workers, "completions": workers}})
-    return f"job/{name}: {plural(before, 'worker')}, {workers} from now on"
-
-
-def suspend(cluster: Cluster, study: str, *, stop: bool) -> str:
-    """Stop a Job's workers, or start them again; says what was done.
-
-    Raises:
-        ClusterError: there is no such Job, or it has ended.
-    """
-    name = study + SUFFIX
-    if is_over(_job(cluster, name)):
-        raise ClusterError(f"Job {name} has ended; hpo-job submit --replace starts it again")
-    cluster.patch("jobs", name, {"spec": {"suspend": stop}})
-    done = (
-        "stopped; its running trials are interrupted, and run again later; logs are deleted"
-        if stop
-        else "resumed"
-    )
-    return f"job/{name}: {done}"
-
-
-def delete(cluster: Cluster, study: str, *, must_exist: bool = True) -> list[str]:
-    """Delete what was submitted for a study; trials in the database stay.
-
-    Args:
-        cluster: where.
-        study: its name.
-        must_exist: whether it is an error if there is nothing of that study.
-
-    Returns:
-        What was deleted, such as ``job/digits-worker``.
-
-    Raises:
-        ClusterError: nothing was deleted, and should be; or its Job is not gone after a while.
-    """
-    labels = worker_labels(study)
-    deleted = []
-    for resource in ("jobs", "configmaps", "serviceaccounts"):
-        for thing in cluster.list_objects(resource, **labels):
-            name = str(thing["metadata"]["name"])
-            if resource == "jobs":
-                delete_job(cluster, name)
-            else:
-                cluster.delete(resource, name)
-            deleted.append(f"{resource.removesuffix('s')}/{name}")
-    if not deleted and must_exist:
-        cluster.require_namespace()
-        raise ClusterError(f"namespace {cluster.namespace}: nothing was submitted for {study}")
-    return deleted
-
-
-def delete_job(cluster: Cluster, name: str, seconds: float = GONE) -> None:
-    """Delete a Job, and wait until its pods are gone as well.
-
-    Raises:
-        ClusterError: it is not gone after ``seconds``.
-    """
-    cluster.delete("jobs", name)
-    deadline = time.monotonic() + seconds
-    while cluster.find("jobs", name) is not None:
-        if time.monotonic() > deadline:
-            raise ClusterError(
-                f"Job {name} is not gone after {seconds:.0f} s; see kubectl -n "
-                f"{cluster.namespace} get pods -l batch.kubernetes.io/job-name={name}"
-            )
-        time.sleep(1)
 
 
 def _keep_workers(job: Object, there: Object | None) -> None:
@@ -308,7 +219,7 @@ def _require_valid(cluster: Cluster, job: Object) -> None:
 
 def _without_tolerations(job: Object, there: Object) -> Object | None:
     """The Job without its tolerations, if Kueue has admitted it with these and others."""
-    if QUEUE not in (there["metadata"].get("labels") or {}) or is_over(there):
+    if queue_of(there) is None or is_over(there):
         return None
     pod, admitted = (each["spec"]["template"]["spec"] for each in (job, there))
     wanted, present = pod.get("tolerations"), admitted.get("tolerations") or []
@@ -317,35 +228,6 @@ def _without_tolerations(job: Object, there: Object) -> Object | None:
     changed = deepcopy(job)
     del changed["spec"]["template"]["spec"]["tolerations"]
     return changed
-
-
-def _job(cluster: Cluster, name: str) -> Object:
-    job = cluster.find("jobs", name)
-    if job is None:
-        cluster.require_namespace()
-        raise ClusterError(
-            f"namespace {cluster.namespace} has no Job {name}; hpo-job submit JOB creates it"
-        )
-    return job
-
-
-def _keep_the_last(cluster: Cluster, job: Object, workers: int) -> None:
-    """Raise ClusterError if every index that stays has ended, while others still run."""
-    status = job.get("status", {})
-    ended = indexes_in(status.get("completedIndexes")) | indexes_in(status.get("failedIndexes"))
-    if set(range(workers)) - ended:
-        return
-    name = job["metadata"]["name"]
-    busy = [
-        index(pod)
-        for pod in pods_of(cluster, name)
-        if pod.get("status", {}).get("phase") in ("Pending", "Running")
-    ]
-    raise ClusterError(
-        f"Job {name}: with {plural(workers, 'worker')} it would be complete at once, because "
-        f"those have ended, and interrupt what index {', '.join(map(str, sorted(busy)))} runs; it "
-        "ends by itself once nothing is left to start"
-    )
 
 
 def _applied(cluster: Cluster, thing: Object) -> str:
@@ -363,15 +245,26 @@ def _prune(cluster: Cluster, plan: Plan) -> None:
             cluster.delete("configmaps", thing["metadata"]["name"])
 
 
-def _changes(cluster: Cluster, there: Object, objects: Iterable[Object]) -> list[str]:
-    """Which of a Job's files differ, or else that its pod template does."""
+def _changes(cluster: Cluster, there: Object, job: Object, objects: Iterable[Object]) -> list[str]:
+    """Which of a Job's files, or of what it asks of Kueue, differs; else its pod template does."""
     before = _files(cluster, there)
     now: dict[str, str] = {}
     for thing in objects:
         if thing["kind"] == "ConfigMap":
             now |= thing.get("data") or {}
     names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    names += _of_kueue(there, job)
     return names or ["pod template (image, resources or settings)"]
+
+
+def _of_kueue(there: Object, job: Object) -> list[str]:
+    """Labels and annotations for Kueue that differ: it lets nobody change them on running Jobs."""
+    names = set()
+    for kind in ("labels", "annotations"):
+        before, now = (each["metadata"].get(kind) or {} for each in (there, job))
+        names |= {key for key in now if key.startswith(KUEUE) and now[key] != before.get(key)}
+        names |= {key for key in (QUEUE, GATE) if key in before and key not in now}
+    return sorted(names)
 
 
 def _files(cluster: Cluster, job: Object) -> dict[str, str]:

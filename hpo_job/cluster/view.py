@@ -15,8 +15,9 @@ from rich.text import Text
 
 from hpo_job import results
 from hpo_job.cluster.client import Cluster, Object
-from hpo_job.cluster.names import QUEUE, SUFFIX
-from hpo_job.cluster.pods import Worker, describe, has_log, pods_of, why_none
+from hpo_job.cluster.names import SUFFIX
+from hpo_job.cluster.pods import Worker, describe, has_log, indexes_in, is_over, pods_of, why_none
+from hpo_job.cluster.queue import queue_of, waiting
 from hpo_job.errors import ClusterError, one_line, plural
 from hpo_job.trial import attributes
 
@@ -42,11 +43,25 @@ def job_line(cluster: Cluster, study: str) -> tuple[str, Object | None]:
     ]
     if failed := status.get("failedIndexes"):
         states.append(f"{failed} failed")
-    line = f"job       {name} in {cluster.namespace}: {_state(job)}"
-    line += f"\nindexes   {', '.join(states)}"
-    if reason := why_none(cluster, job):
-        line += f"\n          {reason}"
-    return line, job
+    state = _state(job)
+    reasons: list[str] = []
+    if _lacks_workers(job) and queue_of(job):
+        queued, reasons = waiting(cluster, job)
+        state = ", ".join(filter(None, ["" if spec.get("suspend") else state, queued]))
+    elif reason := why_none(cluster, job):
+        reasons = [reason]
+    lines = [f"job       {name} in {cluster.namespace}: {state}"]
+    lines += [f"          {reason}" for reason in reasons]
+    lines.append(f"indexes   {', '.join(states)}")
+    return "\n".join(lines), job
+
+
+def _lacks_workers(job: Object) -> bool:
+    """Whether a Job that goes on has fewer workers than it asks for."""
+    spec, status = job["spec"], job.get("status", {})
+    ended = int(status.get("succeeded", 0)) + len(indexes_in(status.get("failedIndexes")))
+    ready = int(status.get("ready", 0))
+    return not is_over(job) and ready + ended < int(spec.get("parallelism", 1))
 
 
 def _state(job: Object) -> str:
@@ -59,9 +74,6 @@ def _state(job: Object) -> str:
             if condition["type"] == "Complete":
                 return "complete"
             if condition["type"] == "Suspended":
-                queue = (job["metadata"].get("labels") or {}).get(QUEUE)
-                if queue:  # Kueue decides whether it runs
-                    return f"waits in queue {queue}"
                 return "stopped (hpo-job resume starts it again)"
             return f"failed: {message or condition.get('reason')}"
     return plural(int(job["spec"].get("parallelism", 1)), "worker")

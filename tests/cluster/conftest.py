@@ -34,6 +34,7 @@ PLURALS = (
     "statefulsets",
     "limitranges",
     "persistentvolumeclaims",
+    "workloads",
 )
 NAMESPACE = "hpo-job"
 # As containerd words it
@@ -74,7 +75,9 @@ class Server(kmock.KubernetesScaffold):
 class Api:
     """A cluster of what was `put` into it; what was applied is in ``applied``, and is there.
 
-    calls: every request, as its method and path; patches: the bodies of those that patch.
+    calls: every request, as its method and path; queries: what follows the path; patches: the
+        bodies of those that patch.
+    encodings: what the sender of each request takes its answer in, such as gzip.
     warnings: the Warning headers of each answer to an apply.
     barrier: of requests that are answered once all of them have come; the next ones are at once.
     rules: of the Roles that the account has; None for an account that may do everything.
@@ -88,6 +91,8 @@ class Api:
         self.created: list[Object] = []
         self.warnings: list[str] = []
         self.calls: list[str] = []
+        self.queries: list[Object] = []
+        self.encodings: list[str] = []
         self.patches: list[Object] = []
         self.dry_runs = 0
         self.barrier: asyncio.Barrier | None = None
@@ -138,10 +143,31 @@ class Api:
         )
 
     def install_kueue(self, **queue: Any) -> None:
-        """Let the cluster have Kueue, with the LocalQueue ``default``."""
-        version = "kueue.x-k8s.io/v1beta1"
+        """Let the cluster have Kueue, with the LocalQueue ``default``; as Kueue 0.19 answers."""
+        version = "kueue.x-k8s.io/v1beta2"
         self.answers["get /apis/kueue.x-k8s.io"] = {"preferredVersion": {"groupVersion": version}}
         self.put(f"{version}/localqueues", {"metadata": {"name": "default"}, **queue})
+
+    def queue_job(self, job: Object, *conditions: Object, **workload: Any) -> Object:
+        """Let a Job be in the queue ``default``, with a Workload in this state.
+
+        Args:
+            job: the Job.
+            conditions: of the Workload.
+            workload: its name, and what its spec has.
+        """
+        job["metadata"].setdefault("labels", {})["kueue.x-k8s.io/queue-name"] = "default"
+        name = workload.pop("name", "job-digits-worker-33186")
+        labels = {"kueue.x-k8s.io/job-uid": job["metadata"]["uid"]}
+        when = f"2026-01-01T00:00:{len(self.objects):02d}Z"
+        return self.put(
+            "kueue.x-k8s.io/v1beta2/workloads",
+            {
+                "metadata": {"name": name, "labels": labels, "creationTimestamp": when},
+                "spec": {"active": True, "podSets": [{"name": "main", "count": 2}], **workload},
+                "status": {"conditions": list(conditions)},
+            },
+        )
 
     def listen(self, pod: str, port: int, namespace: str = NAMESPACE) -> None:
         """Let a pod's port be one of this machine."""
@@ -154,6 +180,8 @@ class Api:
     async def _handle(self, request: Any) -> Any:
         method, path = request.method.value.lower(), request.url.path
         self.calls.append(f"{method} {path}")
+        self.queries.append(dict(request.params))
+        self.encodings += [v for k, v in request.headers.items() if k.lower() == "accept-encoding"]
         if (barrier := self.barrier) is not None:
             async with asyncio.timeout(20):
                 await barrier.wait()
@@ -178,7 +206,7 @@ class Api:
     def _authorize(self, method: str, path: str, params: Mapping[str, str]) -> None:
         """Refuse what no rule allows, as RBAC does."""
         place = re.fullmatch(
-            r"/apis?(?:/(?P<group>[a-z0-9.]+\.[a-z0-9.]+|batch|apps|policy))?/v[0-9a-z]+"
+            r"/apis?(?:/(?P<group>[a-z0-9.-]+\.[a-z0-9.-]+|batch|apps|policy))?/v[0-9a-z]+"
             r"(?:/namespaces/(?P<namespace>[^/]+))?/?(?P<resource>[a-z]+)?"
             r"(?:/(?P<name>[^/]+))?(?:/(?P<sub>[a-z]+))?",
             path,

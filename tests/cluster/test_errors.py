@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import copy
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,23 @@ def test_no_kubeconfig(
     said = line("scale", "digits", "2")
     assert "no kubeconfig" in said
     assert "set KUBECONFIG" in said
+
+
+def test_an_api_server_may_take_longer_to_answer_than_to_connect(
+    api: Api, cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that is busy with a thousand pods."""
+    monkeypatch.setattr("hpo_job.cluster.connection.TIMEOUT", (0.2, 60))
+
+    def slowly() -> Object:
+        time.sleep(0.5)
+        return JOB
+
+    api.put("batch/v1/jobs", copy.deepcopy(JOB))
+    api.answers[f"get {JOBS}/digits-worker"] = slowly
+    done = cli("scale", "digits", "3")
+    assert done.exit_code == 0, done.output
+    assert set(api.encodings) == {"gzip"}  # a list of 1,000 pods is 11 MB otherwise
 
 
 def test_an_unknown_context(api: Api, line: Callable[..., str]) -> None:

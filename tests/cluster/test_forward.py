@@ -7,12 +7,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
 
 from hpo_job.cluster.client import Cluster
-from hpo_job.cluster.forward import forwarded
+from hpo_job.cluster.forward import SPARE, forwarded
 from hpo_job.cluster.refusals import ForbiddenError
 from hpo_job.errors import ClusterError
 from tests.cluster.conftest import Api, kubeconfig
@@ -72,6 +74,24 @@ def test_a_tunnel_without_a_byte_is_opened_again(
     with forwarded(serving(kubelet), lambda: "p", 3306, greets=True) as port:
         assert exchanged(port) == GREETING + b"SELECT 1"
     assert kubelet.connections == 2
+
+
+def test_a_tunnel_that_took_long_to_open_is_used(
+    serving: Callable[[Kubelet], Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three round trips of a slow network may be longer than an unused tunnel is kept."""
+    cluster, clock = serving(kubelet := Kubelet()), [0.0]
+    opened = cluster.websocket
+
+    def slowly(path: str, **query: str) -> Any:
+        clock[0] += 2 * SPARE
+        return opened(path, **query)
+
+    monkeypatch.setattr(cluster, "websocket", slowly)
+    monkeypatch.setattr("hpo_job.cluster.forward.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    with forwarded(cluster, lambda: "p", 3306, greets=True) as port:
+        assert exchanged(port) == GREETING + b"SELECT 1"
+    assert kubelet.connections == 1
 
 
 def test_a_pod_that_never_says_anything(

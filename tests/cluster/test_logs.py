@@ -189,3 +189,47 @@ def test_after_a_stop_it_is_said_where_the_logs_went(
     assert "which deleted its pods with their logs; a log collector" in refused.stderr
     job["metadata"].setdefault("labels", {})["kueue.x-k8s.io/queue-name"] = "default"
     assert "deleted its pods" not in cli("logs", "digits").stderr
+
+
+def test_of_many_pods_the_latest_lines_are_read(
+    api: Api,
+    cli: Callable[..., Result],
+    job: Object,
+    worker_pod: Callable[..., Object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A connection for each of a thousand pods is more than a laptop may open."""
+    monkeypatch.setattr("hpo_job.cluster.logs.MOST", 2)
+    monkeypatch.setattr("hpo_job.cluster.logs.LATEST", 7)
+    for index in range(3):
+        api.put("v1/pods", worker_pod(index, **RUNS))
+        api.answers[LOG.format(index)] = said(9 - index, f"trial {index}")
+    lines = cli("logs", "digits").stdout.splitlines()
+    assert lines[0].startswith("digits-worker | hpo-job: 3 pods: the latest 7 lines of each; ")
+    assert lines[1:] == ["2-abcde | trial 2", "1-abcde | trial 1", "0-abcde | trial 0"]
+    assert sum(query.get("tailLines") == "7" for query in api.queries) == 3
+    api.delete("v1/pods", "digits-worker-2-abcde")
+    assert len(cli("logs", "digits").stdout.splitlines()) == 2
+    assert sum("tailLines" in query for query in api.queries) == 3
+
+
+def test_of_many_pods_some_are_followed_at_a_time(
+    api: Api,
+    cli: Callable[..., Result],
+    job: Object,
+    worker_pod: Callable[..., Object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hpo_job.cluster.logs.MOST", 1)
+    job["status"] = OVER
+    for index in range(3):
+        ended = [{"image": "i", "state": {"terminated": {"exitCode": 0}}}]
+        api.put("v1/pods", worker_pod(index, "Succeeded", containerStatuses=ended))
+        api.answers[LOG.format(index)] = said(1, f"trial {index}")
+    lines = cli("logs", "digits", "-f").stdout.splitlines()
+    assert [line for line in lines if "trial" in line] == [
+        "0-abcde | trial 0",
+        "1-abcde | trial 1",
+        "2-abcde | trial 2",
+    ]
+    assert len([line for line in lines if "follows 1 pod at a time" in line]) == 1

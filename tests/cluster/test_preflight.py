@@ -85,7 +85,7 @@ def test_a_queue_without_kueue(
     """The Job would not wait in any queue."""
     job = with_components(tmp_path / "queued", ("kueue",), ()) / "jobs/digits"
     assert "queue default, and this cluster has no Kueue" in refusal(job)
-    api.answers[f"get {KUEUE}"] = {"preferredVersion": {"groupVersion": "kueue.x-k8s.io/v1beta1"}}
+    api.answers[f"get {KUEUE}"] = {"preferredVersion": {"groupVersion": "kueue.x-k8s.io/v1beta2"}}
     assert "LocalQueue default is missing in namespace hpo-job" in refusal(job)
     stopped = {"type": "Active", "status": "False", "message": "its ClusterQueue is stopped"}
     api.install_kueue(status={"conditions": [stopped]})

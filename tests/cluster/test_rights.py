@@ -14,6 +14,7 @@ from hpo_job.cluster.render import render
 from tests.cluster.conftest import Api
 from tests.cluster.test_errors import JOB
 from tests.cluster.test_place import ready_pod
+from tests.cluster.test_queue import FULL
 from tests.manifests.renders import with_components
 
 Object = dict[str, Any]
@@ -54,6 +55,9 @@ def test_people_who_look(
     assert "a line" in cli("logs", "digits").stdout
     # the right to the Secret is enough to learn of the database, which does not exist here
     assert "/nowhere/studies.db: no such file" in cli("results", "digits", "--cluster").stderr
+    api.install_kueue()
+    api.queue_job(running, FULL)
+    assert "insufficient unused quota" in cli("status", "digits", "--cluster").stdout
     for command in (("submit", digits), ("scale", "digits", "5"), ("stop", "digits")):
         refused = cli(*command)
         assert refused.exit_code == 2
@@ -76,6 +80,10 @@ def test_people_who_submit(
     ]
     for command in (("scale", digits, "5"), ("stop", digits), ("resume", digits)):
         assert cli(*command).exit_code == 0, command
+    api.install_kueue()
+    workload = api.queue_job(api.objects["/apis/batch/v1/namespaces/hpo-job/jobs/digits-worker"])
+    assert cli("stop", digits).exit_code == 0
+    assert workload["spec"]["active"] is False
     assert cli("submit", digits, "--replace").exit_code == 0
     assert cli("delete", digits, "--cluster").exit_code == 0
     refused = cli("database")

@@ -24,7 +24,7 @@ FOLDERS = {
     "mysql": ROOT / "k8s/mysql",
 }
 # Everything that may be switched on, in a copy of k8s/
-WORKER_COMPONENTS = ("gpu", "spot", "pack", "arch", "cache", "kueue", "kueue-elastic")
+WORKER_COMPONENTS = ("gpu", "spot", "pack", "arch", "cache", "kueue")
 CLUSTER_COMPONENTS = (
     "network-policy",
     "cache-volume",

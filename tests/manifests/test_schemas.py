@@ -25,7 +25,7 @@ Object = dict[str, Any]
 VERSIONS = ("1.34", "1.35", "1.36", "1.37")
 COMPONENTS = sorted(folder.name for folder in (ROOT / "k8s/components").iterdir())
 # Those that patch what another one adds, or that replace it
-NEEDED = {"kueue-elastic": ("kueue",)}
+NEEDED: dict[str, tuple[str, ...]] = {}
 
 
 def switched_in(file: str) -> list[str]:

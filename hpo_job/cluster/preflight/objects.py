@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from hpo_job.cluster.client import Cluster, Object
-from hpo_job.cluster.names import QUEUE
 from hpo_job.cluster.preflight.findings import Findings
+from hpo_job.cluster.queue import KUEUE, queue_of
 from hpo_job.cluster.refusals import ForbiddenError
 from hpo_job.errors import ClusterError
 
-KUEUE = "kueue.x-k8s.io"
 CACHE = "hpo-job-cache"
 # What a pod's spec names, as (key, resource, kind): in the namespace, or of the whole cluster
 CLASSES = (
@@ -42,7 +41,7 @@ def check_objects(cluster: Cluster, job: Object, more: int, findings: Findings) 
     for volume in pod.get("volumes") or []:
         if claim := volume.get("persistentVolumeClaim"):
             _check_claim(cluster, str(claim["claimName"]), more, findings)
-    if queue := (job["metadata"].get("labels") or {}).get(QUEUE):
+    if queue := queue_of(job):
         _check_queue(cluster, queue, findings)
 
 

@@ -63,7 +63,7 @@ class Connection:
         self._raw: Any = None
         self._generation = 0  # counts connections: a lock of an earlier one is lost
         self._used = 0.0
-        self._turns = Turns()
+        self._turns = Turns(idle)
         self._in_transaction = False
         self._watched = False
         self._ever_connected = False

@@ -15,15 +15,22 @@ TURN = 2.0  # seconds, at least, that a busy worker keeps its connection on a cr
 
 
 class Turns:
-    """The turns of one process with its connection."""
+    """The turns of one process with its connection.
 
-    def __init__(self) -> None:
+    Args:
+        idle: seconds without a statement after which the connection is given back. A turn is not
+            shorter: a reader keeps its connection for as long, so that it does not spend round
+            trips of a slow network on the question whether others want one.
+    """
+
+    def __init__(self, idle: float) -> None:
+        self._length = max(TURN, idle)
         self._until = 0.0  # on the monotonic clock
         self._max_connections = 0
 
     def begin(self) -> None:
         """Note that a connection was opened."""
-        self._until = time.monotonic() + TURN
+        self._until = time.monotonic() + self._length
 
     def is_over(self) -> bool:
         """Whether the connection was kept for a turn, so that the server should be asked."""
@@ -46,5 +53,5 @@ class Turns:
             crowded = int(cursor.fetchone()[1]) >= self._max_connections
         except driver_error:
             crowded = True
-        self._until = fresh_until(begin, TURN)
+        self._until = fresh_until(begin, self._length)
         return crowded

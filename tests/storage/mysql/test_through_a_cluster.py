@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 
 from hpo_job.cluster.names import MYSQL
 from hpo_job.storage.database import Storage
-from hpo_job.storage.mysql import MySQLStorage
+from hpo_job.storage.mysql import MySQLStorage, turns
 from tests import synthetic
 from tests.cluster.conftest import Api, api, kubeconfig, namespace  # noqa: F401  # fixtures
 from tests.cluster.test_errors import JOB
@@ -86,7 +86,24 @@ def test_reading_takes_few_round_trips(
     with contextlib.closing(RoundTrips(int(make_url(url).port or 3306))) as counting:
         api.listen("hpo-job-mysql-0", counting.port)
         assert cli("results", "s", "--cluster").exit_code == 0
-        assert counting.count <= 14
+        assert counting.count <= 7
+
+
+def test_a_reader_asks_nobody_whether_the_server_is_crowded(
+    url: str,
+    api: Api,  # noqa: F811
+    cluster_of: Callable[[str], None],
+    cli: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As workers do after a turn of two seconds, which four slow round trips are."""
+    monkeypatch.setattr(turns, "TURN", 0.0)
+    study_on(MySQLStorage(url)).optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    cluster_of(url)
+    with contextlib.closing(RoundTrips(int(make_url(url).port or 3306))) as counting:
+        api.listen("hpo-job-mysql-0", counting.port)
+        assert cli("results", "s", "--cluster").exit_code == 0
+        assert counting.count <= 7
 
 
 def test_a_status_before_the_first_worker_says_so(
