@@ -158,7 +158,7 @@ class Api:
         """
         job["metadata"].setdefault("labels", {})["kueue.x-k8s.io/queue-name"] = "default"
         name = workload.pop("name", "job-digits-worker-33186")
-        labels = {"kueue.x-k8s.io/job-uid": job["metadata"]["uid"]}
+        labels = {"kueue.x-k8s.io/job-uid": job["metadata"].setdefault("uid", "u")}
         when = f"2026-01-01T00:00:{len(self.objects):02d}Z"
         return self.put(
             "kueue.x-k8s.io/v1beta2/workloads",

@@ -392,6 +392,7 @@ def test_a_stopped_job_is_not_said_to_run(
     assert "the Job is stopped: hpo-job resume digits" in cli("submit", digits).stderr
     job["metadata"]["labels"] = {**LABELS, "kueue.x-k8s.io/queue-name": "team"}
     assert "resume" not in cli("submit", digits).stderr
+    job["spec"]["suspend"] = True
     job["status"] = {"conditions": [{"type": "Suspended", "status": "True"}]}
     assert "waits in queue team" in cli("status", "digits", "--cluster").stdout
 
