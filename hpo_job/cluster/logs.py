@@ -53,8 +53,10 @@ def written(cluster: Cluster, job: str) -> Iterator[str]:
             logs = list(readers.map(lambda pod: list(_lines_of(cluster, pod, LATEST)), ran))
     for _, line in heapq.merge(*logs, key=itemgetter(0)):
         yield line
-    if is_stopped(cluster.find("jobs", job)):  # what is above is of pods that ended before
-        yield f"{job} | {PREFIX}{STOPPED}"
+    if reason := why_suspended(
+        cluster.find("jobs", job)
+    ):  # the lines above: of pods that had ended
+        yield f"{job} | {PREFIX}{reason}"
 
 
 def followed(cluster: Cluster, job: str) -> Iterator[str]:

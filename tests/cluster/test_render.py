@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from hpo_job.cluster.client import Cluster
+from hpo_job.cluster.existing import delete_job
 from hpo_job.cluster.names import INSTANCE, WORKER
 from hpo_job.cluster.render import worker_job
-from hpo_job.cluster.existing import delete_job
 from hpo_job.errors import ClusterError
 from hpo_job.spec.reading import read_spec
 from hpo_job.spec.study_toml import StudySpec
