@@ -41,7 +41,7 @@ def set_active(cluster: Cluster, job: Object, *, active: bool) -> None:
     """Stop a Job in a queue, or let it wait there again.
 
     Raises:
-        ClusterError: Kueue has no Workload for it, or this account may not change it.
+        ClusterError: there is no Workload for it, or this account may not change it.
     """
     version, workloads = _workloads(cluster, job, must_see=True)
     if not workloads:
