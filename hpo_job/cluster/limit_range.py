@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 
-from hpo_job.cluster.resources import Amounts, limits, plain, quantity, requests, total
+from hpo_job.cluster.resources import NONE, Amounts, limits, plain, quantity, requests, total
 
 Object = dict[str, Any]
-NONE = Decimal(0)
 
 
 def outside(limit_range: Object, pod: Object) -> list[str]:

@@ -12,6 +12,7 @@ from hpo_job.errors import plural
 Object = dict[str, Any]
 Amounts = dict[str, Decimal]  # by resource, such as cpu or nvidia.com/gpu
 NATIVE = ("cpu", "memory", "ephemeral-storage")  # what quotas also name without "requests."
+NONE = Decimal(0)
 BINARY = {"Gi": 2**30, "Mi": 2**20, "Ki": 2**10}
 
 
@@ -62,7 +63,9 @@ def devices(pod: Object) -> Amounts:
     return {name: value for name, value in requests(pod).items() if "/" in name and value}
 
 
-def exceeded(quota: Object, pod: Object, more: int) -> list[str]:
+def exceeded(
+    quota: Object, pod: Object, more: int, *, ended: Object | None = None, ending: int = 0
+) -> list[str]:
     """What a ResourceQuota has too little of for a number of further pods.
 
     A quota whose scopes do not cover the pod is left out.
@@ -71,18 +74,26 @@ def exceeded(quota: Object, pod: Object, more: int) -> list[str]:
         quota: the ResourceQuota.
         pod: the spec of a worker's pod.
         more: how many further pods.
+        ended: the spec of the pods that are ended before, and leave the quota.
+        ending: how many those are.
     """
     if not is_covered(pod, quota):
         return []
     status = quota.get("status", {})
     hard, used = status.get("hard") or quota["spec"].get("hard", {}), status.get("used") or {}
     needed = _counted_by_quotas(pod, more)
-    return [
-        f"{name} {hard[name]}, of which {used.get(name, 0)} are used: too little for "
-        f"{plural(more, 'more worker')} ({plain(value)})"
-        for name, value in needed.items()
-        if name in hard and quantity(used.get(name, 0)) + value > quantity(hard[name])
-    ]
+    freed = _counted_by_quotas(ended, ending) if ended and is_covered(ended, quota) else {}
+    further, others = ("worker", " by others") if freed else ("more worker", "")
+    problems = []
+    for name, value in needed.items():
+        stays = max(quantity(used.get(name, 0)) - freed.get(name, NONE), NONE)
+        if name in hard and stays + value > quantity(hard[name]):
+            shown = plain(stays) if freed else used.get(name, 0)
+            problems.append(
+                f"{name} {hard[name]}, of which {shown} are used{others}: too little for "
+                f"{plural(more, further)} ({plain(value)})"
+            )
+    return problems
 
 
 def is_covered(pod: Object, quota: Object) -> bool:

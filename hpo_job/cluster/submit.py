@@ -104,7 +104,12 @@ def plan(
     job = accepted or job
     running = int((there or {}).get("status", {}).get("active", 0))
     findings = preflight(
-        cluster, job, spec, running, nodes_may_come=nodes_may_come, replaces=bool(changed)
+        cluster,
+        job,
+        spec,
+        running,
+        nodes_may_come=nodes_may_come,
+        replaced=there if changed else None,
     )
     in_each = workers_in_pod(spec, job["spec"]["template"]["spec"])
     plan = Plan(spec.name, [*others, job], job, findings, there, changed, in_each)

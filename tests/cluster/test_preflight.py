@@ -220,3 +220,23 @@ def test_a_quota_is_asked_for_further_pods_only(
     more = cli("submit", digits, "--workers", "3")
     assert more.exit_code == 2
     assert "quota small in namespace hpo-job: pods 1, of which 2 are used" in more.stderr
+
+
+def test_a_quota_too_small_for_the_job_that_replaces_one(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
+) -> None:
+    """The pods that are ended leave the quota; all of the new ones have to find place in it."""
+    api.put("v1/secrets", secret)
+    assert cli("submit", digits, "--workers", "2").exit_code == 0
+    api.objects[f"{JOBS}/digits-worker"]["status"] = {"active": 2}
+    patched(digits, tolerations=[{"key": "dedicated", "operator": "Exists"}])
+    quota: Object = {"metadata": {"name": "small"}, "spec": {}}
+    quota["status"] = {"hard": {"pods": "2"}, "used": {"pods": "3"}}
+    api.put("v1/resourcequotas", quota)
+    refused = cli("submit", digits, "--workers", "2", "--replace")
+    assert refused.exit_code == 2
+    assert "pods 2, of which 1 are used by others: too little for 2 workers (2)" in refused.stderr
+    assert f"{JOBS}/digits-worker" in api.objects
+    quota["status"]["hard"] = {"pods": "3"}
+    api.put("v1/resourcequotas", quota)
+    assert cli("submit", digits, "--workers", "2", "--replace", "--dry-run").exit_code == 0

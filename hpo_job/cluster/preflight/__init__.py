@@ -23,7 +23,7 @@ def preflight(
     running: int = 0,
     *,
     nodes_may_come: bool = False,
-    replaces: bool = False,
+    replaced: Object | None = None,
 ) -> Findings:
     """Check all that a Job needs, without changing anything.
 
@@ -33,20 +33,25 @@ def preflight(
         spec: the study that it runs.
         running: how many pods of this Job exist already.
         nodes_may_come: whether the cluster adds nodes when pods need them.
-        replaces: whether those pods have to be ended for the Job's own.
+        replaced: the Job of those pods, if they have to be ended for this one.
 
     Raises:
         ClusterError: something would keep every pod from running.
     """
     findings = Findings()
     pod = job["spec"]["template"]["spec"]
-    more = int(job["spec"].get("parallelism", 1)) - running
+    workers = int(job["spec"].get("parallelism", 1))
+    more = workers - running
     secret = storage_secret(job)
     if secret:
         credentials(cluster, secret)
         findings.checked.append(f"Secret {secret}")
     check_objects(cluster, job, more, findings)
-    check_quotas(cluster, pod, more, findings)
+    if replaced:
+        ended = replaced["spec"]["template"]["spec"]
+        check_quotas(cluster, pod, workers, findings, ended=ended, ending=running)
+    else:
+        check_quotas(cluster, pod, more, findings)
     check_limit_ranges(cluster, pod, findings)
     check_nodes(
         cluster,
@@ -54,7 +59,7 @@ def preflight(
         more,
         findings,
         nodes_may_come=nodes_may_come,
-        ends_workers=replaces and running > 0,
+        ends_workers=replaced is not None and running > 0,
     )
     check_image(pod, findings)
     check_sharing(pod, spec, findings)

@@ -10,8 +10,24 @@ from hpo_job.cluster.resources import exceeded
 from hpo_job.errors import ClusterError, plural
 
 
-def check_quotas(cluster: Cluster, pod: Object, more: int, findings: Findings) -> None:
+def check_quotas(
+    cluster: Cluster,
+    pod: Object,
+    more: int,
+    findings: Findings,
+    *,
+    ended: Object | None = None,
+    ending: int = 0,
+) -> None:
     """Compare further pods with what the namespace's quotas have left.
+
+    Args:
+        cluster: where.
+        pod: the spec of a worker's pod.
+        more: how many further pods there will be.
+        findings: gets the result.
+        ended: the spec of the pods that are ended before these start, and leave the quotas.
+        ending: how many those are.
 
     Raises:
         ClusterError: a quota has too little left for them.
@@ -22,7 +38,7 @@ def check_quotas(cluster: Cluster, pod: Object, more: int, findings: Findings) -
         findings.warnings.append(f"quota not checked: {error}")
         return
     for quota in quotas if more > 0 else []:
-        if problems := exceeded(quota, pod, more):
+        if problems := exceeded(quota, pod, more, ended=ended, ending=ending):
             name = quota["metadata"]["name"]
             raise ClusterError(f"quota {name} in namespace {cluster.namespace}: {problems[0]}")
     findings.checked.append(plural(len(quotas), "quota") if quotas else "no quota")
