@@ -24,6 +24,8 @@ READY = 600  # seconds for a new server to pull its image and initialise
 LOOK = 2.0  # seconds between two looks at its pod
 CLAIM = "data-hpo-job-mysql-0"  # of the StatefulSet's volume
 ERROR, ABORTING = "[ERROR]", "Aborting"  # in MySQL's log; the latter follows the reason
+# In MySQL's log, of a volume whose first start was cut off
+CUT_OFF = ("Data Dictionary initialization", "data directory")
 CRASHES = 2  # restarts after which its pod counts as crashing
 _IDS = re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{12,}\b")  # of containers, new ones at each try
 
@@ -126,8 +128,8 @@ def log_in(cluster: Cluster, secret: str) -> None:
         raise
     except StorageError as error:
         raise ClusterError(
-            f"the database does not accept Secret {secret}: {error}; its volume was made with "
-            f"other passwords: {_way_out(cluster)}"
+            f"the database does not accept Secret {secret}: {error}; its first start was cut off, "
+            f"or its volume was made with other passwords: {_way_out(cluster)}"
         ) from error
 
 
@@ -139,10 +141,12 @@ def require_no_crash(cluster: Cluster, service: Object) -> None:
             continue
         for container in pod.get("status", {}).get("containerStatuses") or []:
             if container.get("restartCount", 0) >= CRASHES and not container.get("ready"):
+                line = _last_line(cluster, name, container["name"])
+                cut_off = any(each in line for each in CUT_OFF)
                 raise ClusterError(
                     f"the database crashes: pod {name} was started "
-                    f"{container['restartCount'] + 1} times; its log says: "
-                    f"{_last_line(cluster, name, container['name'])}"
+                    f"{container['restartCount'] + 1} times; its log says: {line}"
+                    + (f"; if it was never ready, {_delete(cluster)}" if cut_off else "")
                 )
 
 
@@ -171,11 +175,20 @@ def _require_no_volume(cluster: Cluster) -> None:
 
 
 def _way_out(cluster: Cluster) -> str:
-    kubectl = f"kubectl -n {cluster.namespace} delete"
     return (
         f"restore the Secret {SERVER_SECRET}, or delete the database with all its studies: "
-        f"{kubectl} statefulset {SERVICE}; {kubectl} pvc {CLAIM}"
+        f"{_commands(cluster)}"
     )
+
+
+def _delete(cluster: Cluster) -> str:
+    """What to do about a volume that never became a database."""
+    return f"its first start was cut off; delete its volume, and start anew: {_commands(cluster)}"
+
+
+def _commands(cluster: Cluster) -> str:
+    kubectl = f"kubectl -n {cluster.namespace} delete"
+    return f"{kubectl} statefulset {SERVICE}; {kubectl} pvc {CLAIM}"
 
 
 def _secret(name: str, namespace: str, content: dict[str, str]) -> Object:

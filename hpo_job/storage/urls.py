@@ -178,7 +178,7 @@ def in_users_words(text: str) -> str:
     for (host, port), name in _NAMES.items():
         if host != LOOPBACK:
             continue
-        text = _SEEN_FROM.sub("", text)
+        text = _SEEN_FROM.sub("", text).replace(f"Host '{host}'", "this host")
         at = f"{host}:{port}"
         for address in (f"'{at}'", at, f'"{host}", port {port}', f"'{host}'"):
             text = text.replace(address, name)

@@ -129,7 +129,29 @@ def test_a_database_that_crashes_ends_the_wait(
     )
     log = "".join(f"2026-01-01T00:00:01.000000000Z {line}\n" for line in ends).encode()
     api.answers["get /api/v1/namespaces/hpo-job/pods/hpo-job-mysql-0/log"] = log
-    assert "its log says: [ERROR] unknown variable 'bogus=1'." in cli("database").stderr
+    line = cli("database").stderr
+    assert "its log says: [ERROR] unknown variable 'bogus=1'." in line
+    assert "delete" not in line  # of what may hold studies
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "[ERROR] [MY-010020] [Server] Data Dictionary initialization failed.",
+        "[ERROR] [MY-010457] [Server] --initialize specified but the data directory has files in it.",
+    ],
+)
+def test_a_first_start_that_was_cut_off_has_a_way_out(
+    api: Api, cli: Callable[..., Result], clone: Path, says: str
+) -> None:
+    """The volume is neither empty nor a database, so no further start can succeed."""
+    pod = ready_pod(api, ready="False")
+    pod["status"]["containerStatuses"] = [{"name": "mysql", "restartCount": 2, "ready": False}]
+    log = f"2026-01-01T00:00:00.000000000Z {says}\n".encode()
+    api.answers["get /api/v1/namespaces/hpo-job/pods/hpo-job-mysql-0/log"] = log
+    line = cli("database").stderr
+    assert "if it was never ready, its first start was cut off" in line
+    assert "kubectl -n hpo-job delete pvc data-hpo-job-mysql-0" in line
 
 
 def test_a_crashed_database_that_was_deleted_is_not_waited_for(
