@@ -138,7 +138,7 @@ def test_a_database_that_crashes_ends_the_wait(
     "says",
     [
         "[ERROR] [MY-010020] [Server] Data Dictionary initialization failed.",
-        "[ERROR] [MY-010457] [Server] --initialize specified but the data directory has files in it.",
+        "[ERROR] [MY-010457] [Server] --initialize specified, but the data directory has files.",
     ],
 )
 def test_a_first_start_that_was_cut_off_has_a_way_out(
