@@ -42,7 +42,7 @@ def job_line(cluster: Cluster, study: str) -> tuple[str, Object | None]:
         f"{status.get('succeeded', 0)} of {spec.get('completions')} succeeded",
     ]
     if failed := status.get("failedIndexes"):
-        states.append(f"{failed} failed")
+        states.append(f"{len(indexes_in(failed))} failed (index {failed})")
     state = _state(job)
     reasons: list[str] = []
     if _lacks_workers(job) and queue_of(job):

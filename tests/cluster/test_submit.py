@@ -406,6 +406,19 @@ def test_scale_patches_both_fields(api: Api, cli: Callable[..., Result], job: Ob
     assert (spec["parallelism"], spec["completions"]) == (8, 8)
 
 
+def test_status_counts_the_indexes_that_failed(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
+) -> None:
+    """Index 0 alone is one of them."""
+    api.put("v1/secrets", secret)
+    assert cli("submit", digits, "--workers", "5").exit_code == 0
+    job = api.objects[f"{JOBS}/digits-worker"]
+    job["status"] = {"active": 1, "failedIndexes": "0"}
+    assert "0 of 5 succeeded, 1 failed (index 0)" in cli("status", "digits", "--cluster").stdout
+    job["status"] = {"active": 1, "failedIndexes": "0,2-4"}
+    assert "4 failed (index 0,2-4)" in cli("status", "digits", "--cluster").stdout
+
+
 @pytest.mark.parametrize("ended", ["completedIndexes", "failedIndexes"])
 def test_scaling_down_does_not_end_the_job(
     api: Api,
