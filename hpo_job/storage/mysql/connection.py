@@ -66,6 +66,7 @@ class Connection:
         self._turns = Turns(idle)
         self._in_transaction = False
         self._watched = False
+        self._ever_away = False
         self._ever_connected = False
         self._outage = Outage(server.label)
         self._lock: _Lock | None = None
@@ -158,7 +159,10 @@ class Connection:
 
     def _passes_by_itself(self, error: Exception) -> bool:
         code = faults.code_of(error)
-        if code in faults.ROTATED and self._ever_connected and self._reread_url():
+        self._ever_away = self._ever_away or code in faults.LOST
+        # A worker that started while the server did so, for a rotation, has the file from before
+        known = self._ever_connected or self._ever_away
+        if code in faults.ROTATED and known and self._reread_url():
             return True
         if code in faults.SETTLED:
             return self._ever_connected

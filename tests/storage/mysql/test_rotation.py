@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy.engine import make_url
 
 from hpo_job.errors import StorageError
 from hpo_job.storage.mysql import MySQLStorage
+from hpo_job.storage.mysql.url import read_url
 from hpo_job.storage.urls import reread, storage_url
 from tests.storage.mysql.server import sql
 
@@ -89,3 +91,31 @@ def test_a_wrong_password_at_the_start_is_no_rotation(file: Path, url: str) -> N
     assert address
     with pytest.raises(StorageError, match="user name or password are wrong"):
         MySQLStorage(address, patience=60)
+
+
+def test_a_worker_that_starts_during_a_rotation_waits_for_the_new_password(
+    file: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has never been connected: the server restarts, and then refuses what the file holds."""
+    write(file, url, "before")
+    address = storage_url(None, file)
+    assert address
+    driver = read_url(address).driver
+    connect, refusals = driver.connect, []
+
+    def restarting(**arguments: Any) -> Any:
+        if not refusals:
+            refusals.append(2005)
+            raise driver.OperationalError(2005, "Unknown server host 'db'")
+        try:
+            return connect(**arguments)
+        except driver.OperationalError as error:
+            refusals.append(error.args[0])
+            write(file, url, "old")  # the kubelet renews the file
+            raise
+
+    monkeypatch.setattr(driver, "connect", restarting)
+    storage = MySQLStorage(address, patience=60)
+    assert optuna.create_study(storage=storage).trials == []
+    assert refusals == [2005, 1045]
+    storage.remove_session()
