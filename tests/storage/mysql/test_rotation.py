@@ -101,7 +101,8 @@ def test_a_worker_that_starts_during_a_rotation_waits_for_the_new_password(
     address = storage_url(None, file)
     assert address
     driver = read_url(address).driver
-    connect, refusals = driver.connect, []
+    connect = driver.connect
+    refusals: list[int] = []
 
     def restarting(**arguments: Any) -> Any:
         if not refusals:
