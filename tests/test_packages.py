@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,6 @@ from typing import Any, cast
 import pytest
 from click.testing import Result
 
-from hpo_job import objectives
 from hpo_job.cluster.render import kubectl
 from hpo_job.errors import ClusterError, SpecError, StorageError
 from hpo_job.report import serving
@@ -73,13 +74,18 @@ def test_serving_a_model(without: Without) -> None:
         serving.serve(model, "127.0.0.1", 0, print)
 
 
-def test_a_shipped_objective(monkeypatch: pytest.MonkeyPatch, without: Without) -> None:
-    name = "hpo_job.objectives.tabular_classification"
-    monkeypatch.delitem(sys.modules, name, raising=False)
-    without("fastai")
-    message = r"^tabular_classification needs fastai[.\w]*: pip install 'hpo-job\[fastai\]'$"
-    with pytest.raises(SpecError, match=message):
-        objectives.shipped("tabular_classification")
+@pytest.mark.processes
+def test_a_shipped_objective() -> None:
+    # in a process of its own: in this one, its modules may have been imported already
+    code = (
+        "import sys; sys.modules['fastai'] = None\n"
+        "from hpo_job import objectives\n"
+        "try: objectives.shipped('tabular_classification')\n"
+        "except objectives.SpecError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    message = r"tabular_classification needs fastai[.\w]*: pip install 'hpo-job\[fastai\]'"
+    assert re.fullmatch(message, done.stdout.strip())
 
 
 @pytest.mark.parametrize(
