@@ -12,6 +12,7 @@ from tests import ROOT
 # By file below tests/: how many, and what they are. What a test waits for is an event: `wait_until`
 ALLOWED = {
     "cluster/conftest.py": (1, "asyncio.sleep(0), which lets other tasks run"),
+    "cluster/test_errors.py": (1, "how long an API server takes to answer"),
     "live_cluster/test_cluster.py": (2, "a trial that lasts; asks a cluster again, with a bound"),
     "quick.py": (1, "wait_until, which asks again, with a bound"),
     "release/begun/objective.py": (1, "a trial that lasts until it is killed"),
