@@ -19,8 +19,10 @@ from hpo_job.trial.counting import counted
 def gain(study: optuna.Study, achieved: float, objective: int = 0) -> float | None:
     """How much better than the baseline a value is, below 0 if worse; None without a baseline."""
     start = baselines(study)[objective]
-    if start is None:
-        return None
+    return None if start is None else _better(study, achieved, start, objective)
+
+
+def _better(study: optuna.Study, achieved: float, start: float, objective: int = 0) -> float:
     return achieved - start if maximizes(study, objective) else start - achieved
 
 
@@ -51,8 +53,10 @@ def nearly(study: optuna.Study, best: float, share: float) -> float:
 
 def within(study: optuna.Study, share: float) -> str:
     """How `nearly` is named to people: ``within 1% of the gain``, or ``of the best value``."""
-    start, sign = baseline(study), 1 if maximizes(study) else -1
-    known = start is not None and any(sign * (value(trial) - start) > 0 for trial in counted(study))
+    start = baseline(study)  # looked up once, for however many trials
+    known = start is not None and any(
+        _better(study, value(trial), start) > 0 for trial in counted(study)
+    )
     return f"within {100 * share:.3g}% of the {'gain' if known else 'best value'}"
 
 

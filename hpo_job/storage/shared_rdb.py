@@ -204,13 +204,14 @@ class SharedRDBStorage(FastRDBStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        wanted = (states, included_trial_ids, trial_id_greater_than)
-        read = _retried(FastRDBStorage._get_trials)
+        def read(*wanted: Any) -> list[FrozenTrial]:
+            return self._answer(lambda: FastRDBStorage._get_trials(self, study_id, *wanted))
+
         if not self._once:
-            return read(self, study_id, *wanted)
+            return read(states, included_trial_ids, trial_id_greater_than)
         question = ("trials", study_id)
         if question not in self._answers:
-            self._answers[question] = read(self, study_id, None, set(), -1)
+            self._answers[question] = read(None, set(), -1)
         elif trial_id_greater_than >= 0 or included_trial_ids:
             return []  # Optuna's cache has them, and asks for what is newer
         trials: list[FrozenTrial] = self._answers[question]
