@@ -53,9 +53,8 @@ def written(cluster: Cluster, job: str) -> Iterator[str]:
             logs = list(readers.map(lambda pod: list(_lines_of(cluster, pod, LATEST)), ran))
     for _, line in heapq.merge(*logs, key=itemgetter(0)):
         yield line
-    if reason := why_suspended(
-        cluster.find("jobs", job)
-    ):  # the lines above: of pods that had ended
+    # The lines above were of pods that had ended
+    if reason := why_suspended(cluster.find("jobs", job)):
         yield f"{job} | {PREFIX}{reason}"
 
 
