@@ -37,7 +37,7 @@ from hpo_job.cli.options import (
 )
 from hpo_job.cli.terminal import log_printer, put, show_log, warn
 from hpo_job.errors import SpecError, StorageError, plural
-from hpo_job.machine import sigterm_held, without_threads
+from hpo_job.machine import collector_paused, sigterm_held, without_threads
 from hpo_job.storage.defaults import PROMPT
 
 
@@ -143,7 +143,7 @@ def run_command(
 
     Where there are GPUs, each worker uses one of them, in turn.
     """
-    with without_threads():
+    with collector_paused(), without_threads():
         from hpo_job.spec.reading import read_spec
         from hpo_job.worker.job import Job
         from hpo_job.worker.processes import Workers
@@ -155,7 +155,8 @@ def run_command(
         log_printer(logging.WARNING, quiet=quiet, verbose=verbose, log_file=log_file) as printer,
         Workers(task, workers, printer, fork=True) as started,
     ):
-        from hpo_job.cli.running import run  # while the other process imports too
+        with collector_paused():
+            from hpo_job.cli.running import run  # while the other process imports too
 
         sys.exit(run(task, workers, started, printer, quiet=quiet))
 
@@ -213,7 +214,7 @@ def worker_command(
     failed trials in a row, 2 an error that no retry can fix, 130 and 143 after Ctrl-C and
     SIGTERM.
     """
-    with without_threads():  # so that several workers can be forked
+    with collector_paused(), without_threads():  # so that several workers can be forked
         from hpo_job.spec.reading import read_spec
         from hpo_job.storage.urls import show_by_host
         from hpo_job.study.workers import owner

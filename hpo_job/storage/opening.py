@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import warnings
 from collections.abc import Callable
@@ -51,8 +52,11 @@ def _fresh_for(options: Options) -> float:
 
 def import_all(url: URL) -> None:
     """Import what opening a storage at ``url`` will, such as the database's driver."""
-    url.get_dialect().import_dbapi()
-    if not urls.is_mysql(url):
+    driver = url.get_dialect().import_dbapi()
+    if urls.is_mysql(url):
+        for module in ("connections", "converters"):  # mysqlclient waits until it connects
+            importlib.import_module(f"{driver.__name__}.{module}")
+    else:
         import_rdb()
 
 

@@ -36,7 +36,7 @@ from hpo_job.machine import restore
 from hpo_job.objectives.preload import draw_afresh, preload
 from hpo_job.storage.opening import import_all
 from hpo_job.storage.urls import parse
-from hpo_job.study.checking import Checked
+from hpo_job.study.checking import Checked, check_spec
 from hpo_job.study.workers import OWNER, POD
 from hpo_job.worker import gpus
 from hpo_job.worker.job import Job, prepare, run_worker
@@ -106,6 +106,8 @@ def serve(
     preload(job.spec)
     with suppress(Exception):  # without its driver, say: the study cannot be opened, which says so
         import_all(parse(job.storage))
+    with suppress(HpoJobError):  # for what it looks up of Optuna's classes; its errors come later
+        check_spec(job.spec)
     restore(environment)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # where the parent has died
         _Server(job, assigned, channel, outputs).run()

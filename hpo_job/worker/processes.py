@@ -150,6 +150,7 @@ class Workers:
             HpoJobError: the study cannot be run.
         """
         passed_on = False
+        next_look = 0.0
         self._prepare()
         while len(self._exit_codes) < self._count:
             for message in self._messages():
@@ -173,8 +174,10 @@ class Workers:
                 self._kill(stop.requested)
             if self._server.exitcode is not None and not self._replace_server(stop):
                 return stop.exit_code or 1
-            if self.ready:
+            # not at each message: a look costs more CPU than the start of a worker
+            if self.ready and time.monotonic() >= next_look:
                 on_watch()
+                next_look = time.monotonic() + WATCH
         return stop.exit_code or max(self._exit_codes.values())
 
     def _kill(self, number: signal.Signals) -> None:

@@ -184,18 +184,17 @@ def test_a_folder_whose_name_is_not_text(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.processes
 def test_what_opening_a_database_imports_is_imported_before_workers_are_forked(
-    tmp_path: Path,
+    any_url: str,
 ) -> None:
-    url = f"sqlite:///{tmp_path}/studies.db"
-    Storage(url, create=True).close()
+    Storage(any_url, create=True).close()
     code = f"""
 import sys
 from hpo_job.storage.database import Storage
 from hpo_job.storage.opening import import_all
 from hpo_job.storage.urls import parse
-import_all(parse({url!r}))
+import_all(parse({any_url!r}))
 before = set(sys.modules)
-Storage({url!r}).close()
+Storage({any_url!r}).close()
 print(*set(sys.modules) - before)
 """
     assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == []

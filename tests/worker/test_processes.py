@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +55,16 @@ def test_eight_workers_run_exactly_the_budget_and_a_rerun_none(tmp_path: Path) -
     assert len({trial.params["x"] for trial in quick.study.trials}) == 50  # no shared seed
     assert run_workers(quick.worker_job(), 2, Stop(), nothing) == 0
     assert quick.states() == {"COMPLETE": 50}
+
+
+@pytest.mark.processes
+def test_the_study_is_not_looked_at_for_each_message_of_the_workers(tmp_path: Path) -> None:
+    quick = Quick(tmp_path, budget="trials = 8")
+    looks: list[float] = []
+    begin = time.monotonic()
+    assert run_workers(quick.worker_job(), 8, Stop(), lambda: looks.append(time.monotonic())) == 0
+    # Each of 8 workers starts and ends; one look more is the last one
+    assert 2 <= len(looks) <= (looks[-1] - begin) / processes.WATCH + 2
 
 
 @pytest.mark.processes
