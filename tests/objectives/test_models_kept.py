@@ -25,7 +25,7 @@ from hpo_job.objectives.context import Context
 from hpo_job.objectives.image_classification import predict, rebuild, train
 from hpo_job.objectives.images import objective as image_objective
 from hpo_job.objectives.images.heads import CLASSES
-from hpo_job.objectives.precision import check_precision, resolved
+from hpo_job.objectives.precision import check_precision, full_precision, resolved
 from hpo_job.spec.metrics import METRICS
 from tests import ROOT
 from tests.objectives.stored import require_predictions
@@ -180,3 +180,27 @@ def test_bf16_trains_on_a_cpu_and_scores_in_full(make_context: MakeContext) -> N
     assert set(seen) == {torch.bfloat16}
     assert learn.get_preds()[0].dtype == torch.float32
     assert not torch.is_autocast_enabled("cpu")  # nor is it for the next trial
+
+
+def test_a_cpu_computes_the_gradients_of_depthwise_convolutions_in_full(
+    make_context: MakeContext,
+) -> None:
+    seen: set[tuple[str, bool, torch.dtype]] = set()
+    model = "tf_efficientnet_lite0"
+    context = make_context(model=model, pre_trained=False, precision="bf16", image_size=32)
+    learn, parameters = image_objective.start(CLASSES, context)
+    for module in learn.model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            kind = "depthwise" if module.groups > 1 else "other"
+            module.register_forward_hook(
+                lambda hooked, _, output, kind=kind: seen.add((kind, hooked.training, output.dtype))
+            )
+    image_objective.fit_head(learn, context, parameters)
+    assert seen == {
+        ("depthwise", True, torch.float32),
+        ("depthwise", False, torch.bfloat16),  # where no gradient is computed, bf16 is faster
+        ("other", True, torch.bfloat16),
+        ("other", False, torch.bfloat16),
+    }
+    assert full_precision(learn)
+    assert not any("forward" in vars(module) for module in learn.model.modules())
