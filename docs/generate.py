@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import re
 import typing
 from collections.abc import Iterable, Iterator
@@ -166,9 +167,8 @@ def error_lines() -> str:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
                 name = getattr(node.exc.func, "id", getattr(node.exc.func, "attr", ""))
-                text = _template(node.exc.args[0]) if node.exc.args else None
-                if name in lines and text:
-                    lines[name].add(text)
+                if name in lines and node.exc.args:
+                    lines[name].update(_templates(node.exc.args[0]))
     parts = [
         "# Errors and exit codes",
         "An error that you can fix is one line: where, what is wrong, how to fix it. "
@@ -289,18 +289,35 @@ def _toml(value: object) -> str:
     return text if text.strip() else f'"{text}"'
 
 
-def _template(node: ast.expr) -> str | None:
-    """A message as it is written, with what is filled in between braces."""
+def _templates(node: ast.expr) -> list[str]:
+    """A message as it is written, with what is filled in between braces; one for each case.
+
+    Empty for a message that another function, or an earlier line, has put together.
+
+    Raises:
+        TypeError: the message is written in a way that this function cannot read.
+    """
+    if isinstance(node, ast.IfExp):
+        return [*_templates(node.body), *_templates(node.orelse)]
+    if isinstance(node, ast.Name | ast.Attribute | ast.Call):
+        return []
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        ends = [_templates(side) or ["{…}"] for side in (node.left, node.right)]
+        return ["".join(parts) for parts in itertools.product(*ends)]
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if isinstance(node, ast.JoinedStr):
-        return "".join(
+        return [node.value]
+    if not isinstance(node, ast.JoinedStr):
+        raise TypeError(
+            f"line {node.lineno}: {ast.unparse(node)}: write the message as an f-string"
+        )
+    return [
+        "".join(
             part.value
             if isinstance(part, ast.Constant) and isinstance(part.value, str)
             else "{" + re.sub(r"^.*\.", "", _name(part)) + "}"
             for part in node.values
         )
-    return None
+    ]
 
 
 def _name(part: ast.expr) -> str:

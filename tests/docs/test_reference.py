@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -43,6 +44,27 @@ def test_a_key_without_a_description_is_refused() -> None:
     assert "| `known` | integer | `1` | Described. |" in generate._keys(Table, ["known"])
     with pytest.raises(KeyError, match="unknown"):
         generate._keys(Table, ["known", "unknown"])
+
+
+@pytest.mark.parametrize(
+    ("message", "lines"),
+    [
+        ("f'{file}: no column {key!r}'", ["{file}: no column {key}"]),
+        (
+            "f'{x.y.name}: empty' + (f' ({why})' if why else '')",
+            ["{name}: empty ({why})", "{name}: empty"],
+        ),
+        ("f'{a}: undo ' + ', '.join(changed)", ["{a}: undo {…}"]),
+        ("problem", []),
+    ],
+)
+def test_the_lines_of_an_error(message: str, lines: list[str]) -> None:
+    assert generate._templates(ast.parse(message, mode="eval").body) == lines
+
+
+def test_an_error_whose_line_cannot_be_read_is_refused() -> None:
+    with pytest.raises(TypeError, match="write the message as an f-string"):
+        generate._templates(ast.parse("'%s: wrong' % key", mode="eval").body)
 
 
 def test_every_page_is_on_the_site() -> None:
