@@ -23,9 +23,9 @@ USER = DATABASE = "hpo"
 READY = 600  # seconds for a new server to pull its image and initialise
 LOOK = 2.0  # seconds between two looks at its pod
 CLAIM = "data-hpo-job-mysql-0"  # of the StatefulSet's volume
-ERROR, ABORTING = "[ERROR]", "Aborting"  # in MySQL's log; the latter follows the reason
-# In MySQL's log, of a volume whose first start was cut off
-CUT_OFF = ("Data Dictionary initialization", "data directory")
+ERROR = "[ERROR]"  # in MySQL's log: the first such line is the cause, those below it follow from it
+# First errors of a volume whose first start was cut off, which never became a database
+CUT_OFF = ("Data Dictionary initialization failed", "--initialize specified but the data directory")
 CRASHES = 2  # restarts after which its pod counts as crashing
 _IDS = re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{12,}\b")  # of containers, new ones at each try
 
@@ -141,24 +141,22 @@ def require_no_crash(cluster: Cluster, service: Object) -> None:
             continue
         for container in pod.get("status", {}).get("containerStatuses") or []:
             if container.get("restartCount", 0) >= CRASHES and not container.get("ready"):
-                line = _last_line(cluster, name, container["name"])
-                cut_off = any(each in line for each in CUT_OFF)
+                line = _cause(cluster, name, container["name"])
+                hint = _delete(cluster) if any(each in line for each in CUT_OFF) else ""
                 raise ClusterError(
                     f"the database crashes: pod {name} was started "
-                    f"{container['restartCount'] + 1} times; its log says: {line}"
-                    + (f"; if it was never ready, {_delete(cluster)}" if cut_off else "")
+                    f"{container['restartCount'] + 1} times; its log says: {line}{hint}"
                 )
 
 
-def _last_line(cluster: Cluster, pod: str, container: str) -> str:
-    """The last line of a log that says what is wrong, or else its last line."""
+def _cause(cluster: Cluster, pod: str, container: str) -> str:
+    """The first line of a log that is an error, or else its last line."""
     try:
         lines = [text for _, text in cluster.log(pod, container=container, previous=True)]
     except ClusterError as error:
         return str(error)
-    lines = [one_line(line) for line in reversed(lines) if line.strip()]
-    errors = (line for line in lines if ERROR in line and not line.endswith(ABORTING))
-    return next(errors, lines[0] if lines else "nothing")
+    lines = [one_line(line) for line in lines if line.strip()]
+    return next((line for line in lines if ERROR in line), lines[-1] if lines else "nothing")
 
 
 def _require_no_volume(cluster: Cluster) -> None:
@@ -182,8 +180,11 @@ def _way_out(cluster: Cluster) -> str:
 
 
 def _delete(cluster: Cluster) -> str:
-    """What to do about a volume that never became a database."""
-    return f"its first start was cut off; delete its volume, and start anew: {_commands(cluster)}"
+    """What to do about a volume that may never have become a database."""
+    return (
+        "; if it was never ready, its first start was cut off: delete the database, with all its "
+        f"studies, and start anew: {_commands(cluster)}"
+    )
 
 
 def _commands(cluster: Cluster) -> str:

@@ -122,13 +122,12 @@ def test_a_database_that_crashes_ends_the_wait(
     assert "the database crashes: pod hpo-job-mysql-0 was started 3 times" in refused.stderr
     assert "its log says: disk full" in refused.stderr
     # MySQL ends its log in good order
-    ends = (
+    crashed(
+        api,
         "[ERROR] unknown variable 'bogus=1'.",
-        "[ERROR] Aborting",
+        "[ERROR] [MY-010119] [Server] Aborting",
         "[System] MySQL Server - end.",
     )
-    log = "".join(f"2026-01-01T00:00:01.000000000Z {line}\n" for line in ends).encode()
-    api.answers["get /api/v1/namespaces/hpo-job/pods/hpo-job-mysql-0/log"] = log
     line = cli("database").stderr
     assert "its log says: [ERROR] unknown variable 'bogus=1'." in line
     assert "delete" not in line  # of what may hold studies
@@ -138,20 +137,46 @@ def test_a_database_that_crashes_ends_the_wait(
     "says",
     [
         "[ERROR] [MY-010020] [Server] Data Dictionary initialization failed.",
-        "[ERROR] [MY-010457] [Server] --initialize specified, but the data directory has files.",
+        "[ERROR] [MY-010457] [Server] --initialize specified but the data directory has files in "
+        "it. Aborting.",
     ],
 )
 def test_a_first_start_that_was_cut_off_has_a_way_out(
     api: Api, cli: Callable[..., Result], clone: Path, says: str
 ) -> None:
     """The volume is neither empty nor a database, so no further start can succeed."""
+    crashed(api, "[System] MySQL Server - start.", says, "[ERROR] [MY-010119] [Server] Aborting")
+    line = cli("database").stderr
+    assert "if it was never ready, its first start was cut off: delete the database, with" in line
+    assert "all its studies" in line
+    assert "kubectl -n hpo-job delete pvc data-hpo-job-mysql-0" in line
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        "[ERROR] [MY-013171] [InnoDB] Cannot boot server version 80400 on data directory built by "
+        "version 90200. Downgrade is not supported",
+        "[ERROR] [MY-012574] [InnoDB] Unable to lock ./ibdata1 error: 11",
+    ],
+)
+def test_a_volume_with_studies_is_not_to_be_deleted(
+    api: Api, cli: Callable[..., Result], clone: Path, cause: str
+) -> None:
+    """Almost every start that fails ends with the dictionary's error; the cause stands above it."""
+    dictionary = "[ERROR] [MY-010020] [Server] Data Dictionary initialization failed."
+    crashed(api, cause, dictionary, "[ERROR] [MY-010119] [Server] Aborting")
+    line = cli("database").stderr
+    assert f"its log says: {cause}" in line
+    assert "delete" not in line
+
+
+def crashed(api: Api, *log: str) -> None:
+    """Let the database's pod have crashed twice, with these lines in its log."""
     pod = ready_pod(api, ready="False")
     pod["status"]["containerStatuses"] = [{"name": "mysql", "restartCount": 2, "ready": False}]
-    log = f"2026-01-01T00:00:00.000000000Z {says}\n".encode()
-    api.answers["get /api/v1/namespaces/hpo-job/pods/hpo-job-mysql-0/log"] = log
-    line = cli("database").stderr
-    assert "if it was never ready, its first start was cut off" in line
-    assert "kubectl -n hpo-job delete pvc data-hpo-job-mysql-0" in line
+    lines = "".join(f"2026-01-01T00:00:01.000000000Z {line}\n" for line in log).encode()
+    api.answers["get /api/v1/namespaces/hpo-job/pods/hpo-job-mysql-0/log"] = lines
 
 
 def test_a_crashed_database_that_was_deleted_is_not_waited_for(
