@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
-def answering(status: int, page: bytes = b"") -> Iterator[str]:
+def answering(
+    status: int, page: bytes = b"", headers: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """The URL of a server that answers every GET so, for as long as this is open."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(page)
 

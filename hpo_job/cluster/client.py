@@ -200,8 +200,9 @@ class Cluster(Connection):
             for chunk in response.stream(amt=None):
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield from (line.decode(errors="replace") for line in lines)
-        except CONNECTION_ERRORS:
-            pass  # it ended with its pod, or nothing came for long: it may be dead
+        except CONNECTION_ERRORS as error:
+            if "follow" not in query:  # one that is followed may be silent, or ends with its pod
+                raise self._no_answer(error) from error
         if rest:
             yield rest.decode(errors="replace")
 

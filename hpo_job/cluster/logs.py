@@ -127,7 +127,7 @@ class _Following:
             if reason and reason not in self._reported:
                 self._reported.add(reason)
                 yield f"{who} | {PREFIX}{reason}"
-        self.over = self.open == 0 and not left_out and is_over(job)
+        self.over = self.open == 0 and is_over(job)
 
     def _listen(self, pods: list[Object]) -> bool:
         """Follow those that are new; whether some have to wait until others have ended."""
@@ -148,7 +148,10 @@ def _hear(cluster: Cluster, pod: Object, heard: queue.Queue[str | None]) -> None
     """Follow a pod's log to its end, also if a connection is cut or refused in between."""
     name, heard_until, trouble = pod["metadata"]["name"], "", ""
     try:
-        while True:
+        runs = True
+        while runs:
+            # Before the log is read: a connection that is cut may hide a pod's last lines
+            runs = _runs(cluster, name)
             try:
                 # by time: lines cannot be counted, since the node keeps only the latest ones
                 for when, line in cluster.log(name, follow=True, since=heard_until):
@@ -156,14 +159,15 @@ def _hear(cluster: Cluster, pod: Object, heard: queue.Queue[str | None]) -> None
                         heard.put(f"{short(pod)} | {_readable(when, line)}")
                     heard_until, trouble = (when, "") if when else (heard_until, line)
             except ClusterError as error:
+                if isinstance(error, NotFoundError) and heard_until:  # deleted since it was read
+                    break
                 if str(error) != trouble:
                     heard.put(f"{short(pod)} | {PREFIX}{error}")
                 trouble = str(error)
                 if isinstance(error, (DeniedError, NotFoundError)):
                     break
-            if not _runs(cluster, name):
-                break
-            time.sleep(LOOK)
+            if runs:
+                time.sleep(LOOK)
     finally:
         heard.put(None)
 

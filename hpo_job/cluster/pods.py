@@ -19,12 +19,12 @@ JOB = "batch.kubernetes.io/job-name"
 # Read of the API server at most, so that large Jobs are looked at less often
 PODS_A_SECOND = 100
 STOPPED = (
-    "the Job is stopped, which deleted its pods with their logs; a log collector of the cluster "
-    "may still have them"
+    "the Job is stopped, which deleted the running pods and their logs; a log collector of the "
+    "cluster may still have them"
 )
 QUEUED = (
-    "the Job has no pods: it waits in queue {}, or was stopped; pods that Kueue has ended were "
-    "deleted with their logs, which a log collector of the cluster may still have"
+    "none of the Job's pods runs: it waits in queue {}, or was stopped; pods that Kueue has ended "
+    "were deleted with their logs, which a log collector of the cluster may still have"
 )
 PULLING = (
     "ErrImagePull",
@@ -195,12 +195,12 @@ def is_over(job: Object | None) -> bool:
 
 
 def is_suspended(job: Object | None) -> bool:
-    """Whether a Job has no pods for now: a person has stopped it, or it waits in a queue."""
+    """Whether no pod of a Job runs for now: a person has stopped it, or it waits in a queue."""
     return job is not None and bool(job["spec"].get("suspend"))
 
 
 def why_suspended(job: Object | None) -> str | None:
-    """Why a Job that is suspended has no pods, and where their logs are."""
+    """Why no pod of a suspended Job runs, and where the logs are."""
     if not is_suspended(job):
         return None
     queue = queue_of(job)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import kmock
 import pytest
 from click.testing import Result
 
-from tests.cluster.conftest import Api
+from hpo_job.cluster.client import Cluster
+from hpo_job.errors import ClusterError
+from tests import web
+from tests.cluster.conftest import Api, kubeconfig
 from tests.cluster.test_errors import JOB
 
 Object = dict[str, Any]
@@ -42,7 +46,7 @@ def answering(api: Api, pod: Object, job: Object, *answers: bytes | Exception) -
         if len(left) == 1:
             pod["status"]["phase"] = "Succeeded"
             job["status"] = OVER
-        answer = left.pop(0)
+        answer = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -113,6 +117,57 @@ def test_a_followed_log_goes_on_after_its_connection_was_cut(
         "0-abcde | 3",
         "1-abcde | hpo-job: unschedulable: 0/1 nodes available.",
     ]
+
+
+def test_what_a_pod_writes_between_a_cut_and_its_end_is_read(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    """A silent log is cut every minute; while nobody listens, the pod says why it fails."""
+    pod = api.put("v1/pods", worker_pod(0, **RUNS))
+    lines = [said(1, "starts")]
+
+    def log() -> bytes:
+        text = b"".join(lines)
+        lines[1:] = [said(2, "its disk is full")]
+        pod["status"]["phase"], job["status"] = "Failed", OVER
+        return text
+
+    api.answers[LOG.format(0)] = log
+    said_of_it = cli("logs", "digits", "-f").stdout.splitlines()
+    assert said_of_it == ["0-abcde | starts", "0-abcde | its disk is full"]
+
+
+def test_a_pod_that_is_deleted_while_its_log_is_followed(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    """As those of a Job that is scaled down or stopped: its log has ended, which is no error."""
+    api.put("v1/pods", worker_pod(0, **RUNS))
+
+    def log() -> bytes:
+        if job["status"]:
+            raise kmock.KubernetesError(404, "NotFound", 'pods "x" not found', {"kind": "pods"})
+        api.delete("v1/pods", "digits-worker-0-abcde")
+        job["status"] = OVER
+        return said(1, "starts")
+
+    api.answers[LOG.format(0)] = log
+    assert cli("logs", "digits", "-f").stdout.splitlines() == ["0-abcde | starts"]
+
+
+@pytest.mark.web
+def test_a_log_that_is_cut_is_not_taken_for_a_whole_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    line = said(1, "starts")
+    chunk = (
+        f"{len(line):x}\r\n".encode() + line + b"\r\n"
+    )  # the last one, which is empty, is missing
+    with web.answering(200, chunk, {"Transfer-Encoding": "chunked"}) as url:
+        kubeconfig(tmp_path / "kubeconfig", url)
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        assert [text for _, text in Cluster().log("p", follow=True)] == ["starts"]
+        with pytest.raises(ClusterError, match="does not answer"):
+            list(Cluster().log("p"))
 
 
 def test_a_followed_log_is_asked_for_again_after_a_refusal(
@@ -186,9 +241,9 @@ def test_after_a_stop_it_is_said_where_the_logs_went(
     job["spec"]["suspend"] = True
     refused = cli("logs", "digits")
     assert refused.exit_code == 2
-    assert "which deleted its pods with their logs; a log collector" in refused.stderr
+    assert "which deleted the running pods and their logs; a log collector" in refused.stderr
     job["metadata"].setdefault("labels", {})["kueue.x-k8s.io/queue-name"] = "default"
-    assert "deleted its pods" not in cli("logs", "digits").stderr
+    assert "the Job is stopped" not in cli("logs", "digits").stderr
 
 
 def test_of_many_pods_the_latest_lines_are_read(

@@ -240,4 +240,6 @@ def test_the_logs_of_a_job_that_waits(api: Api, cli: Cli, job: Object) -> None:
     api.queue_job(job, *PREEMPTED)
     refused = cli("logs", "digits")
     assert refused.exit_code == 2
-    assert "the Job has no pods: it waits in queue default, or was stopped" in refused.stderr
+    assert (
+        "none of the Job's pods runs: it waits in queue default, or was stopped" in refused.stderr
+    )
