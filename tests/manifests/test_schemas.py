@@ -24,8 +24,6 @@ with warnings.catch_warnings():
 Object = dict[str, Any]
 VERSIONS = ("1.34", "1.35", "1.36", "1.37")
 COMPONENTS = sorted(folder.name for folder in (ROOT / "k8s/components").iterdir())
-# Those that patch what another one adds, or that replace it
-NEEDED: dict[str, tuple[str, ...]] = {}
 
 
 def switched_in(file: str) -> list[str]:
@@ -40,7 +38,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Object]]
     folder = tmp_path_factory.mktemp("each")
     found = {name: render(path) for name, path in FOLDERS.items()}
     for name in switched_in("settings"):
-        clone = with_components(folder / name, (*NEEDED.get(name, ()), name), ())
+        clone = with_components(folder / name, (name,), ())
         found[name] = render(clone / "jobs/digits")
     for name in switched_in("cluster"):
         clone = with_components(folder / name, (), (name,))
