@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ FAILURES = (  # of a pod's index: those that count, and those that the failure p
 JOB = "batch.kubernetes.io/job-name"
 # Read of the API server at most, so that large Jobs are looked at less often
 PODS_A_SECOND = 100
+INDEXES = 10  # that one line names at most
 STOPPED = (
     "the Job is stopped, which deleted the running pods and their logs; a log collector of the "
     "cluster may still have them"
@@ -130,14 +131,23 @@ def _why_gated(pod: Object) -> str:
 
 def why_none(cluster: Cluster, job: Object | None) -> str | None:
     """Why a Job has fewer pods than it asks for, such as a quota or a Pod Security Standard."""
-    if job is None:
-        return None
-    spec, status = job["spec"], job.get("status", {})
-    ended = int(status.get("succeeded", 0)) + len(indexes_in(status.get("failedIndexes")))
-    missing = int(spec.get("parallelism", 1)) - int(status.get("active", 0)) - ended
-    if missing <= 0 or spec.get("suspend") or is_over(job):
+    if job is None or is_suspended(job) or not lacks(job, "active"):
         return None
     return cluster.latest_warnings("Job").get(str(job["metadata"].get("uid")))
+
+
+def lacks(job: Object, state: str) -> bool:
+    """Whether fewer pods than a Job that goes on asks for are in a state: active, or ready."""
+    spec, status = job["spec"], job.get("status", {})
+    ended = int(status.get("succeeded", 0)) + len(indexes_in(status.get("failedIndexes")))
+    return not is_over(job) and int(status.get(state, 0)) + ended < int(spec.get("parallelism", 1))
+
+
+def index_list(indexes: Collection[int]) -> str:
+    """Indexes as words; of many only the first."""
+    first = ", ".join(str(each) for each in sorted(indexes)[:INDEXES])
+    more = f" and {len(indexes) - INDEXES} more" if len(indexes) > INDEXES else ""
+    return f"index{'es' if len(indexes) > 1 else ''} {first}{more}"
 
 
 def indexes_in(text: str | None) -> set[int]:

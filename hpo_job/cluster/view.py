@@ -16,7 +16,16 @@ from rich.text import Text
 from hpo_job import results
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import SUFFIX
-from hpo_job.cluster.pods import Worker, describe, has_log, indexes_in, is_over, pods_of, why_none
+from hpo_job.cluster.pods import (
+    Worker,
+    describe,
+    has_log,
+    index_list,
+    indexes_in,
+    lacks,
+    pods_of,
+    why_none,
+)
 from hpo_job.cluster.queue import queue_of, waiting
 from hpo_job.errors import ClusterError, one_line, plural
 from hpo_job.trial import attributes
@@ -45,23 +54,15 @@ def job_line(cluster: Cluster, study: str) -> tuple[str, Object | None]:
         states.append(f"{len(indexes_in(failed))} failed (index {failed})")
     state = _state(job)
     reasons: list[str] = []
-    if _lacks_workers(job) and queue_of(job):
+    if lacks(job, "ready") and queue_of(job):
         queued, reasons = waiting(cluster, job)
         state = ", ".join(filter(None, ["" if spec.get("suspend") else state, queued]))
-    elif reason := why_none(cluster, job):
+    if not reasons and (reason := why_none(cluster, job)):
         reasons = [reason]
     lines = [f"job       {name} in {cluster.namespace}: {state}"]
     lines += [f"          {reason}" for reason in reasons]
     lines.append(f"indexes   {', '.join(states)}")
     return "\n".join(lines), job
-
-
-def _lacks_workers(job: Object) -> bool:
-    """Whether a Job that goes on has fewer workers than it asks for."""
-    spec, status = job["spec"], job.get("status", {})
-    ended = int(status.get("succeeded", 0)) + len(indexes_in(status.get("failedIndexes")))
-    ready = int(status.get("ready", 0))
-    return not is_over(job) and ready + ended < int(spec.get("parallelism", 1))
 
 
 def _state(job: Object) -> str:
@@ -158,14 +159,11 @@ def _reasons(workers: list[Worker]) -> Iterator[str]:
 
 def _indexes_by(pairs: Iterable[tuple[str | None, int]]) -> dict[str, str]:
     """Which indexes have the same text, as words; several pods of one index count once."""
-    indexes_of: dict[str, dict[int, None]] = {}
+    indexes_of: dict[str, set[int]] = {}
     for text, index in pairs:
         if text:
-            indexes_of.setdefault(text, {})[index] = None
-    return {
-        text: f"index{'es' if len(indexes) > 1 else ''} {', '.join(map(str, indexes))}"
-        for text, indexes in indexes_of.items()
-    }
+            indexes_of.setdefault(text, set()).add(index)
+    return {text: index_list(indexes) for text, indexes in indexes_of.items()}
 
 
 def running(study: optuna.Study, job: Object | None) -> dict[int, str]:

@@ -248,7 +248,7 @@ def test_submitting_with_fewer_workers_does_not_end_the_job(
     api.put("v1/pods", worker_pod(1))
     refused = cli("submit", digits, "--workers", "1")
     assert refused.exit_code == 2
-    assert "interrupt what index 1 runs" in refused.stderr
+    assert "interrupt what runs in index 1;" in refused.stderr
     assert api.applied == []
 
 
@@ -433,7 +433,7 @@ def test_scaling_down_does_not_end_the_job(
     api.put("v1/pods", worker_pod(1))
     refused = cli("scale", "digits", "1")
     assert refused.exit_code == 2
-    assert "interrupt what index 1 runs" in refused.stderr
+    assert "interrupt what runs in index 1;" in refused.stderr
 
 
 def test_stop_and_resume(api: Api, cli: Callable[..., Result], job: Object) -> None:
@@ -442,6 +442,8 @@ def test_stop_and_resume(api: Api, cli: Callable[..., Result], job: Object) -> N
         assert cli(command, "digits").exit_code == 0
         spec = api.objects[f"{JOBS}/digits-worker"]["spec"]
         assert spec["suspend"] is suspended
+        again = "is stopped already" if suspended else "was not stopped"
+        assert cli(command, "digits").stdout == f"job/digits-worker: {again}\n"
 
 
 def test_status_says_why_a_pod_waits(
@@ -540,7 +542,8 @@ def test_a_watch_of_a_thousand_pods_asks_the_api_server_rarely(
     job["spec"].update(parallelism=1000, completions=1000)
     api.put("batch/v1/jobs", job)
     for number in range(1000):
-        pod = worker_pod(number, containerStatuses=[{"state": {"running": {}}}])
+        image = {"imageID": f"hpo-job@sha256:{'ab'[number % 2]}", "state": {"running": {}}}
+        pod = worker_pod(number, containerStatuses=[image])
         api.put("v1/pods", pod)
     waits = worker_pod(7, "Pending", conditions=[{"type": "PodScheduled", "status": "False"}])
     api.put("v1/pods", waits)
@@ -560,6 +563,8 @@ def test_a_watch_of_a_thousand_pods_asks_the_api_server_rarely(
     last = done.stdout.split("pod ")[-1]
     assert "digits-worker-7-abcde" in last
     assert "and 950 more pods: 950 Running" in last
+    others = "indexes 0, 2, 4, 6, 8, 10, 12, 14, 16, 18 and 490 more: another image than others"
+    assert others in " ".join(last.split())
 
 
 def test_status_says_what_a_worker_without_a_trial_waits_for(
