@@ -6,8 +6,8 @@ import time
 
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import SUFFIX, check_job_name, worker_labels
-from hpo_job.cluster.pods import index, indexes_in, is_over, is_suspended, pods_of
-from hpo_job.cluster.queue import is_deactivated, queue_of, scaling, set_active
+from hpo_job.cluster.pods import index, index_list, indexes_in, is_over, is_suspended, pods_of
+from hpo_job.cluster.queue import is_deactivated, queue_of, scaling_consequence, set_active
 from hpo_job.errors import ClusterError, plural
 
 GONE = 300  # seconds to wait until the pods of a deleted Job have ended their trials and are gone
@@ -26,9 +26,9 @@ def scale(cluster: Cluster, study: str, workers: int) -> str:
         raise ClusterError(f"Job {name} has ended; hpo-job submit --replace starts it again")
     before = int(job["spec"]["parallelism"])
     if workers < before:
-        keep_the_last(cluster, job, workers)
+        require_work_left(cluster, job, workers)
     cluster.patch("jobs", name, {"spec": {"parallelism": workers, "completions": workers}})
-    return scaled(job, workers)
+    return scaled_line(job, workers)
 
 
 def suspend(cluster: Cluster, study: str, *, stop: bool) -> str:
@@ -43,21 +43,23 @@ def suspend(cluster: Cluster, study: str, *, stop: bool) -> str:
         raise ClusterError(f"Job {name} has ended; hpo-job submit --replace starts it again")
     queue = queue_of(job)
     if queue:
-        set_active(cluster, job, active=not stop)
-    else:
+        changed = set_active(cluster, job, active=not stop)
+    elif changed := is_suspended(job) != stop:
         cluster.patch("jobs", name, {"spec": {"suspend": stop}})
-    if stop:
+    if not changed:
+        done = "is stopped already" if stop else "was not stopped"
+    elif stop:
         done = "stopped; its running trials are interrupted, and run again later; logs are deleted"
     else:
         done = f"waits in queue {queue} again" if queue else "resumed"
     return f"job/{name}: {done}"
 
 
-def scaled(job: Object, workers: int) -> str:
+def scaled_line(job: Object, workers: int) -> str:
     """What a change of a Job's number of workers means."""
     before, name = int(job["spec"]["parallelism"]), job["metadata"]["name"]
-    means = scaling(job, workers)
-    return f"job/{name}: {plural(before, 'worker')}, {workers} from now on{means}"
+    consequence = scaling_consequence(job, workers)
+    return f"job/{name}: {plural(before, 'worker')}, {workers} from now on{consequence}"
 
 
 def is_stopped(cluster: Cluster, job: Object) -> bool:
@@ -122,20 +124,20 @@ def _job(cluster: Cluster, name: str) -> Object:
     return job
 
 
-def keep_the_last(cluster: Cluster, job: Object, workers: int) -> None:
+def require_work_left(cluster: Cluster, job: Object, workers: int) -> None:
     """Raise ClusterError if every index that stays has ended, while others still run."""
     status = job.get("status", {})
     ended = indexes_in(status.get("completedIndexes")) | indexes_in(status.get("failedIndexes"))
     if set(range(workers)) - ended:
         return
     name = job["metadata"]["name"]
-    busy = [
+    busy = {
         index(pod)
         for pod in pods_of(cluster, name)
         if pod.get("status", {}).get("phase") in ("Pending", "Running")
-    ]
+    }
     raise ClusterError(
         f"Job {name}: with {plural(workers, 'worker')} it would be complete at once, because "
-        f"those have ended, and interrupt what index {', '.join(map(str, sorted(busy)))} runs; it "
-        "ends by itself once nothing is left to start"
+        f"those have ended, and interrupt what runs in {index_list(busy)}; it ends by itself once "
+        "nothing is left to start"
     )

@@ -37,8 +37,11 @@ def is_deactivated(cluster: Cluster, job: Object) -> bool:
     return any(_is_off(each) for each in _workloads(cluster, job)[1])
 
 
-def set_active(cluster: Cluster, job: Object, *, active: bool) -> None:
+def set_active(cluster: Cluster, job: Object, *, active: bool) -> bool:
     """Stop a Job in a queue, or let it wait there again.
+
+    Returns:
+        Whether it was otherwise before.
 
     Raises:
         ClusterError: there is no Workload for it, or this account may not change it.
@@ -49,9 +52,11 @@ def set_active(cluster: Cluster, job: Object, *, active: bool) -> None:
             f"Kueue has no Workload of Job {job['metadata']['name']} yet; is its controller "
             "running? kubectl -n kueue-system get pods"
         )
-    for each in workloads:
+    others = [each for each in workloads if _is_off(each) is active]
+    for each in others:
         change = {"spec": {"active": active}}
         cluster.patch(f"{version}/workloads", each["metadata"]["name"], change)
+    return bool(others)
 
 
 def waiting(cluster: Cluster, job: Object) -> tuple[str, list[str]]:
@@ -77,7 +82,7 @@ def waiting(cluster: Cluster, job: Object) -> tuple[str, list[str]]:
     return (f"waits in queue {queue}", []) if suspended else ("", [])
 
 
-def scaling(job: Object, workers: int) -> str:
+def scaling_consequence(job: Object, workers: int) -> str:
     """What scaling a Job means in its queue, as the end of a sentence; empty if nothing."""
     queue, before = queue_of(job), int(job["spec"]["parallelism"])
     if queue is None or workers == before:

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 from hpo_job.cluster.client import Cluster, Object
-from hpo_job.cluster.existing import delete_job, is_stopped, keep_the_last, scaled
+from hpo_job.cluster.existing import delete_job, is_stopped, require_work_left, scaled_line
 from hpo_job.cluster.names import KUSTOMIZATION, QUEUE, kustomization_of, worker_labels
 from hpo_job.cluster.pods import is_over
 from hpo_job.cluster.preflight import preflight
@@ -156,8 +156,8 @@ def submit(
         delete_job(cluster, name)
     elif plan.there and plan.workers != (before := int(plan.there["spec"]["parallelism"])):
         if plan.workers < before:
-            keep_the_last(cluster, plan.there, plan.workers)
-        announce(scaled(plan.there, plan.workers))
+            require_work_left(cluster, plan.there, plan.workers)
+        announce(scaled_line(plan.there, plan.workers))
     lines = [_applied(cluster, thing) for thing in plan.objects]
     _prune(cluster, plan)
     return lines

@@ -106,6 +106,15 @@ def test_a_job_that_was_preempted_once_is_not_said_to_wait(api: Api, cli: Cli, j
     assert "Previously" not in text
 
 
+def test_why_a_job_that_kueue_let_in_has_no_pods(api: Api, cli: Cli, job: Object) -> None:
+    """Kueue knows nothing of the namespace's own quotas and webhooks."""
+    job["spec"]["suspend"] = False
+    job["status"] = {}
+    api.queue_job(job, *ADMITTED)
+    api.note("Job", job["metadata"]["uid"], "Error creating: exceeded quota: small")
+    assert "2 workers Error creating: exceeded quota: small indexes 0 active" in status(cli)
+
+
 def test_status_of_more_workers_than_the_quota_has(
     api: Api, cli: Cli, job: Object, worker_pod: Callable[..., Object]
 ) -> None:
@@ -134,6 +143,7 @@ def test_stopping_deactivates_the_workloads(api: Api, cli: Cli, job: Object) -> 
     assert done.exit_code == 0, done.output
     assert "job/digits-worker: stopped; its running trials are interrupted" in done.stdout
     assert api.objects[WORKLOAD]["spec"]["active"] is False
+    assert "job/digits-worker: is stopped already" in cli("stop", "digits").stdout
     assert ended["spec"]["active"] is True
     assert job["spec"]["suspend"] is False  # that is Kueue's
     job["spec"]["suspend"] = True
@@ -142,6 +152,9 @@ def test_stopping_deactivates_the_workloads(api: Api, cli: Cli, job: Object) -> 
     assert "hpo-job: stopped (hpo-job resume starts it again) indexes" in text
     assert "job/digits-worker: waits in queue default again" in cli("resume", "digits").stdout
     assert api.objects[WORKLOAD]["spec"]["active"] is True
+    api.patches.clear()
+    assert cli("resume", "digits").stdout == "job/digits-worker: was not stopped\n"
+    assert api.patches == []
 
 
 def test_why_kueue_has_stopped_a_job_for_good(api: Api, cli: Cli, job: Object) -> None:
