@@ -39,6 +39,8 @@ MODEL, SIZE, BATCH = "tf_efficientnet_lite0", 80, 16
 class Pruning(Callback):  # type: ignore[misc]  # fastai is untyped
     """Report each epoch of a fit, and end it where the pruner says so."""
 
+    order = 60  # after fastai's Recorder, whose values it reports
+
     def __init__(self, trial: optuna.Trial) -> None:
         self.trial, self.pruned = trial, False
 

@@ -93,9 +93,12 @@ def create_or_check_schema(dialect: str, connect: Callable[[], Any]) -> None:
 
 
 def import_rdb() -> None:
-    """Import what Optuna's RDBStorage imports when one is opened."""
+    """Import what opening an RDBStorage will, and prepare the classes of its tables."""
     import alembic.migration  # noqa: F401
     import optuna.storages._rdb.models  # noqa: F401
+    from sqlalchemy.orm import configure_mappers
+
+    configure_mappers()  # else each worker does, at its first question
 
 
 def create_tables(dialect: str, connect: Callable[[], Any]) -> None:

@@ -194,7 +194,12 @@ from hpo_job.storage.opening import import_all
 from hpo_job.storage.urls import parse
 import_all(parse({any_url!r}))
 before = set(sys.modules)
-Storage({any_url!r}).close()
+if "sqlalchemy.orm" in sys.modules:
+    from sqlalchemy import event, orm
+    event.listen(orm.Mapper, "after_configured", lambda: print("classes of tables"))
+storage = Storage({any_url!r})
+storage.optuna.get_all_studies()
+storage.close()
 print(*set(sys.modules) - before)
 """
     assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == []

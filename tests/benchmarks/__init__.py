@@ -1,0 +1,1 @@
+"""The benchmarks' own programs: what they compare with must run."""
