@@ -17,7 +17,7 @@ from hpo_job.storage import urls
 from hpo_job.storage.defaults import IDLE, READER_FRESH, READER_IDLE
 from hpo_job.storage.locks import AdvisoryLock, FileStudyLock, StudyLock
 from hpo_job.storage.mysql import MySQLStorage
-from hpo_job.storage.optuna_private import SCHEMA_HEAD, import_rdb
+from hpo_job.storage.optuna_private import SCHEMA_HEAD, create_tables, import_rdb
 from hpo_job.storage.postgresql import connect_args
 from hpo_job.storage.rdb_retries import Retries
 from hpo_job.storage.shared_rdb import SharedRDBStorage
@@ -136,7 +136,14 @@ def _rdb(
         return retries.until_answered(connect)
     # One at a time: of two processes that create the tables at once, one fails.
     with lock.exclusive("schema"):
+        retries.until_answered(lambda: _create_in_empty(looking))
         return retries.until_answered(connect)
+
+
+def _create_in_empty(engine: sqlalchemy.Engine) -> None:
+    """Create the tables in a database that has none; Optuna completes those of another version."""
+    if not sqlalchemy.inspect(engine).get_table_names():
+        create_tables(engine)
 
 
 def _is_current(engine: sqlalchemy.Engine) -> bool:

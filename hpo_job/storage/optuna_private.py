@@ -101,26 +101,23 @@ def import_rdb() -> None:
     configure_mappers()  # else each worker does, at its first question
 
 
-def create_tables(dialect: str, connect: Callable[[], Any]) -> None:
+def create_tables(engine: sqlalchemy.Engine) -> None:
     """Create Optuna's tables in an empty database: the same ones, as its storage writes them.
 
     That storage looks through all versions that the tables ever had, which takes longer than
     everything else together.
 
     Args:
-        dialect: SQLAlchemy's name of it, such as `mysql+pymysql`.
-        connect: opens a DB-API connection that is not in autocommit mode.
+        engine: its connections are not in autocommit mode.
     """
     from optuna.storages._rdb import models  # takes a fifth of a second, and is rarely needed
 
-    engine = sqlalchemy.create_engine(f"{dialect}://", creator=connect)
     models.BaseModel.metadata.create_all(engine)
     version = {"schema": models.SCHEMA_VERSION, "library": optuna.__version__}
     with engine.begin() as connection:
         _VERSION.create(connection)
         connection.execute(_LIBRARY, version)
         connection.execute(_VERSION.insert(), {"version_num": SCHEMA_HEAD})  # last: all is there
-    engine.dispose()
 
 
 def trial_id_of(trial: FrozenTrial) -> int:

@@ -1,6 +1,8 @@
 """Makes sure that Optuna's tables exist: missing ones are created, by one process at a time."""
 
-import sqlalchemy.exc
+from typing import Any
+
+import sqlalchemy
 from optuna.exceptions import StorageInternalError
 
 from hpo_job.errors import StorageError
@@ -54,11 +56,17 @@ def _create(connection: Connection) -> None:
     server = connection.server
     arguments = server.arguments | {"autocommit": False}
 
+    def connect() -> Any:
+        return server.driver.connect(**arguments)
+
     def create(cursor: Cursor, _: int) -> None:
         cursor.execute("SHOW TABLES")
-        work = create_or_check_schema if cursor.fetchall() else create_tables
         try:
-            work(server.dialect, lambda: server.driver.connect(**arguments))
+            if cursor.fetchall():
+                create_or_check_schema(server.dialect, connect)
+            else:
+                url, pool = f"{server.dialect}://", sqlalchemy.NullPool
+                create_tables(sqlalchemy.create_engine(url, creator=connect, poolclass=pool))
         except (sqlalchemy.exc.DBAPIError, StorageInternalError) as error:
             # The driver's own error, so that it is retried, or explained, like any other.
             wrapped = error if isinstance(error, sqlalchemy.exc.DBAPIError) else error.__cause__
