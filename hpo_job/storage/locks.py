@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 import sqlalchemy
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -24,6 +24,7 @@ from hpo_job.storage import timeouts, waiting
 from hpo_job.storage.rdb_retries import Retries
 
 LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's answer when lock_timeout has passed
+POLL = 0.02  # seconds between two looks at a file's lock, which a start holds for about as long
 
 
 class LockLost(Exception):
@@ -45,6 +46,16 @@ def lock_name(database: str, what: str) -> str:
     return "hpo-job:" + hashlib.sha256(f"{database}:{what}".encode()).hexdigest()[:48]
 
 
+def held(file: Path) -> AbstractContextManager[BaseFileLock]:
+    """The lock on the file next to a SQLite file, taken.
+
+    Raises:
+        filelock.Timeout: another process has held it for `LOCK_TIMEOUT` seconds.
+    """
+    lock = FileLock(f"{file}.lock")
+    return lock.acquire(timeout=timeouts.LOCK_TIMEOUT, poll_interval=POLL)
+
+
 class FileStudyLock:
     """A lock on a file next to the SQLite file; all studies of the file share it.
 
@@ -52,7 +63,7 @@ class FileStudyLock:
     """
 
     def __init__(self, file: Path) -> None:
-        self._path = f"{file}.lock"
+        self._file = file
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
@@ -61,7 +72,7 @@ class FileStudyLock:
         Raises:
             filelock.Timeout: another process has held it for `LOCK_TIMEOUT` seconds.
         """
-        with FileLock(self._path, timeout=timeouts.LOCK_TIMEOUT):
+        with held(self._file):
             yield
 
 

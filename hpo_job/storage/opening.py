@@ -6,6 +6,7 @@ import importlib
 import math
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlalchemy.engine import URL
 
 from hpo_job.storage import urls
 from hpo_job.storage.defaults import IDLE, READER_FRESH, READER_IDLE
-from hpo_job.storage.locks import AdvisoryLock, FileStudyLock, StudyLock
+from hpo_job.storage.locks import AdvisoryLock, FileStudyLock, LockLost, StudyLock
 from hpo_job.storage.mysql import MySQLStorage
 from hpo_job.storage.optuna_private import SCHEMA_HEAD, create_tables, import_rdb
 from hpo_job.storage.postgresql import connect_args
@@ -132,12 +133,12 @@ def _rdb(
                 grace_period=options.grace,
             )
 
-    if not options.create or _is_current(looking):
-        return retries.until_answered(connect)
-    # One at a time: of two processes that create the tables at once, one fails.
-    with lock.exclusive("schema"):
-        retries.until_answered(lambda: _create_in_empty(looking))
-        return retries.until_answered(connect)
+    while options.create and not _is_current(looking):
+        # One at a time: of two processes that create the tables at once, one fails.
+        with suppress(LockLost), lock.exclusive("schema"):
+            retries.until_answered(lambda: _create_in_empty(looking))
+            return retries.until_answered(connect)
+    return retries.until_answered(connect)
 
 
 def _create_in_empty(engine: sqlalchemy.Engine) -> None:

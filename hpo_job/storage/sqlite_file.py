@@ -17,8 +17,9 @@ from urllib.parse import quote
 from filelock import FileLock
 
 from hpo_job.errors import StorageError, problem
+from hpo_job.storage.locks import held
 from hpo_job.storage.rights import CREATE, LOCK, WRITE, Rights
-from hpo_job.storage.timeouts import BUSY_TIMEOUT, LOCK_TIMEOUT
+from hpo_job.storage.timeouts import BUSY_TIMEOUT
 
 NO_DATABASE = "is not a database; name another file"
 
@@ -91,7 +92,7 @@ class SQLiteFile:
     def _prepare(self) -> None:
         """Make the file where it is missing, in WAL mode: readers then never wait for a writer."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self.path}.lock", timeout=LOCK_TIMEOUT):
+        with held(self.path):
             connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT)
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
