@@ -163,12 +163,14 @@ def error_lines() -> str:
         if inspect.isclass(kind) and issubclass(kind, errors.HpoJobError)
     }
     lines: dict[str, set[str]] = {name: set() for name in kinds}
-    for file in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-                name = getattr(node.exc.func, "id", getattr(node.exc.func, "attr", ""))
-                if name in lines and node.exc.args:
-                    lines[name].update(_templates(node.exc.args[0]))
+    files = [file.read_text(encoding="utf-8") for file in sorted(PACKAGE.rglob("*.py"))]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file))]
+    of = _kinds_of(nodes, kinds)
+    for node in nodes:
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
+            name = getattr(node.exc.func, "id", getattr(node.exc.func, "attr", ""))
+            if name in of:
+                lines[of[name]].update(_templates(node.exc.args[0]))
     parts = [
         "# Errors and exit codes",
         "An error that you can fix is one line: where, what is wrong, how to fix it. "
@@ -191,6 +193,23 @@ def error_lines() -> str:
         if lines[name]:
             parts.append("```text\n" + "\n".join(sorted(lines[name])) + "\n```")
     return "\n\n".join(parts)
+
+
+def _kinds_of(nodes: list[ast.AST], kinds: Iterable[str]) -> dict[str, str]:
+    """Which of some kinds of errors each class of errors is, by the names of both."""
+    bases = {
+        node.name: node.bases[0].id
+        for node in nodes
+        if isinstance(node, ast.ClassDef) and node.bases and isinstance(node.bases[0], ast.Name)
+    }
+    of = {kind: kind for kind in kinds}
+    for name in bases:
+        kind = name
+        while kind not in of and kind in bases:
+            kind = bases[kind]
+        if kind in of:
+            of[name] = of[kind]
+    return of
 
 
 def _commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:

@@ -67,6 +67,12 @@ def test_an_error_whose_line_cannot_be_read_is_refused() -> None:
         generate._templates(ast.parse("'%s: wrong' % key", mode="eval").body)
 
 
+def test_an_error_of_a_more_special_kind_is_listed_with_its_kind() -> None:
+    source = "class Near(Known): ...\nclass Nearer(Near): ...\nclass Other(Exception): ..."
+    kinds = generate._kinds_of(list(ast.walk(ast.parse(source))), ["Known"])
+    assert kinds == {"Known": "Known", "Near": "Known", "Nearer": "Known"}
+
+
 def test_every_page_is_on_the_site() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
     named = set(re.findall(r": ([\w./-]+\.md)$", navigation, re.MULTILINE))
