@@ -88,6 +88,7 @@ def submit_command(
             elsewhere=elsewhere,
             nodes_may_come=nodes_may_come,
             same_study=same_study,
+            replace=replace or dry_run,
         )
     click.echo(planned.findings.line(), err=dry_run)
     for line in planned.findings.warnings:
@@ -97,7 +98,7 @@ def submit_command(
             warn(f"the existing Job has another {', '.join(planned.changed)}: add --replace")
         click.echo(render.manifest(planned.objects), nl=False)
         return
-    for line in submit(cluster, planned, replace=replace, announce=click.echo):
+    for line in submit(cluster, planned, announce=click.echo):
         click.echo(line)
     _say_what_is_next(cluster, planned, spec.name)
 
@@ -122,10 +123,10 @@ def _say_what_is_next(cluster: Cluster, plan: Plan, study: str) -> None:
 @cluster_option
 def scale_command(job: str, workers: int, cluster: Cluster) -> None:
     """Change how many workers a running study has on a cluster."""
-    from hpo_job.cluster.existing import scale
     from hpo_job.cluster.names import study_of
+    from hpo_job.cluster.scaling import scale
 
-    click.echo(scale(cluster, study_of(job), workers))
+    click.echo(scale(cluster, study_of(job), workers, warn))
     _warn_if_folder_differs(job, workers)
 
 

@@ -1,34 +1,33 @@
-"""A Job that exists: scaled, stopped and resumed, deleted."""
+"""A Job that exists: stopped and resumed, deleted."""
 
 from __future__ import annotations
 
 import time
 
 from hpo_job.cluster.client import Cluster, Object
-from hpo_job.cluster.names import SUFFIX, check_job_name, worker_labels
-from hpo_job.cluster.pods import index, index_list, indexes_in, is_over, is_suspended, pods_of
-from hpo_job.cluster.queue import is_deactivated, queue_of, scaling_consequence, set_active
-from hpo_job.errors import ClusterError, plural
+from hpo_job.cluster.names import SUFFIX, worker_labels
+from hpo_job.cluster.pods import is_over, is_suspended
+from hpo_job.cluster.queue import is_deactivated, queue_of, set_active
+from hpo_job.errors import ClusterError
 
 GONE = 300  # seconds to wait until the pods of a deleted Job have ended their trials and are gone
 
 
-def scale(cluster: Cluster, study: str, workers: int) -> str:
-    """Change how many workers a Job has while it runs; says what was done.
+def job_that_goes_on(cluster: Cluster, name: str) -> Object:
+    """The Job of this name.
 
     Raises:
-        ClusterError: that would end the Job while trials still run.
+        ClusterError: there is no such Job, or it has ended.
     """
-    name = study + SUFFIX
-    job = _job(cluster, name)
-    check_job_name(name, workers)
+    job = cluster.find("jobs", name)
+    if job is None:
+        cluster.require_namespace()
+        raise ClusterError(
+            f"namespace {cluster.namespace} has no Job {name}; hpo-job submit JOB creates it"
+        )
     if is_over(job):
         raise ClusterError(f"Job {name} has ended; hpo-job submit --replace starts it again")
-    before = int(job["spec"]["parallelism"])
-    if workers < before:
-        require_work_left(cluster, job, workers)
-    cluster.patch("jobs", name, {"spec": {"parallelism": workers, "completions": workers}})
-    return scaled_line(job, workers)
+    return job
 
 
 def suspend(cluster: Cluster, study: str, *, stop: bool) -> str:
@@ -38,9 +37,7 @@ def suspend(cluster: Cluster, study: str, *, stop: bool) -> str:
         ClusterError: there is no such Job, or it has ended.
     """
     name = study + SUFFIX
-    job = _job(cluster, name)
-    if is_over(job):
-        raise ClusterError(f"Job {name} has ended; hpo-job submit --replace starts it again")
+    job = job_that_goes_on(cluster, name)
     queue = queue_of(job)
     if queue:
         changed = set_active(cluster, job, active=not stop)
@@ -53,13 +50,6 @@ def suspend(cluster: Cluster, study: str, *, stop: bool) -> str:
     else:
         done = f"waits in queue {queue} again" if queue else "resumed"
     return f"job/{name}: {done}"
-
-
-def scaled_line(job: Object, workers: int) -> str:
-    """What a change of a Job's number of workers means."""
-    before, name = int(job["spec"]["parallelism"]), job["metadata"]["name"]
-    consequence = scaling_consequence(job, workers)
-    return f"job/{name}: {plural(before, 'worker')}, {workers} from now on{consequence}"
 
 
 def is_stopped(cluster: Cluster, job: Object) -> bool:
@@ -112,32 +102,3 @@ def delete_job(cluster: Cluster, name: str, seconds: float = GONE) -> None:
                 f"{cluster.namespace} get pods -l batch.kubernetes.io/job-name={name}"
             )
         time.sleep(1)
-
-
-def _job(cluster: Cluster, name: str) -> Object:
-    job = cluster.find("jobs", name)
-    if job is None:
-        cluster.require_namespace()
-        raise ClusterError(
-            f"namespace {cluster.namespace} has no Job {name}; hpo-job submit JOB creates it"
-        )
-    return job
-
-
-def require_work_left(cluster: Cluster, job: Object, workers: int) -> None:
-    """Raise ClusterError if every index that stays has ended, while others still run."""
-    status = job.get("status", {})
-    ended = indexes_in(status.get("completedIndexes")) | indexes_in(status.get("failedIndexes"))
-    if set(range(workers)) - ended:
-        return
-    name = job["metadata"]["name"]
-    busy = {
-        index(pod)
-        for pod in pods_of(cluster, name)
-        if pod.get("status", {}).get("phase") in ("Pending", "Running")
-    }
-    raise ClusterError(
-        f"Job {name}: with {plural(workers, 'worker')} it would be complete at once, because "
-        f"those have ended, and interrupt what runs in {index_list(busy)}; it ends by itself once "
-        "nothing is left to start"
-    )

@@ -63,9 +63,7 @@ def devices(pod: Object) -> Amounts:
     return {name: value for name, value in requests(pod).items() if "/" in name and value}
 
 
-def exceeded(
-    quota: Object, pod: Object, more: int, *, ended: Object | None = None, ending: int = 0
-) -> list[str]:
+def exceeded(quota: Object, pod: Object, more: int, ended: Iterable[Object] = ()) -> list[str]:
     """What a ResourceQuota has too little of for a number of further pods.
 
     A quota whose scopes do not cover the pod is left out.
@@ -74,15 +72,14 @@ def exceeded(
         quota: the ResourceQuota.
         pod: the spec of a worker's pod.
         more: how many further pods.
-        ended: the spec of the pods that are ended before, and leave the quota.
-        ending: how many those are.
+        ended: the specs of pods that are ended before, and leave the quota.
     """
     if not is_covered(pod, quota):
         return []
     status = quota.get("status", {})
     hard, used = status.get("hard") or quota["spec"].get("hard", {}), status.get("used") or {}
     needed = _counted_by_quotas(pod, more)
-    freed = _counted_by_quotas(ended, ending) if ended and is_covered(ended, quota) else {}
+    freed = total(_counted_by_quotas(each, 1) for each in ended if is_covered(each, quota))
     further, others = ("worker", " by others") if freed else ("more worker", "")
     problems = []
     for name, value in needed.items():

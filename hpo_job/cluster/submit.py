@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 
-from hpo_job.cluster.client import Cluster, Object
-from hpo_job.cluster.existing import delete_job, is_stopped, require_work_left, scaled_line
-from hpo_job.cluster.names import KUSTOMIZATION, QUEUE, kustomization_of, worker_labels
+from hpo_job.cluster.client import MANAGER, Cluster, Object
+from hpo_job.cluster.existing import delete_job, is_stopped
+from hpo_job.cluster.names import KUSTOMIZATION, kustomization_of, worker_labels
 from hpo_job.cluster.pods import is_over
 from hpo_job.cluster.preflight import preflight
+from hpo_job.cluster.preflight.ending import NOTHING, ending
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.preflight.sharing import workers_in_pod
-from hpo_job.cluster.queue import GATE, KUEUE, queue_of
+from hpo_job.cluster.queue import KUEUE, queue_of
 from hpo_job.cluster.refusals import ExistsError, ImmutableError, QuotaError
 from hpo_job.cluster.render import check_files, check_namespace, placed, render, worker_job
+from hpo_job.cluster.scaling import require_work_left, scaled_line
 from hpo_job.errors import ClusterError, plural
-from hpo_job.spec.study_toml import StudySpec
+from hpo_job.spec.study_toml import SPEC_FILE, StudySpec
 
 STUDY = "study"  # the volume, and the ConfigMap, with the job folder's files
 
@@ -69,6 +71,7 @@ def plan(
     elsewhere: bool = False,
     nodes_may_come: bool = False,
     same_study: bool = False,
+    replace: bool = True,
 ) -> Plan:
     """Render a job folder and check it against the cluster; nothing is changed.
 
@@ -79,9 +82,12 @@ def plan(
         elsewhere: whether another namespace than the rendered one was asked for.
         nodes_may_come: see `preflight`.
         same_study: see `worker_job`.
+        replace: whether an existing Job that has ended or differs may be deleted first. The trials
+            that its workers run are interrupted and run again; trials in the database stay.
 
     Raises:
-        ClusterError: something would keep it from running.
+        ClusterError: something would keep it from running, or the existing Job has to be replaced,
+            and may not be.
     """
     rendered = render(spec.folder)
     if not elsewhere:
@@ -98,20 +104,17 @@ def plan(
         cluster.apply(thing, dry_run=True)
     accepted = _accepted(cluster, job, there)
     changed: list[str] = []
+    running, ended = int((there or {}).get("status", {}).get("active", 0)), NOTHING
     if there and accepted is None:
         _require_valid(cluster, job)
-        changed = _changes(cluster, there, job, others)
+        files = _files(cluster, there)
+        changed = _changes(files, there, job, others)
+        running, ended = 0, ending(cluster, there, files.get(SPEC_FILE, ""))
+    if there and not replace:
+        _require_same(there, changed)
     job = accepted or job
-    running = int((there or {}).get("status", {}).get("active", 0))
-    findings = preflight(
-        cluster,
-        job,
-        spec,
-        running,
-        nodes_may_come=nodes_may_come,
-        replaced=there if changed else None,
-    )
-    in_each = workers_in_pod(spec, job["spec"]["template"]["spec"])
+    findings = preflight(cluster, job, spec, running, nodes_may_come=nodes_may_come, ended=ended)
+    in_each = workers_in_pod(spec.cluster.workers_per_gpu, job["spec"]["template"]["spec"])
     plan = Plan(spec.name, [*others, job], job, findings, there, changed, in_each)
     findings.warnings += cluster.warnings
     differs = folder_differs(spec, rendered, int(job["spec"]["parallelism"]))
@@ -121,36 +124,18 @@ def plan(
     return plan
 
 
-def submit(
-    cluster: Cluster, plan: Plan, *, replace: bool, announce: Callable[[str], None]
-) -> list[str]:
+def submit(cluster: Cluster, plan: Plan, *, announce: Callable[[str], None]) -> list[str]:
     """Apply a plan.
 
     Args:
         cluster: where.
         plan: from `plan`.
-        replace: whether an existing Job that has ended or differs is deleted first. The trials
-            that its workers run are interrupted and run again; trials in the database stay.
         announce: called with a line before anything that takes long or ends workers.
 
     Returns:
         A line for each object that was created or configured.
-
-    Raises:
-        ClusterError: the existing Job has to be replaced, and ``replace`` is not set.
     """
     name = plan.job["metadata"]["name"]
-    if plan.there and not replace:
-        if plan.changed:
-            raise ClusterError(
-                f"Job {name} exists already, with another {', '.join(plan.changed)}; --replace "
-                "ends it and starts this one (trials in the database stay)"
-            )
-        if plan.over:
-            raise ClusterError(
-                f"Job {name} has ended already; --replace starts it again (trials in the database "
-                "stay, so it goes on where the study stands)"
-            )
     if plan.ends:
         announce(f"replacing Job {name}: waiting until its workers have ended")
         delete_job(cluster, name)
@@ -222,6 +207,21 @@ def _require_valid(cluster: Cluster, job: Object) -> None:
         cluster.create(job, dry_run=True)
 
 
+def _require_same(there: Object, changed: list[str]) -> None:
+    """Raise ClusterError if the existing Job differs, or has ended."""
+    name = there["metadata"]["name"]
+    if changed:
+        raise ClusterError(
+            f"Job {name} exists already, with another {', '.join(changed)}; --replace ends it and "
+            "starts this one (trials in the database stay)"
+        )
+    if is_over(there):
+        raise ClusterError(
+            f"Job {name} has ended already; --replace starts it again (trials in the database "
+            "stay, so it goes on where the study stands)"
+        )
+
+
 def _without_tolerations(job: Object, there: Object) -> Object | None:
     """The Job without its tolerations, if Kueue has admitted it with these and others."""
     if queue_of(there) is None or is_over(there):
@@ -250,9 +250,10 @@ def _prune(cluster: Cluster, plan: Plan) -> None:
             cluster.delete("configmaps", thing["metadata"]["name"])
 
 
-def _changes(cluster: Cluster, there: Object, job: Object, objects: Iterable[Object]) -> list[str]:
+def _changes(
+    before: Mapping[str, str], there: Object, job: Object, objects: Iterable[Object]
+) -> list[str]:
     """Which of a Job's files, or of what it asks of Kueue, differs; else its pod template does."""
-    before = _files(cluster, there)
     now: dict[str, str] = {}
     for thing in objects:
         if thing["kind"] == "ConfigMap":
@@ -268,8 +269,17 @@ def _of_kueue(there: Object, job: Object) -> list[str]:
     for kind in ("labels", "annotations"):
         before, now = (each["metadata"].get(kind) or {} for each in (there, job))
         names |= {key for key in now if key.startswith(KUEUE) and now[key] != before.get(key)}
-        names |= {key for key in (QUEUE, GATE) if key in before and key not in now}
+        names |= {key for key in _applied_keys(there, kind) if key not in now}
     return sorted(names)
+
+
+def _applied_keys(there: Object, kind: str) -> Iterator[str]:
+    """Kueue's labels or annotations that a Job has from hpo-job: leaving one out removes it."""
+    for manager in there["metadata"].get("managedFields") or []:
+        if (manager.get("manager"), manager.get("operation")) == (MANAGER, "Apply"):
+            fields = manager.get("fieldsV1", {}).get("f:metadata", {}).get(f"f:{kind}", {})
+            keys = (field.removeprefix("f:") for field in fields)
+            yield from (key for key in keys if key.startswith(KUEUE))
 
 
 def _files(cluster: Cluster, job: Object) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpo_job.cluster.preflight import database
+from hpo_job.cluster.preflight.ending import NOTHING, Ending
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.preflight.image import check_image
 from tests.quick import Quick
@@ -43,15 +44,23 @@ def test_an_image_that_is_never_pulled_must_be_there() -> None:
     ]
 
 
-@pytest.mark.parametrize(("more", "warned"), [(2, False), (3, True)])
+@pytest.mark.parametrize(
+    ("more", "ended", "warned"),
+    [
+        (2, NOTHING, None),
+        (3, NOTHING, "2 more workers; of 3"),
+        (4, Ending([{}, {}], workers=2), None),
+        (8, Ending([{}, {}], workers=2), "4 workers; of 8"),
+    ],
+)
 def test_workers_without_a_connection_will_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int, warned: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int, ended: Ending, warned: str | None
 ) -> None:
-    """SQLite has no connections to count, and stands in for a server that has two."""
+    """SQLite has no connections to count, and stands in for a server that has two left."""
     quick = Quick(tmp_path)
     monkeypatch.setattr(database, "worker_capacity", lambda url: 2)
     findings = Findings()
-    database._check(quick.url, quick.checked.spec, more, findings, same_study=False)
-    warning = "the database has connections for 2 more workers; of 3, some will wait for each other"
+    database._check(quick.url, quick.checked.spec, more, findings, ended, same_study=False)
+    warning = f"the database has connections for {warned}, some will wait for each other"
     assert findings.warnings == ([warning] if warned else [])
-    assert findings.checked == ["database with connections for 2 workers"]
+    assert findings.checked == [f"database with connections for {2 + ended.workers} workers"]

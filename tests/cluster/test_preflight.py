@@ -13,9 +13,9 @@ from click.testing import Result
 
 from hpo_job.cluster.limit_range import outside
 from hpo_job.cluster.scheduling import takes
-from tests.cluster.conftest import Api
+from tests.cluster.conftest import Api, encoded
 from tests.cluster.test_errors import JOBS
-from tests.cluster.test_submit import node
+from tests.cluster.test_submit import node, running_pod
 from tests.manifests.renders import with_components
 
 Object = dict[str, Any]
@@ -228,7 +228,8 @@ def test_a_quota_too_small_for_the_job_that_replaces_one(
     """The pods that are ended leave the quota; all of the new ones have to find place in it."""
     api.put("v1/secrets", secret)
     assert cli("submit", digits, "--workers", "2").exit_code == 0
-    api.objects[f"{JOBS}/digits-worker"]["status"] = {"active": 2}
+    for index in range(2):
+        api.put("v1/pods", running_pod(index))
     patched(digits, tolerations=[{"key": "dedicated", "operator": "Exists"}])
     quota: Object = {"metadata": {"name": "small"}, "spec": {}}
     quota["status"] = {"hard": {"pods": "2"}, "used": {"pods": "3"}}
@@ -242,3 +243,52 @@ def test_a_quota_too_small_for_the_job_that_replaces_one(
     api.put("v1/resourcequotas", quota)
     done = cli(*replace, "--dry-run")
     assert done.exit_code == 0, done.output
+
+
+def test_pods_that_are_replaced_free_what_the_namespace_had_them_ask_for(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
+) -> None:
+    """A LimitRange adds to the pods what the Job's own template leaves out."""
+    api.put("v1/secrets", secret)
+    assert cli("submit", digits, "--workers", "2").exit_code == 0
+    template = api.objects[f"{JOBS}/digits-worker"]["spec"]["template"]["spec"]
+    template["containers"][0]["resources"] = {}
+    for index in range(2):
+        api.put("v1/pods", running_pod(index, limits={"memory": "4Gi"}))
+    patched(digits, tolerations=[{"key": "dedicated", "operator": "Exists"}])
+    quota: Object = {"metadata": {"name": "small"}, "spec": {}}
+    quota["status"] = {"hard": {"limits.memory": "8Gi"}, "used": {"limits.memory": "8Gi"}}
+    api.put("v1/resourcequotas", quota)
+    done = cli("submit", digits, "--workers", "2", "--replace", "--nodes-may-come", "--dry-run")
+    assert done.exit_code == 0, done.output
+
+
+def test_all_workers_that_replace_others_need_the_claim_and_connections(
+    api: Api,
+    cli: Callable[..., Result],
+    secret: Object,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As many pods as before, each with four workers, where each had two.
+
+    SQLite has no connections to count, and stands in for a server that has two left.
+    """
+    url = f"sqlite:///{tmp_path}/studies.db"
+    api.put("v1/secrets", {**secret, "data": encoded({"url": url})})
+    api.put("v1/persistentvolumeclaims", claim("Bound", "ReadWriteOnce"))
+    job = with_components(tmp_path / "cached", ("cache",), ()) / "jobs/digits"
+    study, before = job / "study.toml", (job / "study.toml").read_text()
+    study.write_text(f"{before}\n[cluster]\nworkers_per_gpu = 2\n")
+    assert cli("create", job, "--storage", url).exit_code == 0
+    assert cli("submit", job, "--workers", "2").exit_code == 0
+    for index in range(2):
+        api.put("v1/pods", running_pod(index))
+    api.objects[f"{JOBS}/digits-worker"]["status"] = {"active": 2}
+    study.write_text(f"{before}\n[cluster]\nworkers_per_gpu = 4\n")
+    patched(job, tolerations=[{"key": "dedicated", "operator": "Exists"}])
+    monkeypatch.setattr("hpo_job.cluster.preflight.database.worker_capacity", lambda url: 2)
+    done = cli("submit", job, "--workers", "2", "--replace", "--dry-run", "--nodes-may-come")
+    assert done.exit_code == 0, done.output
+    assert "can be mounted by one node only (ReadWriteOnce)" in done.stderr
+    assert "connections for 6 workers; of 8, some will wait for each other" in done.stderr

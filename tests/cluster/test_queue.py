@@ -238,6 +238,38 @@ def test_what_kueue_lets_nobody_change_needs_replace(
     assert api.applied == []
 
 
+def test_a_priority_class_that_is_taken_away_needs_replace(
+    api: Api, cli: Cli, job: Object, secret: Object, tmp_path: Path
+) -> None:
+    """Of what a Job has no more, only what hpo-job has applied is taken away."""
+    api.put("v1/secrets", secret)
+    digits = with_components(tmp_path / "queued", ("kueue",), ()) / "jobs/digits"
+    api.queue_job(job, *ADMITTED)
+    priority, other = "kueue.x-k8s.io/priority-class", "kueue.x-k8s.io/of-somebody-else"
+    job["metadata"]["labels"] |= {priority: "low", other: "kept"}
+    job["metadata"]["annotations"] = {"kueue.x-k8s.io/elastic-job": "true"}
+    labels: Object = {f"f:{priority}": {}, "f:app.kubernetes.io/name": {}}
+    job["metadata"]["managedFields"] = [
+        applied_by("hpo-job", labels),
+        applied_by("kubectl", {f"f:{other}": {}}),
+    ]
+    message = (
+        'admission webhook "vjob.kb.io" denied the request: metadata.labels[kueue.x-k8s.io/'
+        "priority-class]: Forbidden: priority class cannot be removed from a workload"
+    )
+    api.answer(f"patch {JOBS}/digits-worker", 403, message)
+    refused = cli("submit", digits)
+    assert refused.exit_code == 2
+    assert f", {priority}; --replace ends it" in refused.stderr
+    assert other not in refused.stderr
+
+
+def applied_by(manager: str, labels: Object) -> Object:
+    """As the API server notes which fields somebody has applied."""
+    fields = {"f:metadata": {"f:labels": labels}}
+    return {"manager": manager, "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields}
+
+
 def test_any_other_refusal_of_a_webhook_is_passed_on(
     api: Api, cli: Cli, digits: Path, secret: Object
 ) -> None:

@@ -280,13 +280,25 @@ def test_replacing_ends_the_job_first(
     assert not [name for name in api.objects if name.endswith("digits-study-old")]
 
 
-def started_otherwise(api: Api, job: Object) -> None:
-    """Let a Job run whose pods differ from those of the folder."""
+def started_otherwise(api: Api, job: Object, phase: str = "Running") -> None:
+    """Let a Job run whose two pods differ from those of the folder; each has one CPU of node a."""
     tolerations = [{"key": "old", "operator": "Exists"}]
     job["spec"]["template"]["spec"]["tolerations"] = tolerations
     job["status"] = {"active": 2}
     api.put("batch/v1/jobs", job)
     api.tolerations[f"{JOBS}/digits-worker"] = tolerations  # it was hpo-job that applied them
+    for index in range(2):
+        api.put("v1/pods", running_pod(index, phase, requests={"cpu": "1"}))
+
+
+def running_pod(index: int, phase: str = "Running", **resources: Any) -> Object:
+    """A pod of the Job digits-worker."""
+    labels = {"batch.kubernetes.io/job-name": "digits-worker"}
+    return {
+        "metadata": {"name": f"digits-worker-{index}-abcde", "uid": f"p{index}", "labels": labels},
+        "spec": {"nodeName": "a", "containers": [{"resources": resources}]},
+        "status": {"phase": phase},
+    }
 
 
 def edited(digits: Path, old: str, new: str) -> None:
@@ -323,12 +335,42 @@ def test_no_job_is_ended_for_one_that_no_node_takes(
     api.put("v1/secrets", secret)
     api.put("v1/nodes", node("a", unschedulable=True), namespace=None)
     started_otherwise(api, job)
+    assert "exists already" in cli("submit", digits).stderr  # before what it would end
     refused = cli("submit", digits, "--replace")
     assert refused.exit_code == 2
     assert "no node takes it, because of taints" in refused.stderr
     assert "the workers that run now would be ended for it" in refused.stderr
     assert f"delete {JOBS}/digits-worker" not in api.calls
     assert cli("submit", digits, "--replace", "--nodes-may-come").exit_code == 0
+
+
+def test_a_job_whose_pods_wait_is_replaced_also_where_no_node_takes_the_next(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object, job: Object
+) -> None:
+    """No trial is interrupted, and the cluster may add nodes."""
+    api.put("v1/secrets", secret)
+    api.put("v1/nodes", node("a", unschedulable=True), namespace=None)
+    started_otherwise(api, job, phase="Pending")
+    done = cli("submit", digits, "--replace")
+    assert done.exit_code == 0, done.output
+    assert "pods wait, unless the cluster adds such a node" in done.stderr
+
+
+def test_the_nodes_have_the_space_of_the_pods_that_are_replaced(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object, job: Object
+) -> None:
+    """Four CPUs, of which one stays in use; the new workers ask for two each."""
+    api.put("v1/secrets", secret)
+    api.put("v1/nodes", node("a"), namespace=None)
+    asks = {"containers": [{"resources": {"requests": {"cpu": "1"}}}], "nodeName": "a"}
+    other = {"metadata": {"name": "p", "uid": "o"}, "status": {"phase": "Running"}, "spec": asks}
+    api.put("v1/pods", other, namespace="of-others")
+    started_otherwise(api, job)
+    edited(digits, 'requests: {cpu: "1"', 'requests: {cpu: "2"')
+    said = cli("submit", digits, "--replace", "--dry-run").stderr
+    assert "the nodes have space for 1 worker (each asks for cpu 2" in said
+    assert "the other 1 will wait" in said
+    assert "1 node with space for 1 worker;" in said
 
 
 def test_what_the_server_warns_of_is_shown(
@@ -404,6 +446,26 @@ def test_scale_patches_both_fields(api: Api, cli: Callable[..., Result], job: Ob
     assert "2 workers, 8 from now on" in done.stdout
     spec = api.objects[f"{JOBS}/digits-worker"]["spec"]
     assert (spec["parallelism"], spec["completions"]) == (8, 8)
+
+
+def test_scaling_warns_of_a_quota_that_has_too_little_left(
+    api: Api, cli: Callable[..., Result], job: Object
+) -> None:
+    """The Job gets its number all the same: pods are created when the quota has space."""
+    job["spec"]["template"]["spec"]["containers"] = [{}]
+    api.put("batch/v1/jobs", job)
+    quota: Object = {"metadata": {"name": "small"}, "spec": {}}
+    quota["status"] = {"hard": {"pods": "3"}, "used": {"pods": "2"}}
+    api.put("v1/resourcequotas", quota)
+    done = cli("scale", "digits", "4")
+    assert done.exit_code == 0, done.output
+    assert done.stderr == (
+        "hpo-job: quota small in namespace hpo-job: pods 3, of which 2 are used: too little for 2 "
+        "more workers (2); some will wait\n"
+    )
+    assert "2 workers, 4 from now on" in done.stdout
+    assert cli("scale", "digits", "3").stderr == ""
+    assert cli("scale", "digits", "4").stderr == ""
 
 
 def test_status_counts_the_indexes_that_failed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hpo_job.cluster.client import Cluster
 from hpo_job.cluster.database import reachable
+from hpo_job.cluster.preflight.ending import Ending
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.refusals import ForbiddenError
 from hpo_job.errors import ClusterError, StorageError, StudyError, UnreachableError, plural
@@ -21,6 +22,7 @@ def check_database(
     spec: StudySpec,
     more: int,
     findings: Findings,
+    ended: Ending,
     *,
     same_study: bool = False,
 ) -> None:
@@ -33,6 +35,7 @@ def check_database(
         more: how many further workers there will be.
         findings: gets the result. A database that is not reached from this machine is only a
             warning: it may be reachable from the pods.
+        ended: the pods whose workers are ended before, and leave their connections.
         same_study: whether the workers continue the study with another version of its function.
 
     Raises:
@@ -40,7 +43,7 @@ def check_database(
     """
     try:
         with reachable(cluster, secret) as url:
-            _check(url, spec, more, findings, same_study)
+            _check(url, spec, more, findings, ended, same_study)
     except UnreachableError as error:
         findings.warnings.append(f"the database was not reached from here: {error}")
     except ForbiddenError as error:
@@ -51,14 +54,17 @@ def check_database(
         raise ClusterError(f"the workers could not join the study: {error}") from error
 
 
-def _check(url: str, spec: StudySpec, more: int, findings: Findings, same_study: bool) -> None:
+def _check(
+    url: str, spec: StudySpec, more: int, findings: Findings, ended: Ending, same_study: bool
+) -> None:
     capacity = worker_capacity(url)
     if capacity is None:
         findings.warnings.append("the database was not checked: it is no MySQL server")
         return
+    capacity += ended.workers
     if capacity < more:
         findings.warnings.append(
-            f"the database has connections for {plural(capacity, 'more worker')}; of {more}, "
+            f"the database has connections for {plural(capacity, ended.further)}; of {more}, "
             "some will wait for each other"
         )
     try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.limit_range import outside
+from hpo_job.cluster.preflight.ending import NOTHING, Ending
 from hpo_job.cluster.preflight.findings import Findings
-from hpo_job.cluster.refusals import ForbiddenError
+from hpo_job.cluster.refusals import ForbiddenError, QuotaError
 from hpo_job.cluster.resources import exceeded
 from hpo_job.errors import ClusterError, plural
 
@@ -15,9 +16,7 @@ def check_quotas(
     pod: Object,
     more: int,
     findings: Findings,
-    *,
-    ended: Object | None = None,
-    ending: int = 0,
+    ended: Ending = NOTHING,
 ) -> None:
     """Compare further pods with what the namespace's quotas have left.
 
@@ -26,21 +25,21 @@ def check_quotas(
         pod: the spec of a worker's pod.
         more: how many further pods there will be.
         findings: gets the result.
-        ended: the spec of the pods that are ended before these start, and leave the quotas.
-        ending: how many those are.
+        ended: the pods that are ended before these start, and leave the quotas.
 
     Raises:
-        ClusterError: a quota has too little left for them.
+        QuotaError: a quota has too little left for them.
     """
     try:
         quotas = cluster.list_objects("resourcequotas")
     except ForbiddenError as error:
         findings.warnings.append(f"quota not checked: {error}")
         return
+    leaving = [each["spec"] for each in ended.pods]
     for quota in quotas if more > 0 else []:
-        if problems := exceeded(quota, pod, more, ended=ended, ending=ending):
+        if problems := exceeded(quota, pod, more, leaving):
             name = quota["metadata"]["name"]
-            raise ClusterError(f"quota {name} in namespace {cluster.namespace}: {problems[0]}")
+            raise QuotaError(f"quota {name} in namespace {cluster.namespace}: {problems[0]}")
     findings.checked.append(plural(len(quotas), "quota") if quotas else "no quota")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from hpo_job.cluster.client import Cluster, Object
+from hpo_job.cluster.preflight.ending import Ending
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.refusals import ForbiddenError
 from hpo_job.cluster.resources import Amounts, devices, fits, plain, requests, used_by
@@ -17,9 +18,9 @@ def check_nodes(
     pod: Object,
     more: int,
     findings: Findings,
+    ended: Ending,
     *,
     nodes_may_come: bool,
-    ends_workers: bool = False,
 ) -> None:
     """Look for nodes that have what a worker asks for.
 
@@ -28,8 +29,8 @@ def check_nodes(
         pod: the spec of a worker's pod.
         more: how many further pods there will be.
         findings: gets the result.
+        ended: the pods that are ended before these start.
         nodes_may_come: whether the cluster adds nodes when pods need them.
-        ends_workers: whether workers that run now are ended for these.
 
     Raises:
         ClusterError: no node could hold a worker, and it asks for a device, such as a GPU, or
@@ -43,35 +44,45 @@ def check_nodes(
         return
     if asked and not fits(nodes, asked):
         problem = f"a worker asks for {_wanted(asked)}: {_missing(nodes, asked)}"
-        if (devices(pod) or ends_workers) and not nodes_may_come:
-            ended = "; the workers that run now would be ended for it" if ends_workers else ""
+        if (devices(pod) or ended.workers) and not nodes_may_come:
+            loss = "; the workers that run now would be ended for it" if ended.workers else ""
             raise ClusterError(
-                f"{problem}{ended}; see k8s/settings, and kubectl describe nodes; "
+                f"{problem}{loss}; see k8s/settings, and kubectl describe nodes; "
                 "--nodes-may-come where the cluster adds such nodes"
             )
         findings.warnings.append(f"{problem}; pods wait, unless the cluster adds such a node")
         findings.checked.append(plural(len(nodes), "node"))
     elif asked and more > 0:
-        _headroom(cluster, nodes, asked, more, findings)
+        _headroom(cluster, nodes, asked, more, findings, ended)
 
 
 def _headroom(
-    cluster: Cluster, nodes: list[Object], asked: Amounts, more: int, findings: Findings
+    cluster: Cluster,
+    nodes: list[Object],
+    asked: Amounts,
+    more: int,
+    findings: Findings,
+    ended: Ending,
 ) -> None:
-    """How many workers the nodes have space for, next to what runs there already."""
+    """How many workers the nodes have space for, next to what runs and stays there."""
+    leaving = {pod["metadata"].get("uid") for pod in ended.pods}
     try:
-        pods = cluster.list_all_namespaces("pods", status_phase__not="Succeeded")
-        used, but = used_by(pod for pod in pods if pod["status"].get("phase") != "Failed"), ""
+        pods = [
+            pod
+            for pod in cluster.list_all_namespaces("pods", status_phase__not="Succeeded")
+            if pod["status"].get("phase") != "Failed" and pod["metadata"].get("uid") not in leaving
+        ]
+        used, but = used_by(pods), ""
     except ForbiddenError:  # usual: most accounts do not see other namespaces
         used, but = {}, ", if nothing else ran there"
     headroom = fits(nodes, {**asked, "pods": Decimal(1)}, used)
     if headroom < more:
         findings.warnings.append(
-            f"the nodes have space for {plural(headroom, 'more worker')}{but} (each asks for "
+            f"the nodes have space for {plural(headroom, ended.further)}{but} (each asks for "
             f"{_wanted(asked)}); the other {more - headroom} will wait"
         )
     findings.checked.append(
-        f"{plural(len(nodes), 'node')} with space for {plural(headroom, 'more worker')}{but}"
+        f"{plural(len(nodes), 'node')} with space for {plural(headroom, ended.further)}{but}"
     )
 
 

@@ -16,21 +16,19 @@ MEMORY = Decimal(
 )  # bytes that a worker of a shipped objective takes, as k8s/base requests
 
 
-def workers_in_pod(spec: StudySpec, pod: Object) -> int:
+def workers_in_pod(per_gpu: int | None, pod: Object) -> int:
     """How many workers each pod starts, as far as its manifest shows: a claim may be for more GPUs.
 
     Args:
-        spec: the study.
+        per_gpu: the study's ``workers_per_gpu``.
         pod: the spec of a worker's pod.
     """
-    if spec.cluster.workers_per_gpu is None:
-        return 1
-    return spec.cluster.workers_per_gpu * max(1, int(sum(devices(pod).values())))
+    return 1 if per_gpu is None else per_gpu * max(1, int(sum(devices(pod).values())))
 
 
 def check_sharing(pod: Object, spec: StudySpec, findings: Findings) -> None:
     """Compare what the workers of one pod need with what the pod may use."""
-    count, allowed = workers_in_pod(spec, pod), limits(pod)
+    count, allowed = workers_in_pod(spec.cluster.workers_per_gpu, pod), limits(pod)
     if count == 1:
         return
     findings.checked.append(f"{count} workers in each pod")

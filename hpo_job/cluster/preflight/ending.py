@@ -1,0 +1,58 @@
+"""The pods that are ended for a Job that replaces another: what they take becomes free."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from hpo_job.cluster.client import Cluster, Object
+from hpo_job.cluster.pods import pods_of
+from hpo_job.cluster.preflight.sharing import workers_in_pod
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What is ended before a Job starts.
+
+    Attributes:
+        pods: those that have not ended by themselves.
+        workers: how many workers run in them, and are connected to the database.
+    """
+
+    pods: Sequence[Object] = ()
+    workers: int = 0
+
+    @property
+    def further(self) -> str:
+        """What the new Job's workers are called, next to those that go on."""
+        return "worker" if self.pods else "more worker"
+
+
+NOTHING = Ending()
+
+
+def ending(cluster: Cluster, job: Object, study: str) -> Ending:
+    """The pods of a Job that is replaced.
+
+    Args:
+        cluster: where it is.
+        job: the Job.
+        study: its study.toml.
+    """
+    settings = {}
+    with suppress(tomllib.TOMLDecodeError):  # whoever applies a broken one has no worker that runs
+        settings = tomllib.loads(study).get("cluster", {})
+    pods = [
+        pod
+        for pod in pods_of(cluster, job["metadata"]["name"])
+        if pod["status"].get("phase") in ("Pending", "Running")
+    ]
+    per_gpu = settings.get("workers_per_gpu")
+    return Ending(pods, sum(workers_in_pod(per_gpu, each["spec"]) for each in pods if _runs(each)))
+
+
+def _runs(pod: Object) -> bool:
+    """Whether a trial may be interrupted with this pod: one that is pending has none."""
+    return bool(pod["status"].get("phase") == "Running")

@@ -1,0 +1,75 @@
+"""How many workers a Job has, changed while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hpo_job.cluster.client import Cluster, Object
+from hpo_job.cluster.existing import job_that_goes_on
+from hpo_job.cluster.names import SUFFIX, check_job_name
+from hpo_job.cluster.pods import index, index_list, indexes_in, pods_of
+from hpo_job.cluster.preflight.findings import Findings
+from hpo_job.cluster.preflight.limits import check_quotas
+from hpo_job.cluster.queue import scaling_consequence
+from hpo_job.cluster.refusals import QuotaError
+from hpo_job.errors import ClusterError, plural
+
+
+def scale(cluster: Cluster, study: str, workers: int, warn: Callable[[str], None]) -> str:
+    """Change how many workers a Job has while it runs; says what was done.
+
+    Args:
+        cluster: where it runs.
+        study: its study.
+        workers: how many it will have.
+        warn: called if a quota has too little left for the further ones, which start later then.
+
+    Raises:
+        ClusterError: that would end the Job while trials still run.
+    """
+    name = study + SUFFIX
+    job = job_that_goes_on(cluster, name)
+    check_job_name(name, workers)
+    before = int(job["spec"]["parallelism"])
+    if workers < before:
+        require_work_left(cluster, job, workers)
+    cluster.patch("jobs", name, {"spec": {"parallelism": workers, "completions": workers}})
+    if workers > before:
+        _warn_of_quotas(cluster, job, workers - before, warn)
+    return scaled_line(job, workers)
+
+
+def scaled_line(job: Object, workers: int) -> str:
+    """What a change of a Job's number of workers means."""
+    before, name = int(job["spec"]["parallelism"]), job["metadata"]["name"]
+    consequence = scaling_consequence(job, workers)
+    return f"job/{name}: {plural(before, 'worker')}, {workers} from now on{consequence}"
+
+
+def require_work_left(cluster: Cluster, job: Object, workers: int) -> None:
+    """Raise ClusterError if every index that stays has ended, while others still run."""
+    status = job.get("status", {})
+    ended = indexes_in(status.get("completedIndexes")) | indexes_in(status.get("failedIndexes"))
+    if set(range(workers)) - ended:
+        return
+    name = job["metadata"]["name"]
+    busy = {
+        index(pod)
+        for pod in pods_of(cluster, name)
+        if pod.get("status", {}).get("phase") in ("Pending", "Running")
+    }
+    raise ClusterError(
+        f"Job {name}: with {plural(workers, 'worker')} it would be complete at once, because "
+        f"those have ended, and interrupt what runs in {index_list(busy)}; it ends by itself once "
+        "nothing is left to start"
+    )
+
+
+def _warn_of_quotas(cluster: Cluster, job: Object, more: int, warn: Callable[[str], None]) -> None:
+    findings = Findings()
+    try:
+        check_quotas(cluster, job["spec"]["template"]["spec"], more, findings)
+    except QuotaError as error:
+        warn(f"{error}; some will wait")
+    for line in findings.warnings:
+        warn(line)
