@@ -8,6 +8,7 @@ from collections import defaultdict
 import pytest
 
 from tests import ROOT
+from tests.sources import parsed
 
 # By name: modules that happen to call a different thing so, and why the values may differ one day
 ALLOWED = {
@@ -41,7 +42,7 @@ def constants() -> dict[tuple[str, str], set[str]]:
     """The modules that assign a constant, by its name and the source of its value."""
     places: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for file in (ROOT / "hpo_job").rglob("*.py"):
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        for node in parsed(file).body:
             targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", 0)]
             for target in targets:
                 if isinstance(target, ast.Name) and target.id.isupper() and len(target.id) > 1:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 
 from tests import ROOT
+from tests.sources import parsed
 
 PACKAGE = ROOT / "hpo_job"
 FILLED_IN = "…"
@@ -62,7 +63,7 @@ def texts() -> dict[str, str]:
     worded: dict[str, str] = {}
     for file in sorted(PACKAGE.rglob("*.py")):
         place = str(file.relative_to(PACKAGE))
-        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for call in ast.walk(parsed(file)):
             if not (isinstance(call, ast.Call) and call.args and _is_warning(call)):
                 continue
             text = template(call.args)
@@ -105,7 +106,7 @@ def _words(text: str) -> int:
 def _of_functions(source: str) -> Iterator[str]:
     """The texts that functions yield, return, or assign."""
     file, _, names = source.partition(":")
-    tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
+    tree = parsed(PACKAGE / file)
     functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     for name in names.split(",") if names else functions:
         for node in ast.walk(functions[name]):

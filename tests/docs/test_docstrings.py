@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
+from tests.sources import parsed
 
 SECTIONS = ("Args", "Attributes", "Raises")
 NAMES = {"Flask", "Kubernetes", "None", "Optuna", "Python"}
@@ -21,7 +22,7 @@ PACKAGES = sorted(
 def entries(file: Path) -> Iterator[tuple[str, str]]:
     """The entries of all sections in a file, each as (name, description)."""
     kinds = (ast.ClassDef, ast.FunctionDef)
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(file)):
         section = None
         for line in (ast.get_docstring(node) or "").splitlines() if isinstance(node, kinds) else ():
             if heading := re.fullmatch(r"(\w+):", line):

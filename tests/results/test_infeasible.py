@@ -32,6 +32,7 @@ from hpo_job.spec.choices import IMPORTANCE_METHODS
 from hpo_job.storage.database import Storage
 from hpo_job.study import joining
 from tests import synthetic
+from tests.sources import parsed
 
 pytestmark = pytest.mark.studies
 
@@ -230,7 +231,7 @@ def test_nobody_else_chooses_trials_by_their_state() -> None:
     asking = {
         str(file.relative_to(package))
         for file in package.rglob("*.py")
-        if asks_for_complete(ast.parse(file.read_text(encoding="utf-8")))
+        if asks_for_complete(parsed(file))
     }
     assert asking - set(MAY_ASK) == set()
     assert asks_for_complete(ast.parse('table[table["state"] == "COMPLETE"]'))

@@ -27,6 +27,7 @@ import hpo_job
 from hpo_job.results.writing import MISSING, to_csv, to_json, to_text, write_parquet
 from hpo_job.storage.database import Storage
 from tests import synthetic
+from tests.sources import parsed
 
 Cli = Callable[..., Result]
 TINY = 4.04e-13
@@ -268,7 +269,7 @@ def test_one_writer_is_used_by_all() -> None:
     calls = {
         f"{file.relative_to(package)}:{node.lineno}"
         for file in package.rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(file))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in banned

@@ -14,6 +14,7 @@ import hpo_job.storage
 from hpo_job.storage import optuna_private
 from hpo_job.storage.mysql import MySQLStorage
 from hpo_job.storage.shared_rdb import SharedRDBStorage
+from tests.sources import parsed
 
 PACKAGE = Path(str(hpo_job.storage.__file__)).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -68,7 +69,7 @@ def test_what_a_trial_keeps_and_what_a_storage_must_have() -> None:
 def test_no_other_module_uses_a_private_name_of_another_object(module: Path) -> None:
     if module.name == "optuna_private.py":
         return
-    tree = ast.parse(module.read_text())
+    tree = parsed(module)
     imported = {
         f"{node.module}.{alias.name}"
         for node in ast.walk(tree)

@@ -14,6 +14,7 @@ from optuna.samplers import TPESampler
 
 import hpo_job
 from hpo_job.study import optuna_private
+from tests.sources import parsed
 
 PACKAGES = ("spec", "study", "trial", "worker")
 
@@ -67,7 +68,7 @@ def test_no_other_module_uses_a_private_name_of_optunas() -> None:
         for file in (Path(str(hpo_job.__file__)).parent / package).rglob("*.py"):
             if file.stem == "optuna_private":
                 continue
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            for node in ast.walk(parsed(file)):
                 if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("optuna."):
                     assert "._" not in str(node.module), f"{file}: {node.module}"
                 if isinstance(node, ast.Attribute):

@@ -13,6 +13,7 @@ import pytest
 
 import hpo_job
 from hpo_job.worker import signals
+from tests.sources import parsed
 
 DRIVERS = {"sqlalchemy", "sqlite3", "MySQLdb", "pymysql", "psycopg", "psycopg2"}
 # Of Optuna: a command of its own, and the migrations that only it runs
@@ -25,7 +26,7 @@ def modules(package: str, folder: Path) -> Iterator[tuple[str, ast.Module]]:
     for file in sorted(folder.rglob("*.py")):
         parts = (package, *file.relative_to(folder).with_suffix("").parts)
         name = ".".join(part for part in parts if part != "__init__")
-        yield name, ast.parse(file.read_text(encoding="utf-8"))
+        yield name, parsed(file)
 
 
 def sends_statements(tree: ast.Module) -> bool:
