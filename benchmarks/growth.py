@@ -1,7 +1,7 @@
 """What grows with a study: storage time of a trial, memory of a worker, time of commands.
 
     python benchmarks/growth.py                              # up to 10,000 trials
-    python benchmarks/growth.py --trials 100 1000 100000     # takes half an hour
+    python benchmarks/growth.py --trials 100 1000 100000
     python benchmarks/growth.py --workers 1 2 8 32 128
     python benchmarks/growth.py --format json
 
@@ -55,6 +55,14 @@ SPACE = "[search_space]\n" + "\n".join(
 )
 COMMANDS = ("status", "results", "report")
 TRIALS = 30  # measured; the median is printed
+ADDED = 1000  # trials that Optuna adds; further ones are copies of them, made by the server
+COLUMNS = {
+    "trials": "study_id, state, datetime_start, datetime_complete",
+    "trial_params": "param_name, param_value, distribution_json",
+    "trial_values": "objective, value, value_type",
+    "trial_intermediate_values": "step, intermediate_value, intermediate_value_type",
+    "trial_user_attributes": "`key`, value_json",
+}
 Row = dict[str, Any]
 
 
@@ -72,19 +80,39 @@ def filled(url: str, job: Path, count: int) -> None:
     study = create(check(read_spec(job), job), storage)
     space = {name: FloatDistribution(0, 1) for name in "abcde"}
     begin, drawn = datetime.now() - timedelta(days=1), random.Random(0)
-    for start in range(0, count, 1000):
-        study.add_trials(
-            create_trial(
-                params={name: drawn.random() for name in space},
-                distributions=dict(space),
-                intermediate_values={step: drawn.random() for step in range(5)},
-                value=drawn.random(),
-                user_attrs={"draw": number, "working_time": 1.0},
-            )
-            for number in range(start, min(count, start + 1000))
+    study.add_trials(
+        create_trial(
+            params={name: drawn.random() for name in space},
+            distributions=dict(space),
+            intermediate_values={step: drawn.random() for step in range(5)},
+            value=drawn.random(),
+            user_attrs={"draw": number, "working_time": 1.0},
         )
+        for number in range(min(count, ADDED))
+    )
+    for present in range(ADDED, count, ADDED):
+        sql(url, *copied(min(ADDED, count - present), present))
     sql(url, f"UPDATE trials SET datetime_start = '{begin}' WHERE datetime_start IS NULL")
     storage.close()
+
+
+def copied(count: int, shift: int) -> list[str]:
+    """Statements that add the first ``count`` trials again, as the trials from ``shift`` on.
+
+    The study is its database's only one, so that ids follow each other as numbers do.
+    """
+    statements = [
+        f"INSERT INTO trials (trial_id, number, {COLUMNS['trials']})"
+        f" SELECT trial_id + {shift}, number + {shift}, {COLUMNS['trials']}"
+        f" FROM trials WHERE number < {count}"
+    ]
+    statements += [
+        f"INSERT INTO {table} (trial_id, {columns}) SELECT trial_id + {shift}, {columns}"
+        f" FROM {table} WHERE trial_id <= (SELECT MIN(trial_id) FROM trials) + {count - 1}"
+        for table, columns in COLUMNS.items()
+        if table != "trials"
+    ]
+    return statements
 
 
 def run_one(study: optuna.Study, spec: StudySpec, storage: Storage, ledger: Ledger) -> float:
