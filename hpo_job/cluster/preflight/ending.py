@@ -39,7 +39,7 @@ def ending(cluster: Cluster, job: Object, study: str) -> Ending:
     Args:
         cluster: where it is.
         job: the Job.
-        study: its study.toml.
+        study: its study.toml, which says how many workers are in each pod.
     """
     settings = {}
     with suppress(tomllib.TOMLDecodeError):  # whoever applies a broken one has no worker that runs
@@ -49,10 +49,6 @@ def ending(cluster: Cluster, job: Object, study: str) -> Ending:
         for pod in pods_of(cluster, job["metadata"]["name"])
         if pod["status"].get("phase") in ("Pending", "Running")
     ]
+    running = [pod for pod in pods if pod["status"]["phase"] == "Running"]  # pending ones have none
     per_gpu = settings.get("workers_per_gpu")
-    return Ending(pods, sum(workers_in_pod(per_gpu, each["spec"]) for each in pods if _runs(each)))
-
-
-def _runs(pod: Object) -> bool:
-    """Whether a trial may be interrupted with this pod: one that is pending has none."""
-    return bool(pod["status"].get("phase") == "Running")
+    return Ending(pods, sum(workers_in_pod(per_gpu, pod["spec"]) for pod in running))
