@@ -62,6 +62,7 @@ def test_what_is_locked_installs_on_the_oldest_python_of_a_base() -> None:
         f"{package.name} {package.version}: {wanted}"
         for package in distributions()
         if f"{package.name}=={package.version}".lower().replace("_", "-") in locked
+        and "Requires-Python" in package.metadata
         and (wanted := package.metadata["Requires-Python"])
         and not SpecifierSet(wanted).contains("3.11.0")
     ]

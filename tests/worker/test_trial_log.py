@@ -84,6 +84,7 @@ def test_a_long_log_keeps_its_beginning_and_its_end() -> None:
     assert len(endless) < HEAD + TAIL
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork")  # Python 3.12 warns of it
 def test_print_lines_warnings_and_the_traceback_are_kept(
     tmp_path: Path, cli: Cli, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
