@@ -15,6 +15,7 @@ from hpo_job.objectives.context import Context
 from hpo_job.spec.metrics import METRICS
 from hpo_job.spec.study_toml import Data
 from tests import ROOT
+from tests.objectives import LOADER_WORKERS
 
 JOB = ROOT / "jobs" / "people-vs-animals"
 
@@ -48,6 +49,7 @@ def make_context(few: LabelledFiles, image_cache: Path, tmp_path: Path) -> Calla
         study = optuna.create_study(pruner=pruner or optuna.pruners.NopPruner())
         quick = {"model": "tf_efficientnet_lite0", "image_size": 32, "batch_size": 16}
         return Context(
+            loader_workers=LOADER_WORKERS,
             trial=study.ask(),
             params=quick | params,
             path=None,

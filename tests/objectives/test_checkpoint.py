@@ -28,7 +28,7 @@ from hpo_job.spec.study_toml import Data
 from hpo_job.trial import checkpoint_file
 from hpo_job.trial.checkpoint_file import State
 from tests import ROOT
-from tests.objectives import small
+from tests.objectives import LOADER_WORKERS, small
 
 IMAGES = {
     "model": "tf_efficientnet_lite0",
@@ -130,6 +130,7 @@ def trainings(few: LabelledFiles, image_cache: Path, tmp_path: Path) -> dict[str
         def train(files: Files) -> Trained:
             study = optuna.create_study()
             context = Context(
+                loader_workers=LOADER_WORKERS,
                 trial=study.ask(),
                 params=dict(params),
                 path=None,

@@ -27,6 +27,7 @@ from hpo_job.spec.baselines import baseline
 from hpo_job.spec.metrics import METRICS
 from hpo_job.spec.study_toml import Data
 from tests import ROOT
+from tests.objectives import LOADER_WORKERS
 from tests.objectives.stored import require_predictions
 
 JOBS = ROOT / "jobs"
@@ -62,6 +63,7 @@ def make_context(tmp_path: Path) -> Make:
             direction=scored.direction, pruner=pruner or optuna.pruners.NopPruner()
         )
         return Context(
+            loader_workers=LOADER_WORKERS,
             trial=study.ask(),
             params=kind().model_dump() | {"epochs": 2} | params,
             path=None,

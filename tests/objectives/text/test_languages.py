@@ -29,6 +29,7 @@ from hpo_job.spec.metrics import METRICS
 from hpo_job.spec.reading import read_spec
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study.checking import read_data
+from tests.objectives import LOADER_WORKERS
 from tests.objectives.small import TEXTS as SMALL
 from tests.objectives.small import text_values
 
@@ -61,6 +62,7 @@ def context_of(spec: StudySpec, folder: Path, **params: object) -> Context:
     data = read_data(spec)
     assert isinstance(data, LabelledRows)
     return Context(
+        loader_workers=LOADER_WORKERS,
         trial=optuna.create_study().ask(),
         params={**SMALL, "min_freq": 1, **params},
         path=None,

@@ -38,6 +38,7 @@ from hpo_job.spec.study_toml import Data
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
 from tests import ROOT
+from tests.objectives import LOADER_WORKERS
 from tests.objectives.pruners import PrunesAt
 from tests.objectives.small import TEXTS as SMALL
 from tests.objectives.small import text_values
@@ -71,6 +72,7 @@ def text_context(passages: LabelledRows, cache: Path, tmp_path: Path) -> MakeCon
     def make(pruner: optuna.pruners.BasePruner | None = None, **params: object) -> Context:
         study = optuna.create_study(pruner=pruner or optuna.pruners.NopPruner())
         return Context(
+            loader_workers=LOADER_WORKERS,
             trial=study.ask(),
             params=SMALL | params,
             path=None,
