@@ -127,7 +127,8 @@ def _repaired(
     They are read again only where that has changed any.
     """
     trials = study.get_trials(deepcopy=False)
-    if fail_lost(study, storage, trials=trials):
+    ledger.update(trials)
+    if fail_lost(study, storage, trials=ledger.open):  # the finished ones may be 100,000
         trials = study.get_trials(deepcopy=False)
     if requeue(study, bound, ledger, trials):
         trials = study.get_trials(deepcopy=False)

@@ -68,7 +68,7 @@ def fail_lost(
         study: the study.
         storage: its storage.
         running: the number of the trial that this process runs, if it does.
-        trials: all of the study, where they were read already.
+        trials: those that may be running, where they were read already.
 
     Returns:
         Whether there were any, so that trials that were read before have changed.

@@ -8,6 +8,7 @@ import random
 import sqlite3
 import subprocess
 import threading
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_job.storage.database import Storage
+from hpo_job.study import admission, recovery
 from hpo_job.study.admission import Refusal, admit
 from hpo_job.study.joining import budget
 from hpo_job.study.ledger import Ledger, Times, working_time
@@ -235,6 +237,24 @@ def test_a_heartbeat_keeps_a_trial(tmp_path: Path) -> None:
     age(tmp_path, HEARTBEATS)
     quick.storage.optuna.record_heartbeat(trial_id(quick.study, trial.number, quick.storage))
     assert refused(quick) is Refusal.FULL
+
+
+def test_trials_that_have_ended_are_not_looked_at_for_lost_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[list[int]] = []
+
+    def noting(study: optuna.Study, storage: Storage, *, trials: Sequence[FrozenTrial]) -> bool:
+        looked_at.append([trial.number for trial in trials])
+        return recovery.fail_lost(study, storage, trials=trials)
+
+    quick = Quick(tmp_path, budget="trials = 10")
+    for _ in range(6):
+        quick.study.tell(start(quick), 1.0)
+    start(quick)
+    monkeypatch.setattr(admission, "fail_lost", noting)
+    admit(quick.study, quick.checked.spec, quick.storage)
+    assert looked_at == [[6]]
 
 
 def test_a_worker_does_not_take_its_own_trial_for_lost(tmp_path: Path) -> None:
