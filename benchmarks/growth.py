@@ -237,7 +237,7 @@ def own_memory() -> int:
     return sum(kib) // 1024
 
 
-def noted(row: Row) -> Row:
+def printed(row: Row) -> Row:
     """``row``, printed to stderr at once: the next one may take long."""
     print(row, file=sys.stderr, flush=True)
     return row
@@ -271,10 +271,12 @@ def main() -> None:
             "python": platform.python_version(),
             "optuna": optuna.__version__,
             "by trials": [
-                noted(by_trials(server.root_url, count, options.commands))
+                printed(by_trials(server.root_url, count, options.commands))
                 for count in options.trials
             ],
-            "by workers": [noted(by_workers(server.root_url, count)) for count in options.workers],
+            "by workers": [
+                printed(by_workers(server.root_url, count)) for count in options.workers
+            ],
         }
     finally:
         server.remove()

@@ -98,7 +98,7 @@ class View:
 
     @cached_property
     def _storage(self) -> Storage:
-        return Storage(self._url, patience=PROMPT, read_only=True)
+        return Storage(self._url, patience=PROMPT, read_only=True, once=self._once)
 
     @cached_property
     def _url(self) -> str:

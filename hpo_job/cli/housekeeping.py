@@ -59,7 +59,7 @@ def list_command(form: str, artifacts: str, storage: str) -> None:
     from hpo_job.storage.database import Storage
 
     show_log()
-    database = Storage(storage, patience=PROMPT, read_only=True)
+    database = Storage(storage, patience=PROMPT, read_only=True, once=True)
     with closing(database), database.reaching():
         names = sorted(optuna.get_all_study_names(database.optuna))
         summaries = []
@@ -223,7 +223,7 @@ def du_command(form: str, artifacts: str, cache: Path, weights: Path, storage: s
     rows: list[tuple[str, str, int]] = []
     file = sqlite_path(parse(storage))
     if file is None or file.exists():
-        database = Storage(storage, patience=PROMPT, read_only=True)
+        database = Storage(storage, patience=PROMPT, read_only=True, once=True)
         with closing(database), database.reaching():
             for name in sorted(optuna.get_all_study_names(database.optuna)):
                 study = optuna.load_study(study_name=name, storage=database.optuna)

@@ -21,7 +21,8 @@ _SAFE_QUERY_KEYS = frozenset({"charset", "sslmode", "ssl_ca", "ssl_mode", "unix_
 _NAMES: dict[tuple[str | None, int | None], str] = {}  # by host and port; see `show_as`
 # Where a server says that a login through a tunnel came from: its own pod
 _SEEN_FROM = re.compile(r"@'(127\.0\.0\.1|localhost|::1)'")
-_FILES: dict[str, Path] = {}  # which file a URL was read from; see `reread`
+_FILES: dict[str, Path] = {}  # by `canonical` URL: the file that it was read from; see `reread`
+_MOUNTED = "..data"  # the link next to the files of a mounted Secret, which Kubernetes replaces
 _EXPECTED = "write it like sqlite:///file.db or mysql://user:password@host/database"
 
 
@@ -44,21 +45,37 @@ def storage_url(url: str | None, file: Path | None) -> str | None:
         raise StorageError(f"--storage-file {file}: {problem(error)}") from error
     if len(text.split()) != 1:
         raise StorageError(f"--storage-file {file}: should hold one database URL, and nothing else")
-    _FILES[text] = file
+    _FILES[canonical(text)] = file
     return text
+
+
+def canonical(url: str) -> str:
+    """A URL as SQLAlchemy writes it: two that mean the same are equal then."""
+    try:
+        return make_url(url).render_as_string(hide_password=False)
+    except (ArgumentError, ValueError):  # which `parse` says
+        return url
 
 
 def reread(url: str) -> str | None:
     """What the file that a URL came from holds now: its password may have been changed.
 
     Returns:
-        None for a URL that came from no file, or where the file cannot be read at the moment.
+        The `canonical` URL; None for one that came from no file, or where the file cannot be read
+        at the moment.
     """
-    file = _FILES.get(url)
+    file = _FILES.get(canonical(url))
     try:
-        return storage_url(None, file)
+        text = storage_url(None, file)
     except StorageError:
         return None
+    return None if text is None else canonical(text)
+
+
+def is_mounted(url: str) -> bool:
+    """Whether a URL came from the file of a mounted Secret, which Kubernetes renews."""
+    file = _FILES.get(canonical(url))
+    return file is not None and file.with_name(_MOUNTED).is_symlink()
 
 
 def embedded_url() -> str:
@@ -131,9 +148,12 @@ def show_as(url: URL, name: str) -> None:
 
 
 def show_by_host(url: str) -> None:
-    """Show a server by its host and database only: in a pod nobody typed the rest of its URL."""
+    """Show a server by its host and database only: in a pod nobody typed the rest of its URL.
+
+    Not a proxy next to it: what a server calls by that address may be something else.
+    """
     parsed = parse(url)
-    if parsed.host:
+    if parsed.host and parsed.host != LOOPBACK:
         show_as(parsed, f"{parsed.host}/{parsed.database}")
 
 

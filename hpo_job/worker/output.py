@@ -148,7 +148,7 @@ class Printer:
         # An outage of the database, say, is met by all workers: one line is enough.
         now, key = time.monotonic(), entry.event or entry.text
         writer, when = self._workers.get(key, (entry.worker, now))
-        if writer != entry.worker and (now - when < AGAIN or key == STARTED):
+        if writer != entry.worker and (now - when < AGAIN or entry.event == STARTED):
             return False
         self._workers[key] = (entry.worker, now)
         return True
@@ -232,8 +232,8 @@ def printable(text: str) -> str:
     return CONTROL.sub(_escaped, text)
 
 
-def _escaped(character: re.Match[str]) -> str:
-    return character[0].encode("unicode_escape").decode("ascii")
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")
 
 
 def replace_unencodable() -> None:

@@ -15,13 +15,26 @@ from hpo_job.storage.database import Storage
 from tests.quick import Quick
 
 COMMANDS = (
-    ("status",),
-    ("results",),
-    ("best",),
-    ("importance",),
-    ("advise",),
-    ("report", "-o", "report.html"),
+    ("status", "quick"),
+    ("results", "quick"),
+    ("best", "quick"),
+    ("importance", "quick"),
+    ("advise", "quick"),
+    ("report", "quick", "-o", "report.html"),
+    ("list",),
+    ("du",),
 )
+
+
+@pytest.fixture(scope="module")
+def urls(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The databases of a study with 6 trials, and of one with 36."""
+    quick = Quick(tmp_path_factory.mktemp("six"), budget="trials = 6")
+    quick.work()
+    more = Quick(tmp_path_factory.mktemp("more"), budget="trials = 6")
+    more.work()
+    more.study.add_trials(more.study.trials * 5)
+    return quick.url, more.url
 
 
 @contextmanager
@@ -41,17 +54,14 @@ def counted() -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command[0]))
 def test_more_trials_are_no_more_statements(
-    command: tuple[str, ...], tmp_path: Path, cli: Callable[..., Result]
+    command: tuple[str, ...], urls: tuple[str, str], cli: Callable[..., Result]
 ) -> None:
-    quick = Quick(tmp_path, budget="trials = 6")
-    quick.work()
     numbers = []
-    for _ in range(2):
+    for url in urls:
         with counted() as sent:
-            done = cli(command[0], "quick", *command[1:], "--storage", quick.url)
+            done = cli(*command, "--storage", url)
         assert done.exit_code == 0, done.output
         numbers.append(len(sent))
-        quick.study.add_trials(quick.study.trials * 5)  # 36 in the second round
     assert numbers[0] == numbers[1]
     assert numbers[0] <= 25
 

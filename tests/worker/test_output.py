@@ -90,6 +90,22 @@ def test_a_later_outage_is_printed_again(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(lines) == 2
 
 
+def test_a_text_that_is_called_like_an_event_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    lines: list[str] = []
+    printer = Printer(write=lines.append)
+    for worker in (1, 2):
+        printer(Entry(logging.WARNING, output.STARTED, worker=worker))
+        printer(Entry(logging.WARNING, "2 workers", worker=worker, event=output.STARTED))
+        now += output.AGAIN
+    assert lines == [
+        "hpo-job: worker 1: started",
+        "hpo-job: 2 workers",
+        "hpo-job: worker 2: started",
+    ]
+
+
 def test_levels() -> None:
     entries = [Entry(level, str(level)) for level in (10, 20, 30, 40)]
     assert printed(entries, logging.INFO) == ["hpo-job: 20", "hpo-job: 30", "hpo-job: 40"]

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from optuna.exceptions import OptunaError
 
-from hpo_job.storage import urls, waiting
+from hpo_job.storage import timeouts, urls, waiting
 from hpo_job.storage.defaults import IDLE
 from hpo_job.storage.locks import LockLost
 from hpo_job.storage.mysql import faults, lifetime
@@ -68,6 +68,7 @@ class Connection:
         self._watched = False
         self._ever_away = False
         self._ever_connected = False
+        self._refused: float | None = None  # when this process was, which was never let in
         self._outage = Outage(server.label)
         self._lock: _Lock | None = None
         lifetime.forget_after_fork(self)
@@ -160,25 +161,30 @@ class Connection:
     def _passes_by_itself(self, error: Exception) -> bool:
         code = faults.code_of(error)
         self._ever_away = self._ever_away or code in faults.LOST
-        # A worker that started while the server did so, for a rotation, has the file from before
-        known = self._ever_connected or self._ever_away
-        if code in faults.ROTATED and known and self._reread_url():
+        if code in faults.ROTATED and self._may_be_let_in():
             return True
         if code in faults.SETTLED:
             return self._ever_connected
         return code in faults.LOST or code in faults.BUSY
 
-    def _reread_url(self) -> bool:
-        """Use what the file with the URL holds now; whether the URL came from a file at all.
+    def _may_be_let_in(self) -> bool:
+        """Whether the file with the URL has another password or authority by now, or soon.
 
-        Kubernetes renews the file of a mounted Secret a minute or two after the Secret, so the
-        file may hold the old password, or the old authority's certificate, for a while.
+        Kubernetes renews the file of a mounted Secret a minute or two after the Secret. So who was
+        let in before, or has seen the server go away, waits for it; who starts in these minutes
+        waits for as long as that takes. Elsewhere the password is wrong.
         """
         url = urls.reread(self.server.url)
         if url is None:
             return False
-        self.server = read_url(url)
-        return True
+        if url != urls.canonical(self.server.url):
+            self.server = read_url(url)
+            return True
+        if self._ever_connected or self._ever_away:
+            return True
+        self._refused = self._refused or time.monotonic()
+        renewed = time.monotonic() - self._refused >= timeouts.RENEWAL
+        return urls.is_mounted(url) and not renewed
 
     def was_away(self, seconds: float) -> bool:
         """Whether the server, or the way to it, was away at some time in the last ``seconds``.

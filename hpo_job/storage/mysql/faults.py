@@ -45,8 +45,7 @@ BUSY = frozenset(
 # Retried once a connection has worked; before that they are a mistake in the URL.
 SETTLED = frozenset({2026})  # TLS error
 
-# Retried once a connection has worked or the server was away, where the URL is in a file that can
-# be read again: password or certificate were changed.
+# Retried where the URL is in a file that can be read again: password or certificate were changed.
 ROTATED = frozenset({1045, 2026})
 
 DUPLICATE = 1062

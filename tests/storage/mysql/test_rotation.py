@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from hpo_job.errors import StorageError
+from hpo_job.storage import outage, timeouts
+from hpo_job.storage.database import Storage
 from hpo_job.storage.mysql import MySQLStorage
 from hpo_job.storage.mysql.url import read_url
 from hpo_job.storage.urls import reread, storage_url
@@ -120,3 +122,81 @@ def test_a_worker_that_starts_during_a_rotation_waits_for_the_new_password(
     assert optuna.create_study(storage=storage).trials == []
     assert refusals == [2005, 1045]
     storage.remove_session()
+
+
+def test_a_worker_that_takes_a_killed_ones_place_has_what_the_file_holds_now(
+    file: Path, url: str
+) -> None:
+    """It inherits the URL that the file had when the first workers started."""
+    write(file, url, "before")
+    address = storage_url(None, file)
+    assert address
+    write(file, url, "old")
+    storage = MySQLStorage(address, patience=60)
+    assert optuna.create_study(storage=storage).trials == []
+    storage.remove_session()
+
+
+@pytest.fixture
+def mounted(file: Path) -> Path:
+    """The same, as Kubernetes mounts a Secret."""
+    folder = file.parent / "mounted"
+    (folder / "..2026").mkdir(parents=True)
+    (folder / "..data").symlink_to("..2026")
+    (folder / "url").symlink_to("..data/url")
+    (folder / "..2026" / "url").write_bytes(file.read_bytes())
+    return folder / "url"
+
+
+def test_a_pod_that_starts_after_a_rotation_waits_for_its_file(
+    mounted: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is back already, so that this worker has not seen it away."""
+    write(mounted, url, "before")
+    address = storage_url(None, mounted)
+    assert address
+    driver = read_url(address).driver
+    connect = driver.connect
+    refusals: list[int] = []
+
+    def refusing(**arguments: Any) -> Any:
+        try:
+            return connect(**arguments)
+        except driver.OperationalError as error:
+            refusals.append(error.args[0])
+            if len(refusals) == 2:
+                write(mounted, url, "old")  # the kubelet renews the file
+            raise
+
+    monkeypatch.setattr(driver, "connect", refusing)
+    storage = MySQLStorage(address, patience=60)
+    assert optuna.create_study(storage=storage).trials == []
+    assert refusals == [1045, 1045]
+    storage.remove_session()
+
+
+def test_a_pod_with_a_wrong_password_says_so_once_its_file_was_renewed(
+    mounted: Path, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(timeouts, "RENEWAL", 0.5)
+    monkeypatch.setattr(outage, "QUIET", 0.0)
+    write(mounted, url, "wrong")
+    address = storage_url(None, mounted)
+    assert address
+    with pytest.raises(StorageError, match="user name or password are wrong"):
+        MySQLStorage(address, patience=60)
+    assert "Access denied" in caplog.text
+
+
+def test_the_file_is_found_however_its_url_is_written(file: Path, url: str, root_url: str) -> None:
+    options = "?connect_timeout=7&charset=utf8mb4"  # which are sorted otherwise
+    file.write_text(file.read_text() + options)
+    address = storage_url(None, file)
+    assert address
+    storage = Storage(address, create=True, patience=60)
+    study = optuna.create_study(storage=storage.optuna)
+    change_password(root_url)
+    write(file, url, "new")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    assert len(study.trials) == 1
+    storage.close()

@@ -56,9 +56,11 @@ def test_a_worker_in_a_pod_names_the_server_and_no_options(
     monkeypatch.setattr("hpo_job.storage.urls._NAMES", {})
     cli("worker", job(), "--storage", url)
     cli("worker", job(), "--storage", url, HPO_JOB_OWNER="uid")
-    typed, in_pod = labels
+    cli("worker", job(), "--storage", url.replace("@db", "@127.0.0.1"), HPO_JOB_OWNER="uid")
+    typed, in_pod, by_proxy = labels
     assert "ssl_mode=VERIFY_CA" in typed
     assert in_pod == "db/hpo"
+    assert "ssl_mode=VERIFY_CA" in by_proxy  # an address that does not name the server
 
 
 @pytest.mark.parametrize(
