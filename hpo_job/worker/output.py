@@ -111,8 +111,8 @@ class Printer:
         self._lock = threading.Lock()
         self._libraries: set[str] = set()
         self._mistakes: set[str] = set()
-        # who wrote a text, or of an event, last, and when
-        self._workers: dict[str, tuple[int | None, float]] = {}
+        # by event, or text without one: who wrote it last, and when
+        self._workers: dict[tuple[str, str], tuple[int | None, float]] = {}
 
     def __call__(self, entry: Entry) -> None:
         with self._lock:
@@ -126,7 +126,7 @@ class Printer:
 
     def has_printed(self, text: str) -> bool:
         """Whether some worker's log line said this."""
-        return text in self._workers
+        return ("", text) in self._workers
 
     def raw(self, line: str) -> None:
         """Print a line of somebody else's, such as an objective's own."""
@@ -146,7 +146,7 @@ class Printer:
         if entry.worker is None and not entry.event:
             return True
         # An outage of the database, say, is met by all workers: one line is enough.
-        now, key = time.monotonic(), entry.event or entry.text
+        now, key = time.monotonic(), (entry.event, "" if entry.event else entry.text)
         writer, when = self._workers.get(key, (entry.worker, now))
         if writer != entry.worker and (now - when < AGAIN or entry.event == STARTED):
             return False
