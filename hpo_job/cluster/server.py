@@ -24,8 +24,12 @@ READY = 600  # seconds for a new server to pull its image and initialise
 LOOK = 2.0  # seconds between two looks at its pod
 CLAIM = "data-hpo-job-mysql-0"  # of the StatefulSet's volume
 ERROR = "[ERROR]"  # in MySQL's log: the first such line is the cause, those below it follow from it
-# First errors of a volume whose first start was cut off, which never became a database
-CUT_OFF = ("Data Dictionary initialization failed", "--initialize specified but the data directory")
+# First errors where a first start was cut off: after 0.5 s, after 1 to 3 s, and at the next try
+CUT_OFF = (
+    "Header page consists of zero bytes in datafile: ./ibdata1",
+    "Cannot create redo log files because data files are corrupt",
+    "--initialize specified but the data directory",
+)
 CRASHES = 2  # restarts after which its pod counts as crashing
 _IDS = re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{12,}\b")  # of containers, new ones at each try
 
