@@ -89,6 +89,21 @@ def test_reading_takes_few_round_trips(
         assert counting.count <= 7
 
 
+def test_status_reads_a_study_once(
+    url: str,
+    api: Api,  # noqa: F811
+    cluster_of: Callable[[str], None],
+    cli: Callable[..., Result],
+) -> None:
+    """Unless it watches it: `status --watch` has to read it anew."""
+    study_on(MySQLStorage(url)).optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    cluster_of(url)
+    with contextlib.closing(RoundTrips(int(make_url(url).port or 3306))) as counting:
+        api.listen("hpo-job-mysql-0", counting.port)
+        assert "study     s" in cli("status", "s", "--cluster").stdout
+        assert counting.count <= 7
+
+
 def test_a_reader_asks_nobody_whether_the_server_is_crowded(
     url: str,
     api: Api,  # noqa: F811
