@@ -88,13 +88,15 @@ def create(checked: Checked, storage: Storage, *, same_study: bool = False) -> o
         for caution in checked.cautions:
             log.warning("%s", caution)
     study = load(spec.name, storage)
-    _require_same_spec(study, spec)
-    _require_same_data(study, spec, checked.data)
+    attrs = study.user_attrs  # each look at it is a statement
+    _require_same_spec(attrs, spec)
+    _require_same_data(attrs, spec, checked.data)
     if same_study:
-        _continue_with_function(study, spec)
-    require_same_function(study, spec)
+        _continue_with_function(study, attrs, spec)
+    else:
+        _require_same_function(attrs, spec)
     # not where only defaults were added: workers of an earlier release would not know the keys
-    if _with_defaults(study.user_attrs[attributes.SPEC]) != spec.stored():
+    if _with_defaults(attrs[attributes.SPEC]) != spec.stored():
         study.set_user_attr(attributes.SPEC, spec.stored())
     study.pruner = PhasePruner(lambda: make_pruner(spec), storage.optuna)
     if owner is not None and not is_known:
@@ -114,12 +116,13 @@ def require_joinable(spec: StudySpec, storage: Storage, *, same_study: bool = Fa
     study = find(spec.name, storage)
     if study is None or _is_unfinished(study, spec):
         return
-    _require_same_spec(study, spec)
+    attrs = study.user_attrs
+    _require_same_spec(attrs, spec)
     if not same_study:
-        require_same_function(study, spec)
+        _require_same_function(attrs, spec)
     path = spec.data_path
     if path and path.exists() and path.is_relative_to(spec.folder) and (data := read_data(spec)):
-        _require_same_data(study, spec, data)
+        _require_same_data(attrs, spec, data)
 
 
 def named(argument: str, storage: Storage) -> str:
@@ -275,31 +278,29 @@ def _store(checked: Checked, origin: dict[str, Any], storage: Storage) -> None:
     study.set_user_attr(attributes.SPEC, checked.spec.stored())
 
 
-def _require_same_spec(study: optuna.Study, spec: StudySpec) -> None:
-    name = study.study_name
-    if attributes.SPEC not in study.user_attrs:
+def _require_same_spec(attrs: Mapping[str, Any], spec: StudySpec) -> None:
+    if attributes.SPEC not in attrs:
         raise StudyError(
-            f"study {name!r} was not created by hpo-job; change name in {spec.file} to start "
+            f"study {spec.name!r} was not created by hpo-job; change name in {spec.file} to start "
             "another one"
         )
-    changed = difference(study.user_attrs[attributes.SPEC], spec.stored())
+    changed = difference(attrs[attributes.SPEC], spec.stored())
     if changed:
         raise StudyError(
-            f"study {name!r} exists with another spec than {spec.file}; change its name there, or "
-            "undo:\n  " + "\n  ".join(changed)
+            f"study {spec.name!r} exists with another spec than {spec.file}; change its name "
+            "there, or undo:\n  " + "\n  ".join(changed)
         )
 
 
-def _require_same_data(study: optuna.Study, spec: StudySpec, data: Labelled | None) -> None:
-    name = study.study_name
-    if study.user_attrs[attributes.PROVENANCE]["data_listing"] == _listing(spec, data):
+def _require_same_data(attrs: Mapping[str, Any], spec: StudySpec, data: Labelled | None) -> None:
+    if attrs[attributes.PROVENANCE]["data_listing"] == _listing(spec, data):
         return
     if data is None:
         # a function may write its own files next to its data
-        log.warning("%s has changed since study %r began", spec.data_path, name)
+        log.warning("%s has changed since study %r began", spec.data_path, spec.name)
         return
     raise StudyError(
-        f"study {name!r} was created with other data than {spec.data_path} has now, so its "
+        f"study {spec.name!r} was created with other data than {spec.data_path} has now, so its "
         f"trials could not be compared; restore the data, or change name in {spec.file}"
     )
 
@@ -311,29 +312,33 @@ def require_same_function(study: optuna.Study, spec: StudySpec) -> None:
         StudyError: the study was created with other Python files; the message names them, and
             says how to go on.
     """
-    files = source_files.changed(_objective_of(study), source_files.digests(spec))
+    _require_same_function(study.user_attrs, spec)
+
+
+def _require_same_function(attrs: Mapping[str, Any], spec: StudySpec) -> None:
+    files = source_files.changed(_objective_of(attrs), source_files.digests(spec))
     if not files:
         return
     raise StudyError(
-        f"study {study.study_name!r} was created with another function than {spec.folder} has: "
+        f"study {spec.name!r} was created with another function than {spec.folder} has: "
         f"somebody else's, or an earlier version ({source_files.named(files)} differs); to "
         "continue it with this one, add --same-study; to start another study, change name in "
         f"{spec.file}"
     )
 
 
-def _continue_with_function(study: optuna.Study, spec: StudySpec) -> None:
+def _continue_with_function(study: optuna.Study, attrs: Mapping[str, Any], spec: StudySpec) -> None:
     """Store which version of the function continues the study: from now on the old is refused."""
     digests = source_files.digests(spec)
-    if files := source_files.changed(_objective_of(study), digests):
-        origin = {**study.user_attrs[attributes.PROVENANCE], "objective_sha256": digests}
+    if files := source_files.changed(_objective_of(attrs), digests):
+        origin = {**attrs[attributes.PROVENANCE], "objective_sha256": digests}
         study.set_user_attr(attributes.PROVENANCE, origin)
         which = source_files.named(files)
         log.warning("study %r continues with another version of %s", study.study_name, which)
 
 
-def _objective_of(study: optuna.Study) -> Any:
-    return study.user_attrs[attributes.PROVENANCE]["objective_sha256"]
+def _objective_of(attrs: Mapping[str, Any]) -> Any:
+    return attrs[attributes.PROVENANCE]["objective_sha256"]
 
 
 def _provenance(checked: Checked) -> dict[str, Any]:

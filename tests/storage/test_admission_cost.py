@@ -15,9 +15,11 @@ from optuna.trial import TrialState
 
 from hpo_job.errors import GoneError
 from hpo_job.results.overhead import overhead
+from hpo_job.study.joining import create
 from hpo_job.study.recovery import trial_id
 from hpo_job.trial.attributes import LOCK_TIME, RECORDING_TIME, SAMPLING_TIME, STORAGE_TIME
 from tests.quick import Quick
+from tests.storage.test_reading_once import counted
 
 TRIALS = 10
 
@@ -35,6 +37,14 @@ def test_a_trial_takes_few_transactions(tmp_path: Path) -> None:
     quick.work()
     assert quick.states() == {"COMPLETE": TRIALS}
     assert commits <= 15 * TRIALS  # those that only read included; it was 20
+
+
+def test_a_worker_that_joins_reads_the_study_s_attributes_once(tmp_path: Path) -> None:
+    """Once more to see whether its creator has finished; it was twice as often."""
+    quick = Quick(tmp_path)
+    with counted() as sent:
+        create(quick.checked, quick.storage)
+    assert len(sent) <= 12  # with those that look for the study itself
 
 
 def test_lock_sampling_and_statements_are_measured(
