@@ -166,8 +166,8 @@ MUTANTS = (
     ),
     Mutant(
         "a study refuses another spec",
-        "study/joining.py",
-        "changed = difference(study.user_attrs[attributes.SPEC], spec.stored())",
+        "study/sameness.py",
+        "changed = difference(attrs[attributes.SPEC], spec.stored())",
         "changed: list[str] = []",
         "tests/study/test_joining.py",
     ),
@@ -337,14 +337,14 @@ MUTANTS = (
     ),
     Mutant(
         "a study refuses other data",
-        "study/joining.py",
-        'if study.user_attrs[attributes.PROVENANCE]["data_listing"] == _listing(spec, data):',
+        "study/sameness.py",
+        'if attrs[attributes.PROVENANCE]["data_listing"] == data_listing(spec, data):',
         "if True:",
         "tests/study/test_joining.py",
     ),
     Mutant(
         "a study refuses another function",
-        "study/joining.py",
+        "study/sameness.py",
         "    if not files:\n        return\n",
         "    return\n",
         "tests/study/test_joining.py",
@@ -358,7 +358,7 @@ MUTANTS = (
     ),
     Mutant(
         "the budget may change while a study goes on",
-        "study/joining.py",
+        "study/sameness.py",
         '("budget.", "artifacts.", "checkpoint.", "cluster.")',
         '("artifacts.", "checkpoint.", "cluster.")',
         "tests/study/test_joining.py tests/study/test_admission.py",

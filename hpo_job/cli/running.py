@@ -18,7 +18,8 @@ from hpo_job.errors import HpoJobError, StorageError, plural
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.storage.database import Storage, is_new, worker_capacity
 from hpo_job.storage.defaults import PROMPT
-from hpo_job.study.joining import find, load, require_same_function
+from hpo_job.study.joining import find, load
+from hpo_job.study.sameness import require_same_function
 from hpo_job.trial import attributes
 from hpo_job.worker.job import Job
 from hpo_job.worker.output import Printer
@@ -137,7 +138,7 @@ def state_before(spec: StudySpec, url: str, *, same_study: bool = False) -> Befo
             ended = [trial.number for trial in trials if trial.state.is_finished()]
         if study is not None and study.user_attrs.get(attributes.SPEC) == spec.stored():
             if not same_study:
-                require_same_function(study, spec)
+                require_same_function(study.user_attrs, spec)
             if results.finished(study):
                 return Before(study, ended)
     storage.close()  # its connection is one less for the workers

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
-from json import dumps
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from hpo_job import objectives
-from hpo_job.data.digests import fingerprint, listing
+from hpo_job.data.digests import fingerprint
 from hpo_job.errors import SpecError, StudyError, unknown
 from hpo_job.spec.reading import find_job, read_spec
 from hpo_job.spec.search_space import Scalar
@@ -26,10 +25,18 @@ from hpo_job.study import imported, provenance, source_files, workers
 from hpo_job.study.checking import Checked, inspect, read_data
 from hpo_job.study.phase_pruner import PhasePruner
 from hpo_job.study.pruners import make_pruner
+from hpo_job.study.sameness import (
+    continue_with_function,
+    data_listing,
+    require_same_data,
+    require_same_function,
+    require_same_spec,
+    with_defaults,
+)
 from hpo_job.trial import attributes
 
 if TYPE_CHECKING:
-    from hpo_job.data.from_spec import Labelled
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -89,14 +96,14 @@ def create(checked: Checked, storage: Storage, *, same_study: bool = False) -> o
             log.warning("%s", caution)
     study = load(spec.name, storage)
     attrs = study.user_attrs  # each look at it is a statement
-    _require_same_spec(attrs, spec)
-    _require_same_data(attrs, spec, checked.data)
+    require_same_spec(attrs, spec)
+    require_same_data(attrs, spec, checked.data)
     if same_study:
-        _continue_with_function(study, attrs, spec)
+        continue_with_function(study, attrs, spec)
     else:
-        _require_same_function(attrs, spec)
+        require_same_function(attrs, spec)
     # not where only defaults were added: workers of an earlier release would not know the keys
-    if _with_defaults(attrs[attributes.SPEC]) != spec.stored():
+    if with_defaults(attrs[attributes.SPEC]) != spec.stored():
         study.set_user_attr(attributes.SPEC, spec.stored())
     study.pruner = PhasePruner(lambda: make_pruner(spec), storage.optuna)
     if owner is not None and not is_known:
@@ -117,12 +124,12 @@ def require_joinable(spec: StudySpec, storage: Storage, *, same_study: bool = Fa
     if study is None or _is_unfinished(study, spec):
         return
     attrs = study.user_attrs
-    _require_same_spec(attrs, spec)
+    require_same_spec(attrs, spec)
     if not same_study:
-        _require_same_function(attrs, spec)
+        require_same_function(attrs, spec)
     path = spec.data_path
     if path and path.exists() and path.is_relative_to(spec.folder) and (data := read_data(spec)):
-        _require_same_data(attrs, spec, data)
+        require_same_data(attrs, spec, data)
 
 
 def named(argument: str, storage: Storage) -> str:
@@ -185,40 +192,6 @@ def misfit(study: optuna.Study, parameters: Mapping[str, Scalar]) -> tuple[str, 
     return objectives.misfit(restore(stored), parameters)
 
 
-def difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The keys in which two stored specs differ, except those that may: ``key: stored, now``.
-
-    A key that a later release has added counts with its default, in a study of an earlier one.
-    """
-    before, after = dict(_flat(_with_defaults(stored))), dict(_flat(now))
-    return [
-        f"{key}: {_value(before, key)} in the study, {_value(after, key)} now"
-        for key in sorted({*before, *after})
-        # as JSON, since to Python 1 and true are equal
-        if not _may_change(key) and dumps(before.get(key)) != dumps(after.get(key))
-    ]
-
-
-def _value(spec: Mapping[str, Any], key: str) -> str:
-    return repr(spec[key]) if key in spec else "not there"
-
-
-def _with_defaults(stored: Mapping[str, Any]) -> Mapping[str, Any]:
-    try:
-        return restore(stored).stored()
-    except ValueError:  # it has what this release does not know: the difference names it
-        return stored
-
-
-def _may_change(key: str) -> bool:
-    """Whether another value continues the same study. Not so ``repeats``: they define a value."""
-    if key == "budget.repeats":
-        return False
-    return key == "callbacks" or key.startswith(
-        ("budget.", "artifacts.", "checkpoint.", "cluster.")
-    )
-
-
 def find(name: str, storage: Storage) -> optuna.Study | None:
     """The study called ``name``, or None where there is none."""
     if not name.isprintable():  # the name of a folder that is not text, which no database holds
@@ -278,69 +251,6 @@ def _store(checked: Checked, origin: dict[str, Any], storage: Storage) -> None:
     study.set_user_attr(attributes.SPEC, checked.spec.stored())
 
 
-def _require_same_spec(attrs: Mapping[str, Any], spec: StudySpec) -> None:
-    if attributes.SPEC not in attrs:
-        raise StudyError(
-            f"study {spec.name!r} was not created by hpo-job; change name in {spec.file} to start "
-            "another one"
-        )
-    changed = difference(attrs[attributes.SPEC], spec.stored())
-    if changed:
-        raise StudyError(
-            f"study {spec.name!r} exists with another spec than {spec.file}; change its name "
-            "there, or undo:\n  " + "\n  ".join(changed)
-        )
-
-
-def _require_same_data(attrs: Mapping[str, Any], spec: StudySpec, data: Labelled | None) -> None:
-    if attrs[attributes.PROVENANCE]["data_listing"] == _listing(spec, data):
-        return
-    if data is None:
-        # a function may write its own files next to its data
-        log.warning("%s has changed since study %r began", spec.data_path, spec.name)
-        return
-    raise StudyError(
-        f"study {spec.name!r} was created with other data than {spec.data_path} has now, so its "
-        f"trials could not be compared; restore the data, or change name in {spec.file}"
-    )
-
-
-def require_same_function(study: optuna.Study, spec: StudySpec) -> None:
-    """Refuse another function: two users may have chosen the same name for their studies.
-
-    Raises:
-        StudyError: the study was created with other Python files; the message names them, and
-            says how to go on.
-    """
-    _require_same_function(study.user_attrs, spec)
-
-
-def _require_same_function(attrs: Mapping[str, Any], spec: StudySpec) -> None:
-    files = source_files.changed(_objective_of(attrs), source_files.digests(spec))
-    if not files:
-        return
-    raise StudyError(
-        f"study {spec.name!r} was created with another function than {spec.folder} has: "
-        f"somebody else's, or an earlier version ({source_files.named(files)} differs); to "
-        "continue it with this one, add --same-study; to start another study, change name in "
-        f"{spec.file}"
-    )
-
-
-def _continue_with_function(study: optuna.Study, attrs: Mapping[str, Any], spec: StudySpec) -> None:
-    """Store which version of the function continues the study: from now on the old is refused."""
-    digests = source_files.digests(spec)
-    if files := source_files.changed(_objective_of(attrs), digests):
-        origin = {**attrs[attributes.PROVENANCE], "objective_sha256": digests}
-        study.set_user_attr(attributes.PROVENANCE, origin)
-        which = source_files.named(files)
-        log.warning("study %r continues with another version of %s", study.study_name, which)
-
-
-def _objective_of(attrs: Mapping[str, Any]) -> Any:
-    return attrs[attributes.PROVENANCE]["objective_sha256"]
-
-
 def _provenance(checked: Checked) -> dict[str, Any]:
     spec = checked.spec
     return {
@@ -348,20 +258,6 @@ def _provenance(checked: Checked) -> dict[str, Any]:
         "git_revision": provenance.git_revision(spec.folder),
         "versions": provenance.versions(),
         "data_fingerprint": fingerprint(spec.data_path) if spec.data_path else None,
-        "data_listing": _listing(spec, checked.data),
+        "data_listing": data_listing(spec, checked.data),
         "objective_sha256": source_files.digests(spec),
     }
-
-
-def _listing(spec: StudySpec, data: Labelled | None) -> str | None:
-    if data:
-        return data.listing()
-    return listing(spec.data_path) if spec.data_path else None
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

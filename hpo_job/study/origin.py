@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 from hpo_job.errors import StudyError
 from hpo_job.spec.reading import find_job, read_spec
 from hpo_job.spec.study_toml import StudySpec
-from hpo_job.study.joining import difference, require_same_function
+from hpo_job.study.sameness import difference, require_same_function
 from hpo_job.trial import attributes
 from hpo_job.trial.counting import counted, evaluated
 
@@ -40,7 +40,7 @@ def job_of(study: optuna.Study, argument: str) -> StudySpec:
             f"study {name!r} was created with another spec than {spec.file} has now; undo:\n  "
             + "\n  ".join(changed)
         )
-    require_same_function(study, spec)
+    require_same_function(study.user_attrs, spec)
     return spec
 
 
