@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -50,7 +51,13 @@ warnings.filterwarnings("ignore", message=".*torch.jit.script. is deprecated")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep what tests write in memory where there is room: SQLite waits for disks at each write."""
+    """Let processes hear Ctrl-C, and keep what tests write in memory where there is room.
+
+    A shell ignores Ctrl-C for what it runs in the background, and so would what tests start. SQLite
+    waits for a disk at each write.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     memory = Path("/dev/shm")
     if memory.is_dir() and shutil.disk_usage(memory).free > FREE_MEMORY:
         os.environ.setdefault("TMPDIR", str(memory))
