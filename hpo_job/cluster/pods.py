@@ -190,6 +190,11 @@ def _digest(containers: list[Object]) -> str | None:
     return str(names[0]).rpartition("@")[2] if names else None
 
 
+def is_alive(pod: Object) -> bool:
+    """Whether the pod runs, or will."""
+    return pod.get("status", {}).get("phase") in ("Pending", "Running")
+
+
 def has_log(pod: Object) -> bool:
     """Whether the pod's container has run, now or before."""
     containers = pod.get("status", {}).get("containerStatuses") or []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.existing import job_that_goes_on
 from hpo_job.cluster.names import SUFFIX, check_job_name
-from hpo_job.cluster.pods import index, index_list, indexes_in, pods_of
+from hpo_job.cluster.pods import index, index_list, indexes_in, is_alive, pods_of
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.preflight.limits import check_quotas
 from hpo_job.cluster.queue import scaling_consequence
@@ -53,11 +53,7 @@ def require_work_left(cluster: Cluster, job: Object, workers: int) -> None:
     if set(range(workers)) - ended:
         return
     name = job["metadata"]["name"]
-    busy = {
-        index(pod)
-        for pod in pods_of(cluster, name)
-        if pod.get("status", {}).get("phase") in ("Pending", "Running")
-    }
+    busy = {index(pod) for pod in pods_of(cluster, name) if is_alive(pod)}
     raise ClusterError(
         f"Job {name}: with {plural(workers, 'worker')} it would be complete at once, because "
         f"those have ended, and interrupt what runs in {index_list(busy)}; it ends by itself once "

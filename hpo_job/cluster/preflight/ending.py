@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from hpo_job.cluster.client import Cluster, Object
-from hpo_job.cluster.pods import pods_of
+from hpo_job.cluster.pods import is_alive, pods_of
 from hpo_job.cluster.preflight.sharing import workers_in_pod
 
 
@@ -44,11 +44,7 @@ def ending(cluster: Cluster, job: Object, study: str) -> Ending:
     settings = {}
     with suppress(tomllib.TOMLDecodeError):  # whoever applies a broken one has no worker that runs
         settings = tomllib.loads(study).get("cluster", {})
-    pods = [
-        pod
-        for pod in pods_of(cluster, job["metadata"]["name"])
-        if pod["status"].get("phase") in ("Pending", "Running")
-    ]
+    pods = list(filter(is_alive, pods_of(cluster, job["metadata"]["name"])))
     running = [pod for pod in pods if pod["status"]["phase"] == "Running"]  # pending ones have none
     per_gpu = settings.get("workers_per_gpu")
     return Ending(pods, sum(workers_in_pod(per_gpu, pod["spec"]) for pod in running))

@@ -99,6 +99,22 @@ def test_a_worker_that_starts_during_a_rotation_waits_for_the_new_password(
     file: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has never been connected: the server restarts, and then refuses what the file holds."""
+    driver = read_url(url).driver
+    away = driver.OperationalError(2005, "Unknown server host 'db'")
+    assert refusals_until_renewed(file, url, monkeypatch, away) == [2005, 1045]
+
+
+def refusals_until_renewed(
+    file: Path, url: str, monkeypatch: pytest.MonkeyPatch, first: Exception | None = None
+) -> list[int]:
+    """The errors of a worker that starts with an old password; the second one renews the file.
+
+    Args:
+        file: where the URL is.
+        url: of the database.
+        monkeypatch: restores the driver.
+        first: what the first attempt to connect raises, before the server is asked.
+    """
     write(file, url, "before")
     address = storage_url(None, file)
     assert address
@@ -106,22 +122,22 @@ def test_a_worker_that_starts_during_a_rotation_waits_for_the_new_password(
     connect = driver.connect
     refusals: list[int] = []
 
-    def restarting(**arguments: Any) -> Any:
-        if not refusals:
-            refusals.append(2005)
-            raise driver.OperationalError(2005, "Unknown server host 'db'")
+    def refusing(**arguments: Any) -> Any:
         try:
+            if first and not refusals:
+                raise first
             return connect(**arguments)
         except driver.OperationalError as error:
             refusals.append(error.args[0])
-            write(file, url, "old")  # the kubelet renews the file
+            if len(refusals) == 2:
+                write(file, url, "old")  # the kubelet renews the file
             raise
 
-    monkeypatch.setattr(driver, "connect", restarting)
+    monkeypatch.setattr(driver, "connect", refusing)
     storage = MySQLStorage(address, patience=60)
     assert optuna.create_study(storage=storage).trials == []
-    assert refusals == [2005, 1045]
     storage.remove_session()
+    return refusals
 
 
 def test_a_worker_that_takes_a_killed_ones_place_has_what_the_file_holds_now(
@@ -152,27 +168,7 @@ def test_a_pod_that_starts_after_a_rotation_waits_for_its_file(
     mounted: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server is back already, so that this worker has not seen it away."""
-    write(mounted, url, "before")
-    address = storage_url(None, mounted)
-    assert address
-    driver = read_url(address).driver
-    connect = driver.connect
-    refusals: list[int] = []
-
-    def refusing(**arguments: Any) -> Any:
-        try:
-            return connect(**arguments)
-        except driver.OperationalError as error:
-            refusals.append(error.args[0])
-            if len(refusals) == 2:
-                write(mounted, url, "old")  # the kubelet renews the file
-            raise
-
-    monkeypatch.setattr(driver, "connect", refusing)
-    storage = MySQLStorage(address, patience=60)
-    assert optuna.create_study(storage=storage).trials == []
-    assert refusals == [1045, 1045]
-    storage.remove_session()
+    assert refusals_until_renewed(mounted, url, monkeypatch) == [1045, 1045]
 
 
 def test_a_pod_with_a_wrong_password_says_so_once_its_file_was_renewed(

@@ -8,7 +8,8 @@ import contextlib
 import copy
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,25 @@ def cluster_of(api: Api, namespace: None) -> Callable[[str], None]:  # noqa: F81
     return put
 
 
+@pytest.fixture
+def round_trips(
+    api: Api,  # noqa: F811
+    cluster_of: Callable[[str], None],
+) -> Callable[[str], AbstractContextManager[RoundTrips]]:
+    """Counts those to a cluster's database, with a study of three trials, inside a block."""
+
+    @contextlib.contextmanager
+    def counting(url: str) -> Iterator[RoundTrips]:
+        study = study_on(MySQLStorage(url))
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+        cluster_of(url)
+        with contextlib.closing(RoundTrips(int(make_url(url).port or 3306))) as counted:
+            api.listen("hpo-job-mysql-0", counted.port)
+            yield counted
+
+    return counting
+
+
 def test_results_come_through_a_port_forward(
     url: str, cluster_of: Callable[[str], None], cli: Callable[..., Result]
 ) -> None:
@@ -76,47 +96,35 @@ def test_results_come_through_a_port_forward(
 
 def test_reading_takes_few_round_trips(
     url: str,
-    api: Api,  # noqa: F811
-    cluster_of: Callable[[str], None],
+    round_trips: Callable[[str], AbstractContextManager[RoundTrips]],
     cli: Callable[..., Result],
 ) -> None:
     """Each costs 0.5 s over a slow network; the connection is opened once and kept."""
-    study_on(MySQLStorage(url)).optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
-    cluster_of(url)
-    with contextlib.closing(RoundTrips(int(make_url(url).port or 3306))) as counting:
-        api.listen("hpo-job-mysql-0", counting.port)
+    with round_trips(url) as counting:
         assert cli("results", "s", "--cluster").exit_code == 0
         assert counting.count <= 7
 
 
 def test_status_reads_a_study_once(
     url: str,
-    api: Api,  # noqa: F811
-    cluster_of: Callable[[str], None],
+    round_trips: Callable[[str], AbstractContextManager[RoundTrips]],
     cli: Callable[..., Result],
 ) -> None:
     """Unless it watches it: `status --watch` has to read it anew."""
-    study_on(MySQLStorage(url)).optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
-    cluster_of(url)
-    with contextlib.closing(RoundTrips(int(make_url(url).port or 3306))) as counting:
-        api.listen("hpo-job-mysql-0", counting.port)
+    with round_trips(url) as counting:
         assert "study     s" in cli("status", "s", "--cluster").stdout
         assert counting.count <= 7
 
 
 def test_a_reader_asks_nobody_whether_the_server_is_crowded(
     url: str,
-    api: Api,  # noqa: F811
-    cluster_of: Callable[[str], None],
+    round_trips: Callable[[str], AbstractContextManager[RoundTrips]],
     cli: Callable[..., Result],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As workers do after a turn of two seconds, which four slow round trips are."""
     monkeypatch.setattr(turns, "TURN", 0.0)
-    study_on(MySQLStorage(url)).optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
-    cluster_of(url)
-    with contextlib.closing(RoundTrips(int(make_url(url).port or 3306))) as counting:
-        api.listen("hpo-job-mysql-0", counting.port)
+    with round_trips(url) as counting:
         assert cli("results", "s", "--cluster").exit_code == 0
         assert counting.count <= 7
 
