@@ -119,9 +119,14 @@ def run_workers(
 
 
 def command(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """The real hpo-job command, started in a process of its own."""
+    """The real hpo-job command, started in a process of its own.
+
+    Where hpo-job is not installed, but only on the path of modules, there is no program of it.
+    """
+    program = Path(sys.executable).with_name("hpo-job")
+    start = [program] if program.exists() else [sys.executable, "-m", "hpo_job"]
     return subprocess.Popen(
-        [Path(sys.executable).with_name("hpo-job"), *arguments],
+        [*start, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
