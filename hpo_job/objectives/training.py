@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
@@ -23,11 +24,12 @@ from hpo_job.objectives.context import Context
 from hpo_job.objectives.epochs import Epochs, Score
 from hpo_job.objectives.optimiser import FusedAdam, wait_less
 from hpo_job.objectives.precision import full_precision, set_precision
-from hpo_job.objectives.predictions import FILE, of_validation
+from hpo_job.objectives.predictions import FILE, Predictions, of_validation
 from hpo_job.objectives.tensors import as_array, synchronise
 from hpo_job.trial import attributes
 from hpo_job.trial.phases import Phase
 
+log = logging.getLogger(__name__)
 MIB = 2**20
 CUDA_ITSELF = 600 * MIB  # bytes of a GPU that CUDA takes in each process, next to all tensors
 
@@ -169,9 +171,20 @@ def _keep_predictions(
         save(folder)
         stored = of_validation(context, targets, predictions)
         if stored is not None:
-            stored.write(folder / FILE)
+            _write(stored, folder / FILE)
 
     context.keep = keep
+
+
+def _write(predictions: Predictions, file: Path) -> None:
+    """Write them, or say why they are missing: the model is kept without them as well."""
+    try:
+        predictions.write(file)
+    except ImportError:
+        log.warning(
+            "models are kept without their predictions for the validation items, which need "
+            "pyarrow: pip install 'hpo-job[fastai]'"
+        )
 
 
 def validate(learn: Learner, context: Context) -> tuple[NDArray[Any], NDArray[np.float64]]:

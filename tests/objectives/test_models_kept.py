@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +27,7 @@ from hpo_job.objectives.image_classification import predict, rebuild, train
 from hpo_job.objectives.images import objective as image_objective
 from hpo_job.objectives.images.heads import CLASSES
 from hpo_job.objectives.precision import check_precision, full_precision, resolved
+from hpo_job.objectives.predictions import FILE
 from hpo_job.spec.metrics import METRICS
 from tests import ROOT
 from tests.objectives.stored import require_predictions
@@ -56,6 +58,23 @@ def test_rebuilt_weights_reproduce_the_metric(
     assert [data.root / name for name in stored.items] == files
     assert stored.outputs == pytest.approx(probabilities, abs=1e-3)
     assert (table["prediction"] == np.array(data.classes)[probabilities.argmax(axis=1)]).all()
+
+
+def test_a_model_is_kept_where_parquet_cannot_be_written(
+    make_context: MakeContext,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    context = make_context(model="xresnet18", pre_trained=False)
+    train(context.trial, context)
+    assert context.keep is not None
+    context.keep(tmp_path)
+    assert not (tmp_path / FILE).exists()
+    assert len(predict(rebuild(tmp_path), [next((JOB / "data").rglob("*.jpg"))])) == 1
+    (message,) = caplog.messages
+    assert "which need pyarrow: pip install 'hpo-job[fastai]'" in message
 
 
 @pytest.mark.filterwarnings("ignore:.*load_learner:UserWarning")  # of pickles; this one is ours
