@@ -3,6 +3,8 @@
     python benchmarks/gpu.py              # the demo's images; on a GPU also 12,000 larger ones
     python benchmarks/gpu.py --trials 6 --workers 2
 
+Rates are of training images, in the epochs after each trial's first, validation left out.
+
 The plain loop is written as one writes it in a notebook: fastai's ImageDataLoaders and
 vision_learner, all trials one after the other in one process, float32, all CPUs. The limit is one
 training step on a fixed batch, again and again, with nothing to load: on a GPU in one process, on a
@@ -19,14 +21,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastai.callback.core import Callback
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "jobs" / "people-vs-animals" / "data"
 RATES = (1e-3, 2e-3, 3e-3, 5e-3, 8e-3, 1e-2)
 SECONDS = 10  # that a limit is measured for
 LARGE, SIDE = 12_000, 320
+VALID = 0.3
+SHARED = (1, 2, 4, 8)  # workers that share one GPU
 
 
 def main() -> None:
@@ -40,13 +48,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         options.folder = Path(folder)
         print("\nsmall: the demo's images", flush=True)
+        if _device() != _cpu():
+            options.size, options.epochs, options.workers, options.trials = 128, 3, 4, 16
         _compare(options)
         if _device() != _cpu():
+            _scale(options, SHARED)
             print(f"\nlarge: {LARGE} images of {SIDE} px", flush=True)
             options.data = _make_large(options.folder / "large")
             options.model, options.size, options.batch = "resnet50", 224, 64
-            options.trials, options.workers, options.epochs, options.unfrozen = 1, 1, 1, 1
+            options.trials, options.workers, options.epochs, options.unfrozen = 1, 1, 2, 1
             _compare(options)
+            _scale(options, SHARED[:2])
 
 
 def _options() -> argparse.Namespace:
@@ -70,18 +82,33 @@ def _compare(options: argparse.Namespace) -> None:
     epochs = options.epochs + options.unfrozen
     limit = _limit_of_all(options)
     print(f"limit     {limit['rate']:8.0f} images/s  {limit['how']}", flush=True)
+    if _device() != _cpu():
+        repeatable = _alone("limit", options, HPO_JOB_BENCHMARK_REPEATABLE="1")
+        print(
+            f"limit     {repeatable['rate']:8.0f} images/s  the same, deterministic as trials are"
+        )
     loop = _alone("loop", options)
     study = _alone("study", options)
     for name, part in (("loop", loop), ("hpo-job", study)):
         print(
             f"{name:<9} {part['rate']:8.0f} images/s while training  {part['seconds']:6.1f} s of "
-            f"trials  {part['whole']:6.1f} s in all  best {part['best']:.3f}",
+            f"trials  {part['whole']:6.1f} s in all  best {part['best']:.3f}  "
+            f"{60 * options.trials / part['seconds']:.1f} trials a minute",
             flush=True,
         )
     print(f"hpo-job / loop {loop['seconds'] / study['seconds']:.2f} (trials), ", end="")
     print(f"{loop['whole'] / study['whole']:.2f} (in all); ", end="")
     print(f"{images} images, {epochs} epochs, {options.trials} trials, {options.workers} workers")
     print(f"hpo-job / limit {study['rate'] / limit['rate']:.2f}", flush=True)
+
+
+def _scale(options: argparse.Namespace, counts: Sequence[int]) -> None:
+    """Print what one, two and more workers do on one GPU."""
+    for count in counts:
+        settings = {**vars(options), "workers": count, "trials": max(options.trials, 2 * count)}
+        part = _alone("study", argparse.Namespace(**settings))
+        rate = 60 * settings["trials"] / part["seconds"]
+        print(f"workers {count}: {rate:8.1f} trials a minute", flush=True)
 
 
 def _alone(part: str, options: argparse.Namespace, **env: str) -> dict[str, Any]:
@@ -131,6 +158,7 @@ def _limit(options: argparse.Namespace) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(options.threads)
+    torch.backends.cudnn.deterministic = "HPO_JOB_BENCHMARK_REPEATABLE" in os.environ
     model = build(options.model, 2, None, options.size)[0].to(device)
     model.to(memory_format=torch.channels_last)
     batch = torch.rand(options.batch, 3, options.size, options.size, device=device)
@@ -176,7 +204,7 @@ def _loop(options: argparse.Namespace) -> dict[str, Any]:
     for trial in range(options.trials):
         dls = ImageDataLoaders.from_folder(
             options.data,
-            valid_pct=0.3,
+            valid_pct=VALID,
             seed=42,
             item_tfms=Resize(options.size, method=ResizeMethod.Squish),
             bs=options.batch,
@@ -184,18 +212,32 @@ def _loop(options: argparse.Namespace) -> dict[str, Any]:
         learn = vision_learner(
             dls, getattr(models, options.model), pretrained=False, metrics=accuracy
         )
-        with learn.no_bar(), learn.no_logging():
-            fit = time.perf_counter()
+        times: list[float] = []
+        with learn.no_bar(), learn.no_logging(), learn.added_cbs(_timer(times)):
             learn.fit_one_cycle(options.epochs, RATES[trial % len(RATES)])
             learn.unfreeze()
             learn.fit_one_cycle(options.unfrozen, 1e-3)
-            _wait()
-            trained += time.perf_counter() - fit
+        trained += sum(times[1:])
         best = max(best, float(learn.final_record[-1]))
     end = time.perf_counter()
-    images = (len(dls.train_ds) + len(dls.valid_ds)) * (options.epochs + options.unfrozen)
+    images = len(dls.train_ds) * (options.epochs + options.unfrozen - 1)
     rate = images * options.trials / trained
     return {"rate": rate, "seconds": end - started, "whole": end - begin, "best": best}
+
+
+def _timer(times: list[float]) -> Callback:
+    """A callback that appends the seconds of each epoch's training."""
+    from fastai.callback.core import Callback
+
+    class Timer(Callback):  # type: ignore[misc]
+        def before_train(self) -> None:
+            self.started = time.perf_counter()
+
+        def after_train(self) -> None:
+            _wait()
+            times.append(time.perf_counter() - self.started)
+
+    return Timer()
 
 
 def _study(options: argparse.Namespace) -> dict[str, Any]:
@@ -204,7 +246,7 @@ def _study(options: argparse.Namespace) -> dict[str, Any]:
 
     from hpo_job.trial import attributes
 
-    folder = options.folder / f"study-{options.model}"
+    folder = options.folder / f"study-{options.model}-{options.workers}"
     folder.mkdir(parents=True)
     (folder / "study.toml").write_text(_study_toml(options))
     url = f"sqlite:///{folder}/studies.db"
@@ -222,8 +264,13 @@ def _study(options: argparse.Namespace) -> dict[str, Any]:
     last = max(trial.datetime_complete for trial in done if trial.datetime_complete)
     seconds = (last - first).total_seconds()
     files = sum(1 for path in options.data.rglob("*") if path.is_file())
-    images = files * (options.epochs + options.unfrozen) * len(done)
-    trained = sum(trial.user_attrs[attributes.TRAIN_TIME] for trial in done) / options.workers
+    epochs = options.epochs + options.unfrozen
+    images = round((1 - VALID) * files) * (epochs - 1) * len(done)
+    trained = 0.0
+    for trial in done:
+        validation = trial.user_attrs[attributes.VALIDATION_TIME] / epochs
+        times = trial.user_attrs[attributes.EPOCH_TIMES][1:]
+        trained += (sum(times) - validation * len(times)) / options.workers
     best = max(trial.value for trial in done if trial.value is not None)
     return {"rate": images / trained, "seconds": seconds, "whole": whole, "best": best}
 
@@ -239,7 +286,7 @@ direction = "maximize"
 trials = {options.trials}
 [data]
 path = "{options.data}"
-valid_pct = 0.3
+valid_pct = {VALID}
 [artifacts]
 keep = 0
 [search_space]

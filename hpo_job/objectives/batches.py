@@ -173,5 +173,5 @@ class Tensors(Dataset[Any]):
         return len(self.tensors[0])
 
     def __getitem__(self, positions: Sequence[int]) -> tuple[torch.Tensor, ...]:
-        chosen = torch.as_tensor(positions, device=self.tensors[0].device)
+        chosen = torch.as_tensor(positions).to(self.tensors[0].device, non_blocking=True)
         return tuple(tensor[chosen] for tensor in self.tensors)

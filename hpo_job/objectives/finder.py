@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import asdict, dataclass
+from itertools import takewhile
+from math import isnan
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import fastai.callback.schedule  # noqa: F401  # adds lr_find to Learner
 import torch
+from fastai.callback.schedule import LRFinder, valley
 from fastai.learner import Learner
 
 SKIPPED = 5  # last losses left out, as fastai does: they have diverged
@@ -38,7 +40,7 @@ def find_lr(learn: Learner, batches: int = 100) -> Curve:
     Raises:
         ValueError: the loss diverges before enough of it is recorded.
     """
-    path = learn.path
+    path, finder = learn.path, LRFinder(num_it=batches)
     gpus = [torch.cuda.current_device()] if learn.dls.device.type == "cuda" else []
     with TemporaryDirectory() as folder, torch.random.fork_rng(gpus):
         learn.path = Path(folder)  # where fastai keeps the weights meanwhile
@@ -46,10 +48,21 @@ def find_lr(learn: Learner, batches: int = 100) -> Curve:
             with warnings.catch_warnings():
                 # fastai restores the weights through a name that numpy has renamed
                 warnings.filterwarnings("ignore", message="numpy.core is deprecated")
-                suggestion = learn.lr_find(num_it=batches, show_plot=False).valley
-        except (IndexError, RuntimeError) as error:
-            raise ValueError(f"the loss diverged at once: {error}") from error
+                with learn.no_logging():
+                    learn.fit(batches // len(learn.dls.train) + 1, cbs=finder)
         finally:
             learn.path = path
+            if hasattr(finder, "tmp_d"):  # where an error ended it
+                finder.tmp_d.cleanup()
     lrs, losses = learn.recorder.lrs, [float(loss) for loss in learn.recorder.losses]
-    return Curve(float(suggestion), lrs[:-SKIPPED], losses[:-SKIPPED])
+    suggestion = _suggestion(lrs, losses, batches)
+    return Curve(suggestion, lrs[:-SKIPPED], losses[:-SKIPPED])
+
+
+def _suggestion(lrs: list[float], losses: list[float], batches: int) -> float:
+    """The rate that fastai's ``lr_find`` suggests for these losses."""
+    used = slice(batches // 10, -SKIPPED)
+    values = list(takewhile(lambda loss: not isnan(loss), losses[used]))
+    if not values:
+        raise ValueError(f"the loss diverged at once, after {len(losses)} batches")
+    return float(valley(lrs[used], values, batches)[0])

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from hpo_job import machine
 from hpo_job.errors import MachineError
 
+HALVES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
 
 def resolved(precision: str, device: str) -> str:
     """The precision to train in.
@@ -45,27 +47,39 @@ def check_precision(kinds: Sequence[object]) -> None:
 def set_precision(learn: Learner, precision: str, device: str) -> None:
     """Let ``learn`` train in ``precision``; see `resolved` for its values."""
     kind = resolved(precision, device)
+    if kind == "fp32":
+        return
+    learn.model.forward = _in_half(learn.model.forward, device, HALVES[kind])
+    if device == "cpu":
+        for convolution in _depthwise(learn.model):
+            vars(convolution)["forward"] = _trained_in_float32(convolution.forward)
+    learn.add_cb(Float32Predictions())
     if kind == "fp16":
-        learn.add_cb(MixedPrecision())
-    elif kind == "bf16":
-        # Around the model only: fastai's callback supports CUDA only, and leaves autocast switched
-        # on for the following trials when a batch raises.
-        autocast = torch.autocast(device, dtype=torch.bfloat16)
-        learn.model.forward = autocast(learn.model.forward)
-        if device == "cpu":
-            for convolution in _depthwise(learn.model):
-                vars(convolution)["forward"] = _trained_in_float32(convolution.forward)
-        learn.add_cb(Float32Predictions())
+        learn.add_cb(ScaledGradients())
 
 
 def full_precision(learn: Learner) -> bool:
     """Make ``learn`` compute in float32 from now on; returns whether it did not before."""
-    half = [cb for cb in learn.cbs if isinstance(cb, MixedPrecision | Float32Predictions)]
+    half = [cb for cb in learn.cbs if isinstance(cb, ScaledGradients | Float32Predictions)]
     learn.remove_cbs(half)
     for module in (learn.model, *_depthwise(learn.model)):
         vars(module).pop("forward", None)  # which `set_precision` has set
     learn.model._compiled_call_impl = None  # of the model with that forward
     return bool(half)
+
+
+def _in_half(forward: Callable[..., Any], device: str, dtype: torch.dtype) -> Callable[..., Any]:
+    """A model's forward pass, computed in half precision.
+
+    Autocast is around the model only, and ends if it raises. It is entered here: torch.compile does
+    not see through torch's decorator, and would compile the model in fragments, or not at all.
+    """
+
+    def compute(*inputs: Any) -> Any:
+        with torch.autocast(device, dtype=dtype):
+            return forward(*inputs)
+
+    return compute
 
 
 def _depthwise(model: nn.Module) -> Iterator[nn.Conv2d]:
@@ -82,12 +96,31 @@ def _trained_in_float32(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor
     in bf16 as in float32. An EfficientNet trained at 0.6 of the speed of float32, and now trains at
     0.95 (80 pixels) to 1.3 times (160 pixels) that speed.
     """
-    full = torch.autocast("cpu", enabled=False)(forward)
 
     def train(batch: Tensor) -> Tensor:
-        return full(batch.float()) if torch.is_grad_enabled() else forward(batch)
+        if not torch.is_grad_enabled():
+            return forward(batch)
+        with torch.autocast("cpu", enabled=False):
+            return forward(batch.float())
 
     return train
+
+
+class ScaledGradients(MixedPrecision):  # type: ignore[misc]
+    """fastai's scaling of losses, without which gradients underflow in fp16; autocast is ours.
+
+    fastai enters autocast before each batch and leaves it after the loss. If a batch runs out of
+    memory, it stays switched on, with copies of weights that the following trials would use.
+    """
+
+    def before_batch(self) -> None:
+        """Leave autocast to the model."""
+
+    def after_pred(self) -> None:
+        """Leave the predictions to `Float32Predictions`."""
+
+    def after_loss(self) -> None:
+        """Leave autocast to the model."""
 
 
 class Float32Predictions(Callback):  # type: ignore[misc]

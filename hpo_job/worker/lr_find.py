@@ -7,7 +7,6 @@ stored, and the entries that waited for it are enqueued, in one step within the 
 
 from __future__ import annotations
 
-import gc
 import itertools
 import logging
 from collections.abc import Iterator, Mapping
@@ -32,6 +31,7 @@ from hpo_job.worker.disk import end_if_full
 from hpo_job.worker.heartbeat import heartbeat
 from hpo_job.worker.loop import POLL, context_of
 from hpo_job.worker.machine_share import Machine
+from hpo_job.worker.memory import is_out_of_memory, listed, memory_params
 from hpo_job.worker.signals import Stop, Stopped
 
 CLAIM = "lr_find_claim"  # study attribute: who runs the finder, and a count of its heartbeats
@@ -181,12 +181,14 @@ def _find(
         rates = {name: curve.stored() for name, curve in curves.items()}
     except (ValueError, RuntimeError, MemoryError) as error:  # the study goes on without a rate
         reason = " ".join(str(error).split())[:300]
+        if is_out_of_memory(error):
+            reason += f" (with {listed(memory_params(spec, context.params))})"
         log.warning(
             "the learning-rate finder failed, so the sampler suggests its rates: %s", reason
         )
         rates = {name: {"error": f"{type(error).__name__}: {reason}"} for name in names}
     finally:
-        gc.collect()
+        objectives.release_memory(everything=True)
     for name, rate in rates.items():
         rate["used"] = _within(spec, name, rate.get("suggestion"))
         rate["seconds"] = (perf_counter() - started) / len(rates)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 import shutil
@@ -81,10 +80,11 @@ class PostgresServer:
     def kill(self) -> None:
         """kill -9, as the kernel does that is short of memory: what serves connections, too."""
         if self._process is not None:
-            pid = self._process.pid
-            for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-                with contextlib.suppress(ProcessLookupError):  # it has ended by itself
-                    os.kill(int(child), signal.SIGKILL)
+            self._process.send_signal(signal.SIGSTOP)  # it starts no more of them, and reaps none
+            # one list may leave out some: repeated until all that it names have ended
+            while running := _running_children(self._process.pid):
+                for child in running:
+                    os.kill(child, signal.SIGKILL)
         self._end(signal.SIGKILL)
 
     def remove(self) -> None:
@@ -148,3 +148,10 @@ def _account() -> pwd.struct_passwd | None:
         except KeyError:
             continue
     raise RuntimeError("root needs an account to run PostgreSQL as: postgres or nobody")
+
+
+def _running_children(pid: int) -> list[int]:
+    """The children of a process that have not ended yet."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    states = {int(child): Path(f"/proc/{child}/stat").read_text() for child in children}
+    return [child for child, stat in states.items() if stat.rpartition(")")[2].split()[0] != "Z"]

@@ -39,9 +39,14 @@ def sizes(parameters: TextClassification) -> dict[str, int]:
 
 
 def precision(parameters: TextClassification, context: Context) -> str:
-    """The precision to train in; on a CPU "auto" is float32, since few have bf16 for an LSTM."""
-    chosen = parameters.precision
-    return "fp32" if chosen == "auto" and context.device != "cuda" else chosen
+    """The precision to train in.
+
+    "auto" is fp16 on CUDA: torch computes an LSTM in it there whatever autocast is set to, and its
+    gradients have to be scaled. Elsewhere it is float32, since few CPUs have bf16 for an LSTM.
+    """
+    if parameters.precision != "auto":
+        return parameters.precision
+    return "fp16" if context.device == "cuda" else "fp32"
 
 
 def language_model(dls: DataLoaders, context: Context, parameters: TextClassification) -> Learner:
