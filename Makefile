@@ -98,6 +98,9 @@ bench-faults: $(VENV)/.test  ## Kill, stop or freeze 200 workers, and restart th
 lock: $(VENV)-release/.stamp  ## Renew the lock after a change of pyproject.toml
 	$(UV_COMPILE) pyproject.toml --all-extras --group release $(LOCK_ARGS) \
 		--output-file constraints.txt
+	@# two names as their packages write them, by which scripts look for the versions
+	sed -i.uv -e 's/^pydantic-core==/pydantic_core==/' -e 's/^tomli-w==/tomli_w==/' constraints.txt
+	rm constraints.txt.uv
 	$(UV_LOCK) --extra fastai --extra demo --output-file requirements/demo.txt
 	$(UV_LOCK) --extra kubernetes --output-file requirements/kubernetes.txt
 	$(UV_LOCK) --extra fastai --extra demo --extra test --output-file requirements/test.txt

@@ -195,7 +195,7 @@ def passages() -> LabelledRows:
 
 
 @pytest.mark.parametrize("workers", [None, 2])
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("precision", ["auto", "fp32", "bf16"])
 def test_texts_train(
     make_context: Make, passages: LabelledRows, precision: str, workers: int | None
 ) -> None:

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+import torch.library
 import torch.storage
 from torch import Tensor
-from torch.library import Library
 
 NAME = "Simulated GPU"
 # Views, which share memory with their tensor on every device; and what device.cpp has of its own
@@ -129,7 +129,7 @@ def _moved(storage: Any, device: torch.device, non_blocking: bool = False) -> An
 
 def _register_lstm() -> None:
     """The cell of an LSTM, which has an operator of its own on a GPU."""
-    library = Library("aten", "IMPL")
+    library: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
     _kept.append(library)
 
     def forward(

@@ -134,7 +134,7 @@ def test_workers_share_the_gpus_that_are_named(
         "HPO_JOB_LOADER_START": method,
         "HPO_JOB_LOADER_WORKERS": "2",
     }
-    command = [sys.executable, "-m", "hpo_job", "run", folder, "--storage", database]
+    command = [sys.executable, "-m", "hpo_job", "run", str(folder), "--storage", database]
     done = subprocess.run(
         [*command, "--gpus", "0,2", "--workers-per-gpu", "2", "--cache-size", "0"],
         capture_output=True,

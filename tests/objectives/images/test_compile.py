@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partialmethod
 from typing import Any
 
 import pytest
 import torch
+import torch._dynamo.config
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from torch.utils.data import TensorDataset
@@ -78,6 +80,31 @@ def test_a_compiled_model_learns_the_same(
         weights.append(torch.nn.utils.parameters_to_vector(model.parameters()).detach())
         assert len(compiled) == choice
     torch.testing.assert_close(weights[0], weights[1], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_whole_model_is_compiled_in_every_trial(
+    make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """One graph for training and one for validation, also after more trials than torch allows."""
+    graphs: list[int] = []  # the operations of each
+
+    def count(graph: torch.fx.GraphModule, inputs: object) -> Callable[..., Any]:
+        graphs.append(sum(node.op.startswith("call") for node in graph.graph.nodes))
+        return graph.forward
+
+    original = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(original, backend=count))
+    for _ in range(torch._dynamo.config.recompile_limit + 2):
+        graphs.clear()
+        x = torch.randn(16, 8)
+        data = TensorDataset(x, x[:, :2])
+        loaders = DataLoaders.from_dsets(data, data, bs=8, device=torch.device("cpu"))
+        layers = [torch.nn.Linear(8, 8), torch.nn.Dropout(0.1), torch.nn.Linear(8, 2)]
+        learn = Learner(loaders, torch.nn.Sequential(*layers), loss_func=torch.nn.MSELoss())
+        training.prepare(learn, make_context(), precision, compiled=True)
+        learn.fit(1, 1e-3)
+        assert len(graphs) == 2 and min(graphs) >= len(layers)
 
 
 @pytest.mark.parametrize(
