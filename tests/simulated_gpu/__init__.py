@@ -27,7 +27,7 @@ def build(folder: Path) -> Path:
     module = folder / "simulated_cuda.so"
     subprocess.run(
         [
-            *("g++", "-shared", "-fPIC", "-std=c++20", "-O1", "-w"),
+            *("g++", "-shared", "-fPIC", "-std=c++20", "-O0", "-w"),
             "-DTORCH_EXTENSION_NAME=simulated_cuda",
             *(f"-isystem{path}" for path in includes),
             *(HERE / "device.cpp", "-o", module),

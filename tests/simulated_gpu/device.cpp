@@ -211,6 +211,14 @@ std::optional<Device> device_of(const std::string& name, c10::ArrayRef<c10::IVal
   return gpu;
 }
 
+void convert(torch::jit::Stack* stack, size_t count, at::ScalarType from, at::ScalarType to) {
+  for (size_t place = stack->size() - count; place < stack->size(); ++place) {
+    auto& value = (*stack)[place];
+    if (!value.isTensor() || !value.toTensor().defined()) continue;
+    if (value.toTensor().scalar_type() == from) value = value.toTensor().to(to);
+  }
+}
+
 void computed_by_cpu(const c10::OperatorHandle& operation, torch::jit::Stack* stack) {
   const auto& schema = operation.schema();
   const auto count = schema.returns().size();
@@ -223,7 +231,12 @@ void computed_by_cpu(const c10::OperatorHandle& operation, torch::jit::Stack* st
       if (statistics.isTensor()) statistics = on_cpu(statistics.toTensor());
     }
   }
+  // A CPU takes a minute for a convolution of halves
+  const bool slow = schema.name().find("aten::convolution") == 0 &&
+      arguments[0].toTensor().scalar_type() == at::kHalf;
+  if (slow) convert(stack, schema.arguments().size(), at::kHalf, at::kFloat);
   at::native::cpu_fallback(operation, stack);
+  if (slow) convert(stack, count, at::kFloat, at::kHalf);
   if (!gpu) return;
   for (size_t place = stack->size() - count; place < stack->size(); ++place) {
     auto& value = (*stack)[place];  // left on the CPU if a plain number was the first argument
