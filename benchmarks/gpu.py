@@ -85,7 +85,8 @@ def _compare(options: argparse.Namespace) -> None:
     if _device() != _cpu():
         repeatable = _alone("limit", options, HPO_JOB_BENCHMARK_REPEATABLE="1")
         print(
-            f"limit     {repeatable['rate']:8.0f} images/s  the same, deterministic as trials are"
+            f"limit     {repeatable['rate']:8.0f} images/s  the same, deterministic as trials are",
+            flush=True,
         )
     loop = _alone("loop", options)
     study = _alone("study", options)
@@ -246,12 +247,11 @@ def _study(options: argparse.Namespace) -> dict[str, Any]:
 
     from hpo_job.trial import attributes
 
-    folder = options.folder / f"study-{options.model}-{options.workers}"
-    folder.mkdir(parents=True)
+    folder = Path(tempfile.mkdtemp(prefix="study-", dir=options.folder))
     (folder / "study.toml").write_text(_study_toml(options))
     url = f"sqlite:///{folder}/studies.db"
     command = [sys.executable, "-m", "hpo_job", "run", str(folder), "--storage", url]
-    command += ["--workers", str(options.workers), "--cache", str(folder / "cache")]
+    command += ["--workers", str(options.workers), "--cache", str(options.folder / "cache")]
     begin = time.perf_counter()
     subprocess.run(command, check=True, stdout=sys.stderr, cwd=folder)
     whole = time.perf_counter() - begin
