@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -34,9 +34,6 @@ from hpo_job.study.sameness import (
     with_defaults,
 )
 from hpo_job.trial import attributes
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 
