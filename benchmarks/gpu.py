@@ -48,10 +48,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         options.folder = Path(folder)
         print("\nsmall: the demo's images", flush=True)
-        if _device() != _cpu():
+        if _on_gpu():
             options.size, options.epochs, options.workers, options.trials = 128, 3, 4, 16
         _compare(options)
-        if _device() != _cpu():
+        if _on_gpu():
             _scale(options, SHARED)
             print(f"\nlarge: {LARGE} images of {SIDE} px", flush=True)
             options.data = _make_large(options.folder / "large")
@@ -82,7 +82,7 @@ def _compare(options: argparse.Namespace) -> None:
     epochs = options.epochs + options.unfrozen
     limit = _limit_of_all(options)
     print(f"limit     {limit['rate']:8.0f} images/s  {limit['how']}", flush=True)
-    if _device() != _cpu():
+    if _on_gpu():
         repeatable = _alone("limit", options, HPO_JOB_BENCHMARK_REPEATABLE="1")
         print(
             f"limit     {repeatable['rate']:8.0f} images/s  the same, deterministic as trials are",
@@ -138,7 +138,7 @@ def _result(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def _limit_of_all(options: argparse.Namespace) -> dict[str, Any]:
-    on_gpu = _device() != _cpu()
+    on_gpu = _on_gpu()
     count = 1 if on_gpu else options.workers
     threads = {} if on_gpu else {"OMP_NUM_THREADS": str(options.threads)}
     processes = [_start("limit", options, **threads) for _ in range(count)]
@@ -156,7 +156,7 @@ def _limit(options: argparse.Namespace) -> dict[str, Any]:
     from hpo_job.objectives.images.models import build
     from hpo_job.objectives.precision import resolved
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if _on_gpu() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(options.threads)
     torch.backends.cudnn.deterministic = "HPO_JOB_BENCHMARK_REPEATABLE" in os.environ
@@ -320,14 +320,20 @@ def _make_large(folder: Path) -> Path:
 def _wait() -> None:
     import torch
 
-    if torch.cuda.is_available():
+    if _on_gpu():
         torch.cuda.synchronize()
+
+
+def _on_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _device() -> str:
     import torch
 
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu()
+    return torch.cuda.get_device_name() if _on_gpu() else _cpu()
 
 
 def _cpu() -> str:

@@ -60,7 +60,11 @@ def find_lr(learn: Learner, batches: int = 100) -> Curve:
 
 
 def _suggestion(lrs: list[float], losses: list[float], batches: int) -> float:
-    """The rate that fastai's ``lr_find`` suggests for these losses."""
+    """The rate that fastai's ``lr_find`` suggests for these losses.
+
+    Raises:
+        ValueError: there is none before the first that is not a number.
+    """
     used = slice(batches // 10, -SKIPPED)
     values = list(takewhile(lambda loss: not isnan(loss), losses[used]))
     if not values:

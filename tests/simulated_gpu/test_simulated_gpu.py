@@ -13,6 +13,7 @@ import pytest
 
 from hpo_job.trial import attributes
 from tests import ROOT
+from tests.quick import command
 from tests.simulated_gpu import build, environment
 
 pytestmark = [pytest.mark.processes, pytest.mark.needs("compiler"), pytest.mark.slow]
@@ -28,8 +29,10 @@ def simulate(tmp_path_factory: pytest.TempPathFactory) -> Simulate:
 
 def python(code: str, env: dict[str, str]) -> str:
     """What a process prints that runs ``code`` after it has imported torch."""
-    command = [sys.executable, "-W", "ignore", "-c", f"import os, torch\n{code}"]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
+    arguments = ["-W", "ignore", "-c", f"import os, torch\n{code}"]
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, env=env, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -90,9 +93,9 @@ print(all(torch.allclose(gradients[i], gradients[i + 2], atol=1e-5) for i in (0,
 def test_all_that_has_to_work_on_a_gpu(simulate: Simulate) -> None:
     """tests/gpu, but for code that is compiled for a real GPU, and what takes a CPU longest."""
     left_out = "not compiled and not (running_out and not fp16)"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/gpu"]
+    arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/gpu", "-k", left_out]
     done = subprocess.run(
-        [*command, "-k", left_out],
+        [sys.executable, *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -131,20 +134,17 @@ def test_workers_share_the_gpus_that_are_named(
     """However they and their loader processes start: two workers on each of two of four GPUs."""
     env = {
         **simulate(4),
+        "HPO_JOB_STORAGE": database,
+        "HPO_JOB_CACHE": str(folder.parent / "cache"),
+        "HPO_JOB_CACHE_SIZE": "0",
+        "HPO_JOB_ARTIFACTS": str(folder.parent / "artifacts"),
         "HPO_JOB_WORKER_START": method,
         "HPO_JOB_LOADER_START": method,
         "HPO_JOB_LOADER_WORKERS": "2",
     }
-    command = [sys.executable, "-m", "hpo_job", "run", str(folder), "--storage", database]
-    done = subprocess.run(
-        [*command, "--gpus", "0,2", "--workers-per-gpu", "2", "--cache-size", "0"],
-        capture_output=True,
-        text=True,
-        cwd=folder.parent,
-        env=env,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = command("run", folder, "--gpus", "0,2", "--workers-per-gpu", "2", env=env)
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, output + errors
     trials = optuna.load_study(study_name="images", storage=database).get_trials(deepcopy=False)
     assert {trial.state.name for trial in trials} == {"COMPLETE"}
     gpu_of = {str(t.user_attrs[attributes.WORKER]): t.user_attrs[attributes.GPU] for t in trials}
