@@ -90,7 +90,6 @@ def prepare(
     if context is None:
         return learn
     learn.add_cb(Batches(context.progress))
-    learn.add_cb(PlainInputs())
     learn.opt_func = FusedAdam
     wait_less(learn.recorder)
     set_precision(learn, precision, context.device)
@@ -206,13 +205,6 @@ def validate(learn: Learner, context: Context) -> tuple[NDArray[Any], NDArray[np
     context.timings.put(attributes.EXECUTE_TIME, seconds)
     context.timings.put(attributes.ITEM_TIME_MS, 1000 * seconds / len(targets))
     return as_array(targets), as_array(predictions)
-
-
-class PlainInputs(Callback):  # type: ignore[misc]
-    """Gives the model torch's own tensors: fastai's types slow down each of its operations."""
-
-    def before_batch(self) -> None:
-        self.learn.xb = tuple(x.as_subclass(torch.Tensor) for x in self.xb)
 
 
 class Batches(Callback):  # type: ignore[misc]
