@@ -1,7 +1,7 @@
 """Images per second of training: hpo-job, a plain fastai loop, and what the device can do.
 
     python benchmarks/gpu.py              # the demo's images; on a GPU also 12,000 larger ones
-    python benchmarks/gpu.py --trials 6 --workers 2
+    python benchmarks/gpu.py --trials 6 --workers 2       # on a CPU; a GPU has sizes of its own
 
 Rates are of training images, in the epochs after each trial's first, validation left out.
 
@@ -100,13 +100,14 @@ def _compare(options: argparse.Namespace) -> None:
     print(f"hpo-job / loop {loop['seconds'] / study['seconds']:.2f} (trials), ", end="")
     print(f"{loop['whole'] / study['whole']:.2f} (in all); ", end="")
     print(f"{images} images, {epochs} epochs, {options.trials} trials, {options.workers} workers")
+    print(f"hpo-job / loop {study['rate'] / loop['rate']:.2f} (images/s while training)")
     print(f"hpo-job / limit {study['rate'] / limit['rate']:.2f}", flush=True)
 
 
 def _scale(options: argparse.Namespace, counts: Sequence[int]) -> None:
     """Print what one, two and more workers do on one GPU."""
     for count in counts:
-        settings = {**vars(options), "workers": count, "trials": max(options.trials, 2 * count)}
+        settings = {**vars(options), "workers": count, "trials": 10 * count}
         part = _alone("study", argparse.Namespace(**settings))
         rate = 60 * settings["trials"] / part["seconds"]
         print(f"workers {count}: {rate:8.1f} trials a minute", flush=True)
@@ -276,7 +277,8 @@ def _study(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _study_toml(options: argparse.Namespace) -> str:
-    entries = "".join(f"\n[[enqueue]]\nlearning_rate = {rate}\n" for rate in RATES)
+    rates = [RATES[trial % len(RATES)] for trial in range(options.trials)]
+    entries = "".join(f"\n[[enqueue]]\nlearning_rate = {rate}\n" for rate in rates)
     return f"""
 name = "benchmark"
 objective = "image_classification"

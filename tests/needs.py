@@ -129,7 +129,7 @@ NEEDS = {
     "gpu": Need(_has_gpu, "run on a machine with a CUDA GPU", in_ci=False),
     "compiler": Need(
         lambda: find_program("g++") and Path(sysconfig.get_path("include"), "Python.h").exists(),
-        "install the packages g++ and python3-dev, for torch.compile",
+        "install the packages g++ and python3-dev, for torch.compile and the simulated GPU",
         in_ci=False,
     ),
     "no-gpu": Need(lambda: not _has_gpu(), "run with CUDA_VISIBLE_DEVICES=", in_ci=False),

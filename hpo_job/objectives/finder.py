@@ -69,4 +69,4 @@ def _suggestion(lrs: list[float], losses: list[float], batches: int) -> float:
     values = list(takewhile(lambda loss: not isnan(loss), losses[used]))
     if not values:
         raise ValueError(f"the loss diverged at once, after {len(losses)} batches")
-    return float(valley(lrs[used], values, batches)[0])
+    return float(valley(lrs[used][: len(values)], values, batches)[0])

@@ -169,7 +169,7 @@ def _find(
         is none. Also ``used``, what is tried, and ``seconds``, its share of the finder's time.
     """
     spec = checked.spec
-    started, failed = perf_counter(), False
+    started, exhausted = perf_counter(), False
     study = optuna.create_study(directions=list(spec.directions))  # in memory: no trial of ours
     context = replace(
         context_of(study.ask(), checked, machine, Timings()),
@@ -179,17 +179,17 @@ def _find(
     try:
         curves = objectives.shipped(spec.objective).lr_find(context, names)
         rates = {name: curve.stored() for name, curve in curves.items()}
-    except (ValueError, RuntimeError, MemoryError) as error:  # the study goes on without a rate
-        failed = True
-        reason = " ".join(str(error).split())[:300]
-        if is_out_of_memory(error):
+    except (IndexError, ValueError, RuntimeError, MemoryError) as error:  # goes on without a rate
+        exhausted = is_out_of_memory(error)
+        reason = " ".join(str(error).split())[:300] or "out of memory"  # Python's says nothing
+        if exhausted:
             reason += f" (with {listed(memory_params(spec, context.params))})"
         log.warning(
             "the learning-rate finder failed, so the sampler suggests its rates: %s", reason
         )
         rates = {name: {"error": f"{type(error).__name__}: {reason}"} for name in names}
     finally:
-        objectives.release_memory(everything=failed)
+        objectives.release_memory(everything=exhausted)
     for name, rate in rates.items():
         rate["used"] = _within(spec, name, rate.get("suggestion"))
         rate["seconds"] = (perf_counter() - started) / len(rates)

@@ -149,11 +149,11 @@ def test_after_running_out_of_memory_the_next_trial_trains(
     quick: Make, precision: str, kept: int
 ) -> None:
     """A real shortage: this process may use little more than the small trial needs."""
-    value = train(quick(batch_size=8))
-    objectives.release_memory(everything=True)
     share = 1.2 * 2**30 / torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(share)
     try:
+        value = train(quick(batch_size=8))
+        objectives.release_memory(everything=True)
         for _ in range(2):
             with pytest.raises(torch.OutOfMemoryError):
                 train(quick(image_size=512, batch_size=64, precision=precision, unfrozen_epochs=1))
@@ -195,7 +195,7 @@ def passages() -> LabelledRows:
 
 
 @pytest.mark.parametrize("workers", [None, 2])
-@pytest.mark.parametrize("precision", ["auto", "fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["auto", "fp32", "fp16", "bf16"])
 def test_texts_train(
     make_context: Make, passages: LabelledRows, precision: str, workers: int | None
 ) -> None:

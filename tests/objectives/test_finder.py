@@ -14,6 +14,7 @@ from fastai.learner import Learner
 from fastai.torch_core import set_seed
 from torch.utils.data import TensorDataset
 
+from hpo_job.objectives import finder
 from hpo_job.objectives.finder import find_lr
 
 
@@ -57,8 +58,25 @@ def test_a_loss_that_diverges_at_once_has_no_suggestion(batch: int) -> None:
         find_lr(learner(Diverges(batch)))
 
 
-def test_a_loss_that_diverges_later_has_one() -> None:
-    assert 0 < find_lr(learner(Diverges(60))).suggestion < 10
+@pytest.mark.filterwarnings("ignore:numpy.core is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("batch", [11, 12, 13, 60])
+def test_a_loss_that_diverges_later_has_fastais(batch: int, tmp_path: Path) -> None:
+    """No rate of the part where it had diverged."""
+    set_seed(2)
+    fastais = learner(Diverges(batch))
+    fastais.path = tmp_path
+    expected = fastais.lr_find(show_plot=False).valley
+    set_seed(2)
+    curve = find_lr(learner(Diverges(batch)))
+    assert curve.suggestion == pytest.approx(expected)
+    assert curve.suggestion <= curve.lrs[batch]
+
+
+def test_a_suggestion_comes_from_before_the_divergence() -> None:
+    """A valley of two points at the start, which fastai's index of -1 is read from."""
+    lrs = [float(number) for number in range(100)]
+    losses = [2.0] * 10 + [2.0, 1.0] + [float("nan")] * 88
+    assert finder._suggestion(lrs, losses, 100) in (10.0, 11.0)
 
 
 class RunsOut(Callback):  # type: ignore[misc]

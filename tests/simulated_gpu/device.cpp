@@ -120,7 +120,9 @@ Hooks hooks;
 const c10::DispatchKeySet CUDA(c10::DispatchKey::CUDA);
 
 Device chosen(std::optional<Device> device) {
-  return device && device->has_index() ? *device : Device(DeviceType::CUDA, current);
+  if (!device || !device->has_index()) return {DeviceType::CUDA, current};
+  TORCH_CHECK(device->index() < devices, "CUDA error: invalid device ordinal");
+  return *device;
 }
 
 at::Tensor empty_strided(
@@ -190,8 +192,8 @@ const std::set<std::string> MIXED = {
 // Throws where a GPU would: a tensor (more than one number) is on another device than the others.
 std::optional<Device> device_of(const std::string& name, c10::ArrayRef<c10::IValue> arguments) {
   std::optional<Device> gpu, other;
-  auto look = [&](const at::Tensor& tensor) {
-    if (!tensor.defined()) return;
+  auto look = [&](const at::Tensor& tensor, bool is_position = false) {
+    if (!tensor.defined() || (tensor.is_cpu() && is_position)) return;
     const Device device = tensor.device();
     if (device.is_cuda() && !gpu) gpu = device;
     if ((device.is_cuda() && device != *gpu) || (device.is_cpu() && tensor.dim())) other = device;
@@ -202,10 +204,10 @@ std::optional<Device> device_of(const std::string& name, c10::ArrayRef<c10::IVal
       for (const at::Tensor& tensor : argument.toTensorList()) look(tensor);
     if (argument.isOptionalTensorList())
       for (const std::optional<at::Tensor>& tensor : argument.toOptionalTensorList())
-        if (tensor) look(*tensor);
+        if (tensor) look(*tensor, MIXED.count(name));
   }
   TORCH_CHECK(
-      !gpu || !other || MIXED.count(name),
+      !gpu || !other,
       "Expected all tensors to be on the same device, but found at least two devices, ", *gpu,
       " and ", *other, "! (", name, ")");
   return gpu;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -84,7 +85,8 @@ class PostgresServer:
             # one list may leave out some: repeated until all that it names have ended
             while running := _running_children(self._process.pid):
                 for child in running:
-                    os.kill(child, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                        os.kill(child, signal.SIGKILL)
         self._end(signal.SIGKILL)
 
     def remove(self) -> None:
@@ -152,6 +154,9 @@ def _account() -> pwd.struct_passwd | None:
 
 def _running_children(pid: int) -> list[int]:
     """The children of a process that have not ended yet."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    states = {int(child): Path(f"/proc/{child}/stat").read_text() for child in children}
-    return [child for child, stat in states.items() if stat.rpartition(")")[2].split()[0] != "Z"]
+    running = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it was reaped meanwhile
+            state = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
+            running += [int(child)] if state != "Z" else []
+    return running

@@ -249,6 +249,30 @@ def test_a_finder_that_finds_nothing_leaves_the_rate_to_the_sampler(
     assert studies[0].trials[0].system_attrs["fixed_params"] == {"units": 8}
 
 
+@pytest.mark.parametrize(
+    ("error", "begin"),
+    [
+        (MemoryError(), "MemoryError: out of memory (with batch_size = "),
+        (RuntimeError("CUDA out of memory."), "RuntimeError: CUDA out of memory. (with batch_size"),
+        (IndexError("index 9 is out of range"), "IndexError: index 9 is out of range"),
+    ],
+    ids=["machine", "gpu", "index"],
+)
+def test_an_error_of_the_finder_is_stored_and_the_study_goes_on(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, begin: str
+) -> None:
+    def lr_find(context: object, names: object) -> dict[str, SimpleNamespace]:
+        raise error
+
+    module = stand_in(tmp_path)
+    module.__dict__["lr_find"] = lr_find
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    studies: list[optuna.Study] = []
+    ensure(job, tmp_path, studies.append)
+    record = studies[0].user_attrs[attributes.LR_FIND]["learning_rate"]
+    assert record["error"].startswith(begin)
+
+
 def test_a_function_has_no_learning_rates(
     cli: Callable[..., Result], job: Path, tmp_path: Path
 ) -> None:

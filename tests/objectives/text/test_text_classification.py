@@ -7,7 +7,8 @@ import pickle
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal, cast
 
 import numpy as np
 import optuna
@@ -485,3 +486,15 @@ def test_a_missing_pre_trained_model_is_told_at_once(
     with pytest.raises(FetchError, match=r"^pre_trained: .*unpack it there or set pre_trained = f"):
         check(Candidates(text_values(pre_trained=True), tmp_path / "weights"))
     assert not (tmp_path / "weights").exists()
+
+
+@pytest.mark.parametrize(
+    ("device", "chosen", "precision"),
+    [("cuda", "auto", "fp16"), ("cpu", "auto", "fp32"), ("cuda", "bf16", "bf16")],
+)
+def test_texts_train_in_scaled_halves_on_a_gpu(
+    device: str, chosen: Literal["auto", "bf16"], precision: str
+) -> None:
+    context = cast("Context", SimpleNamespace(device=device))
+    parameters = TextClassification(precision=chosen)
+    assert language_model.precision(parameters, context) == precision

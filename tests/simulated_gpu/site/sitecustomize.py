@@ -16,13 +16,15 @@ class _AfterTorch(MetaPathFinder):
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if name != "torch":
             return None
-        sys.meta_path.remove(self)
+        sys.meta_path.remove(self)  # for the others to find it
         spec = importlib.util.find_spec("torch")
+        sys.meta_path.insert(0, self)
         assert spec is not None and spec.loader is not None
         loader: Any = spec.loader
         execute = loader.exec_module
 
         def exec_module(torch: ModuleType) -> None:
+            sys.meta_path.remove(self)
             execute(torch)
             _load("device", Path(__file__).parents[1] / "device.py").simulate(
                 _load("simulated_cuda", Path(os.environ["SIMULATED_GPU_MODULE"])),
