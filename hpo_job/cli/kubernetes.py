@@ -126,12 +126,15 @@ def scale_command(job: str, workers: int, cluster: Cluster) -> None:
     from hpo_job.cluster.names import study_of
     from hpo_job.cluster.scaling import scale
 
-    click.echo(scale(cluster, study_of(job), workers, warn))
-    _warn_if_folder_differs(job, workers)
+    differs = _folder_differs(job, workers)  # read before: it takes kubectl, and a folder to read
+    line, warnings = scale(cluster, study_of(job), workers)
+    click.echo(line)
+    for warning in [*warnings, *differs]:
+        warn(warning)
 
 
-def _warn_if_folder_differs(job: str, workers: int) -> None:
-    """Say if `kubectl apply -k` would undo a scaling."""
+def _folder_differs(job: str, workers: int) -> list[str]:
+    """A warning if `kubectl apply -k` would undo a scaling."""
     from hpo_job.cluster.names import kustomization_of
     from hpo_job.cluster.render import render
     from hpo_job.cluster.submit import folder_differs
@@ -139,13 +142,12 @@ def _warn_if_folder_differs(job: str, workers: int) -> None:
 
     folder = find_job(job)
     if folder is None or kustomization_of(folder) is None:
-        return
+        return []
     try:
         warning = folder_differs(read_spec(folder), render(folder), workers)
     except ClusterError:  # its manifests are broken, which kubectl would say itself
-        return
-    if warning:
-        warn(warning)
+        return []
+    return [warning] if warning else []
 
 
 @click.command()

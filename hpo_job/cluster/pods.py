@@ -143,6 +143,21 @@ def lacks(job: Object, state: str) -> bool:
     return not is_over(job) and int(status.get(state, 0)) + ended < int(spec.get("parallelism", 1))
 
 
+def ended_indexes(job: Object) -> set[int]:
+    """The indexes of a Job that start no pod any more: they have succeeded, or failed too often."""
+    status = job.get("status", {})
+    return indexes_in(status.get("completedIndexes")) | indexes_in(status.get("failedIndexes"))
+
+
+def pods_to_start(job: Object, workers: int) -> int:
+    """How many pods a Job has still to start, if it has so many workers from now on.
+
+    Of one that is stopped, that is all whose indexes have not ended.
+    """
+    unfinished = set(range(workers)) - ended_indexes(job)
+    return max(0, len(unfinished) - int(job.get("status", {}).get("active", 0)))
+
+
 def index_list(indexes: Collection[int]) -> str:
     """Indexes as words; of many only the first."""
     first = ", ".join(str(each) for each in sorted(indexes)[:INDEXES])

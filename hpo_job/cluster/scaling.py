@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.existing import job_that_goes_on
 from hpo_job.cluster.names import SUFFIX, check_job_name
-from hpo_job.cluster.pods import index, index_list, indexes_in, is_alive, pods_of
+from hpo_job.cluster.pods import ended_indexes, index, index_list, is_alive, pods_of, pods_to_start
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.preflight.limits import check_quotas
 from hpo_job.cluster.queue import scaling_consequence
@@ -15,14 +13,19 @@ from hpo_job.cluster.refusals import QuotaError
 from hpo_job.errors import ClusterError, plural
 
 
-def scale(cluster: Cluster, study: str, workers: int, warn: Callable[[str], None]) -> str:
-    """Change how many workers a Job has while it runs; says what was done.
+def scale(cluster: Cluster, study: str, workers: int) -> tuple[str, list[str]]:
+    """Change how many workers a Job has while it runs.
+
+    Everything is read before: once the Job is changed, nothing can fail.
 
     Args:
         cluster: where it runs.
         study: its study.
         workers: how many it will have.
-        warn: called if a quota has too little left for the further ones, which start later then.
+
+    Returns:
+        What was done; and warnings, if a quota has too little left for the further workers, which
+        start later then.
 
     Raises:
         ClusterError: that would end the Job while trials still run.
@@ -30,13 +33,11 @@ def scale(cluster: Cluster, study: str, workers: int, warn: Callable[[str], None
     name = study + SUFFIX
     job = job_that_goes_on(cluster, name)
     check_job_name(name, workers)
-    before = int(job["spec"]["parallelism"])
-    if workers < before:
+    if workers < int(job["spec"]["parallelism"]):
         require_work_left(cluster, job, workers)
+    warnings = _quota_warnings(cluster, job, pods_to_start(job, workers))
     cluster.patch("jobs", name, {"spec": {"parallelism": workers, "completions": workers}})
-    if workers > before:
-        _warn_of_quotas(cluster, job, workers - before, warn)
-    return scaled_line(job, workers)
+    return scaled_line(job, workers), warnings
 
 
 def scaled_line(job: Object, workers: int) -> str:
@@ -48,9 +49,7 @@ def scaled_line(job: Object, workers: int) -> str:
 
 def require_work_left(cluster: Cluster, job: Object, workers: int) -> None:
     """Raise ClusterError if every index that stays has ended, while others still run."""
-    status = job.get("status", {})
-    ended = indexes_in(status.get("completedIndexes")) | indexes_in(status.get("failedIndexes"))
-    if set(range(workers)) - ended:
+    if set(range(workers)) - ended_indexes(job):
         return
     name = job["metadata"]["name"]
     busy = {index(pod) for pod in pods_of(cluster, name) if is_alive(pod)}
@@ -61,11 +60,12 @@ def require_work_left(cluster: Cluster, job: Object, workers: int) -> None:
     )
 
 
-def _warn_of_quotas(cluster: Cluster, job: Object, more: int, warn: Callable[[str], None]) -> None:
+def _quota_warnings(cluster: Cluster, job: Object, more: int) -> list[str]:
+    """What to say if the namespace's quotas have too little left for so many further pods."""
     findings = Findings()
     try:
-        check_quotas(cluster, job["spec"]["template"]["spec"], more, findings)
+        if more:
+            check_quotas(cluster, job["spec"]["template"]["spec"], more, findings)
     except QuotaError as error:
-        warn(f"{error}; some will wait")
-    for line in findings.warnings:
-        warn(line)
+        findings.warnings.append(f"{error}; some will wait")
+    return findings.warnings

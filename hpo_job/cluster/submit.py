@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hpo_job.cluster.client import MANAGER, Cluster, Object
 from hpo_job.cluster.existing import delete_job, is_stopped
 from hpo_job.cluster.names import KUSTOMIZATION, kustomization_of, worker_labels
-from hpo_job.cluster.pods import is_over
+from hpo_job.cluster.pods import is_over, pods_to_start
 from hpo_job.cluster.preflight import preflight
 from hpo_job.cluster.preflight.ending import NOTHING, ending
 from hpo_job.cluster.preflight.findings import Findings
@@ -104,16 +104,19 @@ def plan(
         cluster.apply(thing, dry_run=True)
     accepted = _accepted(cluster, job, there)
     changed: list[str] = []
-    running, ended = int((there or {}).get("status", {}).get("active", 0)), NOTHING
+    ended = NOTHING
     if there and accepted is None:
         _require_valid(cluster, job)
         files = _files(cluster, there)
         changed = _changes(files, there, job, others)
-        running, ended = 0, ending(cluster, there, files.get(SPEC_FILE, ""))
+        ended = ending(cluster, there, files.get(SPEC_FILE, ""))
     if there and not replace:
         _require_same(there, changed)
     job = accepted or job
-    findings = preflight(cluster, job, spec, running, nodes_may_come=nodes_may_come, ended=ended)
+    more = int(job["spec"]["parallelism"])
+    if there and accepted and not is_over(there):
+        more = pods_to_start(there, more)
+    findings = preflight(cluster, job, spec, more, nodes_may_come=nodes_may_come, ended=ended)
     in_each = workers_in_pod(spec.cluster.workers_per_gpu, job["spec"]["template"]["spec"])
     plan = Plan(spec.name, [*others, job], job, findings, there, changed, in_each)
     findings.warnings += cluster.warnings

@@ -453,6 +453,7 @@ def test_scaling_warns_of_a_quota_that_has_too_little_left(
 ) -> None:
     """The Job gets its number all the same: pods are created when the quota has space."""
     job["spec"]["template"]["spec"]["containers"] = [{}]
+    job["status"] = {"active": 2}
     api.put("batch/v1/jobs", job)
     quota: Object = {"metadata": {"name": "small"}, "spec": {}}
     quota["status"] = {"hard": {"pods": "3"}, "used": {"pods": "2"}}
@@ -465,7 +466,6 @@ def test_scaling_warns_of_a_quota_that_has_too_little_left(
     )
     assert "2 workers, 4 from now on" in done.stdout
     assert cli("scale", "digits", "3").stderr == ""
-    assert cli("scale", "digits", "4").stderr == ""
 
 
 def test_status_counts_the_indexes_that_failed(

@@ -31,7 +31,6 @@ WORDED_IN: dict[tuple[str, str], tuple[str, ...]] = {
         "results/importance.py:importance,_few,_evaluated",
     ),
     ("cluster/connection.py", "text"): (),  # the API server's own
-    ("cluster/scaling.py", "line"): (),  # the preflight's
     ("notebook.py", "sentence"): ("results/gain.py:shortfalls",),
     ("objectives/images/cache.py", "line"): (),  # of _warn_once, whose calls are found
     ("objectives/processes.py", "line"): ("objectives/processes.py:loader_processes",),

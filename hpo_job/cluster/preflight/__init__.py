@@ -21,7 +21,7 @@ def preflight(
     cluster: Cluster,
     job: Object,
     spec: StudySpec,
-    running: int = 0,
+    more: int,
     *,
     nodes_may_come: bool = False,
     ended: Ending = NOTHING,
@@ -32,7 +32,7 @@ def preflight(
         cluster: where it will run.
         job: the Job as it would be sent.
         spec: the study that it runs.
-        running: how many pods of this Job exist already, and go on.
+        more: how many pods it has still to start.
         nodes_may_come: whether the cluster adds nodes when pods need them.
         ended: the pods of the Job that is replaced by this one.
 
@@ -41,8 +41,6 @@ def preflight(
     """
     findings = Findings()
     pod = job["spec"]["template"]["spec"]
-    workers = int(job["spec"].get("parallelism", 1))
-    more = workers - running
     secret = storage_secret(job)
     if secret:
         credentials(cluster, secret)
