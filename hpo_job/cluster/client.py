@@ -201,8 +201,9 @@ class Cluster(Connection):
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield from (line.decode(errors="replace") for line in lines)
         except CONNECTION_ERRORS as error:
-            if "follow" not in query:  # one that is followed may be silent, or ends with its pod
-                raise self._no_answer(error) from error
+            if "follow" in query:  # it may be silent, or has ended with its pod
+                return  # whoever follows reads on from the last line that came whole
+            raise self._no_answer(error) from error
         if rest:
             yield rest.decode(errors="replace")
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 
-from hpo_job.cluster.refusals import NoApiServerError, error_of
+from hpo_job.cluster.refusals import NoAnswerError, NoApiServerError, error_of
 from hpo_job.errors import ClusterError, one_line
 
 try:
@@ -159,9 +159,9 @@ class Connection:
         auth = self._configuration.auth_settings().get("BearerToken", {})
         return {auth["key"]: auth["value"]} if auth.get("value") else {}
 
-    def _no_answer(self, error: Exception) -> ClusterError:
+    def _no_answer(self, error: Exception) -> NoAnswerError:
         reason = _CONNECTION.sub("", one_line(getattr(error, "reason", None) or error))
-        return ClusterError(
+        return NoAnswerError(
             f"the API server {self.host} of context {self._context} does not answer: {reason}; is "
             "it the right context? kubectl config get-contexts"
         )

@@ -16,13 +16,14 @@ from hpo_job.cluster.pods import (
     PODS_A_SECOND,
     describe,
     has_log,
+    is_alive,
     is_over,
     pods_of,
     short,
     why_none,
     why_suspended,
 )
-from hpo_job.cluster.refusals import DeniedError, NotFoundError
+from hpo_job.cluster.refusals import DeniedError, NoAnswerError, NotFoundError
 from hpo_job.errors import ClusterError, plural
 
 MOST = 100  # pods whose logs are read or followed at the same time
@@ -148,13 +149,13 @@ def _hear(cluster: Cluster, pod: Object, heard: queue.Queue[str | None]) -> None
     """Follow a pod's log to its end, also if a connection is cut or refused in between."""
     name, heard_until, trouble = pod["metadata"]["name"], "", ""
     try:
-        runs = True
-        while runs:
+        goes_on = True
+        while goes_on:
             # Before the log is read: a connection that is cut may hide a pod's last lines
-            runs = _runs(cluster, name)
+            goes_on = writes = _may_write(cluster, name)
             try:
                 # by time: lines cannot be counted, since the node keeps only the latest ones
-                for when, line in cluster.log(name, follow=True, since=heard_until):
+                for when, line in cluster.log(name, follow=writes, since=heard_until):
                     if when or line != trouble:  # a node repeats its message at each try
                         heard.put(f"{short(pod)} | {_readable(when, line)}")
                     heard_until, trouble = (when, "") if when else (heard_until, line)
@@ -166,21 +167,26 @@ def _hear(cluster: Cluster, pod: Object, heard: queue.Queue[str | None]) -> None
                 trouble = str(error)
                 if isinstance(error, (DeniedError, NotFoundError)):
                     break
-            if runs:
+                # of a pod that has ended, the rest of its log is still to come
+                goes_on = writes or isinstance(error, NoAnswerError)
+            if goes_on:
                 time.sleep(LOOK)
     finally:
         heard.put(None)
 
 
-def _runs(cluster: Cluster, name: str) -> bool:
-    """Whether a pod may still write; assumed if the API server does not answer."""
+def _may_write(cluster: Cluster, name: str) -> bool:
+    """Whether a pod may still write; assumed if the API server does not answer.
+
+    One is pending until all of its containers have started, and may write before.
+    """
     try:
         pod = cluster.find("pods", name)
     except DeniedError:
         return False
     except ClusterError:
         return True
-    return bool(pod and pod.get("status", {}).get("phase") == "Running")
+    return bool(pod and is_alive(pod))
 
 
 def _lines_of(

@@ -22,6 +22,10 @@ class NotFoundError(ClusterError):
     """The requested object does not exist."""
 
 
+class NoAnswerError(ClusterError):
+    """The API server does not answer, or its answer was cut off; asking again may help."""
+
+
 class NoApiServerError(ClusterError):
     """Whatever answers is not an API server: a proxy, or a log-in page.
 

@@ -9,7 +9,7 @@ import json
 import re
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -56,6 +56,10 @@ KINDS = {
     "apps/v1": {"StatefulSet": "statefulsets"},
     "policy/v1": {"PodDisruptionBudget": "poddisruptionbudgets"},
 }
+
+
+class Cut(bytes):
+    """An answer that is cut off after these bytes, with its connection."""
 
 
 class Server(kmock.KubernetesScaffold):
@@ -191,8 +195,12 @@ class Api:
         canned = self.answers.get(f"{method} {path}")
         if isinstance(canned, Exception):
             raise canned
+        if callable(canned):
+            canned = canned()
+        if isinstance(canned, Cut):
+            return _cut(request, canned)
         if canned is not None:
-            return canned() if callable(canned) else canned
+            return canned
         if method == "patch":
             return self._patch(path, json.loads(request.body), dict(request.params))
         if method == "post":
@@ -298,6 +306,11 @@ class Api:
             and wanted.items() <= (thing["metadata"].get("labels") or {}).items()
             and kind in (None, thing.get("involvedObject", {}).get("kind"))
         ]
+
+
+async def _cut(request: Any, text: Cut) -> AsyncIterator[bytes]:
+    yield bytes(text)
+    request._raw_request.transport.close()
 
 
 def encoded(content: Mapping[str, str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from click.testing import Result
 from hpo_job.cluster.client import Cluster
 from hpo_job.errors import ClusterError
 from tests import web
-from tests.cluster.conftest import Api, kubeconfig
+from tests.cluster.conftest import Api, Cut, kubeconfig
 from tests.cluster.test_errors import JOB
 
 Object = dict[str, Any]
@@ -135,6 +135,49 @@ def test_what_a_pod_writes_between_a_cut_and_its_end_is_read(
     api.answers[LOG.format(0)] = log
     said_of_it = cli("logs", "digits", "-f").stdout.splitlines()
     assert said_of_it == ["0-abcde | starts", "0-abcde | its disk is full"]
+
+
+def test_what_an_ended_pod_has_written_is_read_to_its_end_after_a_cut(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    """Its log is not waited for, and so is read again from the last line that came."""
+    job["status"] = OVER
+    ended = [{"image": "i", "state": {"terminated": {"exitCode": 0}}}]
+    api.put("v1/pods", worker_pod(0, "Succeeded", containerStatuses=ended))
+    whole = [said(second, str(second)) for second in (1, 2, 3)]
+    answers = [Cut(whole[0]), Cut(b"".join(whole[:2])), b"".join(whole)]
+    api.answers[LOG.format(0)] = lambda: answers.pop(0)
+    lines = cli("logs", "digits", "-f").stdout.splitlines()
+    assert [line for line in lines if "does not answer" not in line] == [
+        "0-abcde | 1",
+        "0-abcde | 2",
+        "0-abcde | 3",
+    ]
+    assert answers == []
+    assert not any("follow" in query for query in api.queries)
+
+
+def test_a_line_that_is_cut_in_half_comes_whole(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    pod = api.put("v1/pods", worker_pod(0, **RUNS))
+    one, two = said(1, "one"), said(2, "two halves")
+    answering(api, pod, job, Cut(one + two[:-8]), one + two)
+    assert cli("logs", "digits", "-f").stdout.splitlines() == [
+        "0-abcde | one",
+        "0-abcde | two halves",
+    ]
+
+
+def test_a_worker_that_writes_before_its_pod_runs_is_followed(
+    api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
+) -> None:
+    """Of two containers, one has started: the pod is pending still."""
+    job["status"] = OVER
+    pod = api.put("v1/pods", worker_pod(0, "Pending", **RUNS))
+    one, two = said(1, "1"), said(2, "2")
+    answering(api, pod, job, one, one + two)
+    assert cli("logs", "digits", "-f").stdout.splitlines() == ["0-abcde | 1", "0-abcde | 2"]
 
 
 def test_a_pod_that_is_deleted_while_its_log_is_followed(
