@@ -66,7 +66,7 @@ def reachable(
 @contextmanager
 def reachable_with(cluster: Cluster, data: dict[str, str], secret: str) -> Iterator[str]:
     """As `reachable`, with the content of a Secret."""
-    url = _parsed(data["url"].strip())
+    url = _parsed(data)
     with tempfile.TemporaryDirectory(prefix="hpo-job-") as folder:
         url = with_driver(_with_certificate(url, data, Path(folder), secret))
         home, service = _service(cluster, url)
@@ -87,6 +87,12 @@ def reachable_with(cluster: Cluster, data: dict[str, str], secret: str) -> Itera
             name = service["metadata"]["name"]
             show_as(here, f"{name}/{url.database} in namespace {home.namespace}")
             yield here.render_as_string(hide_password=False)
+
+
+def address(data: dict[str, str]) -> tuple[str | None, int]:
+    """The host and the port of the server that the content of a Secret leads to."""
+    url = _parsed(data)
+    return url.host, url.port or PORT
 
 
 def with_driver(url: URL) -> URL:
@@ -113,9 +119,9 @@ def ready_pod(cluster: Cluster, service: Object) -> Object:
     )
 
 
-def _parsed(text: str) -> URL:
+def _parsed(data: dict[str, str]) -> URL:
     try:
-        return make_url(text)
+        return make_url(data["url"].strip())
     except (ArgumentError, ValueError):
         raise ClusterError("the Secret's key `url` is not a database URL") from None
 

@@ -13,7 +13,7 @@ from click.testing import Result
 from sqlalchemy.engine import make_url
 
 from hpo_job.cluster.client import Cluster
-from hpo_job.cluster.database import reachable
+from hpo_job.cluster.database import address, reachable
 from hpo_job.cluster.pods import why
 from hpo_job.cluster.server import wait_ready
 from hpo_job.errors import ClusterError
@@ -296,6 +296,15 @@ def test_a_service_in_another_namespace(api: Api) -> None:
         api.listen("db-0", int(listener.getsockname()[1]), "databases")
         with reachable(Cluster()) as url:
             assert make_url(url).host == "127.0.0.1"
+
+
+def test_the_address_of_a_server_is_that_of_all_its_databases_and_accounts() -> None:
+    urls = (
+        "mysql+mysqldb://hpo:s3cret@db/hpo?ssl_mode=REQUIRED",
+        " mysql://root:x@db:3306/other\n",
+    )
+    assert {address({"url": url}) for url in urls} == {("db", 3306)}
+    assert address({"url": "mysql://hpo:s3cret@db:3307/hpo"}) == ("db", 3307)
 
 
 def greet(listener: socket.socket) -> None:

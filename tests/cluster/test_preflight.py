@@ -263,19 +263,16 @@ def test_pods_that_are_replaced_free_what_the_namespace_had_them_ask_for(
     assert done.exit_code == 0, done.output
 
 
-def test_all_workers_that_replace_others_need_the_claim_and_connections(
-    api: Api,
-    cli: Callable[..., Result],
-    secret: Object,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As many pods as before, each with four workers, where each had two.
+@pytest.fixture
+def crowded(
+    api: Api, cli: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A job folder whose Job runs in two pods of two workers each, and is to have four in each.
 
     SQLite has no connections to count, and stands in for a server that has two left.
     """
     url = f"sqlite:///{tmp_path}/studies.db"
-    api.put("v1/secrets", {**secret, "data": encoded({"url": url})})
+    put_secret(api, "hpo-job-storage", url)
     api.put("v1/persistentvolumeclaims", claim("Bound", "ReadWriteOnce"))
     job = with_components(tmp_path / "cached", ("cache",), ()) / "jobs/digits"
     study, before = job / "study.toml", (job / "study.toml").read_text()
@@ -288,7 +285,44 @@ def test_all_workers_that_replace_others_need_the_claim_and_connections(
     study.write_text(f"{before}\n[cluster]\nworkers_per_gpu = 4\n")
     patched(job, tolerations=[{"key": "dedicated", "operator": "Exists"}])
     monkeypatch.setattr("hpo_job.cluster.preflight.database.worker_capacity", lambda url: 2)
-    done = cli("submit", job, "--workers", "2", "--replace", "--dry-run", "--nodes-may-come")
+    return job
+
+
+def put_secret(api: Api, name: str, url: str) -> None:
+    api.put("v1/secrets", {"metadata": {"name": name}, "data": encoded({"url": url})})
+
+
+REPLACED = ("--workers", "2", "--replace", "--dry-run", "--nodes-may-come")
+
+
+def test_all_workers_that_replace_others_need_the_claim_and_connections(
+    cli: Callable[..., Result], crowded: Path
+) -> None:
+    """As many pods as before, but more workers."""
+    done = cli("submit", crowded, *REPLACED)
     assert done.exit_code == 0, done.output
     assert "can be mounted by one node only (ReadWriteOnce)" in done.stderr
     assert "connections for 6 workers; of 8, some will wait for each other" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "free"),
+    [
+        ("sqlite:///{}/studies.db", 6),  # the same server, under another name
+        ("mysql+mysqldb://hpo:s3cret@elsewhere/hpo", 2),
+        ("no url", 2),
+        (None, 2),
+    ],
+)
+def test_connections_to_another_server_do_not_become_free(
+    api: Api, cli: Callable[..., Result], crowded: Path, tmp_path: Path, url: str, free: int
+) -> None:
+    """The workers that are replaced used another Secret."""
+    pod = api.objects[f"{JOBS}/digits-worker"]["spec"]["template"]["spec"]
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "storage"]
+    volume["secret"]["secretName"] = "old"
+    if url:
+        put_secret(api, "old", url.format(tmp_path))
+    done = cli("submit", crowded, *REPLACED)
+    assert done.exit_code == 0, done.output
+    assert f"connections for {free} workers; of 8, some will wait for each other" in done.stderr

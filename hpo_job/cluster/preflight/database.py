@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hpo_job.cluster.client import Cluster
-from hpo_job.cluster.database import reachable
+from hpo_job.cluster.credentials import credentials
+from hpo_job.cluster.database import address, reachable
 from hpo_job.cluster.preflight.ending import Ending
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.refusals import ForbiddenError
@@ -35,13 +38,16 @@ def check_database(
         more: how many further workers there will be.
         findings: gets the result. A database that is not reached from this machine is only a
             warning: it may be reachable from the pods.
-        ended: the pods whose workers are ended before, and leave their connections.
+        ended: the pods whose workers are ended before, and leave their connections: those to
+            this server, if they used it.
         same_study: whether the workers continue the study with another version of its function.
 
     Raises:
         ClusterError: every worker would fail, and why.
     """
     try:
+        if not _is_same_server(cluster, secret, ended.secret):
+            ended = replace(ended, workers=0)
         with reachable(cluster, secret) as url:
             _check(url, spec, more, findings, ended, same_study)
     except UnreachableError as error:
@@ -52,6 +58,19 @@ def check_database(
         raise ClusterError(f"Secret {secret}: {error}") from error
     except StudyError as error:
         raise ClusterError(f"the workers could not join the study: {error}") from error
+
+
+def _is_same_server(cluster: Cluster, secret: str, other: str | None) -> bool:
+    """Whether two Secrets lead to the same server; assumed not, if the other cannot be read."""
+    if other is None:
+        return False
+    if other == secret:
+        return True
+    try:
+        theirs = address(credentials(cluster, other))
+    except ClusterError:
+        return False
+    return theirs == address(credentials(cluster, secret))
 
 
 def _check(

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from hpo_job.cluster.client import Cluster, Object
+from hpo_job.cluster.names import storage_secret
 from hpo_job.cluster.pods import is_alive, pods_of
 from hpo_job.cluster.preflight.sharing import workers_in_pod
 
@@ -18,11 +19,13 @@ class Ending:
 
     Attributes:
         pods: those that have not ended by themselves.
-        workers: how many workers run in them, and are connected to the database.
+        workers: how many workers run in them, and are connected to their database.
+        secret: the Secret with that database's URL.
     """
 
     pods: Sequence[Object] = ()
     workers: int = 0
+    secret: str | None = None
 
     @property
     def further(self) -> str:
@@ -47,4 +50,5 @@ def ending(cluster: Cluster, job: Object, study: str) -> Ending:
     pods = list(filter(is_alive, pods_of(cluster, job["metadata"]["name"])))
     running = [pod for pod in pods if pod["status"]["phase"] == "Running"]  # pending ones have none
     per_gpu = settings.get("workers_per_gpu")
-    return Ending(pods, sum(workers_in_pod(per_gpu, pod["spec"]) for pod in running))
+    workers = sum(workers_in_pod(per_gpu, pod["spec"]) for pod in running)
+    return Ending(pods, workers, storage_secret(job))
