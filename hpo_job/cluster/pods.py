@@ -159,7 +159,7 @@ def pods_to_start(job: Object, workers: int) -> int:
 
 
 def index_list(indexes: Collection[int]) -> str:
-    """Indexes as words; of many only the first."""
+    """One index or more as words; of many only the first."""
     first = ", ".join(str(each) for each in sorted(indexes)[:INDEXES])
     more = f" and {len(indexes) - INDEXES} more" if len(indexes) > INDEXES else ""
     return f"index{'es' if len(indexes) > 1 else ''} {first}{more}"

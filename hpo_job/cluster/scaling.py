@@ -48,15 +48,15 @@ def scaled_line(job: Object, workers: int) -> str:
 
 
 def require_work_left(cluster: Cluster, job: Object, workers: int) -> None:
-    """Raise ClusterError if every index that stays has ended, while others still run."""
+    """Raise ClusterError if every index that stays has ended, while others still run, or will."""
     if set(range(workers)) - ended_indexes(job):
         return
     name = job["metadata"]["name"]
     busy = {index(pod) for pod in pods_of(cluster, name) if is_alive(pod)}
+    loss = f", and interrupt what runs in {index_list(busy)}" if busy else ", before others start"
     raise ClusterError(
         f"Job {name}: with {plural(workers, 'worker')} it would be complete at once, because "
-        f"those have ended, and interrupt what runs in {index_list(busy)}; it ends by itself once "
-        "nothing is left to start"
+        f"those have ended{loss}; it ends by itself once nothing is left to start"
     )
 
 

@@ -75,3 +75,15 @@ def test_an_index_that_has_ended_starts_no_pod_again(
     assert refused.exit_code == 2
     assert "too little for 5 more workers (" in refused.stderr
     assert cli("scale", "digits", "5").stderr == ""
+
+
+def test_a_job_whose_pods_are_still_to_start_is_not_ended_either(
+    api: Api, cli: Cli, job: Object
+) -> None:
+    """No index is named where none runs, as in a Job that is stopped."""
+    job["spec"]["suspend"] = True
+    job["status"] = {"completedIndexes": "0"}
+    refused = cli("scale", "digits", "1")
+    assert refused.exit_code == 2
+    assert "because those have ended, before others start; it ends by itself" in refused.stderr
+    assert CHANGE not in api.calls
