@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from hpo_job.cluster.client_parts import format_quantity, parse_quantity
-from hpo_job.errors import plural
 
 Object = dict[str, Any]
 Amounts = dict[str, Decimal]  # by resource, such as cpu or nvidia.com/gpu
@@ -63,7 +63,26 @@ def devices(pod: Object) -> Amounts:
     return {name: value for name, value in requests(pod).items() if "/" in name and value}
 
 
-def exceeded(quota: Object, pod: Object, more: int, ended: Iterable[Object] = ()) -> list[str]:
+@dataclass(frozen=True)
+class Shortage:
+    """A resource that a ResourceQuota has too little of.
+
+    Attributes:
+        resource: its name, as the quota has it.
+        hard: how much the quota allows.
+        used: how much of that is used, and stays so.
+        asked: how much the further pods ask for.
+    """
+
+    resource: str
+    hard: Decimal
+    used: Decimal
+    asked: Decimal
+
+
+def shortages(
+    quota: Object, pod: Object, more: int, ended: Iterable[Object] = ()
+) -> list[Shortage]:
     """What a ResourceQuota has too little of for a number of further pods.
 
     A quota whose scopes do not cover the pod is left out.
@@ -78,19 +97,13 @@ def exceeded(quota: Object, pod: Object, more: int, ended: Iterable[Object] = ()
         return []
     status = quota.get("status", {})
     hard, used = status.get("hard") or quota["spec"].get("hard", {}), status.get("used") or {}
-    needed = _counted_by_quotas(pod, more)
     freed = total(_counted_by_quotas(each, 1) for each in ended if is_covered(each, quota))
-    further, others = ("worker", " by others") if freed else ("more worker", "")
-    problems = []
-    for name, value in needed.items():
+    found = []
+    for name, asked in _counted_by_quotas(pod, more).items():
         stays = max(quantity(used.get(name, 0)) - freed.get(name, NONE), NONE)
-        if name in hard and stays + value > quantity(hard[name]):
-            shown = plain(stays) if freed else used.get(name, 0)
-            problems.append(
-                f"{name} {hard[name]}, of which {shown} are used{others}: too little for "
-                f"{plural(more, further)} ({plain(value)})"
-            )
-    return problems
+        if name in hard and stays + asked > quantity(hard[name]):
+            found.append(Shortage(name, quantity(hard[name]), stays, asked))
+    return found
 
 
 def is_covered(pod: Object, quota: Object) -> bool:

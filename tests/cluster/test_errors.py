@@ -225,7 +225,7 @@ def test_an_exceeded_quota(
         {"metadata": {"name": "small"}, "spec": {}, "status": {"hard": hard, "used": used}},
     )
     said = line("submit", digits)
-    assert "quota small in namespace hpo-job: requests.cpu 4, of which 3500m are used" in said
+    assert "quota small in namespace hpo-job: requests.cpu 4, of which 3.5 are used" in said
     assert api.applied == []
 
 

@@ -245,6 +245,24 @@ def test_a_quota_too_small_for_the_job_that_replaces_one(
     assert done.exit_code == 0, done.output
 
 
+def test_a_quota_that_the_replaced_pods_are_not_in(
+    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
+) -> None:
+    """They free nothing of it; but all workers are new, and none is a further one."""
+    api.put("v1/secrets", secret)
+    assert cli("submit", digits, "--workers", "2").exit_code == 0
+    for index in range(2):
+        api.put("v1/pods", running_pod(index))  # which ask for nothing
+    patched(digits, tolerations=[{"key": "dedicated", "operator": "Exists"}])
+    quota: Object = {"metadata": {"name": "small"}, "spec": {"scopes": ["NotBestEffort"]}}
+    quota["status"] = {"hard": {"requests.cpu": "2"}, "used": {"requests.cpu": "500m"}}
+    api.put("v1/resourcequotas", quota)
+    refused = cli("submit", digits, "--workers", "2", "--replace", "--nodes-may-come")
+    assert refused.exit_code == 2
+    said = "requests.cpu 2, of which 0.5 are used by others: too little for 2 workers (2)"
+    assert said in refused.stderr
+
+
 def test_pods_that_are_replaced_free_what_the_namespace_had_them_ask_for(
     api: Api, cli: Callable[..., Result], digits: Path, secret: Object
 ) -> None:

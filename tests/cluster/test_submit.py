@@ -16,7 +16,7 @@ import yaml
 from click.testing import Result
 
 from hpo_job.cluster.pods import describe, indexes_in
-from hpo_job.cluster.resources import exceeded, fits, plain, quantity, requests, used_by
+from hpo_job.cluster.resources import fits, plain, quantity, requests, shortages, used_by
 from hpo_job.cluster.scheduling import takes
 from hpo_job.errors import StorageError
 from tests import ROOT
@@ -799,16 +799,16 @@ def node(name: str, **spec: Any) -> Object:
     return {"metadata": {"name": name}, "spec": spec, "status": {"allocatable": allocatable}}
 
 
-def test_a_quota_with_enough_left_is_not_exceeded() -> None:
+def test_a_quota_with_enough_left_is_not_shortages() -> None:
     container = {"resources": {"requests": {"cpu": "1"}, "limits": {"nvidia.com/gpu": 1}}}
     pod = {"containers": [container]}
     quota: Object = {"spec": {}, "status": {"hard": {"cpu": "4", "requests.nvidia.com/gpu": "2"}}}
-    assert exceeded(quota, pod, 2) == []
-    assert len(exceeded(quota, pod, 5)) == 2
+    assert shortages(quota, pod, 2) == []
+    assert len(shortages(quota, pod, 5)) == 2
     of_others: Object = {**quota, "spec": {"scopes": ["BestEffort"]}}
-    assert exceeded(of_others, pod, 5) == []
+    assert shortages(of_others, pod, 5) == []
     of_ours: Object = {**quota, "spec": {"scopes": ["NotTerminating"]}}
-    assert len(exceeded(of_ours, pod, 5)) == 2
+    assert len(shortages(of_ours, pod, 5)) == 2
 
 
 @pytest.mark.parametrize(
@@ -830,7 +830,7 @@ def test_a_quota_counts_the_pods_in_its_scopes(spec: Object, counts: bool) -> No
     container = {"resources": {"requests": {"cpu": "1"}}}
     pod = {"priorityClassName": "low", "containers": [container]}
     quota = {"spec": spec, "status": {"hard": {"cpu": "1"}}}
-    assert bool(exceeded(quota, pod, 2)) is counts
+    assert bool(shortages(quota, pod, 2)) is counts
 
 
 def test_a_pod_asks_for_what_its_containers_need_at_the_same_time() -> None:

@@ -32,6 +32,11 @@ class Ending:
         """What the new Job's workers are called, next to those that go on."""
         return "worker" if self.pods else "more worker"
 
+    @property
+    def used(self) -> str:
+        """What is not free, in words, for that Job; what the ended pods use is."""
+        return "used by others" if self.pods else "used"
+
 
 NOTHING = Ending()
 

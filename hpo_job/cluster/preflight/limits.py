@@ -7,7 +7,7 @@ from hpo_job.cluster.limit_range import outside
 from hpo_job.cluster.preflight.ending import NOTHING, Ending
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.refusals import ForbiddenError, QuotaError
-from hpo_job.cluster.resources import exceeded
+from hpo_job.cluster.resources import plain, shortages
 from hpo_job.errors import ClusterError, plural
 
 
@@ -37,9 +37,13 @@ def check_quotas(
         return
     leaving = [each["spec"] for each in ended.pods]
     for quota in quotas if more > 0 else []:
-        if problems := exceeded(quota, pod, more, leaving):
-            name = quota["metadata"]["name"]
-            raise QuotaError(f"quota {name} in namespace {cluster.namespace}: {problems[0]}")
+        if found := shortages(quota, pod, more, leaving):
+            short = found[0]
+            raise QuotaError(
+                f"quota {quota['metadata']['name']} in namespace {cluster.namespace}: "
+                f"{short.resource} {plain(short.hard)}, of which {plain(short.used)} are "
+                f"{ended.used}: too little for {plural(more, ended.further)} ({plain(short.asked)})"
+            )
     findings.checked.append(plural(len(quotas), "quota") if quotas else "no quota")
 
 
