@@ -138,7 +138,9 @@ class _Forward:
         cluster, pod, port, greets: see `forwarded`.
     """
 
-    def __init__(self, cluster: Cluster, pod: Callable[[], str], port: int, greets: bool) -> None:
+    def __init__(
+        self, cluster: Cluster, pod: Callable[[], str], port: int, *, greets: bool
+    ) -> None:
         self._cluster, self._pod, self._port, self._greets = cluster, pod, port, greets
         self._spare: list[Tunnel] = []
         self._carried: dict[socket.socket, threading.Thread] = {}
@@ -230,7 +232,7 @@ def forwarded(
         ClusterError: the API server refuses, or ``pod`` raises it.
     """
     with (
-        closing(_Forward(cluster, pod, port, greets)) as forward,
+        closing(_Forward(cluster, pod, port, greets=greets)) as forward,
         closing(socket.create_server(("127.0.0.1", 0))) as listener,
     ):
         # now, so that an error is one line rather than a driver's "lost connection" later

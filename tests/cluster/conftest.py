@@ -18,6 +18,7 @@ import pytest
 import yaml
 from aiohttp import WSMsgType, web
 
+from tests.cluster.objects import JOB
 from tests.manifests.renders import with_components
 
 Object = dict[str, Any]
@@ -481,6 +482,12 @@ def secret() -> Object:
 def namespace(api: Api) -> None:
     """The namespace exists."""
     api.put("v1/namespaces", {"metadata": {"name": NAMESPACE}}, namespace=None)
+
+
+@pytest.fixture
+def worker_job() -> Object:
+    """The Job of the study digits, which is not in the cluster yet."""
+    return copy.deepcopy(JOB)
 
 
 @pytest.fixture

@@ -14,24 +14,13 @@ import pytest
 import yaml
 from click.testing import Result
 
-from hpo_job.cluster.names import check_job_name, worker_labels
+from hpo_job.cluster.names import check_job_name
 from hpo_job.errors import ClusterError
 from tests.cluster.conftest import Api, kubeconfig
+from tests.cluster.objects import JOB, JOBS
 from tests.web import answering
 
 Object = dict[str, Any]
-JOBS = "/apis/batch/v1/namespaces/hpo-job/jobs"
-LABELS = worker_labels("digits")
-JOB: Object = {
-    "metadata": {
-        "name": "digits-worker",
-        "uid": "u",
-        "creationTimestamp": "2026-01-01T00:00:00Z",
-        "labels": LABELS,
-    },
-    "spec": {"parallelism": 2, "completions": 2, "template": {"spec": {"volumes": []}}},
-    "status": {},
-}
 
 
 @pytest.fixture

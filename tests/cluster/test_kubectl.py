@@ -12,7 +12,7 @@ from click.testing import Result
 
 from hpo_job.cluster.render import kubectl, render
 from tests.cluster.conftest import Api
-from tests.cluster.test_errors import JOBS
+from tests.cluster.objects import JOBS
 from tests.manifests.renders import with_components
 
 Object = dict[str, Any]

@@ -15,7 +15,7 @@ from hpo_job.cluster.client import Cluster
 from hpo_job.errors import ClusterError
 from tests import web
 from tests.cluster.conftest import Api, Cut, kubeconfig
-from tests.cluster.test_errors import JOB
+from tests.cluster.objects import JOB
 
 Object = dict[str, Any]
 LOG = "get /api/v1/namespaces/hpo-job/pods/digits-worker-{}-abcde/log"

@@ -13,7 +13,7 @@ import pytest
 
 from tests import ROOT
 from tests.cluster.conftest import Api
-from tests.cluster.test_errors import JOB
+from tests.cluster.objects import JOB
 
 Object = dict[str, Any]
 Make = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -13,7 +13,7 @@ from click.testing import Result
 
 from hpo_job.cluster.names import worker_labels
 from tests.cluster.conftest import Api
-from tests.cluster.test_errors import JOB
+from tests.cluster.objects import JOB
 from tests.manifests.renders import with_components
 
 Object = dict[str, Any]

@@ -14,8 +14,7 @@ from click.testing import Result
 from hpo_job.cluster.limit_range import outside
 from hpo_job.cluster.scheduling import takes
 from tests.cluster.conftest import Api, encoded
-from tests.cluster.test_errors import JOBS
-from tests.cluster.test_submit import node, running_pod
+from tests.cluster.objects import JOBS, node, running_pod
 from tests.manifests.renders import with_components
 
 Object = dict[str, Any]

@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 
 from tests.cluster.conftest import Api
-from tests.cluster.test_errors import JOB
+from tests.cluster.objects import JOB
 from tests.manifests.renders import with_components
 
 Object = dict[str, Any]

@@ -12,7 +12,7 @@ from click.testing import Result
 
 from hpo_job.cluster.render import render
 from tests.cluster.conftest import Api
-from tests.cluster.test_errors import JOB
+from tests.cluster.objects import JOB
 from tests.cluster.test_place import ready_pod
 from tests.cluster.test_queue import FULL
 from tests.manifests.renders import with_components

@@ -16,7 +16,7 @@ from hpo_job.cluster import view
 from hpo_job.trial import attributes
 from tests import ROOT
 from tests.cluster.conftest import Api
-from tests.cluster.test_errors import JOB
+from tests.cluster.objects import JOB
 from tests.manifests.renders import with_components
 
 Object = dict[str, Any]

@@ -49,7 +49,7 @@ def check_database(
         if not _is_same_server(cluster, secret, ended.secret):
             ended = replace(ended, workers=0)
         with reachable(cluster, secret) as url:
-            _check(url, spec, more, findings, ended, same_study)
+            _check(url, spec, more, findings, ended, same_study=same_study)
     except UnreachableError as error:
         findings.warnings.append(f"the database was not reached from here: {error}")
     except ForbiddenError as error:
@@ -74,7 +74,7 @@ def _is_same_server(cluster: Cluster, secret: str, other: str | None) -> bool:
 
 
 def _check(
-    url: str, spec: StudySpec, more: int, findings: Findings, ended: Ending, same_study: bool
+    url: str, spec: StudySpec, more: int, findings: Findings, ended: Ending, *, same_study: bool
 ) -> None:
     capacity = worker_capacity(url)
     if capacity is None:

@@ -21,7 +21,7 @@ from hpo_job.cli import cluster_status, housekeeping, main, opening
 from hpo_job.cluster.server import new_server
 from hpo_job.storage.mysql import MySQLStorage
 from tests.cluster.conftest import Api, api, namespace  # noqa: F401  # fixtures
-from tests.cluster.test_errors import JOB
+from tests.cluster.objects import JOB
 from tests.quick import write_job
 from tests.storage.mysql.fleet import study_on
 from tests.storage.mysql.server import PrivateServer, new_database, sql

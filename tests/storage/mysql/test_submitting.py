@@ -16,7 +16,7 @@ from hpo_job.storage.database import Storage
 from hpo_job.storage.mysql import MySQLStorage
 from tests import ROOT
 from tests.cluster.conftest import Api, api, digits, namespace  # noqa: F401  # fixtures
-from tests.cluster.test_errors import JOB, JOBS
+from tests.cluster.objects import JOB, JOBS
 from tests.storage.mysql.server import sql
 from tests.storage.mysql.test_through_a_cluster import cluster_of  # noqa: F401  # a fixture
 

@@ -24,7 +24,7 @@ from hpo_job.storage.database import Storage
 from hpo_job.storage.mysql import MySQLStorage, turns
 from tests import synthetic
 from tests.cluster.conftest import Api, api, kubeconfig, namespace  # noqa: F401  # fixtures
-from tests.cluster.test_errors import JOB
+from tests.cluster.objects import JOB
 from tests.storage.mysql.fleet import study_on
 from tests.storage.mysql.proxy import RoundTrips
 from tests.storage.mysql.server import PrivateServer, new_database
