@@ -29,6 +29,11 @@ Object = dict[str, Any]
 NAMESPACE = "hpo-job"  # where neither the command nor the kubeconfig names one
 TIMEOUT = (5, 60)  # seconds to connect, and to wait for an answer
 CONNECTION_ERRORS = (urllib3.exceptions.HTTPError,)
+# Errors, and answers of gateways, after which nobody knows whether a request was carried out
+LOST = (urllib3.exceptions.ProtocolError, urllib3.exceptions.ReadTimeoutError)
+LOST_BEHIND = (502, 504)
+DONE_OR_NOT = "the change may have been made all the same: run the command again"
+CONTEXT = "is it the right context? kubectl config get-contexts"
 RETRIES = urllib3.Retry(2, redirect=5, status=0, backoff_factor=0.2)
 _CONNECTION = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")  # urllib3's, before the reason
 _WARNING = re.compile(r'^\d+ \S+ "(.*)"$')  # the Warning header of RFC 7234
@@ -131,6 +136,7 @@ class Connection:
         content: str = "application/json",
         stream: bool = False,
     ) -> Any:
+        changes = method != "GET" and "dryRun" not in query
         headers = {"Content-Type": content, "Accept": "application/json, */*"}
         if not stream:  # a list of 1,000 pods is 11 MB otherwise
             headers["Accept-Encoding"] = "gzip"
@@ -145,9 +151,13 @@ class Connection:
                 preload_content=not stream,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._no_answer(error) from error
+            lost = changes and isinstance(error, LOST)
+            raise self._no_answer(error, DONE_OR_NOT if lost else CONTEXT) from error
         if response.status >= 400:
-            raise error_of(response.status, response.data, self.namespace, self.host)
+            refusal = error_of(response.status, response.data, self.namespace, self.host)
+            if changes and response.status in LOST_BEHIND:
+                raise ClusterError(f"{refusal}; {DONE_OR_NOT}")
+            raise refusal
         for header in response.headers.getlist("Warning"):
             text = _WARNING.sub(r"\1", header).replace('\\"', '"')
             if text not in self.warnings:
@@ -159,11 +169,11 @@ class Connection:
         auth = self._configuration.auth_settings().get("BearerToken", {})
         return {auth["key"]: auth["value"]} if auth.get("value") else {}
 
-    def _no_answer(self, error: Exception) -> NoAnswerError:
+    def _no_answer(self, error: Exception, hint: str = CONTEXT) -> NoAnswerError:
         reason = _CONNECTION.sub("", one_line(getattr(error, "reason", None) or error))
         return NoAnswerError(
-            f"the API server {self.host} of context {self._context} does not answer: {reason}; is "
-            "it the right context? kubectl config get-contexts"
+            f"the API server {self.host} of context {self._context} does not answer: {reason}; "
+            f"{hint}"
         )
 
 

@@ -67,14 +67,21 @@ class Server(kmock.KubernetesScaffold):
     """kmock's server, with port-forwards, which are WebSockets.
 
     listening: by the path of a port-forward, the port of this machine that it leads to.
+    losing: calls, other than dry runs, that are carried out and whose answer gets lost once.
     """
 
     listening: ClassVar[dict[str, int]] = {}
+    losing: ClassVar[set[str]] = set()
 
     async def __call__(self, raw: web.BaseRequest) -> web.StreamResponse:
         if raw.path in self.listening:
             return await _tunnel(raw, self.listening[raw.path])
-        return await super().__call__(raw)
+        answer = await super().__call__(raw)
+        call = f"{raw.method.lower()} {raw.path}"
+        if call in self.losing and "dryRun" not in raw.query and raw.transport:
+            self.losing.remove(call)
+            raw.transport.close()
+        return answer
 
 
 class Api:
@@ -177,6 +184,10 @@ class Api:
     def listen(self, pod: str, port: int, namespace: str = NAMESPACE) -> None:
         """Let a pod's port be one of this machine."""
         Server.listening[f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward"] = port
+
+    def lose(self, call: str) -> None:
+        """Let a call such as ``delete /…/jobs/digits-worker`` be carried out without an answer."""
+        Server.losing.add(call)
 
     def answer(self, call: str, code: int, message: str, **details: Any) -> None:
         """Let a call such as ``get /api/v1/nodes`` be refused."""
@@ -451,6 +462,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     yield stand_in
     Server.listening.clear()
+    Server.losing.clear()
     loop.call_soon_threadsafe(stop.set)
     thread.join(120)
     loop.close()
