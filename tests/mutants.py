@@ -222,6 +222,20 @@ MUTANTS = (
         "tests/storage/mysql/test_faults.py",
     ),
     Mutant(
+        "tables that were left half created are completed",
+        "storage/optuna_private.py",
+        "            index.create(connection, checkfirst=True)\n",
+        "            pass\n",
+        "tests/storage/test_creation.py",
+    ),
+    Mutant(
+        "PostgreSQL's lock is held by the transaction that creates the tables",
+        "storage/opening.py",
+        'lambda: lock.transaction("schema")',
+        "engine.begin",
+        "tests/storage/test_creation.py",
+    ),
+    Mutant(
         "what was read under the lock is good for one more read only",
         "storage/mysql/reader.py",
         "(read, until), self._just_read = self._just_read, None",

@@ -23,7 +23,6 @@ from hpo_job.storage.opening import Options, opened
 from hpo_job.storage.optuna_private import stale_trial_ids
 from hpo_job.storage.rights import Rights
 from hpo_job.storage.shared_rdb import SharedRDBStorage
-from hpo_job.storage.tables import NO_TABLES, NoTablesError
 from hpo_job.storage.timeouts import STOPPING_PATIENCE
 
 # What a database, its driver or Optuna's storage raises
@@ -121,10 +120,7 @@ class Storage:
         options = Options(f"storage {self}", grace, create, read_only, patience, once)
         try:
             self.optuna, self._lock = opened(self._url, options)
-        except (*DATABASE_ERRORS, ImportError, RuntimeError, OSError, TypeError) as error:
-            # RuntimeError is how Optuna reports a schema of another version
-            if not create and rdb_faults.is_without_tables(error):
-                raise NoTablesError(f"storage {self}: {NO_TABLES}") from error
+        except (*DATABASE_ERRORS, ImportError, OSError, TypeError) as error:
             raise self.error(error) from error
 
     def __str__(self) -> str:

@@ -116,6 +116,19 @@ class AdvisoryLock:
             self._held.connection = None
             _release(connection)
 
+    @contextmanager
+    def transaction(self, name: str) -> Iterator[Connection]:
+        """A transaction that holds the lock of ``name``: lost are both or none.
+
+        It is tried once.
+        """
+        connection = self._acquired(name)
+        try:
+            yield connection
+            connection.commit()
+        finally:
+            _release(connection)
+
     def _acquired(self, name: str) -> Connection:
         """A new connection that holds the lock; closed again if it does not get it."""
         connection = self._engine.connect()

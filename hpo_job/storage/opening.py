@@ -5,27 +5,29 @@ from __future__ import annotations
 import importlib
 import math
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy
 from optuna.exceptions import ExperimentalWarning
+from sqlalchemy import Connection
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 
-from hpo_job.storage import urls
+from hpo_job.errors import StorageError
+from hpo_job.storage import rdb_faults, urls
 from hpo_job.storage.defaults import IDLE, READER_FRESH, READER_IDLE
-from hpo_job.storage.locks import AdvisoryLock, FileStudyLock, LockLost, StudyLock
+from hpo_job.storage.locks import AdvisoryLock, FileStudyLock, StudyLock
 from hpo_job.storage.mysql import MySQLStorage
-from hpo_job.storage.optuna_private import SCHEMA_HEAD, create_tables, import_rdb
+from hpo_job.storage.optuna_private import SCHEMA_HEAD, create_tables, import_rdb, revision
 from hpo_job.storage.postgresql import connect_args
 from hpo_job.storage.rdb_retries import Retries
 from hpo_job.storage.shared_rdb import SharedRDBStorage
 from hpo_job.storage.sqlite_file import SQLiteFile
+from hpo_job.storage.tables import NO_TABLES, OTHER_VERSION, NoTablesError
 from hpo_job.storage.timeouts import LONGEST_HEARTBEAT
-
-_REVISION = sqlalchemy.text("SELECT version_num FROM alembic_version")
 
 
 @dataclass(frozen=True)
@@ -81,16 +83,22 @@ def opened(url: URL, options: Options) -> tuple[SharedRDBStorage | MySQLStorage,
 
 
 def _sqlite(url: URL, file: SQLiteFile, options: Options) -> tuple[SharedRDBStorage, StudyLock]:
-    lock = FileStudyLock(file.path)
-    engine: dict[str, Any] = {"creator": file.connect}
+    settings: dict[str, Any] = {"creator": file.connect}
     if options.read_only:
-        engine["poolclass"] = sqlalchemy.NullPool
-    looking = sqlalchemy.create_engine(url, creator=file.connect, poolclass=sqlalchemy.NullPool)
+        settings["poolclass"] = sqlalchemy.NullPool
+    engine = sqlalchemy.create_engine(url, creator=file.connect, poolclass=sqlalchemy.NullPool)
+
+    @contextmanager
+    def creating() -> Iterator[Connection]:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # which waits for other writers
+            yield connection
+
     retries = Retries(options.label, options.patience)
-    storage = _rdb(url, options, retries, lock, engine, looking)
+    storage = _rdb(url, options, retries, settings, _Tables(options, engine, creating))
     sqlalchemy.event.listen(storage.engine, "checkout", lambda *_: file.check())
     sqlalchemy.event.listen(storage.engine, "engine_disposed", lambda *_: file.close())
-    return storage, lock
+    return storage, FileStudyLock(file.path)
 
 
 def _postgresql(url: URL, options: Options) -> tuple[SharedRDBStorage, StudyLock]:
@@ -98,18 +106,17 @@ def _postgresql(url: URL, options: Options) -> tuple[SharedRDBStorage, StudyLock
     retries = Retries(options.label, options.patience)
     engine = sqlalchemy.create_engine(url, connect_args=arguments, poolclass=sqlalchemy.NullPool)
     lock = AdvisoryLock(engine, str(url.database), retries)
+    tables = _Tables(options, engine, lambda: lock.transaction("schema"))
     settings = {"connect_args": arguments}
-    storage = _rdb(url, options, retries, lock, settings, engine, lock.check)
-    return storage, lock
+    return _rdb(url, options, retries, settings, tables, lock.check), lock
 
 
 def _rdb(
     url: URL,
     options: Options,
     retries: Retries,
-    lock: StudyLock,
     engine: dict[str, Any],
-    looking: sqlalchemy.Engine,
+    tables: _Tables,
     check_lock: Callable[[], None] | None = None,
 ) -> SharedRDBStorage:
     template = urls.printable(url).render_as_string(hide_password=False)
@@ -117,7 +124,6 @@ def _rdb(
         template = template.replace(brace, 2 * brace)  # Optuna calls str.format on the URL
 
     def connect() -> SharedRDBStorage:
-        current = _is_current(looking)
         with warnings.catch_warnings():
             # the heartbeat has been "experimental" in Optuna since 2.9
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -127,33 +133,58 @@ def _rdb(
                 check_lock=check_lock,
                 once=options.once,
                 engine_kwargs=dict(engine),
-                skip_table_creation=current or not options.create,
-                skip_compatibility_check=current,
+                skip_table_creation=True,
+                skip_compatibility_check=True,
                 heartbeat_interval=options.heartbeat_interval,
                 grace_period=options.grace,
             )
 
-    while options.create and not _is_current(looking):
-        # One at a time: of two processes that create the tables at once, one fails.
-        with suppress(LockLost), lock.exclusive("schema"):
-            retries.until_answered(lambda: _create_in_empty(looking))
-            return retries.until_answered(connect)
+    retries.until_answered(tables.ensure, passes=rdb_faults.CREATED)
     return retries.until_answered(connect)
 
 
-def _create_in_empty(engine: sqlalchemy.Engine) -> None:
-    """Create the tables in a database that has none; Optuna completes those of another version."""
-    if not sqlalchemy.inspect(engine).get_table_names():
-        create_tables(engine)
+class _Tables:
+    """Optuna's tables in one database.
 
-
-def _is_current(engine: sqlalchemy.Engine) -> bool:
-    """Whether the tables are there as the installed Optuna has them.
-
-    One query; Optuna looks through all versions that the tables ever had.
+    Args:
+        options: whether they may be created, and the storage's name in errors.
+        engine: to look at them; opens a new connection each time.
+        creating: a transaction in which no other process creates tables; it is whole or not at all.
     """
-    try:
-        with engine.connect() as connection:
-            return bool(connection.scalar(_REVISION) == SCHEMA_HEAD)
-    except sqlalchemy.exc.SQLAlchemyError:
-        return False  # there are none; or the server is away, which is said by who opens it
+
+    def __init__(
+        self,
+        options: Options,
+        engine: sqlalchemy.Engine,
+        creating: Callable[[], AbstractContextManager[Connection]],
+    ) -> None:
+        self._options = options
+        self._engine = engine
+        self._creating = creating
+
+    def ensure(self) -> None:
+        """Make sure that the tables are there, as the installed Optuna has them.
+
+        One query where they are. Of those who find them missing, one creates them.
+
+        Raises:
+            StorageError: they are missing, or of another version of Optuna.
+        """
+        found = self._revision()
+        if found is None and self._options.create:
+            with self._creating() as connection:
+                create_tables(connection)
+            found = self._revision()
+        if found is None:
+            raise NoTablesError(f"{self._options.label}: {NO_TABLES}")
+        if found != SCHEMA_HEAD:
+            raise StorageError(f"{self._options.label}: {OTHER_VERSION}")
+
+    def _revision(self) -> str | None:
+        try:
+            with self._engine.connect() as connection:
+                return revision(connection)
+        except DBAPIError as error:
+            if rdb_faults.is_without_tables(error):
+                return None
+            raise

@@ -12,7 +12,7 @@ from typing import Any
 
 import optuna
 import sqlalchemy
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.storages._base import DEFAULT_STUDY_NAME_PREFIX
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.study._frozen import FrozenStudy
@@ -26,9 +26,9 @@ __all__ = [
     "BaseHeartbeat",
     "FrozenStudy",
     "LazyTrial",
-    "create_or_check_schema",
     "create_tables",
     "import_rdb",
+    "revision",
     "set_trial_id",
     "stale_trial_ids",
     "trial_id_of",
@@ -80,18 +80,6 @@ def stale_trial_ids(storage: BaseStorage, study_id: int) -> list[int]:
     return list(storage._get_stale_trial_ids(study_id))
 
 
-def create_or_check_schema(dialect: str, connect: Callable[[], Any]) -> None:
-    """Let Optuna's own storage create its tables, or raise RuntimeError for an old schema.
-
-    Args:
-        dialect: SQLAlchemy's name of it, such as `mysql+pymysql`.
-        connect: opens a DB-API connection that is not in autocommit mode.
-    """
-    storage = RDBStorage(f"{dialect}://", engine_kwargs={"creator": connect})
-    storage.remove_session()
-    storage.engine.dispose()
-
-
 def import_rdb() -> None:
     """Import what opening an RDBStorage will, and prepare the classes of its tables."""
     import alembic.migration  # noqa: F401
@@ -101,23 +89,42 @@ def import_rdb() -> None:
     configure_mappers()  # else each worker does, at its first question
 
 
-def create_tables(engine: sqlalchemy.Engine) -> None:
-    """Create Optuna's tables in an empty database: the same ones, as its storage writes them.
+def create_tables(connection: sqlalchemy.Connection) -> None:
+    """Create what is missing of Optuna's tables: the same ones, as its storage writes them.
+
+    Safe to repeat, wherever it was cut off: the row that says which version the tables are of is
+    written last. Those of an Optuna before 0.9, which had no such row, get none.
 
     That storage looks through all versions that the tables ever had, which takes longer than
-    everything else together.
+    everything else together; and where it was cut off after a table, it never adds its index.
 
     Args:
-        engine: its connections are not in autocommit mode.
+        connection: to the database; nobody else creates tables in it meanwhile.
     """
     from optuna.storages._rdb import models  # takes a fifth of a second, and is rarely needed
 
-    models.BaseModel.metadata.create_all(engine)
-    version = {"schema": models.SCHEMA_VERSION, "library": optuna.__version__}
-    with engine.begin() as connection:
-        _VERSION.create(connection)
+    if sqlalchemy.inspect(connection).has_table(_VERSION.name) and revision(connection):
+        return
+    models.BaseModel.metadata.create_all(connection)
+    for table in models.BaseModel.metadata.tables.values():
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
+    written = connection.scalar(sqlalchemy.text("SELECT schema_version FROM version_info"))
+    if written is None:
+        version = {"schema": models.SCHEMA_VERSION, "library": optuna.__version__}
         connection.execute(_LIBRARY, version)
-        connection.execute(_VERSION.insert(), {"version_num": SCHEMA_HEAD})  # last: all is there
+    elif written != models.SCHEMA_VERSION:
+        return
+    _VERSION.create(connection, checkfirst=True)
+    connection.execute(_VERSION.insert(), {"version_num": SCHEMA_HEAD})
+
+
+def revision(connection: sqlalchemy.Connection) -> str | None:
+    """Which version the tables are of, None if nobody has completed them.
+
+    One query. Where the table with the answer is missing, the database's error is raised.
+    """
+    return connection.scalar(sqlalchemy.select(_VERSION.c.version_num))
 
 
 def trial_id_of(trial: FrozenTrial) -> int:

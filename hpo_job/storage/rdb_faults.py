@@ -33,6 +33,8 @@ BUSY = frozenset(
         "55P03",  # a lock was not available
     }
 )
+# A table that was missing, or a type of it, is there by now: another process creates them too
+CREATED = frozenset({"23505", "42710", "42P07"})
 # SQLite: another process writes, has the table locked, or recovers the log
 SQLITE_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 # What PostgreSQL says, without a SQLSTATE, to a client that it does not let in now
@@ -117,7 +119,12 @@ def is_forbidden(error: BaseException) -> bool:
 
 def is_read_only(error: BaseException) -> bool:
     """Whether the server takes no changes from anybody, as a PostgreSQL standby."""
-    return _state(driver_error(error)) == "25006"
+    return state_of(error) == "25006"
+
+
+def state_of(error: BaseException) -> str | None:
+    """PostgreSQL's SQLSTATE, under what Optuna and SQLAlchemy made of it."""
+    return _state(driver_error(error))
 
 
 def _state(error: BaseException) -> str | None:

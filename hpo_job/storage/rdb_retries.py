@@ -33,8 +33,12 @@ class Retries:
     def __setstate__(self, state: tuple[str, float]) -> None:
         self.__init__(*state)  # type: ignore[misc]
 
-    def until_answered(self, work: Callable[[], T]) -> T:
+    def until_answered(self, work: Callable[[], T], passes: frozenset[str] = frozenset()) -> T:
         """Call ``work`` until it is answered; it must be safe to repeat.
+
+        Args:
+            work: sends statements.
+            passes: further SQLSTATEs that are worth another try of this work.
 
         Raises:
             UnreachableError: the database was away or busy for all of the patience.
@@ -44,7 +48,8 @@ class Retries:
             try:
                 result = work()
             except Exception as error:
-                if not rdb_faults.is_transient(error, self._ever_connected):
+                transient = rdb_faults.is_transient(error, self._ever_connected)
+                if not transient and rdb_faults.state_of(error) not in passes:
                     raise
                 reason = rdb_faults.reason(error)
                 waited = time.monotonic() - started

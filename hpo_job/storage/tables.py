@@ -19,6 +19,11 @@ HIGHEST = 20  # added to the kind of a table, for the row that holds its highest
 GONE = "the study was deleted while it was in use; run the command again to begin it anew"
 NO_TABLES = "has no studies yet; the first worker makes its tables"
 
+OTHER_VERSION = (
+    "its tables were made by another version of Optuna; where that is an older one, upgrade them "
+    "with `optuna storage upgrade --storage URL`"
+)
+
 
 class NoTablesError(StorageError):
     """The database does not have Optuna's tables yet."""

@@ -13,9 +13,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-import sqlalchemy
 from optuna.storages import RDBStorage
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from hpo_job.errors import StorageError
 from hpo_job.storage.database import Storage
@@ -182,45 +180,6 @@ def test_a_folder_whose_name_is_not_text(tmp_path: Path, monkeypatch: pytest.Mon
     Storage("sqlite:///studies.db", create=True).close()
     Storage("sqlite:///studies.db").close()  # looks into the file first
     assert Path("studies.db").is_file()
-
-
-def test_the_tables_are_those_that_optunas_own_storage_creates(empty_url: str) -> None:
-    Storage(empty_url, create=True).close()
-    ours = _tables(empty_url)
-    engine, tables = sqlalchemy.create_engine(empty_url), sqlalchemy.MetaData()
-    tables.reflect(engine)
-    tables.drop_all(engine)
-    engine.dispose()
-    RDBStorage(empty_url).engine.dispose()
-    assert _tables(empty_url) == ours
-    assert len(ours) > 10
-
-
-def test_tables_that_were_left_half_created_are_completed(empty_url: str) -> None:
-    Storage(empty_url, create=True).close()
-    complete = _tables(empty_url)
-    engine = sqlalchemy.create_engine(empty_url)
-    with engine.begin() as connection:
-        for name in ("alembic_version", "trial_heartbeats"):
-            connection.execute(sqlalchemy.text(f"DROP TABLE {name}"))
-    engine.dispose()
-    Storage(empty_url, create=True).close()
-    assert _tables(empty_url) == complete
-
-
-def _tables(url: str) -> dict[str, object]:
-    """Each table as the database describes it, and the rows that say which version it is."""
-    engine, tables = sqlalchemy.create_engine(url), sqlalchemy.MetaData()
-    tables.reflect(engine)
-    written: dict[str, object] = {
-        name: [str(CreateTable(table)), *sorted(str(CreateIndex(each)) for each in table.indexes)]
-        for name, table in tables.tables.items()
-    }
-    with engine.connect() as connection:
-        for name in ("alembic_version", "version_info"):
-            written[f"rows of {name}"] = connection.execute(tables.tables[name].select()).all()
-    engine.dispose()
-    return written
 
 
 @pytest.mark.processes

@@ -81,6 +81,7 @@ class Connection:
         *,
         transaction: bool = False,
         checks_lock: bool = False,
+        passes: frozenset[int] = frozenset(),
     ) -> T:
         """Call ``work(cursor, attempt)`` until it gets through; it must be safe to repeat.
 
@@ -89,6 +90,7 @@ class Connection:
                 may have been executed.
             transaction: put BEGIN and COMMIT around the work.
             checks_lock: the work finds out itself what a lost lock means for it.
+            passes: further errors that are worth another try of this work.
 
         Raises:
             StorageError: waiting does not help.
@@ -107,7 +109,7 @@ class Connection:
                 self._give_others_a_turn()
                 return result
             except self.server.driver.Error as error:
-                if not self._passes_by_itself(error):
+                if not self._passes_by_itself(error) and faults.code_of(error) not in passes:
                     if isinstance(error, self.server.driver.IntegrityError):
                         raise
                     raise faults.storage_error(error, self.server.label) from error

@@ -49,6 +49,8 @@ SETTLED = frozenset({2026})  # TLS error
 ROTATED = frozenset({1045, 2026})
 
 DUPLICATE = 1062
+# A table that was missing, or a part of it, is there by now: another process creates them too
+CREATED = frozenset({1050, 1061, DUPLICATE})
 NO_SUCH_TABLE = 1146
 NO_SUCH_COLUMN = 1072  # of a key
 NO_DEFAULT = 1364  # of a column that an INSERT leaves out

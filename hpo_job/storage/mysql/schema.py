@@ -1,16 +1,14 @@
 """Makes sure that Optuna's tables exist: missing ones are created, by one process at a time."""
 
-from typing import Any
-
 import sqlalchemy
-from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import DBAPIError
 
 from hpo_job.errors import StorageError
 from hpo_job.storage.locks import LockLost, lock_name
 from hpo_job.storage.mysql import faults
 from hpo_job.storage.mysql.connection import Connection, Cursor
-from hpo_job.storage.optuna_private import SCHEMA_HEAD, create_or_check_schema, create_tables
-from hpo_job.storage.tables import NO_TABLES, NoTablesError
+from hpo_job.storage.optuna_private import SCHEMA_HEAD, create_tables
+from hpo_job.storage.tables import NO_TABLES, OTHER_VERSION, NoTablesError
 
 
 def ensure_schema(connection: Connection, *, create: bool = True) -> None:
@@ -26,19 +24,14 @@ def ensure_schema(connection: Connection, *, create: bool = True) -> None:
     Raises:
         StorageError: the tables belong to another version of Optuna, or are missing.
     """
-    revision = connection.run(_revision)
-    if revision == SCHEMA_HEAD:
-        return
-    if revision is None and not create:
+    found = connection.run(_revision)
+    if found is None and create:
+        _create(connection)
+        found = connection.run(_revision)
+    if found is None:
         raise NoTablesError(f"{connection.server.label}: {NO_TABLES}")
-    while True:
-        try:
-            with connection.locked(lock_name(connection.server.database, "schema")):
-                if connection.run(_revision) != SCHEMA_HEAD:
-                    _create(connection)
-            return
-        except LockLost:
-            continue  # Optuna's statements can all be sent again
+    if found != SCHEMA_HEAD:
+        raise StorageError(f"{connection.server.label}: {OTHER_VERSION}")
 
 
 def _revision(cursor: Cursor, _: int) -> str | None:
@@ -53,29 +46,24 @@ def _revision(cursor: Cursor, _: int) -> str | None:
 
 
 def _create(connection: Connection) -> None:
-    server = connection.server
-    arguments = server.arguments | {"autocommit": False}
-
-    def connect() -> Any:
-        return server.driver.connect(**arguments)
+    """Create what is missing, on the connection that holds the lock: without it, nothing is."""
 
     def create(cursor: Cursor, _: int) -> None:
-        cursor.execute("SHOW TABLES")
+        engine = sqlalchemy.create_engine(
+            f"{connection.server.dialect}://",
+            creator=lambda: cursor.connection,
+            poolclass=sqlalchemy.StaticPool,
+        )
         try:
-            if cursor.fetchall():
-                create_or_check_schema(server.dialect, connect)
-            else:
-                url, pool = f"{server.dialect}://", sqlalchemy.NullPool
-                create_tables(sqlalchemy.create_engine(url, creator=connect, poolclass=pool))
-        except (sqlalchemy.exc.DBAPIError, StorageInternalError) as error:
+            with engine.connect() as session:
+                create_tables(session)
+        except DBAPIError as error:
             # The driver's own error, so that it is retried, or explained, like any other.
-            wrapped = error if isinstance(error, sqlalchemy.exc.DBAPIError) else error.__cause__
-            raise getattr(wrapped, "orig", None) or error from None
+            raise error.orig or error from None
 
-    try:
-        connection.run(create)
-    except RuntimeError as error:
-        raise StorageError(
-            f"{server.label}: its tables were made by another version of Optuna; where that is "
-            "an older one, upgrade them with `optuna storage upgrade --storage URL`"
-        ) from error
+    while True:
+        try:
+            with connection.locked(lock_name(connection.server.database, "schema")):
+                return connection.run(create, passes=faults.CREATED)
+        except LockLost:
+            continue

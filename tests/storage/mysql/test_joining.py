@@ -45,29 +45,6 @@ def test_a_reader_makes_no_tables(url: str) -> None:
         Storage(url, patience=5)
 
 
-def test_the_tables_are_those_that_optunas_own_storage_creates(root_url: str) -> None:
-    ours, theirs = new_database(root_url), new_database(root_url)
-    MySQLStorage(ours).remove_session()
-    RDBStorage(theirs).engine.dispose()
-    assert _tables(ours) == _tables(theirs)
-
-
-def _tables(url: str) -> dict[str, object]:
-    """Each table as the server would create it, and the rows that say which version it is."""
-    names = [str(name) for (name,) in sql(url, "SHOW TABLES")]
-    versions = [sql(url, f"SELECT * FROM {name}") for name in ("alembic_version", "version_info")]
-    tables = {name: sql(url, f"SHOW CREATE TABLE {name}")[0][1] for name in names}
-    return {**tables, "versions": versions}
-
-
-def test_tables_that_were_left_half_created_are_completed(url: str) -> None:
-    MySQLStorage(url).remove_session()
-    complete = _tables(url)
-    sql(url, "DROP TABLE alembic_version", "DROP TABLE trial_heartbeats")
-    MySQLStorage(url).remove_session()
-    assert _tables(url) == complete
-
-
 def test_tables_made_by_optuna_are_joined(url: str) -> None:
     RDBStorage(url)
     study = study_on(MySQLStorage(url))
