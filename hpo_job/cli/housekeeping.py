@@ -36,6 +36,7 @@ from hpo_job.storage.defaults import PROMPT
 if TYPE_CHECKING:
     import optuna
 
+    from hpo_job.cluster.client import Cluster
     from hpo_job.storage.database import Storage
 
 COLUMNS = ("study", "trials", "best", "baseline", "last activity", "models")
@@ -105,23 +106,27 @@ def delete_command(
             raise click.UsageError("--study goes with --cluster; without it, a study is deleted")
         _delete_study(study, url, artifacts, yes)
         return
+    there = connect(context, namespace, study)
+    if with_study:
+        if not yes:
+            _confirm(f"delete {study} on the cluster, with its trials and models")
+        with cluster_database(there, study) as forwarded:  # found by the Job, so before that goes
+            _delete_job(there, study, must_exist=False)
+            _delete_study(study, forwarded, artifacts, True)
+        return
+    place = same_place(there, study)
+    _delete_job(there, study, must_exist=True)
+    click.echo(
+        f"its trials are kept; to delete them: {program()} delete {study} --cluster{place} --study"
+    )
+
+
+def _delete_job(cluster: Cluster, study: str, *, must_exist: bool) -> None:
     from hpo_job.cluster.existing import delete
     from hpo_job.cluster.names import study_of
 
-    there = connect(context, namespace, study)
-    if with_study and not yes:
-        _confirm(f"delete {study} on the cluster, with its trials and models")
-    for line in delete(there, study_of(study), must_exist=not with_study):
+    for line in delete(cluster, study_of(study), must_exist=must_exist):
         click.echo(f"deleted {line}")
-    if with_study:
-        with cluster_database(there, study) as forwarded:
-            _delete_study(study, forwarded, artifacts, True)
-    else:
-        place = same_place(there, study)
-        click.echo(
-            f"its trials are kept; to delete them: {program()} delete {study} --cluster{place} "
-            "--study"
-        )
 
 
 def _delete_study(name: str, url: str, artifacts: str, yes: bool) -> None:

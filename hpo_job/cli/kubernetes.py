@@ -98,23 +98,26 @@ def submit_command(
             warn(f"the existing Job has another {', '.join(planned.changed)}: add --replace")
         click.echo(render.manifest(planned.objects), nl=False)
         return
-    for line in submit(cluster, planned, announce=click.echo):
+    lines = _what_is_next(cluster, planned, spec.name)  # before: it reads the settings
+    submit(cluster, planned, announce=click.echo, warn=warn)
+    for line in lines:
         click.echo(line)
-    _say_what_is_next(cluster, planned, spec.name)
 
 
-def _say_what_is_next(cluster: Cluster, plan: Plan, study: str) -> None:
+def _what_is_next(cluster: Cluster, plan: Plan, study: str) -> list[str]:
+    """What was started, and what to type after it."""
     from hpo_job.errors import plural
 
     image = plan.job["spec"]["template"]["spec"]["containers"][0]["image"]
     started = plural(plan.workers, "worker")
     if plan.in_each > 1:
         started = f"{plural(plan.workers, 'pod')} of {plan.in_each} workers each,"
-    click.echo(f"{started} of {image} in namespace {cluster.namespace}")
-    click.echo("\nnext")
     place = same_place(cluster, study)
-    for command, shows in NEXT.items():
-        click.echo(f"  {program()} {command.format(study)}{place}   # {shows}")
+    return [
+        f"{started} of {image} in namespace {cluster.namespace}",
+        "\nnext",
+        *(f"  {program()} {each.format(study)}{place}   # {NEXT[each]}" for each in NEXT),
+    ]
 
 
 @click.command()
@@ -248,7 +251,7 @@ def database_command(dry_run: bool, rotate: bool, cluster: Cluster) -> None:
             cluster.apply(each, dry_run=True)
         click.echo(manifest(objects), nl=False)
         return
-    secret = secret_of_settings()
+    secret, place = secret_of_settings(), same_place(cluster)
     for name in make_secrets(cluster, secret):
         click.echo(f"created    secret/{name}")
     for each in objects:
@@ -256,7 +259,7 @@ def database_command(dry_run: bool, rotate: bool, cluster: Cluster) -> None:
         click.echo(f"applied    {each['kind'].lower()}/{each['metadata']['name']}")
     click.echo("waiting until the database is ready")
     wait_ready(cluster, secret, announce=click.echo)
-    click.echo(f"the database is ready; next: {program()} submit JOB{same_place(cluster)}")
+    click.echo(f"the database is ready; next: {program()} submit JOB{place}")
 
 
 def _rotate(cluster: Cluster) -> None:

@@ -217,11 +217,16 @@ def has_log(pod: Object) -> bool:
 
 
 def is_over(job: Object | None) -> bool:
-    """Whether a Job is complete, has failed, or does not exist."""
-    if job is None:
+    """Whether a Job is complete, has failed, is being deleted, or does not exist."""
+    if job is None or is_being_deleted(job):
         return True
     conditions = job.get("status", {}).get("conditions") or []
     return any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions)
+
+
+def is_being_deleted(job: Object) -> bool:
+    """Whether a Job only waits until its pods have ended; whatever it is changed to is lost."""
+    return bool(job["metadata"].get("deletionTimestamp"))
 
 
 def is_suspended(job: Object | None) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from hpo_job.errors import ClusterError
+from hpo_job.errors import ClusterError, HpoJobError
 
 NO_NAMESPACE = (
     "namespace {} does not exist; `kubectl apply -k k8s/cluster` creates the one that k8s/settings "
@@ -60,6 +62,17 @@ class ExistsError(ClusterError):
 
 class QuotaError(ClusterError):
     """A quota of the namespace is used up."""
+
+
+@contextmanager
+def adding(what_is_so: str) -> Iterator[None]:
+    """Let every error inside say as well what was changed before it; its exit code stays."""
+    try:
+        yield
+    except HpoJobError as error:
+        longer = ClusterError(f"{error}; {what_is_so}")
+        longer.exit_code = error.exit_code
+        raise longer from error
 
 
 def error_of(code: int, body: bytes, namespace: str, host: str) -> ClusterError:

@@ -8,15 +8,15 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 from hpo_job.cluster.client import MANAGER, Cluster, Object
-from hpo_job.cluster.existing import delete_job, is_stopped
+from hpo_job.cluster.existing import delete_job, how_over, is_stopped
 from hpo_job.cluster.names import KUSTOMIZATION, kustomization_of, worker_labels
 from hpo_job.cluster.pods import is_over, pods_to_start
 from hpo_job.cluster.preflight import preflight
-from hpo_job.cluster.preflight.ending import NOTHING, ending
+from hpo_job.cluster.preflight.ending import NOTHING, Ending, ending
 from hpo_job.cluster.preflight.findings import Findings
 from hpo_job.cluster.preflight.sharing import workers_in_pod
 from hpo_job.cluster.queue import KUEUE, queue_of
-from hpo_job.cluster.refusals import ExistsError, ImmutableError, QuotaError
+from hpo_job.cluster.refusals import ExistsError, ImmutableError, QuotaError, adding
 from hpo_job.cluster.render import check_files, check_namespace, placed, render, worker_job
 from hpo_job.cluster.scaling import require_work_left, scaled_line
 from hpo_job.errors import ClusterError, plural
@@ -103,18 +103,14 @@ def plan(
     for thing in others:
         cluster.apply(thing, dry_run=True)
     accepted = _accepted(cluster, job, there)
-    changed: list[str] = []
-    ended = NOTHING
-    if there and accepted is None:
-        _require_valid(cluster, job)
-        files = _files(cluster, there)
-        changed = _changes(files, there, job, others)
-        ended = ending(cluster, there, files.get(SPEC_FILE, ""))
+    changed, ended = _replaced(cluster, there, job, others, same=accepted is not None)
     if there and not replace:
         _require_same(there, changed)
     job = accepted or job
     more = int(job["spec"]["parallelism"])
-    if there and accepted and not is_over(there):
+    if there and not changed and not is_over(there):
+        if more < int(there["spec"]["parallelism"]):
+            require_work_left(cluster, there, more)
         more = pods_to_start(there, more)
     findings = preflight(cluster, job, spec, more, nodes_may_come=nodes_may_come, ended=ended)
     in_each = workers_in_pod(spec.cluster.workers_per_gpu, job["spec"]["template"]["spec"])
@@ -127,28 +123,63 @@ def plan(
     return plan
 
 
-def submit(cluster: Cluster, plan: Plan, *, announce: Callable[[str], None]) -> list[str]:
+def submit(
+    cluster: Cluster, plan: Plan, *, announce: Callable[[str], None], warn: Callable[[str], None]
+) -> None:
     """Apply a plan.
 
     Args:
         cluster: where.
         plan: from `plan`.
-        announce: called with a line before anything that takes long or ends workers.
+        announce: called with a line before anything that takes long or ends workers, and for each
+            object that was created or configured, once it is.
+        warn: called if something that is not needed any more could not be deleted.
 
-    Returns:
-        A line for each object that was created or configured.
+    Raises:
+        ClusterError: something was refused; also says so if a Job was deleted before.
     """
     name = plan.job["metadata"]["name"]
     if plan.ends:
         announce(f"replacing Job {name}: waiting until its workers have ended")
         delete_job(cluster, name)
-    elif plan.there and plan.workers != (before := int(plan.there["spec"]["parallelism"])):
-        if plan.workers < before:
-            require_work_left(cluster, plan.there, plan.workers)
-        announce(scaled_line(plan.there, plan.workers))
-    lines = [_applied(cluster, thing) for thing in plan.objects]
-    _prune(cluster, plan)
-    return lines
+        with adding(f"the old Job {name} is deleted; submit again to start the new one"):
+            _apply(cluster, plan.objects, announce)
+    else:
+        _apply(cluster, plan.objects, announce)
+        if plan.there and plan.workers != int(plan.there["spec"]["parallelism"]):
+            announce(scaled_line(plan.there, plan.workers))
+    try:
+        _prune(cluster, plan)
+    except ClusterError as error:
+        warn(f"ConfigMaps of earlier submissions are left: {error}")
+
+
+def _apply(cluster: Cluster, objects: Iterable[Object], announce: Callable[[str], None]) -> None:
+    for thing in objects:
+        created = cluster.apply(thing)
+        kind, name = str(thing["kind"]).lower(), thing["metadata"]["name"]
+        announce(f"{'created' if created else 'configured':<10} {kind}/{name}")
+
+
+def _replaced(
+    cluster: Cluster, there: Object | None, job: Object, others: list[Object], *, same: bool
+) -> tuple[list[str], Ending]:
+    """What of the existing Job differs, and what is ended if it is replaced; nothing if it stays.
+
+    Args:
+        cluster: where.
+        there: the existing Job.
+        job: the one that is sent.
+        others: what else is sent.
+        same: whether the existing one can be changed into it.
+    """
+    if there is None or (same and not is_over(there)):
+        return [], NOTHING
+    files = _files(cluster, there)
+    if not same:
+        _require_valid(cluster, job)
+    changed = [] if same else _changes(files, there, job, others)
+    return changed, ending(cluster, there, files.get(SPEC_FILE, ""))
 
 
 def _keep_workers(job: Object, there: Object | None) -> None:
@@ -220,8 +251,8 @@ def _require_same(there: Object, changed: list[str]) -> None:
         )
     if is_over(there):
         raise ClusterError(
-            f"Job {name} has ended already; --replace starts it again (trials in the database "
-            "stay, so it goes on where the study stands)"
+            f"Job {name} {how_over(there)} already; --replace starts it again (trials in the "
+            "database stay, so it goes on where the study stands)"
         )
 
 
@@ -236,12 +267,6 @@ def _without_tolerations(job: Object, there: Object) -> Object | None:
     changed = deepcopy(job)
     del changed["spec"]["template"]["spec"]["tolerations"]
     return changed
-
-
-def _applied(cluster: Cluster, thing: Object) -> str:
-    created = cluster.apply(thing)
-    kind, name = str(thing["kind"]).lower(), thing["metadata"]["name"]
-    return f"{'created' if created else 'configured':<10} {kind}/{name}"
 
 
 def _prune(cluster: Cluster, plan: Plan) -> None:

@@ -22,6 +22,7 @@ from hpo_job.cluster.pods import (
     has_log,
     index_list,
     indexes_in,
+    is_being_deleted,
     lacks,
     pods_of,
     why_none,
@@ -66,6 +67,8 @@ def job_line(cluster: Cluster, study: str) -> tuple[str, Object | None]:
 
 
 def _state(job: Object) -> str:
+    if is_being_deleted(job):
+        return "is being deleted; its pods end their trials"
     for condition in job.get("status", {}).get("conditions") or []:
         if (
             condition["type"] in ("Complete", "Failed", "Suspended")

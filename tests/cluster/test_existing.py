@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from click.testing import Result
 
-from tests.cluster.conftest import Api
+from hpo_job.cluster.names import worker_labels
+from tests.cluster.conftest import Api, encoded
 from tests.cluster.objects import JOBS, LABELS
 
 Object = dict[str, Any]
@@ -47,3 +50,56 @@ def test_delete_leaves_nothing(api: Api, cli: Callable[..., Result], worker_job:
     assert done.exit_code == 0, done.output
     assert "deleted job/digits-worker" in done.stdout
     assert "deleted configmap/digits-study-x" in done.stdout
+
+
+def test_nothing_is_deleted_before_all_of_it_is_found(
+    api: Api, cli: Callable[..., Result], worker_job: Object
+) -> None:
+    api.put("batch/v1/jobs", worker_job)
+    api.answer("get /api/v1/namespaces/hpo-job/serviceaccounts", 403, "forbidden")
+    assert cli("delete", "digits", "--cluster").exit_code == 2
+    assert f"{JOBS}/digits-worker" in api.objects
+
+
+def test_what_is_deleted_is_said_also_if_the_rest_fails(
+    api: Api, cli: Callable[..., Result], worker_job: Object
+) -> None:
+    api.put("batch/v1/jobs", worker_job)
+    api.put("v1/configmaps", {"metadata": {"name": "digits-study-x", "labels": LABELS}})
+    path = "/api/v1/namespaces/hpo-job/configmaps/digits-study-x"
+    api.answer(f"delete {path}", 403, "forbidden")
+    refused = cli("delete", "digits", "--cluster")
+    assert refused.exit_code == 2
+    assert refused.stdout == "deleted job/digits-worker\n"
+
+
+def test_a_study_is_deleted_from_the_database_of_its_job(
+    api: Api, cli: Callable[..., Result], worker_job: Object, tmp_path: Path
+) -> None:
+    """Which is looked up before the Job is deleted; another Job has another one."""
+    urls = {name: f"sqlite:///{tmp_path}/{name}.db" for name in ("ours", "theirs")}
+    for name, url in urls.items():
+        optuna.create_study(study_name="digits", storage=url)
+        secret = {"metadata": {"name": name}, "data": encoded({"url": url})}
+        api.put("v1/secrets", secret)
+    other = copy.deepcopy(worker_job)
+    other["metadata"].update(name="other-worker", labels=worker_labels("other"))
+    for job, name in ((worker_job, "ours"), (other, "theirs")):
+        volume = {"name": "storage", "secret": {"secretName": name}}
+        job["spec"]["template"]["spec"]["volumes"] = [volume]
+        api.put("batch/v1/jobs", job)
+    done = cli("delete", "digits", "--cluster", "--study", "--yes")
+    assert done.exit_code == 0, done.output
+    assert f"{JOBS}/digits-worker" not in api.objects
+    left = {name: optuna.get_all_study_names(url) for name, url in urls.items()}
+    assert left == {"ours": [], "theirs": ["digits"]}
+
+
+def test_a_job_stays_whose_database_is_not_found(
+    api: Api, cli: Callable[..., Result], worker_job: Object
+) -> None:
+    api.put("batch/v1/jobs", worker_job)
+    refused = cli("delete", "digits", "--cluster", "--study", "--yes")
+    assert refused.exit_code == 2
+    assert "Secret hpo-job-storage is missing" in refused.stderr
+    assert f"{JOBS}/digits-worker" in api.objects

@@ -67,6 +67,7 @@ def test_a_job_that_does_not_go_away_is_one_line() -> None:
     with pytest.raises(ClusterError) as error:
         delete_job(cast(Cluster, Stuck()), "quadratic-worker", seconds=-1)
     assert str(error.value) == (
-        "Job quadratic-worker is not gone after -1 s; see kubectl -n hpo-job get pods "
-        "-l batch.kubernetes.io/job-name=quadratic-worker"
+        "Job quadratic-worker is being deleted, and is not gone after -1 s: its pods have not "
+        "ended; kubectl -n hpo-job get pods -l batch.kubernetes.io/job-name=quadratic-worker; run "
+        "the command again"
     )
