@@ -16,6 +16,7 @@ from hpo_job.cluster.client import Cluster
 from hpo_job.cluster.credentials import credentials, read_secret
 from hpo_job.cluster.database import NotReadyError, reachable_with, ready_pod
 from hpo_job.cluster.names import SERVICE
+from hpo_job.cluster.refusals import NoAnswerError, adding
 from hpo_job.cluster.server import LOOK, READY, SERVER_SECRET, USER, new_server, wait_ready
 from hpo_job.errors import ClusterError
 from hpo_job.storage.defaults import PROMPT
@@ -25,6 +26,7 @@ ROOT = "root"
 NEXT = "next-"  # before the keys of passwords that the server may not have yet
 PASSWORDS = {USER: "password", ROOT: "root-password"}  # keys of the server's Secret
 END = "-----END CERTIFICATE-----"
+UNFINISHED = "the rotation is not finished: run hpo-job database --rotate again"
 FILES = 150.0  # seconds until the kubelet has renewed the files of a mounted Secret, and some more
 
 
@@ -37,7 +39,8 @@ def rotate(cluster: Cluster, secret: str, announce: Callable[[str], None]) -> No
         announce: called with a line before each step.
 
     Raises:
-        ClusterError: there is no such database, or a step failed; run it again.
+        ClusterError: there is no such database; or a step failed, after which it has to be run
+            again.
     """
     server, workers = read_secret(cluster, SERVER_SECRET), credentials(cluster, secret)
     if server is None:
@@ -46,18 +49,19 @@ def rotate(cluster: Cluster, secret: str, announce: Callable[[str], None]) -> No
             "of `hpo-job database` can be rotated"
         )
     fresh = _pending(cluster, server)
-    announce("changing the passwords; running workers keep their connections")
-    _change_passwords(cluster, secret, workers, server, fresh)
-    announce("storing them, and a new certificate, in the Secrets")
-    _store(cluster, secret, workers, server, fresh)
-    announce("restarting the database with the new certificate; workers wait for it")
-    _restart(cluster)
-    wait_ready(cluster, secret, announce)
-    announce(f"waiting {FILES:.0f} s until all pods have the new password")
-    time.sleep(FILES)
-    root = _as_root(credentials(cluster, secret), fresh["root-password"])
-    with reachable_with(cluster, root, secret) as url:
-        discard_old_passwords(url, list(PASSWORDS), PROMPT)
+    with adding(UNFINISHED):
+        announce("changing the passwords; running workers keep their connections")
+        _change_passwords(cluster, secret, workers, server, fresh)
+        announce("storing them, and a new certificate, in the Secrets")
+        _store(cluster, secret, workers, server, fresh)
+        announce("restarting the database with the new certificate; workers wait for it")
+        _restart(cluster)
+        wait_ready(cluster, secret, announce)
+        announce(f"waiting {FILES:.0f} s until all pods have the new password")
+        time.sleep(FILES)
+        root = _as_root(credentials(cluster, secret), fresh["root-password"])
+        with reachable_with(cluster, root, secret) as url:
+            discard_old_passwords(url, list(PASSWORDS), PROMPT)
 
 
 def _pending(cluster: Cluster, server: dict[str, str]) -> dict[str, str]:
@@ -129,7 +133,7 @@ def _restart(cluster: Cluster) -> None:
         try:
             if ready_pod(cluster, service)["metadata"].get("uid") != before:
                 return
-        except NotReadyError:
+        except (NotReadyError, NoAnswerError):
             pass
         time.sleep(LOOK)
     raise ClusterError(f"the database {SERVICE} was not restarted within {READY} s")

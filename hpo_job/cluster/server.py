@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sqlalchemy.engine import URL
 
@@ -14,8 +14,8 @@ from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.credentials import read_secret
 from hpo_job.cluster.database import MOUNTED, NotReadyError, reachable, ready_pod
 from hpo_job.cluster.names import SERVICE
-from hpo_job.cluster.refusals import ForbiddenError
-from hpo_job.errors import ClusterError, StorageError, UnreachableError, one_line
+from hpo_job.cluster.refusals import ForbiddenError, NoAnswerError
+from hpo_job.errors import ClusterError, HpoJobError, StorageError, UnreachableError, one_line
 from hpo_job.storage.database import worker_capacity
 
 SERVER_SECRET = "hpo-job-mysql"  # for the server only: passwords, certificate and key
@@ -34,15 +34,15 @@ CRASHES = 2  # restarts after which its pod counts as crashing
 _IDS = re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{12,}\b")  # of containers, new ones at each try
 
 
-def make_secrets(cluster: Cluster, name: str) -> list[str]:
+def make_secrets(cluster: Cluster, name: str) -> Iterator[str]:
     """Create the Secrets of the server and of its workers, as far as they do not exist.
 
     Args:
         cluster: where.
         name: of the workers' Secret, which gets the URL and the authority's certificate only.
 
-    Returns:
-        The names of the Secrets that were created.
+    Yields:
+        The name of each Secret that was created, once it is.
 
     Raises:
         ClusterError: the workers' Secret exists already, and leads to another server; or the
@@ -56,15 +56,13 @@ def make_secrets(cluster: Cluster, name: str) -> list[str]:
             f"Secret {name} belongs to another server, since there is no Secret {SERVER_SECRET}; "
             "delete it, or use that server"
         )
-    created = []
     if server is None:
         server = new_server(cluster.namespace)
         cluster.create(_secret(SERVER_SECRET, cluster.namespace, server))
-        created.append(SERVER_SECRET)
+        yield SERVER_SECRET
     if workers is None:
         cluster.create(_secret(name, cluster.namespace, for_workers(server)))
-        created.append(name)
-    return created
+        yield name
 
 
 def new_server(namespace: str) -> dict[str, str]:
@@ -103,19 +101,27 @@ def wait_ready(
     """
     deadline = time.monotonic() + seconds
     service, announced = cluster.get("services", SERVICE), ""
-    while True:
+    while error := _why_not_ready(cluster, service, secret):
+        if time.monotonic() > deadline:
+            raise error
+        reason = _IDS.sub("…", str(error))
+        if reason != announced:
+            announce(announced := reason)
+        time.sleep(LOOK)
+
+
+def _why_not_ready(cluster: Cluster, service: Object, secret: str) -> HpoJobError | None:
+    """Why workers cannot log in yet; an API server that does not answer ends no wait."""
+    try:
         try:
             ready_pod(cluster, service)
             log_in(cluster, secret)
-            return
+            return None
         except (NotReadyError, UnreachableError) as error:
             require_no_crash(cluster, service)
-            if time.monotonic() > deadline:
-                raise
-            reason = _IDS.sub("…", str(error))
-            if reason != announced:
-                announce(announced := reason)
-        time.sleep(LOOK)
+            return error
+    except NoAnswerError as error:
+        return error
 
 
 def log_in(cluster: Cluster, secret: str) -> None:

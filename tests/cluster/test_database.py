@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from hpo_job.cluster.client import Cluster
 from hpo_job.cluster.database import address, reachable
 from hpo_job.cluster.pods import why
-from hpo_job.cluster.server import wait_ready
+from hpo_job.cluster.server import make_secrets, wait_ready
 from hpo_job.errors import ClusterError
 from tests.cluster.conftest import Api
 from tests.cluster.test_place import decoded, ready_pod
@@ -68,6 +68,15 @@ def test_what_was_broken_off_in_between_is_made(
     assert "created    secret/hpo-job-storage" in cli("database").stdout
     restored = decoded(api.objects[f"{SECRETS}/hpo-job-storage"])
     assert make_url(restored["url"]).password == server["password"]
+
+
+def test_each_secret_is_named_as_soon_as_it_is_made(api: Api) -> None:
+    """Also if the next one is refused."""
+    created = make_secrets(Cluster(), "hpo-job-storage")
+    assert next(created) == "hpo-job-mysql"
+    api.answer(f"post {SECRETS}", 403, "forbidden")
+    with pytest.raises(ClusterError, match="forbidden"):
+        next(created)
 
 
 def test_the_workers_secret_is_that_of_the_settings(
@@ -230,6 +239,21 @@ def test_while_it_waits_it_says_for_what(api: Api, monkeypatch: pytest.MonkeyPat
     api.answer("get /api/v1/namespaces/hpo-job/pods", 401, "Unauthorized")
     with pytest.raises(ClusterError, match="log in again"):
         wait_ready(Cluster(), "hpo-job-storage", announced.append)
+
+
+def test_an_api_server_that_is_away_for_a_moment_ends_no_wait(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpo_job.cluster.server.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("hpo_job.cluster.connection.RETRIES", False)
+    selector = {"app.kubernetes.io/component": "mysql"}
+    api.put("v1/services", {"metadata": {"name": "hpo-job-mysql"}, "spec": {"selector": selector}})
+    ready_pod(api)
+    api.lose("get /api/v1/namespaces/hpo-job/pods")
+    announced: list[str] = []
+    wait_ready(Cluster(), "hpo-job-storage", announced.append)
+    (line,) = announced
+    assert "does not answer" in line
 
 
 def test_a_reason_that_differs_in_an_id_only_is_said_once(

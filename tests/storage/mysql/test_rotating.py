@@ -112,6 +112,20 @@ def test_a_rotation_that_was_cut_off_is_completed(
     assert accepts(now, 5)
 
 
+def test_a_rotation_that_fails_says_that_it_is_to_be_run_again(
+    database: str,
+    api: Api,  # noqa: F811
+    cli: Callable[..., Result],
+) -> None:
+    """The server has the new passwords by then, and accepts the old ones as well."""
+    api.answer(RESTART.removeprefix("after "), 403, "forbidden")
+    refused = cli("database", "--rotate")
+    assert refused.exit_code == 2
+    assert "not finished: run hpo-job database --rotate again" in " ".join(refused.stderr.split())
+    del api.answers[RESTART.removeprefix("after ")]
+    assert cli("database", "--rotate").exit_code == 0
+
+
 def test_only_a_database_of_this_command_is_rotated(
     database: str,
     api: Api,  # noqa: F811
