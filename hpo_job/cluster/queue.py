@@ -8,13 +8,17 @@ Workload while it waits for more quota; Kueue marks the pods of such a Job with 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from hpo_job.cluster.client import Cluster, Object
 from hpo_job.cluster.names import QUEUE
-from hpo_job.cluster.refusals import ForbiddenError
+from hpo_job.cluster.refusals import ForbiddenError, adding
 from hpo_job.errors import ClusterError, one_line
 
 KUEUE = "kueue.x-k8s.io"
 JOB_UID = "kueue.x-k8s.io/job-uid"  # the label of a Workload
+# An elastic Job that waits for more quota has two
+PARTLY = "another Workload of the Job is changed already: run the command again"
 GATE = "kueue.x-k8s.io/elastic-job"  # also the annotation that asks for it
 
 
@@ -53,9 +57,10 @@ def set_active(cluster: Cluster, job: Object, *, active: bool) -> bool:
             "running? kubectl -n kueue-system get pods"
         )
     others = [each for each in workloads if _is_off(each) is active]
-    for each in others:
-        change = {"spec": {"active": active}}
-        cluster.patch(f"{version}/workloads", each["metadata"]["name"], change)
+    for number, each in enumerate(others):
+        name, change = each["metadata"]["name"], {"spec": {"active": active}}
+        with adding(PARTLY) if number else nullcontext():
+            cluster.patch(f"{version}/workloads", name, change)
     return bool(others)
 
 

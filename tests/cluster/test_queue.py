@@ -134,6 +134,19 @@ def test_status_of_more_workers_than_the_quota_has(
     assert "waits for whoever has set its scheduling gates: example.com/licence" in status(cli)
 
 
+def test_a_stop_that_half_succeeds_says_so(api: Api, cli: Cli, job: Object) -> None:
+    """An elastic Job that waits for more quota has two Workloads."""
+    job["spec"]["suspend"] = False
+    api.queue_job(job, *ADMITTED, name="job-digits-worker-86420")
+    api.queue_job(job, FULL)
+    api.answer(f"patch {WORKLOAD}", 403, "forbidden")
+    refused = cli("stop", "digits")
+    assert refused.exit_code == 2
+    assert "another Workload of the Job is changed already: run the command again" in refused.stderr
+    api.answer(f"patch {WORKLOAD.replace('33186', '86420')}", 403, "forbidden")
+    assert "is changed already" not in cli("resume", "digits").stderr
+
+
 def test_stopping_deactivates_the_workloads(api: Api, cli: Cli, job: Object) -> None:
     """Kueue starts a Job again at once whose `suspend` somebody else has set."""
     job["spec"]["suspend"] = False
