@@ -11,7 +11,9 @@ import multiprocessing
 import os
 import threading
 import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 START_VARIABLE = "HPO_JOB_LOADER_START"
 START = "forkserver"  # fork is unsafe next to the heartbeat's thread and CUDA; spawn is slow
-PREFETCHED = 2  # batches that each process has ready, as torch's loaders have
+PREFETCHED = 2  # batches that each process or thread has ready, as torch's loaders have
 
 
 class Source(Protocol):
@@ -81,6 +83,34 @@ def read_by_processes(
     if id(source) not in _pools:
         _pools[id(source)] = _Pool(source, processes, pin=pin)
     return _pools[id(source)].read(keys)
+
+
+def read_ahead(
+    source: Source, keys: Sequence[Any], *, pin: bool
+) -> Iterator[tuple[torch.Tensor, ...]]:
+    """The batches of these keys, in their order, read by a thread while earlier ones are used.
+
+    For data sets that only copy: numpy releases Python's lock meanwhile. Nothing is drawn from
+    torch's random numbers.
+
+    Args:
+        source: the data set.
+        keys: what it is indexed with.
+        pin: whether to put batches into memory from which a GPU copies faster.
+    """
+
+    def read(key: Any) -> tuple[torch.Tensor, ...]:
+        batch = source[key]
+        return tuple(tensor.pin_memory() for tensor in batch) if pin else batch
+
+    with ThreadPoolExecutor(1, "reader") as reader:
+        ready = deque(reader.submit(read, key) for key in keys[:PREFETCHED])
+        for key in keys[PREFETCHED:]:
+            batch = ready.popleft()
+            ready.append(reader.submit(read, key))
+            yield batch.result()
+        while ready:
+            yield ready.popleft().result()
 
 
 def close_pools(source: Source | None = None) -> None:

@@ -149,20 +149,31 @@ class Context:
 
     @property
     def device_name(self) -> str:
-        """The name of the GPU or processor; a function that never imports torch is a CPU's."""
+        """The name of the GPU that torch uses in this process, or else of the processor."""
         torch = sys.modules.get("torch")
-        if torch is not None and self.device == "cuda":
+        if torch is not None and torch.cuda.is_initialized():
             return str(torch.cuda.get_device_name())
-        return machine.cpu_name() if torch is None or self.device == "cpu" else self.device
+        on_mps = torch is not None and torch.backends.mps.is_available()
+        return "mps" if on_mps else machine.cpu_name()
 
     @property
     def gpu(self) -> str | None:
-        """Which GPU of its machine the trial runs on; None where it has none, or several."""
+        """Which GPU of its machine the trial runs on; None where it has none, or may use several.
+
+        Of several a shipped objective uses the first. CUDA is not started to know that: a function
+        of the user's own could not fork processes any more that use it.
+        """
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        if visible:
-            return None if visible == "-1" or "," in visible else visible
-        on_gpu = visible is None and sys.modules.get("torch") is not None and self.device == "cuda"
-        return "0" if on_gpu else None
+        names = [] if visible is None else visible.split(",")
+        if len(names) == 1:
+            return None if names[0] in ("", "-1", "NoDevFiles") else names[0]
+        torch = sys.modules.get("torch")
+        if torch is None or not torch.cuda.is_initialized():
+            return None
+        if self.data is None and torch.cuda.device_count() > 1:
+            return None
+        used = torch.cuda.current_device()
+        return names[used].strip() if names else str(used)
 
     def save_model(self, path: Path | str) -> None:
         """Offer a file or folder as the model of this trial; the last one counts.

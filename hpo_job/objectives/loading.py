@@ -9,14 +9,15 @@ import torch
 from fastai.data.core import TfmdDL
 from fastai.torch_core import to_device
 
-from hpo_job.objectives.batches import Source, read_by_processes
+from hpo_job.objectives.batches import Source, read_ahead, read_by_processes
 
 
 class WholeBatches:
     """Mixed into a fastai loader before its class: its data set returns whole batches.
 
     fastai still draws the items (``get_idxs``) and changes the batches on their device
-    (``after_batch``). ``num_workers`` loader processes read the batches, or this process.
+    (``after_batch``). ``num_workers`` loader processes read the batches, or this process, in a
+    thread if it ``reads_ahead``.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -33,6 +34,11 @@ class WholeBatches:
     def source(self) -> Source:
         """The data set of the next pass; as long as it is the same, so are the processes."""
         return self.dataset  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether a batch is read while the one before is computed, without loader processes."""
+        return False
 
     def keys(self) -> list[Any]:
         """What indexes the batches of a pass: for each, the positions of its items."""
@@ -68,9 +74,12 @@ class WholeBatches:
 
     def _read(self: Any, source: Source, keys: list[Any]) -> Iterator[tuple[torch.Tensor, ...]]:
         processes = min(self.fake_l.num_workers, len(keys))
-        if not processes:
-            return (source[key] for key in keys)
-        return read_by_processes(source, keys, processes, pin=self.device.type == "cuda")
+        pin = self.device.type == "cuda"
+        if processes:
+            return read_by_processes(source, keys, processes, pin=pin)
+        if self.reads_ahead:
+            return read_ahead(source, keys, pin=pin)
+        return (source[key] for key in keys)
 
 
 class Loader(WholeBatches, TfmdDL):  # type: ignore[misc]  # fastai is untyped

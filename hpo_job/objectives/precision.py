@@ -54,7 +54,7 @@ def set_precision(learn: Learner, precision: str, device: str) -> None:
         for convolution in _depthwise(learn.model):
             vars(convolution)["forward"] = _trained_in_float32(convolution.forward)
     learn.add_cb(Float32Predictions())
-    if kind == "fp16":
+    if kind == "fp16" or _computes_in_fp16(learn.model, device):
         learn.add_cb(ScaledGradients())
 
 
@@ -80,6 +80,11 @@ def _in_half(forward: Callable[..., Any], device: str, dtype: torch.dtype) -> Ca
             return forward(*inputs)
 
     return compute
+
+
+def _computes_in_fp16(model: nn.Module, device: str) -> bool:
+    """Whether a part of the model does in any case: on CUDA torch casts a whole LSTM to it."""
+    return device == "cuda" and any(isinstance(module, nn.LSTM) for module in model.modules())
 
 
 def _depthwise(model: nn.Module) -> Iterator[nn.Conv2d]:

@@ -150,6 +150,7 @@ def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:
     targets, predictions = validate(learn, context)
     if full_precision(learn):
         predictions = as_array(learn.get_preds()[0])
+    _forget_training(learn)
     _keep_predictions(context, targets, predictions)
     values = tuple(
         context.timings.values()[attributes.EXECUTE_TIME]
@@ -158,6 +159,12 @@ def finish(learn: Learner, context: Context) -> float | tuple[float, ...]:
         for metric in context.metrics
     )
     return values if len(values) > 1 else values[0]  # type: ignore[return-value]
+
+
+def _forget_training(learn: Learner) -> None:
+    """Drop gradients and the optimiser: three times the weights, while repeats wait to be kept."""
+    learn.opt = None
+    learn.model.zero_grad(set_to_none=True)
 
 
 def _keep_predictions(

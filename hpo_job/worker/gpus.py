@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hpo_job.errors import SpecError, unknown
 
+PROGRAM = "nvidia-smi"  # which comes with the driver
 VISIBLE = "CUDA_VISIBLE_DEVICES"  # which GPUs CUDA shows a process: numbers, UUIDs or MIG names
 DRIVER = Path("/proc/driver/nvidia/gpus")  # a folder for each GPU that the driver knows
 TIMEOUT = 20  # seconds that nvidia-smi may take: the driver starts if nobody has used it before
@@ -60,24 +62,52 @@ def share(gpus: Sequence[str], workers: int) -> list[str | None]:
     return [gpus[worker % len(gpus)] if gpus else None for worker in range(workers)]
 
 
+def model() -> str | None:
+    """What nvidia-smi calls the first GPU that is available; None where it names none."""
+    names = available()[:1]
+    for gpu in _listed() if names else []:
+        if names[0] == gpu.name or gpu.uuid.startswith(names[0]):
+            return gpu.model
+    return None
+
+
+@dataclass(frozen=True)
+class _Gpu:
+    """A GPU, or a MIG instance of one, as nvidia-smi lists it.
+
+    Attributes:
+        name: as CUDA_VISIBLE_DEVICES has it: its number, or an instance's UUID.
+        uuid: by which the variable may name it, too, or by its first letters.
+        model: what the maker calls it.
+    """
+
+    name: str
+    uuid: str
+    model: str
+
+
 def _of_driver() -> list[str]:
-    program = shutil.which("nvidia-smi")
-    if program is None:
+    if shutil.which(PROGRAM) is None:
         return [str(number) for number, _ in enumerate(DRIVER.glob("*"))]
+    return [gpu.name for gpu in _listed()]
+
+
+def _listed() -> list[_Gpu]:
+    """What nvidia-smi lists: a GPU that is cut into instances by these alone."""
     try:
         answer = subprocess.run(
-            [program, "-L"], capture_output=True, text=True, timeout=TIMEOUT, check=True
+            [PROGRAM, "-L"], capture_output=True, text=True, timeout=TIMEOUT, check=True
         )
-    except (OSError, subprocess.SubprocessError):  # no driver behind it
+    except (OSError, subprocess.SubprocessError):  # there is none, or no driver behind it
         return []
-    names: list[str] = []
-    whole: str | None = None  # the latest GPU, until an instance of it is listed
+    found: list[_Gpu] = []
+    whole: _Gpu | None = None  # the latest GPU
     for line in answer.stdout.splitlines():
-        if gpu := re.match(r"GPU (\d+):", line):
-            whole = gpu[1]
-            names.append(whole)
-        elif instance := re.search(r"\(UUID: (MIG-[^)]+)\)", line):
-            if names and names[-1] == whole:
-                names.pop()
-            names.append(instance[1])
-    return names
+        if match := re.match(r"GPU (\d+): (.*) \(UUID: (.+)\)", line):
+            whole = _Gpu(match[1], match[3], match[2])
+            found.append(whole)
+        elif whole and (match := re.search(r"(MIG \S+).*\(UUID: (MIG-[^)]+)\)", line)):
+            if found[-1] is whole:
+                found.pop()
+            found.append(_Gpu(match[2], match[2], f"{whole.model} {match[1]}"))
+    return found

@@ -91,7 +91,7 @@ def work(
     """
     worker = Worker(checked, study, storage, stop, machine, progress or Progress(None), over)
     started = {"event": STARTED} if machine.in_pod > 1 else {}
-    log.info("%s", described_worker(checked.spec.name, machine), extra=started)
+    log.info("%s", described_worker(checked.spec, machine), extra=started)
     with worker.capture.listening():
         return _work(worker, checked, study, patience)
 

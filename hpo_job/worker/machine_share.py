@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo_job.machine import ARTIFACTS, CACHE, CACHE_SIZE, cpu_name
+from hpo_job.objectives import is_function
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study.workers import owner
+from hpo_job.worker import gpus
 
 
 @dataclass(frozen=True)
@@ -37,24 +39,23 @@ class Machine:
     in_pod: int = 1
 
 
-def workers_of_pod(spec: StudySpec, gpus: Sequence[str]) -> int:
+def workers_of_pod(spec: StudySpec, available: Sequence[str]) -> int:
     """How many workers this process starts: several only in a pod, if study.toml says so.
 
     Args:
         spec: the study.
-        gpus: those of the pod.
+        available: the GPUs of the pod.
     """
     if spec.cluster.workers_per_gpu is None or owner() is None:
         return 1
-    return spec.cluster.workers_per_gpu * max(1, len(gpus))
+    return spec.cluster.workers_per_gpu * max(1, len(available))
 
 
-def described_worker(study: str, machine: Machine) -> str:
+def described_worker(spec: StudySpec, machine: Machine) -> str:
     """A worker's first line, or that of all workers of a pod: what they work on, and with what."""
-    torch = sys.modules.get("torch")  # a function that never imports torch needs no GPU
-    on_gpu = torch is not None and torch.cuda.is_available()
-    device = torch.cuda.get_device_name() if torch is not None and on_gpu else cpu_name()
-    if on_gpu and machine.gpu_share < 1:
+    study, gpu = spec.name, _gpu(spec)
+    device = gpu or cpu_name()
+    if gpu and machine.gpu_share < 1:
         device += f", {machine.gpu_share:.0%} of its memory"
     threads = f"{machine.threads} thread{'s' if machine.threads > 1 else ''}"
     index = os.environ.get("HPO_JOB_INDEX")
@@ -62,3 +63,17 @@ def described_worker(study: str, machine: Machine) -> str:
     if machine.in_pod > 1:
         return f"{machine.in_pod} workers of study {study}: {device}, {threads} each{where}"
     return f"worker of study {study}: {device}, {threads}{where}"
+
+
+def _gpu(spec: StudySpec) -> str | None:
+    """What the worker's GPU is called; None where its trials use none.
+
+    A function that never imports torch needs no GPU. For one that does, CUDA is not started: it
+    could not fork processes any more that use it.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
+    if is_function(spec) and not torch.cuda.is_initialized():
+        return gpus.model()
+    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else None

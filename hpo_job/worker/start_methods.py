@@ -13,7 +13,9 @@ START_VARIABLE = "HPO_JOB_WORKER_START"  # one of START_METHODS
 START_METHODS = ("fork", "forkserver", "spawn")  # but for fork, each worker imports for itself
 # jemalloc's own thread, of the package that reads Parquet: jemalloc starts it again after a fork
 FORKABLE = {"jemalloc_bg_thd"}
-GPU_DEVICES = ("/dev/nvidia", "/dev/kfd")
+# What CUDA and ROCm open. NVIDIA's management library, which only looks, opens /dev/nvidia0 too:
+# torch.cuda.is_available() asks it while objectives are imported, and a fork survives that
+GPU_DEVICES = ("/dev/nvidia-uvm", "/dev/kfd")
 
 
 def start_method() -> str:

@@ -40,6 +40,7 @@ from tests.quick import command
 pytestmark = pytest.mark.needs("gpu")
 Make = Callable[..., Context]
 JOBS = ROOT / "jobs"
+WEIGHTS = 43 * 2**20  # bytes of a resnet18
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +136,17 @@ def test_learning_rates_are_found(quick: Make) -> None:
 def test_repeats(quick: Make) -> None:
     trained = repeats.run(image_classification.train, quick(), 3, compared=False)
     assert len(trained.attrs[attributes.REPEAT_VALUES]) == 3
+    assert trained.keep is not None
+
+
+def test_a_model_that_waits_to_be_kept_takes_the_memory_of_its_weights(
+    quick: Make, kept: int
+) -> None:
+    context = quick(precision="fp32", unfrozen_epochs=1)
+    train(context)
+    objectives.release_memory(everything=True)
+    assert context.keep is not None
+    assert torch.cuda.memory_allocated() - kept < 2 * WEIGHTS
 
 
 def test_a_pruned_trial_is_timed(make_context: Make) -> None:

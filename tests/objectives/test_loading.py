@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,9 @@ from fastai.torch_core import set_seed
 
 from hpo_job.data.images import LabelledFiles
 from hpo_job.data.tables import read_table
-from hpo_job.objectives.batches import START_VARIABLE, close_pools
+from hpo_job.objectives.batches import PREFETCHED, START_VARIABLE, close_pools, read_ahead
 from hpo_job.objectives.context import Context
-from hpo_job.objectives.images.loaders import image_loaders
+from hpo_job.objectives.images.loaders import ImageLoader, image_loaders
 from hpo_job.objectives.parameters import ImageClassification, TextClassification
 from hpo_job.objectives.tabular.loaders import row_loaders
 from hpo_job.objectives.tabular.prepared import prepared
@@ -121,3 +122,55 @@ def test_processes_read_the_same_batches(
         {"loader_workers": 2},
         {},
     )
+
+
+def test_a_thread_reads_the_same_batches_ahead(
+    images: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU that does not hold the images."""
+
+    def ahead(**settings: Any) -> DataLoaders:
+        with monkeypatch.context() as patch:
+            patch.setattr(ImageLoader, "reads_ahead", settings.pop("ahead"))
+            dls = images(**settings)
+            for loader in dls.loaders:
+                loader.reads_ahead = ImageLoader.reads_ahead
+            return dls
+
+    same(ahead, {"ahead": False}, {"ahead": True}, {"ahead": True, "cache_size": 0})
+
+
+class Noting:
+    """A data set that notes which batches were read; that of key 5 cannot be."""
+
+    def __init__(self) -> None:
+        self.read: list[int] = []
+
+    def __getitem__(self, key: int) -> tuple[torch.Tensor, ...]:
+        if key == 5:
+            raise OSError("gone")
+        self.read.append(key)
+        return (torch.tensor(key),)
+
+
+def test_a_thread_is_two_batches_ahead_and_no_more() -> None:
+    source = Noting()
+    for taken, (batch,) in enumerate(read_ahead(source, range(5), pin=False), 1):
+        assert int(batch) == taken - 1
+        assert len(source.read) <= taken + PREFETCHED
+    assert source.read == [0, 1, 2, 3, 4]
+
+
+def test_what_a_thread_cannot_read_is_the_trials_error() -> None:
+    source = Noting()
+    batches = read_ahead(source, range(3, 8), pin=False)
+    assert [int(next(batches)[0]) for _ in range(2)] == [3, 4]
+    with pytest.raises(OSError, match="gone"):
+        next(batches)
+
+
+def test_a_pass_that_is_broken_off_leaves_no_thread() -> None:
+    before = set(threading.enumerate())
+    for _ in read_ahead(Noting(), range(5), pin=False):
+        break
+    assert set(threading.enumerate()) <= before

@@ -13,7 +13,7 @@ import pytest
 
 from hpo_job.trial import attributes
 from tests import ROOT
-from tests.quick import command
+from tests.quick import command, write_job
 from tests.simulated_gpu import build, environment
 
 pytestmark = [pytest.mark.processes, pytest.mark.needs("compiler"), pytest.mark.slow]
@@ -107,6 +107,55 @@ def test_all_that_has_to_work_on_a_gpu(simulate: Simulate) -> None:
     )
     assert done.returncode == 0, done.stdout[-8000:]
     assert "passed" in done.stdout and "skipped" not in done.stdout
+
+
+FORKS = """
+import multiprocessing
+import torch
+
+def add(answer):
+    answer.put(float(torch.ones(2, device="cuda").sum()))
+
+def train(trial, context):
+    fork = multiprocessing.get_context("fork")
+    answer = fork.SimpleQueue()
+    process = fork.Process(target=add, args=(answer,))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError("CUDA was started before the fork")
+    return answer.get()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [(["worker"], "worker of study quick: Simulated GPU, "), (["run", "--workers", "1"], "")],
+)
+def test_cuda_is_left_to_a_function_of_the_users_own(
+    simulate: Simulate, tmp_path: Path, arguments: list[str], line: str
+) -> None:
+    """It may fork processes that use it, in each trial; the log names the GPU nevertheless."""
+    job, url = write_job(tmp_path, FORKS, budget="trials = 2"), f"sqlite:///{tmp_path}/studies.db"
+    process = command(*arguments, job, "--storage", url, env=simulate(1))
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, output + errors
+    assert line in errors
+    trials = optuna.load_study(study_name="quick", storage=url).get_trials(deepcopy=False)
+    assert [trial.values for trial in trials] == [[2.0], [2.0]]
+
+
+@pytest.mark.parametrize("visible", [None, "2,0"])
+def test_a_worker_notes_which_of_several_gpus_it_uses(
+    simulate: Simulate, folder: Path, database: str, visible: str | None
+) -> None:
+    shown = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    process = command("worker", folder, "--storage", database, env={**simulate(3), **shown})
+    output, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, output + errors
+    trials = optuna.load_study(study_name="images", storage=database).get_trials(deepcopy=False)
+    first = "0" if visible is None else "2"
+    assert {trial.user_attrs[attributes.GPU] for trial in trials} == {first}
 
 
 @pytest.fixture

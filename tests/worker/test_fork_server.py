@@ -195,6 +195,34 @@ print(before, unforkable(), sep="\\n")
     assert answer.stdout.splitlines() == ["None", "the objective's imports use a GPU"]
 
 
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (["/dev/nvidiactl", "/dev/nvidia0"], "None"),  # of NVIDIA's management library
+        (
+            ["/dev/nvidiactl", "/dev/nvidia0", "/dev/nvidia-uvm"],
+            "the objective's imports use a GPU",
+        ),
+        (["/dev/kfd"], "the objective's imports use a GPU"),
+    ],
+)
+def test_a_process_that_has_only_looked_for_gpus_is_forked(files: list[str], reason: str) -> None:
+    program = f"""
+from hpo_job.worker import start_methods
+start_methods._open_files = lambda: {files}
+print(start_methods.unforkable())
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **ONE_THREAD},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert answer.stdout.strip() == reason
+
+
 def test_this_process_has_threads_of_its_own(tmp_path: Path) -> None:
     import threading
 

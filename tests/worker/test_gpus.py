@@ -78,6 +78,27 @@ def test_without_nvidia_smi_the_kernel_counts_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("visible", "model"),
+    [
+        (None, "NVIDIA A100-SXM4-40GB MIG 3g.20gb"),
+        ("1,MIG-bbbb", "NVIDIA A100-SXM4-40GB"),
+        ("MIG-bbbb", "NVIDIA A100-SXM4-40GB MIG 3g.20gb"),
+        ("GPU-3c", "NVIDIA A100-SXM4-40GB"),
+        ("7", None),
+        ("", None),
+    ],
+)
+def test_the_driver_names_the_first_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None, model: str | None
+) -> None:
+    assert gpus.model() is None  # there is no driver yet
+    driver(tmp_path, CUT)
+    if visible is not None:
+        monkeypatch.setenv(gpus.VISIBLE, visible)
+    assert gpus.model() == model
+
+
+@pytest.mark.parametrize(
     ("visible", "names"),
     [
         ("2,3", ["2", "3"]),

@@ -70,6 +70,11 @@ class ImageLoader(Loader):
         source: Labelled = self.dataset.source
         return source
 
+    @property
+    def reads_ahead(self) -> bool:
+        """On a GPU, which computes meanwhile, unless it holds the images."""
+        return self.device.type == "cuda" and not isinstance(self.source().pixels, OnDevice)
+
     def typed(self, batch: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Images as fastai has them, (items, channels, height, width); targets."""
         images = batch[0].permute(0, 3, 1, 2)

@@ -33,4 +33,4 @@ class Rows:
     def __getitem__(self, positions: Sequence[int]) -> tuple[torch.Tensor, ...]:
         chosen = self.rows[list(positions)]
         arrays = (self.categories.array[chosen], self.numbers.array[chosen], self.targets[chosen])
-        return tuple(torch.from_numpy(np.array(array)) for array in arrays)
+        return tuple(map(torch.from_numpy, arrays))  # copies, as positions are a list
