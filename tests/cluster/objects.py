@@ -1,8 +1,11 @@
-"""Objects of a cluster as they are read from its API server."""
+"""Objects as an API server has them, and what a job folder asks for besides."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from hpo_job.cluster.names import worker_labels
 
@@ -41,3 +44,27 @@ def running_pod(index: int, phase: str = "Running", **resources: Any) -> Object:
         "spec": {"nodeName": "a", "containers": [{"resources": resources}]},
         "status": {"phase": phase},
     }
+
+
+def claim(phase: str = "Bound", *modes: str) -> Object:
+    """The claim of the component `cache`, in some state."""
+    return {
+        "metadata": {"name": "hpo-job-cache"},
+        "spec": {"accessModes": list(modes) or ["ReadWriteMany"]},
+        "status": {"phase": phase},
+    }
+
+
+def patched(job: Path, **pod: Any) -> Path:
+    """Let the pods of a job folder have further fields."""
+    file = job / "kustomization.yaml"
+    patch = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "worker"},
+        "spec": {"template": {"spec": pod}},
+    }
+    manifest = yaml.safe_load(file.read_text())
+    manifest["patches"].append({"target": {"kind": "Job"}, "patch": yaml.safe_dump(patch)})
+    file.write_text(yaml.safe_dump(manifest))
+    return job

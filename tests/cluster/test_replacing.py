@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import kmock
 import pytest
 from click.testing import Result
 
@@ -199,79 +198,12 @@ def test_the_nodes_have_the_space_of_the_pods_that_are_replaced(
     assert "1 node with space for 1 worker;" in said
 
 
-@pytest.fixture
-def ended(api: Api, secret: Object, worker_job: Object, monkeypatch: pytest.MonkeyPatch) -> Object:
-    """The Job is complete, so that `--replace` deletes it; nobody waits in between."""
-    monkeypatch.setattr("hpo_job.cluster.existing.time.sleep", lambda seconds: None)
-    api.put("v1/secrets", secret)
-    worker_job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
-    return api.put("batch/v1/jobs", worker_job)
-
-
-def after_the_deletion(api: Api, *answers: Exception) -> None:
-    """Let the API server answer so when it is asked whether the Job is gone; later it is."""
-    left = [*answers]
-    path = f"{JOBS}/digits-worker"
-
-    def look() -> Object:
-        if path in api.objects:
-            return api.objects[path]
-        raise left.pop(0) if left else kmock.KubernetesError(404, "NotFound", "not found", {})
-
-    api.answers[f"get {path}"] = look
-
-
-def test_the_wait_goes_on_over_an_api_server_that_is_away(
-    api: Api, cli: Callable[..., Result], digits: Path, ended: Object
-) -> None:
-    """The old Job is deleted already, and the new one has still to be started."""
-    away = kmock.KubernetesError(500, "", "etcd is away", {})
-    after_the_deletion(api, away, away)
-    done = cli("submit", digits, "--replace")
-    assert done.exit_code == 0, done.output
-    assert "created    job/digits-worker" in done.stdout
-
-
-def test_a_wait_that_cannot_go_on_says_that_the_job_is_being_deleted(
-    api: Api, cli: Callable[..., Result], digits: Path, ended: Object
-) -> None:
-    after_the_deletion(api, kmock.KubernetesError(401, "", "Unauthorized", {}))
-    refused = cli("submit", digits, "--replace")
-    assert refused.exit_code == 2
-    assert "log in again; Job digits-worker is being deleted" in refused.stderr
-
-
-def test_what_fails_after_the_deletion_says_that_the_job_is_gone(
-    api: Api, cli: Callable[..., Result], digits: Path, ended: Object
-) -> None:
-    """And what was made before it is listed."""
-    api.lose(f"patch {JOBS}/digits-worker")
-    refused = cli("submit", digits, "--replace")
-    assert refused.exit_code == 2
-    assert "the old Job digits-worker is deleted; submit again to start the new one" in (
-        refused.stderr
-    )
-    assert "created    configmap/digits-study" in refused.stdout
-    assert cli("submit", digits).exit_code == 0
-
-
-def test_configmaps_that_cannot_be_deleted_fail_no_submission(
+def test_a_job_that_is_being_deleted_is_waited_for(
     api: Api, cli: Callable[..., Result], digits: Path, secret: Object
 ) -> None:
-    """The Job runs by then."""
-    api.put("v1/secrets", secret)
-    api.answer("get /api/v1/namespaces/hpo-job/configmaps", 403, "forbidden")
-    done = cli("submit", digits)
-    assert done.exit_code == 0, done.output
-    assert "created    job/digits-worker" in done.stdout
-    assert "ConfigMaps of earlier submissions are left: forbidden" in done.stderr
-
-
-def test_a_job_that_is_being_deleted_is_waited_for(
-    api: Api, cli: Callable[..., Result], digits: Path, ended: Object
-) -> None:
     """It is what the folder says, but whatever it is changed to would go with it."""
-    assert cli("submit", digits, "--replace").exit_code == 0
+    api.put("v1/secrets", secret)
+    assert cli("submit", digits).exit_code == 0
     job = api.objects[f"{JOBS}/digits-worker"]
     job["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     job["status"] = {"active": 2}
@@ -286,14 +218,3 @@ def test_a_job_that_is_being_deleted_is_waited_for(
     assert done.exit_code == 0, done.output
     assert "created    job/digits-worker" in done.stdout
     assert "deletionTimestamp" not in api.objects[f"{JOBS}/digits-worker"]["metadata"]
-
-
-def test_a_job_that_is_not_changed_is_not_said_to_be(
-    api: Api, cli: Callable[..., Result], digits: Path, secret: Object
-) -> None:
-    api.put("v1/secrets", secret)
-    assert cli("submit", digits, "--workers", "2").exit_code == 0
-    api.lose(f"patch {JOBS}/digits-worker")
-    refused = cli("submit", digits, "--workers", "3")
-    assert refused.exit_code == 2
-    assert "from now on" not in refused.stdout
