@@ -104,7 +104,7 @@ def delete_command(
     if not cluster:
         if with_study:
             raise click.UsageError("--study goes with --cluster; without it, a study is deleted")
-        _delete_study(study, url, artifacts, yes)
+        _delete_study(study, url, artifacts, yes=yes)
         return
     there = connect(context, namespace, study)
     if with_study:
@@ -112,7 +112,7 @@ def delete_command(
             _confirm(f"delete {study} on the cluster, with its trials and models")
         with cluster_database(there, study) as forwarded:  # found by the Job, so before that goes
             _delete_job(there, study, must_exist=False)
-            _delete_study(study, forwarded, artifacts, True)
+            _delete_study(study, forwarded, artifacts, yes=True)
         return
     place = same_place(there, study)
     _delete_job(there, study, must_exist=True)
@@ -129,7 +129,7 @@ def _delete_job(cluster: Cluster, study: str, *, must_exist: bool) -> None:
         click.echo(f"deleted {line}")
 
 
-def _delete_study(name: str, url: str, artifacts: str, yes: bool) -> None:
+def _delete_study(name: str, url: str, artifacts: str, *, yes: bool) -> None:
     from hpo_job.artifacts.tidying import delete
 
     with open_study(name, url, read_only=False) as (study, storage):

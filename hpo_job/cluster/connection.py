@@ -134,6 +134,7 @@ class Connection:
         query: Mapping[str, str],
         body: Any = None,
         content: str = "application/json",
+        *,
         stream: bool = False,
     ) -> Any:
         changes = method != "GET" and "dryRun" not in query
@@ -150,11 +151,12 @@ class Connection:
                 retries=RETRIES if method == "GET" else False,
                 preload_content=not stream,
             )
+            refused = response.data if response.status >= 400 else b""  # read here: it may be cut
         except (urllib3.exceptions.HTTPError, OSError) as error:
             lost = changes and isinstance(error, LOST)
             raise self._no_answer(error, DONE_OR_NOT if lost else CONTEXT) from error
         if response.status >= 400:
-            refusal = error_of(response.status, response.data, self.namespace, self.host)
+            refusal = error_of(response.status, refused, self.namespace, self.host)
             if changes and response.status in LOST_BEHIND:
                 raise ClusterError(f"{refusal}; {DONE_OR_NOT}")
             raise refusal

@@ -213,6 +213,15 @@ def test_a_log_that_is_cut_is_not_taken_for_a_whole_one(
             list(Cluster().log("p"))
 
 
+@pytest.mark.web
+def test_a_refusal_that_is_cut_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with web.answering(500, b"4\r\nbusy\r\n", {"Transfer-Encoding": "chunked"}) as url:
+        kubeconfig(tmp_path / "kubeconfig", url)
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        with pytest.raises(ClusterError, match="does not answer"):
+            list(Cluster().log("p", follow=True))
+
+
 def test_a_followed_log_is_asked_for_again_after_a_refusal(
     api: Api, cli: Callable[..., Result], job: Object, worker_pod: Callable[..., Object]
 ) -> None:
