@@ -465,6 +465,27 @@ MUTANTS = (
         "tests/results/test_overhead.py",
     ),
     Mutant(
+        "the log of a pod that has ended is read to its end, also after a cut",
+        "cluster/logs.py",
+        "goes_on = writes or isinstance(error, NoAnswerError)",
+        "goes_on = writes",
+        "tests/cluster/test_logs.py",
+    ),
+    Mutant(
+        "connections to another server do not become free for a replacement",
+        "cluster/preflight/database.py",
+        "            ended = replace(ended, workers=0)\n",
+        "            pass\n",
+        "tests/cluster/test_freed.py",
+    ),
+    Mutant(
+        "an API server that is away does not end the wait for a deleted Job",
+        "cluster/existing.py",
+        "    except ClusterError as error:\n        return str(error)\n",
+        "    except ClusterError:\n        raise\n",
+        "tests/cluster/test_half_done.py",
+    ),
+    Mutant(
         "submitting warns of more workers than the database has connections for",
         "cluster/preflight/database.py",
         "    if capacity < more:",
