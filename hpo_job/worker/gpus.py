@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -65,7 +66,7 @@ def share(gpus: Sequence[str], workers: int) -> list[str | None]:
 def model() -> str | None:
     """What nvidia-smi calls the first GPU that is available; None where it names none."""
     names = available()[:1]
-    for gpu in _listed() if names else []:
+    for gpu in _listed() if names else ():
         if names[0] == gpu.name or gpu.uuid.startswith(names[0]):
             return gpu.model
     return None
@@ -92,14 +93,15 @@ def _of_driver() -> list[str]:
     return [gpu.name for gpu in _listed()]
 
 
-def _listed() -> list[_Gpu]:
+@functools.cache  # which workers inherit: the program may take seconds
+def _listed() -> tuple[_Gpu, ...]:
     """What nvidia-smi lists: a GPU that is cut into instances by these alone."""
     try:
         answer = subprocess.run(
             [PROGRAM, "-L"], capture_output=True, text=True, timeout=TIMEOUT, check=True
         )
     except (OSError, subprocess.SubprocessError):  # there is none, or no driver behind it
-        return []
+        return ()
     found: list[_Gpu] = []
     whole: _Gpu | None = None  # the latest GPU
     for line in answer.stdout.splitlines():
@@ -110,4 +112,4 @@ def _listed() -> list[_Gpu]:
             if found[-1] is whole:
                 found.pop()
             found.append(_Gpu(match[2], match[2], f"{whole.model} {match[1]}"))
-    return found
+    return tuple(found)

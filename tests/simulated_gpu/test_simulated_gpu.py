@@ -197,6 +197,7 @@ def test_workers_share_the_gpus_that_are_named(
     process = command("run", folder, "--gpus", "0,2", "--workers-per-gpu", "2", env=env)
     output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, output + errors
+    assert "imports for itself" not in errors  # nothing has started CUDA before the fork
     trials = optuna.load_study(study_name="images", storage=database).get_trials(deepcopy=False)
     assert {trial.state.name for trial in trials} == {"COMPLETE"}
     gpus: dict[str, set[str]] = {}  # of each worker

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
@@ -33,11 +33,14 @@ def train(trial, context):
 
 
 @pytest.fixture(autouse=True)
-def no_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """A machine without a driver, whatever this one has."""
     monkeypatch.delenv(gpus.VISIBLE, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(gpus, "DRIVER", tmp_path / "driver")
+    gpus._listed.cache_clear()
+    yield
+    gpus._listed.cache_clear()
 
 
 def driver(folder: Path, listing: str, code: int = 0) -> None:
@@ -47,6 +50,7 @@ def driver(folder: Path, listing: str, code: int = 0) -> None:
     lines = ["#!/bin/sh", '[ "$1" = -L ] || exit 9', "/bin/cat <<'END'", listing, "END"]
     program.write_text("\n".join([*lines, f"exit {code}", ""]))
     program.chmod(0o755)
+    gpus._listed.cache_clear()
 
 
 TWO = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1a2b)
