@@ -36,7 +36,7 @@ MOST = 50  # pods that are listed in all; of more, those that do not run come fi
 IDLE_LOGS = 3  # pods without a trial whose logs are looked at, to say what they wait for
 WIDTH = 40  # a pod's name is wrapped after so many characters
 ENDED = ("Succeeded", "Failed")
-WAITS = re.compile(r"waiting for the server, .* at most: (.*)")  # of `storage.outage.Outage`
+WAITS = re.compile(r"waiting for .*, \d+ s at most: (.*)")  # of `storage.outage.Outage`
 
 
 def job_line(cluster: Cluster, study: str) -> tuple[str, Object | None]:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from filelock import Timeout as LockTimeout
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import RDBStorage
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from hpo_job.errors import StorageError, StudyError
@@ -58,7 +59,7 @@ def worker_capacity(url: str) -> int | None:
     try:
         return postgresql.worker_capacity(parsed, label)
     except (*DATABASE_ERRORS, ImportError) as error:
-        raise StorageError(f"{label}: {urls.redact(rdb_faults.reason(error), parsed)}") from error
+        raise StorageError(f"{label}: {_reason(error, parsed)}") from error
 
 
 def try_rights(url: str) -> Rights:
@@ -76,7 +77,12 @@ def try_rights(url: str) -> Rights:
     try:
         return postgresql_rights.try_rights(parsed, label)
     except (*DATABASE_ERRORS, ImportError) as error:
-        raise StorageError(f"{label}: {urls.redact(rdb_faults.reason(error), parsed)}") from error
+        raise StorageError(f"{label}: {_reason(error, parsed)}") from error
+
+
+def _reason(error: Exception, url: URL) -> str:
+    source = urls.source(url.render_as_string(hide_password=False))
+    return urls.redact(rdb_faults.reason(error, source), url)
 
 
 class Storage:
@@ -235,7 +241,7 @@ class Storage:
         """What the database answered, as one line without the password."""
         if isinstance(error, StorageError):
             return error
-        reason = urls.redact(rdb_faults.reason(error), self._url)
+        reason = _reason(error, self._url)
         if isinstance(error, ImportError):
             reason += (
                 "; pip install 'hpo-job[postgresql]'"

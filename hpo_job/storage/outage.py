@@ -29,13 +29,14 @@ class Outage:
         self._announced = False
         self._restored = -math.inf
 
-    def waiting(self, reason: str, waited: float, left: float) -> None:
+    def waiting(self, reason: str, waited: float, left: float, awaited: str = "the server") -> None:
         """A statement has failed, and is going to be sent again.
 
         Args:
             reason: what the server or its driver said, in one line.
             waited: seconds since it was sent first.
             left: seconds for which it will still be tried.
+            awaited: what is waited for.
         """
         if waited < QUIET:
             return
@@ -43,8 +44,9 @@ class Outage:
             announced, self._announced = self._announced, True
         if not announced:
             logger.warning(
-                "%s: waiting for the server, %.0f s at most: %s",
+                "%s: waiting for %s, %.0f s at most: %s",
                 self._label,
+                awaited,
                 left,
                 reason,
                 extra={"event": f"{self._label}: away"},

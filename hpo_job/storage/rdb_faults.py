@@ -40,10 +40,12 @@ SQLITE_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQL
 # What PostgreSQL says, without a SQLSTATE, to a client that it does not let in now
 NOT_NOW = ("starting up", "shutting down", "too many clients", "remaining connection slots")
 
+LOGIN_REFUSED = ("28000", "28P01")
+# The same, to a client that has no connection yet and so no SQLSTATE
+NOBODY = ("password authentication failed", "no password supplied")
+
 EXPLANATIONS: dict[str | int, str] = {
     "25006": "the server is read-only",
-    "28000": "user name or password are wrong",
-    "28P01": "user name or password are wrong",
     "3D000": "there is no such database, or it was dropped",
     "42501": "this account may not do that",
     "42P01": "its tables are missing, or were dropped",
@@ -89,8 +91,13 @@ def is_transient(error: BaseException, ever_connected: bool) -> bool:
     )
 
 
-def reason(error: BaseException) -> str:
-    """What went wrong, in one line; it may hold what was stored, but never the URL's password."""
+def reason(error: BaseException, source: str = "the URL") -> str:
+    """What went wrong, in one line; it may hold what was stored, but never the URL's password.
+
+    Args:
+        error: what the storage raised.
+        source: where its URL is, so that it can be corrected.
+    """
     cause = driver_error(error)
     code = _sqlite_code(cause) if isinstance(cause, sqlite3.Error) else _state(cause)
     primary = getattr(getattr(cause, "diag", None), "message_primary", None)
@@ -100,6 +107,8 @@ def reason(error: BaseException) -> str:
         explanation = EXPLANATIONS["42P01"]
     if explanation is None and 'database "' in text and text.endswith("does not exist"):
         explanation = EXPLANATIONS["3D000"]
+    if code in LOGIN_REFUSED or any(words in text for words in NOBODY):
+        explanation = f"user name or password are wrong; correct them in {source}"
     return f"{explanation}: {text}" if explanation else text
 
 

@@ -72,6 +72,16 @@ def reread(url: str) -> str | None:
     return None if text is None else canonical(text)
 
 
+def source(url: str) -> str:
+    """Where a URL is, so that it can be corrected."""
+    file = _FILES.get(canonical(url))
+    if file is not None:
+        return str(file)
+    parsed = make_url(url)
+    tunnel = parsed.host == LOOPBACK and (parsed.host, parsed.port) in _NAMES
+    return "the URL of its Secret" if tunnel else "the URL"
+
+
 def is_mounted(url: str) -> bool:
     """Whether a URL came from the file of a mounted Secret, which Kubernetes renews."""
     file = _FILES.get(canonical(url))

@@ -90,6 +90,11 @@ def test_status_says_what_a_worker_without_a_trial_waits_for(
     api.answers[log] = f"2026-01-01T00:00:00.000000000Z {line}\n".encode()
     text = " ".join(cli("status", "digits", "--cluster").stdout.split())
     assert f"index 0: waits for the database: {reason}" in text
+    refused = "MySQL error 1045: Access denied for user 'hpo'@'10.0.0.7' (using password: YES)"
+    line = f"hpo-job: db/hpo: waiting for /var/run/url to be renewed, 148 s at most: {refused}"
+    api.answers[log] = f"2026-01-01T00:00:00.000000000Z {line}\n".encode()
+    text = " ".join(cli("status", "digits", "--cluster").stdout.split())
+    assert f"index 0: waits for the database: {refused}" in text
     api.answers[log] = b"2026-01-01T00:00:00.000000000Z hpo-job: trial 0 COMPLETE 1\n"
     assert "waits for" not in cli("status", "digits", "--cluster").stdout
     api.answer(log, 403, "forbidden")

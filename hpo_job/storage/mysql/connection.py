@@ -14,12 +14,13 @@ Not guaranteed:
 """
 
 import logging
+import math
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from optuna.exceptions import OptunaError
 
@@ -109,15 +110,12 @@ class Connection:
                 self._give_others_a_turn()
                 return result
             except self.server.driver.Error as error:
-                if not self._passes_by_itself(error) and faults.code_of(error) not in passes:
-                    if isinstance(error, self.server.driver.IntegrityError):
-                        raise
-                    raise faults.storage_error(error, self.server.label) from error
+                worth = math.inf if faults.code_of(error) in passes else self._worth(error)
                 waited = time.monotonic() - started
                 left = self.patience - waited  # the patience may have become shorter meanwhile
-                if left <= 0:
-                    raise faults.unreachable(error, self.server.label) from error
-                self._outage.waiting(faults.reason(error), waited, left)
+                if min(left, worth) <= 0:
+                    self._give_up(error, passes_by_itself=worth == math.inf)
+                self._say_why(error, waited, min(left, worth))
             attempt += 1
             waiting.pause(attempt)
 
@@ -160,33 +158,47 @@ class Connection:
         except self.server.driver.Error:
             self.drop()
 
-    def _passes_by_itself(self, error: Exception) -> bool:
+    def _give_up(self, error: Exception, *, passes_by_itself: bool) -> NoReturn:
+        label, source = self.server.label, urls.source(self.server.url)
+        if passes_by_itself:
+            raise faults.unreachable(error, label, source) from error
+        if isinstance(error, self.server.driver.IntegrityError):
+            raise error
+        raise faults.storage_error(error, label, source) from error
+
+    def _say_why(self, error: Exception, waited: float, left: float) -> None:
+        rotated = faults.code_of(error) in faults.ROTATED and urls.reread(self.server.url)
+        awaited = f"{urls.source(self.server.url)} to be renewed" if rotated else "the server"
+        self._outage.waiting(faults.reason(error), waited, left, awaited)
+
+    def _worth(self, error: Exception) -> float:
+        """Seconds for which sending a statement again may help; 0 where it does not."""
         code = faults.code_of(error)
         self._ever_away = self._ever_away or code in faults.LOST
-        if code in faults.ROTATED and self._may_be_let_in():
-            return True
-        if code in faults.SETTLED:
-            return self._ever_connected
-        return code in faults.LOST or code in faults.BUSY
+        if code in faults.ROTATED and (renewal := self._renewal()):
+            return renewal
+        settled = code in faults.SETTLED and self._ever_connected
+        return math.inf if settled or code in faults.LOST | faults.BUSY else 0.0
 
-    def _may_be_let_in(self) -> bool:
-        """Whether the file with the URL has another password or authority by now, or soon.
+    def _renewal(self) -> float:
+        """Seconds until the file with the URL has another password or authority, at most.
 
         Kubernetes renews the file of a mounted Secret a minute or two after the Secret. So who was
         let in before, or has seen the server go away, waits for it; who starts in these minutes
-        waits for as long as that takes. Elsewhere the password is wrong.
+        waits for as long as that takes. Elsewhere the password is wrong: 0.
         """
         url = urls.reread(self.server.url)
         if url is None:
-            return False
+            return 0.0
         if url != urls.canonical(self.server.url):
             self.server = read_url(url)
-            return True
+            return math.inf
         if self._ever_connected or self._ever_away:
-            return True
+            return math.inf
+        if not urls.is_mounted(url):
+            return 0.0
         self._refused = self._refused or time.monotonic()
-        renewed = time.monotonic() - self._refused >= timeouts.RENEWAL
-        return urls.is_mounted(url) and not renewed
+        return max(0.0, timeouts.RENEWAL - (time.monotonic() - self._refused))
 
     def was_away(self, seconds: float) -> bool:
         """Whether the server, or the way to it, was away at some time in the last ``seconds``.

@@ -45,8 +45,9 @@ BUSY = frozenset(
 # Retried once a connection has worked; before that they are a mistake in the URL.
 SETTLED = frozenset({2026})  # TLS error
 
+LOGIN_REFUSED = 1045
 # Retried where the URL is in a file that can be read again: password or certificate were changed.
-ROTATED = frozenset({1045, 2026})
+ROTATED = frozenset({LOGIN_REFUSED, 2026})
 
 DUPLICATE = 1062
 # A table that was missing, or a part of it, is there by now: another process creates them too
@@ -65,7 +66,7 @@ EXPLANATIONS = {
     1021: "the server's disk is full",
     1114: "the server's disk is full",
     1044: "this account may not use the database",
-    1045: "user name or password are wrong",
+    LOGIN_REFUSED: "user name or password are wrong",
     1142: "this account may not write",
     1290: "the server is read-only",
     1836: "the server is read-only",
@@ -90,14 +91,15 @@ def reason(error: BaseException) -> str:
     return f"MySQL error {code_of(error)}" + (f": {in_users_words(text)}" if text else "")
 
 
-def storage_error(error: BaseException, label: str) -> StorageError:
+def storage_error(error: BaseException, label: str, source: str = "the URL") -> StorageError:
     """One line for an error that is not retried.
 
     Args:
         error: what the driver raised; the server's text never holds the password.
         label: the storage's name, without the password.
+        source: where its URL is, so that it can be corrected.
     """
-    return StorageError(_line(error, label))
+    return StorageError(_line(error, label, source))
 
 
 def gone(label: str) -> GoneError:
@@ -105,17 +107,19 @@ def gone(label: str) -> GoneError:
     return GoneError(f"{label}: {GONE}")
 
 
-def unreachable(error: BaseException, label: str) -> UnreachableError:
+def unreachable(error: BaseException, label: str, source: str = "the URL") -> UnreachableError:
     """One line for an error that was retried in vain; see `storage_error`."""
-    return UnreachableError(_line(error, label))
+    return UnreachableError(_line(error, label, source))
 
 
-def _line(error: BaseException, label: str) -> str:
+def _line(error: BaseException, label: str, source: str) -> str:
     code = code_of(error)
     detail: Any = error.args[1] if len(error.args) > 1 else error
     if code == 2013 or not detail:
         detail = "no answer"
     explanation = EXPLANATIONS.get(code)
+    if code == LOGIN_REFUSED:
+        explanation = f"{explanation}; correct them in {source}"
     reason = in_users_words(" ".join(str(detail).split()))
     text = f"{label}: {explanation + ': ' if explanation else ''}{reason}"
     return f"{text} (MySQL error {code})" if code >= 0 else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hpo_job.errors import StorageError
+from hpo_job.storage.mysql import faults
 from hpo_job.storage.mysql.connection import Connection, Cursor
 from hpo_job.storage.mysql.url import read_url
 
@@ -18,7 +19,7 @@ def accepts(url: str, patience: float) -> bool:
             lambda cursor, _: cursor.execute("DO 0")
         )
     except StorageError as error:
-        if getattr(error.__cause__, "args", (0,))[0] == 1045:
+        if error.__cause__ and faults.code_of(error.__cause__) == faults.LOGIN_REFUSED:
             return False
         raise
     return True

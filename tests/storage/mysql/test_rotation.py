@@ -61,14 +61,14 @@ def test_a_changed_password_is_read_again(file: Path, url: str, root_url: str) -
     kubelet = threading.Thread(target=renewed_later)
     kubelet.start()
     connection = storage._connection
-    passes = connection._passes_by_itself
+    worth = connection._worth
 
-    def noticed(error: Exception) -> bool:
-        passed = passes(error)
+    def noticed(error: Exception) -> float:
+        seconds = worth(error)
         refused.set()
-        return passed
+        return seconds
 
-    connection._passes_by_itself = noticed  # type: ignore[method-assign]
+    connection._worth = noticed  # type: ignore[method-assign]
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
     kubelet.join()
     assert len(study.trials) == 3
@@ -83,7 +83,8 @@ def test_a_password_that_was_typed_is_not_asked_for_again(
     storage = MySQLStorage(address, patience=60)
     study = optuna.create_study(storage=storage)
     change_password(root_url)
-    with pytest.raises(StorageError, match="user name or password are wrong"):
+    wrong = "user name or password are wrong; correct them in the URL: Access denied"
+    with pytest.raises(StorageError, match=wrong):
         study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
 
 
@@ -171,16 +172,28 @@ def test_a_pod_that_starts_after_a_rotation_waits_for_its_file(
     assert refusals_until_renewed(mounted, url, monkeypatch) == [1045, 1045]
 
 
-def test_a_pod_with_a_wrong_password_says_so_once_its_file_was_renewed(
-    mounted: Path, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("patience", [0.5, 600], ids=["command", "worker"])
+def test_a_pod_with_a_wrong_password_says_so_however_long_it_waited(
+    mounted: Path,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    patience: float,
 ) -> None:
-    monkeypatch.setattr(timeouts, "RENEWAL", 0.5)
+    """A worker waits until its file was renewed; a command that only looks, for its patience."""
+    monkeypatch.setattr(timeouts, "RENEWAL", 1.0 if patience == 600 else 150)
     monkeypatch.setattr(outage, "QUIET", 0.0)
     write(mounted, url, "wrong")
     address = storage_url(None, mounted)
     assert address
-    with pytest.raises(StorageError, match="user name or password are wrong"):
-        MySQLStorage(address, patience=60)
+    with pytest.raises(StorageError, match="user name or password are wrong") as refused:
+        MySQLStorage(address, patience=patience)
+    assert refused.value.exit_code == 2
+    assert f"wrong; correct them in {mounted}: Access denied for user '{USER}'" in str(
+        refused.value
+    )
+    longest = min(patience, timeouts.RENEWAL)
+    assert f"waiting for {mounted} to be renewed, {longest:.0f} s at most: " in caplog.text
     assert "Access denied" in caplog.text
 
 
