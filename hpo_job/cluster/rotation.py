@@ -19,6 +19,7 @@ from hpo_job.cluster.names import SERVICE
 from hpo_job.cluster.refusals import NoAnswerError, adding
 from hpo_job.cluster.server import LOOK, READY, SERVER_SECRET, USER, new_server, wait_ready
 from hpo_job.errors import ClusterError
+from hpo_job.storage import timeouts
 from hpo_job.storage.defaults import PROMPT
 from hpo_job.storage.mysql.passwords import accepts, change_passwords, discard_old_passwords
 
@@ -27,7 +28,6 @@ NEXT = "next-"  # before the keys of passwords that the server may not have yet
 PASSWORDS = {USER: "password", ROOT: "root-password"}  # keys of the server's Secret
 END = "-----END CERTIFICATE-----"
 UNFINISHED = "the rotation is not finished: run hpo-job database --rotate again"
-FILES = 150.0  # seconds until the kubelet has renewed the files of a mounted Secret, and some more
 
 
 def rotate(cluster: Cluster, secret: str, announce: Callable[[str], None]) -> None:
@@ -57,8 +57,8 @@ def rotate(cluster: Cluster, secret: str, announce: Callable[[str], None]) -> No
         announce("restarting the database with the new certificate; workers wait for it")
         _restart(cluster)
         wait_ready(cluster, secret, announce)
-        announce(f"waiting {FILES:.0f} s until all pods have the new password")
-        time.sleep(FILES)
+        announce(f"waiting {timeouts.RENEWAL} s until all pods have the new password")
+        time.sleep(timeouts.RENEWAL)
         root = _as_root(credentials(cluster, secret), fresh["root-password"])
         with reachable_with(cluster, root, secret) as url:
             discard_old_passwords(url, list(PASSWORDS), PROMPT)

@@ -10,7 +10,7 @@ ANSWER_TIMEOUT = 90  # for an answer to a statement
 BUSY_TIMEOUT = 60  # that one SQLite writer waits for the others
 LOCK_TIMEOUT = 120  # for a study's lock on a SQLite file, which is held for milliseconds
 # Until the file of a mounted Secret is renewed: the kubelet looks each minute, at what it has
-# remembered for a minute
+# remembered for a minute; and some more
 RENEWAL = 150
 # That a worker that was asked to stop still waits for a server: Kubernetes kills after 30.
 STOPPING_PATIENCE = 15

@@ -31,7 +31,7 @@ def database(
     monkeypatch: pytest.MonkeyPatch,
 ) -> str:
     """A database as `hpo-job database` makes it, and its URL on this machine."""
-    monkeypatch.setattr("hpo_job.cluster.rotation.FILES", 0.0)
+    monkeypatch.setattr("hpo_job.storage.timeouts.RENEWAL", 0)
     monkeypatch.setattr("hpo_job.cluster.rotation.LOOK", 0.0)
     sql(
         own_server.root_url,
