@@ -104,7 +104,7 @@ def serve(
     os.environ.setdefault("OMP_NUM_THREADS", str(job.machine.threads))  # read by the imports
     listen(write_to(outputs[PREPARATION][1], None), logging.INFO)
     preload(job.spec)
-    with suppress(Exception):  # without its driver, say: the study cannot be opened, which says so
+    with suppress(HpoJobError, ImportError):  # its URL, or its driver: who opens the study says so
         import_all(parse(job.storage))
     with suppress(HpoJobError):  # for what it looks up of Optuna's classes; its errors come later
         check_spec(job.spec)

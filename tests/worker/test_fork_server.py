@@ -330,3 +330,34 @@ def test_a_spawned_worker_knows_where_its_password_comes_from(
     assert run.returncode == 0, errors
     (trial,) = quick.study.trials
     assert trial.user_attrs["known"] == [[], [str(tmp_path / "url")]]
+
+
+def test_a_defect_of_what_is_imported_for_the_workers_is_shown(tmp_path: Path) -> None:
+    """Only what the user can fix is left to whoever opens the study, such as a missing driver."""
+    quick = Quick(tmp_path)
+    code = """
+import sys
+from hpo_job.cli import main
+from hpo_job.worker import fork_server
+
+def defect(url):
+    raise RuntimeError("a defect")
+
+fork_server.import_all = defect
+main(sys.argv[1:])
+"""
+    run = [sys.executable, "-c", code, "run", quick.job, "--storage", quick.url]
+    # or numpy's threads, here imported before the command, would keep it from forking
+    one_thread = {**os.environ, **ONE_THREAD}
+    done = subprocess.run(run, capture_output=True, text=True, env=one_thread)
+    assert done.returncode == 1
+    assert done.stderr.endswith("RuntimeError: a defect\n")
+
+
+def test_a_driver_that_is_not_installed_is_one_error(tmp_path: Path) -> None:
+    quick = Quick(tmp_path)
+    run = command("run", quick.job, "--storage", "postgresql+asyncpg://a@127.0.0.1/hpo")
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode == 2
+    assert errors.splitlines()[-1].startswith("hpo-job: storage postgresql+asyncpg://a@127.0.0.1")
+    assert "No module named 'asyncpg'" in errors and "Traceback" not in errors
