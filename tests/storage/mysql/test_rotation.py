@@ -16,7 +16,10 @@ from hpo_job.storage.database import Storage
 from hpo_job.storage.mysql import MySQLStorage
 from hpo_job.storage.mysql.url import read_url
 from hpo_job.storage.urls import reread, storage_url
+from hpo_job.worker.start_methods import START_VARIABLE
+from tests.quick import command, wait_until, write_job
 from tests.storage.mysql.server import sql
+from tests.storage.pods import HELD, kill
 
 USER = "rotating"
 
@@ -152,6 +155,31 @@ def test_a_worker_that_takes_a_killed_ones_place_has_what_the_file_holds_now(
     storage = MySQLStorage(address, patience=60)
     assert optuna.create_study(storage=storage).trials == []
     storage.remove_session()
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("way", ["fork", "spawn"])
+def test_the_worker_in_a_killed_ones_place_has_the_new_password(
+    file: Path, url: str, root_url: str, tmp_path: Path, way: str
+) -> None:
+    """And the others go on; the processes that start workers have the old one."""
+    job = write_job(tmp_path, HELD, budget="trials = 3")
+    arguments = ["run", job, "--workers", "2", "--grace", "10", "--storage-file", file]
+    run = command(*map(str, arguments), env={START_VARIABLE: way})
+    begun = [job / "running-0", job / "running-1"]
+    wait_until(lambda: all(each.exists() for each in begun))
+    change_password(root_url)
+    write(file, url, "new")
+    first, other = (int(each.read_text()) for each in begun)
+    kill(first)
+    wait_until((job / "running-2").exists)
+    assert int((job / "running-2").read_text()) not in (first, other)
+    (job / "go").touch()
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 0, said
+    states = sql(url, "SELECT state, COUNT(*) FROM trials GROUP BY state ORDER BY state")
+    assert dict(states) == {"COMPLETE": 3, "FAIL": 1}
+    assert "Access denied" not in said
 
 
 @pytest.fixture
