@@ -346,7 +346,7 @@ def defect(url):
 fork_server.import_all = defect
 main(sys.argv[1:])
 """
-    run = [sys.executable, "-c", code, "run", quick.job, "--storage", quick.url]
+    run = [sys.executable, "-c", code, "run", str(quick.job), "--storage", quick.url]
     # or numpy's threads, here imported before the command, would keep it from forking
     one_thread = {**os.environ, **ONE_THREAD}
     done = subprocess.run(run, capture_output=True, text=True, env=one_thread)
