@@ -51,7 +51,7 @@ def note_joined(storage: Storage, owner: str, study: str) -> None:
         except (DBAPIError, StorageError) as error:
             if not _lacks_table(error):
                 raise
-            storage.run_exclusively("schema", lambda: _execute(storage, CREATE))
+            _create(storage)
             _execute(storage, insert, owner, study)
     except (DBAPIError, StorageError) as error:
         if not _lacks_right(error):
@@ -62,6 +62,15 @@ def note_joined(storage: Storage, owner: str, study: str) -> None:
             storage.error(error),
             TABLE,
         )
+
+
+def _create(storage: Storage) -> None:
+    try:
+        _execute(storage, CREATE)
+    except DBAPIError as error:
+        # PostgreSQL's IF NOT EXISTS does not see a table that another worker is creating
+        if rdb_faults.state_of(error) not in rdb_faults.CREATED:
+            raise
 
 
 def _execute(storage: Storage, sql: str, *words: str) -> list[Any]:

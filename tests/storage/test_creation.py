@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -13,8 +14,10 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from hpo_job.storage import kubernetes_jobs
 from hpo_job.storage.database import Storage
 from hpo_job.storage.tables import NoTablesError
+from tests.quick import wait_until
 from tests.storage.mysql.fleet import exit_codes, start
 from tests.storage.sql import sql
 
@@ -211,3 +214,22 @@ def test_tables_that_plain_optuna_creates_at_the_same_time_are_joined(
         made_by_us(url)
     assert next(count) >= 2
     assert described(url) == complete
+
+
+def test_the_table_of_jobs_that_another_worker_is_creating_is_used(postgres_url: str) -> None:
+    """PostgreSQL's IF NOT EXISTS does not see it yet, and fails when it is there."""
+    storage = Storage(postgres_url, create=True)
+    waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'CREATE%'"
+    engine = sqlalchemy.create_engine(postgres_url, poolclass=sqlalchemy.NullPool)
+
+    def finish(other: sqlalchemy.Connection) -> None:
+        wait_until(lambda: bool(sql(postgres_url, waits)))
+        other.commit()
+
+    with engine.connect() as other, ThreadPoolExecutor() as threads:
+        other.exec_driver_sql(kubernetes_jobs.CREATE)
+        finished = threads.submit(finish, other)
+        kubernetes_jobs.note_joined(storage, "uid-1", "s")
+        finished.result()
+    assert kubernetes_jobs.has_joined(storage, "uid-1", "s")
+    storage.close()
