@@ -23,6 +23,7 @@ from fastai.text.models.awdlstm import AWD_LSTM
 from fastcore.foundation import L
 from torch import nn
 
+from hpo_job import __version__
 from hpo_job.objectives.context import Context
 from hpo_job.trial.checkpoint_file import State
 
@@ -124,7 +125,7 @@ def restore_random_numbers(learn: Learner, state: State) -> None:
 
 def _origin(context: Context) -> State:
     """What a state belongs to: only there it can be continued."""
-    versions = {package: version(package) for package in ("hpo-job", *LIBRARIES)}
+    versions = {"hpo-job": __version__, **{package: version(package) for package in LIBRARIES}}
     return {"params": dict(context.params), "seed": context.seed, "versions": versions}
 
 

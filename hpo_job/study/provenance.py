@@ -7,12 +7,17 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("hpo-job", "optuna", "fastai", "torch", "torchvision", "timm", "scikit-learn", "numpy")
+from hpo_job import __version__
+
+PACKAGES = ("optuna", "fastai", "torch", "torchvision", "timm", "scikit-learn", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that trials depend on, where installed."""
-    installed = {"python": platform.python_version()}
+    """The versions of Python, hpo-job and the packages that trials depend on, where installed.
+
+    hpo-job's is its own: it may only be on Python's path.
+    """
+    installed = {"python": platform.python_version(), "hpo-job": __version__}
     for package in PACKAGES:
         try:
             installed[package] = metadata.version(package)
