@@ -38,7 +38,17 @@ CREATED = frozenset({"23505", "42710", "42P07"})
 # SQLite: another process writes, has the table locked, or recovers the log
 SQLITE_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 # What PostgreSQL says, without a SQLSTATE, to a client that it does not let in now
-NOT_NOW = ("starting up", "shutting down", "too many clients", "remaining connection slots")
+NOT_NOW = (
+    "the database system is in recovery mode",
+    "the database system is not yet accepting connections",
+    "the database system is shutting down",
+    "the database system is starting up",
+    "canceling authentication due to timeout",
+    "remaining connection slots",
+    "terminating connection",
+    "too many clients",
+    "too many connections for",
+)
 
 LOGIN_REFUSED = ("28000", "28P01")
 # The same, to a client that has no connection yet and so no SQLSTATE

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
+import socket
 import sqlite3
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -467,6 +470,96 @@ def test_a_deadlock_is_repeated(postgres: PostgresServer, postgres_template: str
         for thread in threads:
             thread.join()
         assert len(tries) == 3  # one of the two gave way
+
+
+# As the server's source has them, version 15
+NOT_NOW = [
+    "canceling authentication due to timeout",
+    "remaining connection slots are reserved for non-replication superuser connections",
+    "sorry, too many clients already",
+    "terminating connection due to administrator command",
+    "the database system is in recovery mode",
+    "the database system is not yet accepting connections",
+    "the database system is shutting down",
+    "the database system is starting up",
+    'too many connections for database "hpo"',
+    'too many connections for role "hpo"',
+]
+NEVER = [
+    'database "hpo" is not currently accepting connections',
+    'no pg_hba.conf entry for host "127.0.0.1", user "hpo", database "hpo", no encryption',
+    'role "hpo" does not exist',
+    "the database system is not accepting connections",  # a standby that may not be read
+]
+
+
+@contextmanager
+def refusing(text: str) -> Iterator[str]:
+    """The URL of a server that answers each log-in as PostgreSQL does which lets nobody in.
+
+    How a real one comes to say most of these takes a moment that no test can hold.
+    """
+    fields = b"".join(field.encode() + b"\0" for field in ("SFATAL", "VFATAL", f"M{text}"))
+    answer = b"E" + struct.pack(">I", len(fields) + 5) + fields + b"\0"
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                with client:
+                    if client.recv(1024)[4:8] == struct.pack(">HH", 1234, 5679):  # asks for TLS
+                        client.sendall(b"N")
+                        client.recv(1024)
+                    client.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"postgresql+psycopg://hpo:s3cret@127.0.0.1:{listener.getsockname()[1]}/hpo"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.web
+@pytest.mark.parametrize("text", NOT_NOW)
+def test_a_server_that_lets_nobody_in_for_now_is_waited_for(text: str) -> None:
+    with refusing(text) as url, pytest.raises(UnreachableError, match=re.escape(text)):
+        Storage(url, create=True, patience=0.1)
+
+
+@pytest.mark.web
+@pytest.mark.parametrize("text", NEVER)
+def test_a_server_that_never_lets_this_account_in_is_not_waited_for(text: str) -> None:
+    with refusing(text) as url, pytest.raises(StorageError, match=re.escape(text)) as refused:
+        Storage(url, create=True, patience=60)
+    assert not isinstance(refused.value, UnreachableError)
+
+
+def test_a_server_that_recovers_as_a_process_of_it_was_killed_loses_no_worker(
+    own_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """As for lack of memory: the server recovers, and lets nobody in meanwhile."""
+    url = own_postgres.new_database()
+    with pods_of(tmp_path, url, short(0.02), budget="trials = 30") as pods:
+        pods.start(3)
+        for _ in range(3):
+            done = pods.finished()
+            wait_until(lambda enough=done + 4: pods.finished() >= enough)  # type: ignore[misc]
+            ask = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            os.kill(sql(url, f"{ask} AND pid <> pg_backend_pid()")[0][0], signal.SIGKILL)
+            wait_until(lambda: answers(url))
+        assert pods.end() == [0] * 3, pods.said()
+
+
+def answers(url: str) -> bool:
+    """Whether a server lets somebody in."""
+    try:
+        connect(url).close()
+    except DBAPIError:
+        return False
+    return True
 
 
 def test_a_mistake_in_the_url_is_not_waited_for(postgres_url: str) -> None:
