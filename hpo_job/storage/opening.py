@@ -171,12 +171,12 @@ class _Tables:
             StorageError: they are missing, or of another version of Optuna.
         """
         found = self._revision()
-        if found is None and self._options.create:
+        if found is None:
+            if not self._options.create:
+                raise NoTablesError(f"{self._options.label}: {NO_TABLES}")
             with self._creating() as connection:
                 create_tables(connection)
             found = self._revision()
-        if found is None:
-            raise NoTablesError(f"{self._options.label}: {NO_TABLES}")
         if found != SCHEMA_HEAD:
             raise StorageError(f"{self._options.label}: {OTHER_VERSION}")
 

@@ -57,6 +57,7 @@ NOBODY = ("password authentication failed", "no password supplied")
 EXPLANATIONS: dict[str | int, str] = {
     "25006": "the server is read-only",
     "3D000": "there is no such database, or it was dropped",
+    "3F000": "this account may use no schema of the database",
     "42501": "this account may not do that",
     "42P01": "its tables are missing, or were dropped",
     "53100": "the server's disk is full",

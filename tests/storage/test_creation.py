@@ -14,6 +14,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from hpo_job.errors import StorageError
 from hpo_job.storage import kubernetes_jobs
 from hpo_job.storage.database import Storage
 from hpo_job.storage.tables import NoTablesError
@@ -139,6 +140,16 @@ def test_tables_that_were_left_half_created_are_completed(
         assert not any(states)  # in one transaction
     elif not url.startswith("postgresql"):
         assert any("studies" in state and "rows of version_info" not in state for state in states)
+
+
+def test_tables_of_optuna_before_0_9_are_refused_as_they_are(any_url: str) -> None:
+    """They have no row that says which version they are of, as those that are half created."""
+    made_by_us(any_url)
+    sql(any_url, "DROP TABLE alembic_version", "UPDATE version_info SET schema_version = 11")
+    before = described(any_url)
+    with pytest.raises(StorageError, match="made by another version of Optuna"):
+        made_by_us(any_url)
+    assert described(any_url) == before
 
 
 SERVERS = [

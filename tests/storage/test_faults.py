@@ -745,6 +745,14 @@ def test_an_account_that_may_only_read_ends_a_worker_with_one_line(
         assert pods.states() == {"COMPLETE": 1}
 
 
+def test_an_account_that_may_use_no_schema_is_told_so(postgres: PostgresServer) -> None:
+    url = postgres.new_database()
+    account = reader_account(postgres, url)
+    sql(url, "REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+    with pytest.raises(StorageError, match="this account may use no schema of the database"):
+        Storage(account, create=True)
+
+
 def reader_account(server: PostgresServer, url: str) -> str:
     """The URL of a new account that may read the tables of a database, and nothing else."""
     name = f"u{os.urandom(4).hex()}"

@@ -25,11 +25,11 @@ def ensure_schema(connection: Connection, *, create: bool = True) -> None:
         StorageError: the tables belong to another version of Optuna, or are missing.
     """
     found = connection.run(_revision)
-    if found is None and create:
+    if found is None:
+        if not create:
+            raise NoTablesError(f"{connection.server.label}: {NO_TABLES}")
         _create(connection)
         found = connection.run(_revision)
-    if found is None:
-        raise NoTablesError(f"{connection.server.label}: {NO_TABLES}")
     if found != SCHEMA_HEAD:
         raise StorageError(f"{connection.server.label}: {OTHER_VERSION}")
 
