@@ -12,7 +12,7 @@ import os
 import threading
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -87,7 +87,7 @@ def read_by_processes(
 
 def read_ahead(
     source: Source, keys: Sequence[Any], *, pin: bool
-) -> Iterator[tuple[torch.Tensor, ...]]:
+) -> Generator[tuple[torch.Tensor, ...], None, None]:
     """The batches of these keys, in their order, read by a thread while earlier ones are used.
 
     For data sets that only copy: numpy releases Python's lock meanwhile. Nothing is drawn from
@@ -103,7 +103,8 @@ def read_ahead(
         batch = source[key]
         return tuple(tensor.pin_memory() for tensor in batch) if pin else batch
 
-    with ThreadPoolExecutor(1, "reader") as reader:
+    reader = ThreadPoolExecutor(1, "reader")
+    try:
         ready = deque(reader.submit(read, key) for key in keys[:PREFETCHED])
         for key in keys[PREFETCHED:]:
             batch = ready.popleft()
@@ -111,6 +112,8 @@ def read_ahead(
             yield batch.result()
         while ready:
             yield ready.popleft().result()
+    finally:
+        reader.shutdown(cancel_futures=True)
 
 
 def close_pools(source: Source | None = None) -> None:

@@ -83,7 +83,7 @@ def _in_half(forward: Callable[..., Any], device: str, dtype: torch.dtype) -> Ca
 
 
 def _computes_in_fp16(model: nn.Module, device: str) -> bool:
-    """Whether a part of the model does in any case: on CUDA torch casts a whole LSTM to it."""
+    """Whether a part of the model computes in fp16 whatever the precision: on CUDA an LSTM does."""
     return device == "cuda" and any(isinstance(module, nn.LSTM) for module in model.modules())
 
 

@@ -27,7 +27,7 @@ SCORING = "sklearn.metrics"  # which the objectives import when they first score
 
 def preload(spec: StudySpec) -> None:
     """Import what the trials of this study need; what cannot be imported is left to the workers."""
-    with collector_paused(), _cuda_untouched(), suppress(Exception, SystemExit):
+    with collector_paused(), cuda_untouched(), suppress(Exception, SystemExit):
         importlib.import_module("numpy.random")  # which samplers draw from
         if source := objectives.source(spec):
             for module in leading_imports(source):
@@ -85,7 +85,8 @@ def draw_afresh() -> None:
 
 
 @contextmanager
-def _cuda_untouched() -> Iterator[None]:
+def cuda_untouched() -> Iterator[None]:
+    """Let ``torch.cuda.is_available()`` answer without starting CUDA, where NVML can be asked."""
     before = os.environ.get(CUDA_CHECK)
     os.environ[CUDA_CHECK] = "1"
     try:

@@ -80,28 +80,36 @@ class _Gpu:
         name: as CUDA_VISIBLE_DEVICES has it: its number, or an instance's UUID.
         uuid: by which the variable may name it, too, or by its first letters.
         model: what the maker calls it.
+        whole: of an instance, the number of its GPU.
     """
 
     name: str
     uuid: str
     model: str
+    whole: str | None = None
 
 
 def _of_driver() -> list[str]:
+    """The names of GPUs, and of the instances in place of one that is cut into them."""
     if shutil.which(PROGRAM) is None:
         return [str(number) for number, _ in enumerate(DRIVER.glob("*"))]
-    return [gpu.name for gpu in _listed()]
+    cut = {gpu.whole for gpu in _listed()}
+    return [gpu.name for gpu in _listed() if gpu.name not in cut]
+
+
+def _listed() -> tuple[_Gpu, ...]:
+    try:
+        return _parsed()
+    except (OSError, subprocess.SubprocessError):  # there is no nvidia-smi, or no driver behind it
+        return ()
 
 
 @functools.cache  # which workers inherit: the program may take seconds
-def _listed() -> tuple[_Gpu, ...]:
-    """What nvidia-smi lists: a GPU that is cut into instances by these alone."""
-    try:
-        answer = subprocess.run(
-            [PROGRAM, "-L"], capture_output=True, text=True, timeout=TIMEOUT, check=True
-        )
-    except (OSError, subprocess.SubprocessError):  # there is none, or no driver behind it
-        return ()
+def _parsed() -> tuple[_Gpu, ...]:
+    """What nvidia-smi lists; raises what running it does."""
+    answer = subprocess.run(
+        [PROGRAM, "-L"], capture_output=True, text=True, timeout=TIMEOUT, check=True
+    )
     found: list[_Gpu] = []
     whole: _Gpu | None = None  # the latest GPU
     for line in answer.stdout.splitlines():
@@ -109,7 +117,5 @@ def _listed() -> tuple[_Gpu, ...]:
             whole = _Gpu(match[1], match[3], match[2])
             found.append(whole)
         elif whole and (match := re.search(r"(MIG \S+).*\(UUID: (MIG-[^)]+)\)", line)):
-            if found[-1] is whole:
-                found.pop()
-            found.append(_Gpu(match[2], match[2], f"{whole.model} {match[1]}"))
+            found.append(_Gpu(match[2], match[2], f"{whole.model} {match[1]}", whole.name))
     return tuple(found)

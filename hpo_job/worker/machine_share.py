@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hpo_job.machine import ARTIFACTS, CACHE, CACHE_SIZE, cpu_name
 from hpo_job.objectives import is_function
+from hpo_job.objectives.preload import cuda_untouched
 from hpo_job.spec.study_toml import StudySpec
 from hpo_job.study.workers import owner
 from hpo_job.worker import gpus
@@ -66,7 +67,7 @@ def described_worker(spec: StudySpec, machine: Machine) -> str:
 
 
 def _gpu(spec: StudySpec) -> str | None:
-    """What the worker's GPU is called; None where its trials use none.
+    """What the worker's GPU is called; None where torch has none.
 
     A function that never imports torch needs no GPU. For one that does, CUDA is not started: it
     could not fork processes any more that use it.
@@ -75,5 +76,6 @@ def _gpu(spec: StudySpec) -> str | None:
     if torch is None:
         return None
     if is_function(spec) and not torch.cuda.is_initialized():
-        return gpus.model()
+        with cuda_untouched():
+            return (gpus.model() or "a GPU") if torch.cuda.is_available() else None
     return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else None

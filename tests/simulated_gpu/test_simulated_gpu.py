@@ -145,6 +145,28 @@ def test_cuda_is_left_to_a_function_of_the_users_own(
     assert [trial.values for trial in trials] == [[2.0], [2.0]]
 
 
+USES = """
+import torch
+
+def train(trial, context):
+    return float(torch.ones(2, device="cuda").sum())
+"""
+
+
+@pytest.mark.parametrize(("visible", "gpu"), [("2,0", None), ("2", "2")])
+def test_a_function_may_use_all_gpus_that_it_sees(
+    simulate: Simulate, tmp_path: Path, visible: str, gpu: str | None
+) -> None:
+    job, url = write_job(tmp_path, USES, budget="trials = 1"), f"sqlite:///{tmp_path}/studies.db"
+    env = {**simulate(3), "CUDA_VISIBLE_DEVICES": visible}
+    process = command("worker", job, "--storage", url, env=env)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, output + errors
+    (trial,) = optuna.load_study(study_name="quick", storage=url).get_trials(deepcopy=False)
+    assert trial.user_attrs[attributes.DEVICE_NAME] == "Simulated GPU"
+    assert trial.user_attrs.get(attributes.GPU) == gpu
+
+
 @pytest.mark.parametrize("visible", [None, "2,0"])
 def test_a_worker_notes_which_of_several_gpus_it_uses(
     simulate: Simulate, folder: Path, database: str, visible: str | None

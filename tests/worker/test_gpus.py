@@ -38,9 +38,9 @@ def no_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.delenv(gpus.VISIBLE, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(gpus, "DRIVER", tmp_path / "driver")
-    gpus._listed.cache_clear()
+    gpus._parsed.cache_clear()
     yield
-    gpus._listed.cache_clear()
+    gpus._parsed.cache_clear()
 
 
 def driver(folder: Path, listing: str, code: int = 0) -> None:
@@ -50,7 +50,7 @@ def driver(folder: Path, listing: str, code: int = 0) -> None:
     lines = ["#!/bin/sh", '[ "$1" = -L ] || exit 9', "/bin/cat <<'END'", listing, "END"]
     program.write_text("\n".join([*lines, f"exit {code}", ""]))
     program.chmod(0o755)
-    gpus._listed.cache_clear()
+    gpus._parsed.cache_clear()
 
 
 TWO = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1a2b)
@@ -69,9 +69,12 @@ def test_the_driver_lists_them(tmp_path: Path, listing: str, names: list[str]) -
     assert available() == names
 
 
-def test_a_driver_that_fails_has_none(tmp_path: Path) -> None:
+def test_a_driver_that_fails_has_none_and_is_asked_again(tmp_path: Path) -> None:
     driver(tmp_path, "NVIDIA-SMI has failed because it couldn't communicate", 9)
     assert available() == []
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n/bin/cat <<'END'\n{TWO}\nEND\n")
+    assert available() == ["0", "1"]
 
 
 def test_without_nvidia_smi_the_kernel_counts_them(tmp_path: Path) -> None:
@@ -88,6 +91,8 @@ def test_without_nvidia_smi_the_kernel_counts_them(tmp_path: Path) -> None:
         ("1,MIG-bbbb", "NVIDIA A100-SXM4-40GB"),
         ("MIG-bbbb", "NVIDIA A100-SXM4-40GB MIG 3g.20gb"),
         ("GPU-3c", "NVIDIA A100-SXM4-40GB"),
+        ("0", "NVIDIA A100-SXM4-40GB"),  # of which CUDA uses the first instance
+        ("GPU-1a2b", "NVIDIA A100-SXM4-40GB"),
         ("7", None),
         ("", None),
     ],

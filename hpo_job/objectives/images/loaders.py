@@ -72,8 +72,8 @@ class ImageLoader(Loader):
 
     @property
     def reads_ahead(self) -> bool:
-        """On a GPU, which computes meanwhile, unless it holds the images."""
-        return self.device.type == "cuda" and not isinstance(self.source().pixels, OnDevice)
+        """On a GPU, which computes meanwhile, from an array that it does not hold."""
+        return self.device.type == "cuda" and isinstance(self.source().pixels, Decoded)
 
     def typed(self, batch: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Images as fastai has them, (items, channels, height, width); targets."""

@@ -62,7 +62,7 @@ class Decoded:
 
     def take(self, positions: NDArray[np.int64]) -> torch.Tensor:
         """Images as uint8 of shape (positions, size, size, 3), RGB."""
-        return torch.from_numpy(self.mapped.array[positions])  # a list of positions copies
+        return torch.from_numpy(self.mapped.array[positions])  # indexing with a list copies
 
 
 class OnDevice:

@@ -33,4 +33,4 @@ class Rows:
     def __getitem__(self, positions: Sequence[int]) -> tuple[torch.Tensor, ...]:
         chosen = self.rows[list(positions)]
         arrays = (self.categories.array[chosen], self.numbers.array[chosen], self.targets[chosen])
-        return tuple(map(torch.from_numpy, arrays))  # copies, as positions are a list
+        return tuple(map(torch.from_numpy, arrays))  # indexing with a list copies

@@ -194,6 +194,15 @@ def test_a_batch_larger_than_the_data_still_trains(make_context: MakeContext) ->
     assert optimizer_steps(learn) == 1
 
 
+def test_a_model_that_waits_to_be_kept_is_its_weights_alone(
+    make_context: MakeContext, learners: list[Learner]
+) -> None:
+    train((context := make_context(batch_size=32)).trial, context)
+    assert context.keep is not None
+    assert learners[0].opt is None
+    assert all(parameter.grad is None for parameter in learners[0].model.parameters())
+
+
 def test_the_value_is_that_of_the_predictions(
     make_context: MakeContext, learners: list[Learner]
 ) -> None:
