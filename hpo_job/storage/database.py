@@ -82,7 +82,7 @@ def try_rights(url: str) -> Rights:
 
 def _reason(error: Exception, url: URL) -> str:
     source = urls.source(url.render_as_string(hide_password=False))
-    return urls.redact(rdb_faults.reason(error, source), url)
+    return rdb_faults.reason(error, source, lambda text: urls.redact(text, url))
 
 
 class Storage:

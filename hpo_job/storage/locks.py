@@ -118,9 +118,9 @@ class AdvisoryLock:
 
     @contextmanager
     def transaction(self, name: str) -> Iterator[Connection]:
-        """A transaction that holds the lock of ``name``: lost are both or none.
+        """A transaction that holds the lock of ``name``.
 
-        It is tried once.
+        If the connection is lost, so are both. The caller tries again.
         """
         connection = self._acquired(name)
         try:

@@ -139,7 +139,7 @@ def _rdb(
                 grace_period=options.grace,
             )
 
-    retries.until_answered(tables.ensure, passes=rdb_faults.CREATED)
+    retries.until_answered(tables.ensure, also_retried=rdb_faults.CREATED)
     return retries.until_answered(connect)
 
 
@@ -165,7 +165,7 @@ class _Tables:
     def ensure(self) -> None:
         """Make sure that the tables are there, as the installed Optuna has them.
 
-        One query where they are. Of those who find them missing, one creates them.
+        One query where they are there. Of several processes that find none, one creates them.
 
         Raises:
             StorageError: they are missing, or of another version of Optuna.

@@ -44,6 +44,7 @@ _VERSION = sqlalchemy.Table(
     sqlalchemy.Column("version_num", sqlalchemy.String(32), nullable=False),
     sqlalchemy.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
+_SCHEMA_VERSION = sqlalchemy.text("SELECT schema_version FROM version_info")
 _LIBRARY = sqlalchemy.text(
     "INSERT INTO version_info (version_info_id, schema_version, library_version)"
     " VALUES (1, :schema, :library)"
@@ -105,18 +106,22 @@ def create_tables(connection: sqlalchemy.Connection) -> None:
 
     if sqlalchemy.inspect(connection).has_table(_VERSION.name) and revision(connection):
         return
+    if _is_of_another_optuna(connection, models.SCHEMA_VERSION):
+        return
     models.BaseModel.metadata.create_all(connection)
     for table in models.BaseModel.metadata.tables.values():
         for index in table.indexes:
             index.create(connection, checkfirst=True)
-    written = connection.scalar(sqlalchemy.text("SELECT schema_version FROM version_info"))
-    if written is None:
+    if connection.scalar(_SCHEMA_VERSION) is None:
         version = {"schema": models.SCHEMA_VERSION, "library": optuna.__version__}
         connection.execute(_LIBRARY, version)
-    elif written != models.SCHEMA_VERSION:
-        return
     _VERSION.create(connection, checkfirst=True)
     connection.execute(_VERSION.insert(), {"version_num": SCHEMA_HEAD})
+
+
+def _is_of_another_optuna(connection: sqlalchemy.Connection, version: int) -> bool:
+    found = sqlalchemy.inspect(connection).has_table("version_info")
+    return found and connection.scalar(_SCHEMA_VERSION) not in (None, version)
 
 
 def revision(connection: sqlalchemy.Connection) -> str | None:

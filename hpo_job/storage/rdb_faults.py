@@ -6,6 +6,7 @@ Those of MySQL are in `mysql.faults`.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import DBAPIError
@@ -102,12 +103,17 @@ def is_transient(error: BaseException, ever_connected: bool) -> bool:
     )
 
 
-def reason(error: BaseException, source: str = "the URL") -> str:
+def reason(
+    error: BaseException,
+    source: str = "the URL",
+    redact: Callable[[str], str] = lambda text: text,
+) -> str:
     """What went wrong, in one line; it may hold what was stored, but never the URL's password.
 
     Args:
         error: what the storage raised.
         source: where its URL is, so that it can be corrected.
+        redact: takes the URL's secrets out of what the server said.
     """
     cause = driver_error(error)
     code = _sqlite_code(cause) if isinstance(cause, sqlite3.Error) else _state(cause)
@@ -120,7 +126,8 @@ def reason(error: BaseException, source: str = "the URL") -> str:
         explanation = EXPLANATIONS["3D000"]
     if code in LOGIN_REFUSED or any(words in text for words in NOBODY):
         explanation = f"user name or password are wrong; correct them in {source}"
-    return f"{explanation}: {text}" if explanation else text
+    said = redact(text)
+    return f"{explanation}: {said}" if explanation else said
 
 
 def is_without_tables(error: BaseException) -> bool:

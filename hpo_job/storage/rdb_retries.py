@@ -33,12 +33,15 @@ class Retries:
     def __setstate__(self, state: tuple[str, float]) -> None:
         self.__init__(*state)  # type: ignore[misc]
 
-    def until_answered(self, work: Callable[[], T], passes: frozenset[str] = frozenset()) -> T:
+    def until_answered(
+        self, work: Callable[[], T], also_retried: frozenset[str] = frozenset()
+    ) -> T:
         """Call ``work`` until it is answered; it must be safe to repeat.
 
         Args:
             work: sends statements.
-            passes: further SQLSTATEs that are worth another try of this work.
+            also_retried: further SQLSTATEs of this work that may be gone at the next try; they are
+                retried a few times.
 
         Raises:
             UnreachableError: the database was away or busy for all of the patience.
@@ -49,7 +52,8 @@ class Retries:
                 result = work()
             except Exception as error:
                 transient = rdb_faults.is_transient(error, self._ever_connected)
-                if not transient and rdb_faults.state_of(error) not in passes:
+                raced = rdb_faults.state_of(error) in also_retried and attempt < waiting.RACES
+                if not transient and not raced:
                     raise
                 reason = rdb_faults.reason(error)
                 waited = time.monotonic() - started

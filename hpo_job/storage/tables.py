@@ -20,8 +20,8 @@ GONE = "the study was deleted while it was in use; run the command again to begi
 NO_TABLES = "has no studies yet; the first worker makes its tables"
 
 OTHER_VERSION = (
-    "its tables were made by another version of Optuna; where that is an older one, upgrade them "
-    "with `optuna storage upgrade --storage URL`"
+    "its tables were made by another version of Optuna, or by another program; those of an older "
+    "Optuna are upgraded by `optuna storage upgrade --storage URL`"
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import time
 
+# Tries of what another process does at the same time: it is done soon, or something else is wrong
+RACES = 8
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 2.0  # seconds between tries, before jitter
 
 

@@ -14,7 +14,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from hpo_job.errors import StorageError
+from hpo_job.errors import StorageError, UnreachableError
 from hpo_job.storage import kubernetes_jobs
 from hpo_job.storage.database import Storage
 from hpo_job.storage.tables import NoTablesError
@@ -146,10 +146,22 @@ def test_tables_of_optuna_before_0_9_are_refused_as_they_are(any_url: str) -> No
     """They have no row that says which version they are of, as those that are half created."""
     made_by_us(any_url)
     sql(any_url, "DROP TABLE alembic_version", "UPDATE version_info SET schema_version = 11")
+    sql(any_url, "DROP TABLE trial_heartbeats")  # which that version did not have
     before = described(any_url)
     with pytest.raises(StorageError, match="made by another version of Optuna"):
         made_by_us(any_url)
     assert described(any_url) == before
+
+
+def test_two_studies_of_one_name_are_no_server_that_is_away(any_url: str) -> None:
+    """A table that has lost its index may hold them; waiting does not help."""
+    made_by_us(any_url)
+    drop = "DROP INDEX ix_studies_study_name" + (" ON studies" if "mysql" in any_url else "")
+    sql(any_url, "DROP TABLE alembic_version", drop)
+    sql(any_url, *["INSERT INTO studies (study_name) VALUES ('twice')"] * 2)
+    with pytest.raises(StorageError, match=r"(?i)unique|duplicate") as caught:
+        made_by_us(any_url)
+    assert not isinstance(caught.value, UnreachableError)
 
 
 SERVERS = [

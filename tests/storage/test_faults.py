@@ -793,3 +793,10 @@ def test_the_capacity_counts_connections_of_others(own_postgres: PostgresServer)
     with pytest.raises(StorageError, match="password authentication failed") as error:
         worker_capacity(own_postgres.root_url.replace("s3cret-of-postgres", "another-s3cret"))
     assert "s3cret" not in str(error.value)
+
+
+def test_our_own_words_are_not_redacted() -> None:
+    error = RuntimeError('password authentication failed for user "wrong"')
+    line = rdb_faults.reason(error, "/run/wrong", lambda text: text.replace("wrong", "***"))
+    said = 'password authentication failed for user "***"'
+    assert line == f"user name or password are wrong; correct them in /run/wrong: {said}"

@@ -82,7 +82,7 @@ class Connection:
         *,
         transaction: bool = False,
         checks_lock: bool = False,
-        passes: frozenset[int] = frozenset(),
+        also_retried: frozenset[int] = frozenset(),
     ) -> T:
         """Call ``work(cursor, attempt)`` until it gets through; it must be safe to repeat.
 
@@ -91,7 +91,8 @@ class Connection:
                 may have been executed.
             transaction: put BEGIN and COMMIT around the work.
             checks_lock: the work finds out itself what a lost lock means for it.
-            passes: further errors that are worth another try of this work.
+            also_retried: further errors of this work that may be gone at the next try; they are
+                retried a few times.
 
         Raises:
             StorageError: waiting does not help.
@@ -110,7 +111,9 @@ class Connection:
                 self._give_others_a_turn()
                 return result
             except self.server.driver.Error as error:
-                worth = math.inf if faults.code_of(error) in passes else self._worth(error)
+                worth = self._worth(error)
+                if faults.code_of(error) in also_retried and attempt < waiting.RACES:
+                    worth = math.inf
                 waited = time.monotonic() - started
                 left = self.patience - waited  # the patience may have become shorter meanwhile
                 if min(left, worth) <= 0:
@@ -167,7 +170,9 @@ class Connection:
         raise faults.storage_error(error, label, source) from error
 
     def _say_why(self, error: Exception, waited: float, left: float) -> None:
-        rotated = faults.code_of(error) in faults.ROTATED and urls.reread(self.server.url)
+        # a server that restarts breaks TLS off, too, and says nothing of certificates
+        renewed = faults.code_of(error) == faults.LOGIN_REFUSED or "certificate" in str(error)
+        rotated = renewed and urls.reread(self.server.url)
         awaited = f"{urls.source(self.server.url)} to be renewed" if rotated else "the server"
         self._outage.waiting(faults.reason(error), waited, left, awaited)
 

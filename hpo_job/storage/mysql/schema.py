@@ -64,6 +64,8 @@ def _create(connection: Connection) -> None:
     while True:
         try:
             with connection.locked(lock_name(connection.server.database, "schema")):
-                return connection.run(create, passes=faults.CREATED)
+                return connection.run(create, also_retried=faults.CREATED)
         except LockLost:
             continue
+        except connection.server.driver.IntegrityError as error:
+            raise faults.storage_error(error, connection.server.label) from error
