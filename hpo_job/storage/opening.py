@@ -77,12 +77,17 @@ def opened(url: URL, options: Options) -> tuple[SharedRDBStorage | MySQLStorage,
         )
         return storage, storage
     if path := urls.sqlite_path(url):
-        file = SQLiteFile(path, create=options.create, read_only=options.read_only)
-        return _sqlite(url, file, options)
+        retries = Retries(options.label, options.patience)
+        file = retries.until_answered(
+            lambda: SQLiteFile(path, create=options.create, read_only=options.read_only)
+        )
+        return _sqlite(url, file, retries, options)
     return _postgresql(url, options)
 
 
-def _sqlite(url: URL, file: SQLiteFile, options: Options) -> tuple[SharedRDBStorage, StudyLock]:
+def _sqlite(
+    url: URL, file: SQLiteFile, retries: Retries, options: Options
+) -> tuple[SharedRDBStorage, StudyLock]:
     settings: dict[str, Any] = {"creator": file.connect}
     if options.read_only:
         settings["poolclass"] = sqlalchemy.NullPool
@@ -94,7 +99,6 @@ def _sqlite(url: URL, file: SQLiteFile, options: Options) -> tuple[SharedRDBStor
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # which waits for other writers
             yield connection
 
-    retries = Retries(options.label, options.patience)
     storage = _rdb(url, options, retries, settings, _Tables(options, engine, creating))
     sqlalchemy.event.listen(storage.engine, "checkout", lambda *_: file.check())
     sqlalchemy.event.listen(storage.engine, "engine_disposed", lambda *_: file.close())

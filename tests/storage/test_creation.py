@@ -19,7 +19,7 @@ from hpo_job.storage import kubernetes_jobs
 from hpo_job.storage.database import Storage
 from hpo_job.storage.tables import NoTablesError
 from tests.quick import wait_until
-from tests.storage.mysql.fleet import exit_codes, start
+from tests.storage.mysql.fleet import FORK, exit_codes, start
 from tests.storage.sql import sql
 
 NewDatabase = Callable[[], str]
@@ -237,6 +237,25 @@ def test_tables_that_plain_optuna_creates_at_the_same_time_are_joined(
         made_by_us(url)
     assert next(count) >= 2
     assert described(url) == complete
+
+
+@pytest.mark.processes
+def test_workers_that_create_the_tables_together_with_plain_optuna_do_not_end(
+    new_database: NewDatabase, complete: dict[str, object]
+) -> None:
+    """Of plain Optuna's own processes, most do."""
+    all_there = FORK.Barrier(5)
+
+    def begin(create: Callable[[str], None], url: str) -> None:
+        all_there.wait(60)
+        create(url)
+
+    for _ in range(5):
+        url = new_database()
+        others = start(2, begin, made_by_optuna, url)
+        assert exit_codes(start(3, begin, made_by_us, url), 120) == [0] * 3
+        exit_codes(others, 120)
+        assert described(url) == complete
 
 
 def test_the_table_of_jobs_that_another_worker_is_creating_is_used(postgres_url: str) -> None:

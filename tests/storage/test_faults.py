@@ -372,6 +372,26 @@ def test_a_busy_sqlite_file_is_waited_for(
         whole(url, 1)
 
 
+def test_a_file_that_plain_optuna_writes_to_is_waited_for_before_it_is_in_wal_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite refuses the change of mode at once, whatever its timeout."""
+    blocker = sqlite3.connect(tmp_path / "new.db", check_same_thread=False)
+    blocker.execute("CREATE TABLE studies_of_another_program (id INTEGER)")
+    blocker.execute("BEGIN IMMEDIATE")
+    is_transient = rdb_faults.is_transient
+
+    def give_way(error: BaseException, ever: bool) -> bool:
+        blocker.rollback()
+        return is_transient(error, ever)
+
+    monkeypatch.setattr(rdb_faults, "is_transient", give_way)
+    storage = Storage(f"sqlite:///{tmp_path}/new.db", create=True)
+    assert storage.optuna.get_all_studies() == []
+    storage.close()
+    blocker.close()
+
+
 # Each stands here too, so that none goes missing unnoticed: it would end all workers of a study
 PASSES = frozenset(
     [

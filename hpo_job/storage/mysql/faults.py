@@ -50,8 +50,9 @@ LOGIN_REFUSED = 1045
 ROTATED = frozenset({LOGIN_REFUSED, 2026})
 
 DUPLICATE = 1062
-# A table that was missing, or a part of it, is there by now: another process creates them too
-CREATED = frozenset({1050, 1061, DUPLICATE})
+# A table that was missing, or a part of it, is there by now, or in this moment (1684): another
+# process creates them too
+CREATED = frozenset({1050, 1061, DUPLICATE, 1684})
 NO_SUCH_TABLE = 1146
 NO_SUCH_COLUMN = 1072  # of a key
 NO_DEFAULT = 1364  # of a column that an INSERT leaves out

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from sqlalchemy.engine import make_url
 
 from hpo_job.storage.database import Storage
@@ -77,6 +79,26 @@ def test_what_passes_by_itself_is_tried_again(storage: MySQLStorage, number: int
 
     assert storage._connection.run(work) == 7
     assert attempts == [0, 1, 2]
+
+
+@pytest.mark.parametrize("number", [1050, 1061, 1062, 1684])
+def test_tables_that_plain_optuna_creates_at_this_moment_are_looked_at_again(
+    url: str, number: int
+) -> None:
+    refused: list[int] = []
+
+    def refuse(connection: Any, _cursor: Any, text: str, *_: Any) -> None:
+        if "CREATE TABLE trials" in text and not refused:
+            refused.append(number)
+            signal = f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}"
+            connection.exec_driver_sql(signal)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", refuse)
+    try:
+        MySQLStorage(url, patience=60).remove_session()
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", refuse)
+    assert refused == [number]
 
 
 def test_an_account_that_may_only_read_ends_every_worker_with_one_line(
