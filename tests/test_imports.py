@@ -17,6 +17,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         "hpo_job.data.findings"  # for type checkers only
     )
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    imports["hpo_job"].remove("hpo_job.notebook")  # when `hpo_job.load` is called
     assert len(imports) > 200
     try:
         graphlib.TopologicalSorter(imports).prepare()

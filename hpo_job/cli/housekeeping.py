@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,20 +108,26 @@ def delete_command(
         return
     there = connect(context, namespace, study)
     if with_study:
-        if not yes:
-            _confirm(f"delete {study} on the cluster, with its trials and models")
-        with cluster_database(there, study) as forwarded:  # found by the Job, so before that goes
-            _delete_job(there, study, must_exist=False)
-            _delete_study(study, forwarded, artifacts, yes=True)
+        with cluster_database(there, study, own=True) as url:  # found by the Job, before that goes
+            _delete_study(study, url, artifacts, yes=yes, before=lambda: _delete_job(there, study))
         return
-    place = same_place(there, study)
-    _delete_job(there, study, must_exist=True)
-    click.echo(
-        f"its trials are kept; to delete them: {program()} delete {study} --cluster{place} --study"
-    )
+    _delete_job_only(there, study)
 
 
-def _delete_job(cluster: Cluster, study: str, *, must_exist: bool) -> None:
+def _delete_job_only(cluster: Cluster, study: str) -> None:
+    """Delete a study's Job, and say where its trials are kept."""
+    from hpo_job.cluster.credentials import secret_of
+    from hpo_job.cluster.names import secret_of_settings
+
+    place, secret = same_place(cluster, study), secret_of(cluster, study, own=True)
+    _delete_job(cluster, study, must_exist=True)
+    again = f"{program()} delete {study} --cluster{place} --study"
+    if secret != secret_of_settings(study):  # by which the database is found without the Job
+        again += f", where k8s/settings names Secret {secret}"
+    click.echo(f"its trials are kept in the database of Secret {secret}; to delete them: {again}")
+
+
+def _delete_job(cluster: Cluster, study: str, *, must_exist: bool = False) -> None:
     from hpo_job.cluster.existing import delete
     from hpo_job.cluster.names import study_of
 
@@ -129,7 +135,10 @@ def _delete_job(cluster: Cluster, study: str, *, must_exist: bool) -> None:
         click.echo(f"deleted {line}")
 
 
-def _delete_study(name: str, url: str, artifacts: str, *, yes: bool) -> None:
+def _delete_study(
+    name: str, url: str, artifacts: str, *, yes: bool, before: Callable[[], None] = lambda: None
+) -> None:
+    """Delete a study, and call ``before`` once it is found and nobody minds."""
     from hpo_job.artifacts.tidying import delete
 
     with open_study(name, url, read_only=False) as (study, storage):
@@ -140,6 +149,7 @@ def _delete_study(name: str, url: str, artifacts: str, *, yes: bool) -> None:
                 f"delete {study.study_name} from {storage}: {plural(trials, 'trial')}, models: "
                 f"{binary_size(size) if size else 'none'}"
             )
+        before()
         done = delete(study, storage, artifacts)
         freed = f", {binary_size(done.models)} of models" if done.models else ""
         click.echo(f"deleted {study.study_name}: {plural(done.trials, 'trial')}{freed}")

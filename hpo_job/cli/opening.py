@@ -142,11 +142,16 @@ def connect(context: str | None, namespace: str | None, job: str | None = None) 
 
 
 @contextmanager
-def cluster_database(cluster: Cluster, study: str | None = None) -> Iterator[str]:
-    """The URL of a study's database on the cluster, which is reachable until this is closed."""
+def cluster_database(
+    cluster: Cluster, study: str | None = None, *, own: bool = False
+) -> Iterator[str]:
+    """The URL of a study's database on the cluster, which is reachable until this is closed.
+
+    With ``own`` it is never that of another study's Job.
+    """
     from hpo_job.cluster.database import reachable
 
-    with reachable(cluster, study=study) as url:
+    with reachable(cluster, study=study, own=own) as url:
         yield url
 
 

@@ -11,13 +11,14 @@ from hpo_job.cluster.names import INSTANCE, WORKER, secret_of_settings, storage_
 from hpo_job.errors import ClusterError, SpecError
 
 
-def secret_of(cluster: Cluster, study: str | None = None) -> str:
+def secret_of(cluster: Cluster, study: str | None = None, *, own: bool = False) -> str:
     """The name of the Secret from which workers read the database's URL.
 
     Args:
         cluster: the namespace to look in.
         study: a study or its job folder. The Secret is that of its Job, else of the latest Job,
             else the one that k8s/settings names.
+        own: leave out other studies' Jobs, whose database may hold a study of the same name.
     """
     name = None
     with suppress(SpecError):  # its folder may be half written
@@ -28,8 +29,10 @@ def secret_of(cluster: Cluster, study: str | None = None) -> str:
         return metadata["labels"].get(INSTANCE) == name, metadata["creationTimestamp"]
 
     for job in sorted(cluster.list_objects("jobs", **WORKER), key=rank, reverse=True):
-        if name := storage_secret(job):
-            return name
+        if own and not rank(job)[0]:
+            break
+        if secret := storage_secret(job):
+            return secret
     return secret_of_settings(study)  # no Job yet, or the last one was removed
 
 

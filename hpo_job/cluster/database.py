@@ -34,6 +34,7 @@ def reachable(
     secret: str | None = None,
     study: str | None = None,
     *,
+    own: bool = False,
     at_once: bool = True,
 ) -> Iterator[str]:
     """Yield a URL of the workers' database that works on this machine, while this is open.
@@ -45,6 +46,7 @@ def reachable(
         cluster: the namespace of the workers.
         secret: the Secret with the URL; by default the one that `secret_of` finds.
         study: for `secret_of`.
+        own: likewise.
         at_once: whether all that is probably needed is asked at the same time: quicker over a slow
             network, and a few requests more where the database is not there.
 
@@ -58,7 +60,7 @@ def reachable(
         *([] if secret else [cluster.question("jobs", **WORKER)]),
     ]
     with cluster.asking_ahead(*(ahead if at_once else ())):
-        secret = secret or secret_of(cluster, study)
+        secret = secret or secret_of(cluster, study, own=own)
         with reachable_with(cluster, credentials(cluster, secret), secret) as url:
             yield url
 

@@ -25,7 +25,7 @@ class NotFoundError(ClusterError):
 
 
 class NoAnswerError(ClusterError):
-    """The API server does not answer, or its answer was cut off; asking again may help."""
+    """The API server, or a gateway before it, has no answer for now; asking again may help."""
 
 
 class NoApiServerError(ClusterError):
@@ -88,8 +88,10 @@ def error_of(code: int, body: bytes, namespace: str, host: str) -> ClusterError:
     message = " ".join(str(status.get("message") or code).split())
     if code == 401:
         return DeniedError("the cluster does not accept the kubeconfig's credentials; log in again")
+    for_now = code >= 500 or code == 429  # overloaded, starting, or behind a gateway
     if not _is_api_server(code, status, message):
-        return NoApiServerError(host, code)
+        page = NoApiServerError(host, code)
+        return NoAnswerError(str(page)) if for_now else page
     if "exceeded quota" in message:
         quota = message.partition("exceeded quota: ")[2]
         return QuotaError(f"namespace {namespace}: quota {quota}")
@@ -103,7 +105,8 @@ def error_of(code: int, body: bytes, namespace: str, host: str) -> ClusterError:
         return _invalid(status, message)
     if status.get("reason") == "AlreadyExists":
         return ExistsError(f"the API server refuses: {message}")
-    return ClusterError(f"the API server refuses: {message}")
+    kind = NoAnswerError if for_now else ClusterError
+    return kind(f"the API server refuses: {message}")
 
 
 def _status(body: bytes) -> dict[str, Any]:

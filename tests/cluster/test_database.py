@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from hpo_job.cluster.client import Cluster
 from hpo_job.cluster.database import address, reachable
 from hpo_job.cluster.pods import why
+from hpo_job.cluster.refusals import NoAnswerError, NoApiServerError, error_of
 from hpo_job.cluster.server import make_secrets, wait_ready
 from hpo_job.errors import ClusterError
 from tests.cluster.conftest import Api
@@ -254,6 +255,34 @@ def test_an_api_server_that_is_away_for_a_moment_ends_no_wait(
     wait_ready(Cluster(), "hpo-job-storage", announced.append)
     (line,) = announced
     assert "does not answer" in line
+
+
+@pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
+def test_neither_does_one_that_has_no_answer_for_now(
+    api: Api, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr("hpo_job.cluster.server.time.sleep", lambda seconds: None)
+    selector = {"app.kubernetes.io/component": "mysql"}
+    api.put("v1/services", {"metadata": {"name": "hpo-job-mysql"}, "spec": {"selector": selector}})
+    ready_pod(api)
+    pods = "get /api/v1/namespaces/hpo-job/pods"
+    api.answer(pods, code, "busy")
+    announced: list[str] = []
+
+    def announce(line: str) -> None:
+        announced.append(line)
+        api.answers.pop(pods)
+
+    wait_ready(Cluster(), "hpo-job-storage", announce)
+    assert announced == ["the API server refuses: busy"]
+
+
+@pytest.mark.parametrize("code", [502, 503, 504])
+def test_the_page_of_a_gateway_is_no_answer_for_now(code: int) -> None:
+    error = error_of(code, b"<html>no backend</html>", "hpo-job", "https://api")
+    assert isinstance(error, NoAnswerError)
+    page = error_of(404, b"<html>not here</html>", "hpo-job", "https://api")
+    assert isinstance(page, NoApiServerError)
 
 
 def test_a_reason_that_differs_in_an_id_only_is_said_once(

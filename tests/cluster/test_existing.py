@@ -73,10 +73,9 @@ def test_what_is_deleted_is_said_also_if_the_rest_fails(
     assert refused.stdout == "deleted job/digits-worker\n"
 
 
-def test_a_study_is_deleted_from_the_database_of_its_job(
-    api: Api, cli: Callable[..., Result], worker_job: Object, tmp_path: Path
-) -> None:
-    """Which is looked up before the Job is deleted; another Job has another one."""
+@pytest.fixture
+def databases(api: Api, worker_job: Object, tmp_path: Path) -> dict[str, str]:
+    """Those of the study's Job and of another Job, by Secret; both have a study of that name."""
     urls = {name: f"sqlite:///{tmp_path}/{name}.db" for name in ("ours", "theirs")}
     for name, url in urls.items():
         optuna.create_study(study_name="digits", storage=url)
@@ -88,11 +87,46 @@ def test_a_study_is_deleted_from_the_database_of_its_job(
         volume = {"name": "storage", "secret": {"secretName": name}}
         job["spec"]["template"]["spec"]["volumes"] = [volume]
         api.put("batch/v1/jobs", job)
+    return urls
+
+
+def studies_of(databases: dict[str, str]) -> dict[str, list[str]]:
+    return {name: optuna.get_all_study_names(url) for name, url in databases.items()}
+
+
+def test_a_study_is_deleted_from_the_database_of_its_job(
+    api: Api, cli: Callable[..., Result], databases: dict[str, str]
+) -> None:
+    """Which is looked up before the Job is deleted; another Job has another one."""
     done = cli("delete", "digits", "--cluster", "--study", "--yes")
     assert done.exit_code == 0, done.output
     assert f"{JOBS}/digits-worker" not in api.objects
-    left = {name: optuna.get_all_study_names(url) for name, url in urls.items()}
-    assert left == {"ours": [], "theirs": ["digits"]}
+    assert studies_of(databases) == {"ours": [], "theirs": ["digits"]}
+
+
+def test_without_its_job_a_study_is_not_looked_for_in_that_of_another(
+    api: Api, cli: Callable[..., Result], databases: dict[str, str]
+) -> None:
+    kept = cli("delete", "digits", "--cluster").stdout
+    assert "kept in the database of Secret ours; to delete them: hpo-job delete digits" in kept
+    assert "--study, where k8s/settings names Secret ours" in kept
+    refused = cli("delete", "digits", "--cluster", "--study", "--yes")
+    assert refused.exit_code == 2
+    assert "Secret hpo-job-storage is missing" in refused.stderr
+    assert studies_of(databases) == {"ours": ["digits"], "theirs": ["digits"]}
+    data = encoded({"url": databases["ours"]})
+    api.put("v1/secrets", {"metadata": {"name": "hpo-job-storage"}, "data": data})
+    assert cli("delete", "digits", "--cluster", "--study", "--yes").exit_code == 0
+    assert studies_of(databases) == {"ours": [], "theirs": ["digits"]}
+
+
+@pytest.mark.usefixtures("databases")
+def test_a_job_stays_until_it_is_agreed_from_which_database_its_study_goes(
+    api: Api, cli: Callable[..., Result]
+) -> None:
+    asked = cli("delete", "digits", "--cluster", "--study", input="n\n")
+    assert "ours.db: 0 trials" in asked.output
+    assert f"{JOBS}/digits-worker" in api.objects
 
 
 def test_a_job_stays_whose_database_is_not_found(

@@ -68,7 +68,7 @@ from hpo_job.spec.reading import read_spec
 preload.preload(read_spec(sys.argv[1]))
 loaded = sys.modules.keys() & {"fastai.learner", "torchvision", "timm", "sklearn.metrics"}
 assert len(loaded) == 4, loaded
-with preload._cuda_untouched():
+with preload.cuda_untouched():
     assert torch.cuda.is_available() is False  # without a call to the above
 print("untouched")
 """
