@@ -20,6 +20,7 @@ CACHE_SIZE = 16.0  # GiB of the cache that decoded images may take
 # numpy's linear algebra starts threads when it is imported, unless this is set
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 CPUINFO = Path("/proc/cpuinfo")
+VISIBLE = "CUDA_VISIBLE_DEVICES"  # which GPUs CUDA shows a process: numbers, UUIDs or MIG names
 BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # AVX-512 BF16, AMX, or Arm's
 
 
@@ -52,6 +53,15 @@ def _is_own(folder: Path) -> bool:
         return folder.is_dir() and folder.stat().st_uid == os.getuid()
     except OSError:  # it may not be looked into
         return False
+
+
+def visible_gpus() -> list[str] | None:
+    """The GPUs that the variable `VISIBLE` shows this process; None where it is not set."""
+    visible = os.environ.get(VISIBLE)
+    if visible is None:
+        return None
+    names = [name.strip() for name in visible.split(",") if name.strip()]
+    return [] if names[:1] in ([], ["-1"], ["NoDevFiles"]) else names
 
 
 def cpu_name() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -163,17 +162,16 @@ class Context:
         Of several a shipped objective uses the first. CUDA is not started to know that: a function
         of the user's own could not fork processes any more that use it.
         """
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = [] if visible is None else visible.split(",")
-        if len(names) == 1:
-            return None if names[0] in ("", "-1", "NoDevFiles") else names[0]
+        visible = machine.visible_gpus()
+        if visible is not None and len(visible) < 2:
+            return visible[0] if visible else None
         torch = sys.modules.get("torch")
         if torch is None or not torch.cuda.is_initialized():
             return None
         if self.data is None and torch.cuda.device_count() > 1:
             return None
         used = torch.cuda.current_device()
-        return names[used].strip() if names else str(used)
+        return visible[used] if visible else str(used)
 
     def save_model(self, path: Path | str) -> None:
         """Offer a file or folder as the model of this trial; the last one counts.

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo_job.errors import SpecError, unknown
+from hpo_job.machine import VISIBLE, visible_gpus
 
 PROGRAM = "nvidia-smi"  # which comes with the driver
-VISIBLE = "CUDA_VISIBLE_DEVICES"  # which GPUs CUDA shows a process: numbers, UUIDs or MIG names
 DRIVER = Path("/proc/driver/nvidia/gpus")  # a folder for each GPU that the driver knows
 TIMEOUT = 20  # seconds that nvidia-smi may take: the driver starts if nobody has used it before
 
@@ -25,11 +25,8 @@ def available() -> list[str]:
     Those that the variable lists, as they are; without it, those of nvidia-smi by number, or of a
     GPU that is cut into MIG instances, the instances' names.
     """
-    visible = os.environ.get(VISIBLE)
-    if visible is not None:
-        names = [name.strip() for name in visible.split(",") if name.strip()]
-        return [] if names[:1] in ([], ["-1"], ["NoDevFiles"]) else names
-    return _of_driver()
+    visible = visible_gpus()
+    return _of_driver() if visible is None else visible
 
 
 def choose(names: str | None) -> list[str]:

@@ -175,6 +175,22 @@ def test_an_unknown_way_to_start_workers_is_one_error(
         run_workers(Quick(tmp_path).worker_job(), 1, Stop(), nothing)
 
 
+USES_GPU = "the objective's imports use a GPU"
+
+
+def printed_by(program: str) -> list[str]:
+    """The lines that a Python program prints, in a process of its own with one thread."""
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **ONE_THREAD},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return answer.stdout.splitlines()
+
+
 def test_a_process_that_has_used_cuda_is_not_forked() -> None:
     program = """
 import sys
@@ -184,26 +200,15 @@ before = unforkable()
 sys.modules["torch"] = SimpleNamespace(cuda=SimpleNamespace(is_initialized=lambda: True))
 print(before, unforkable(), sep="\\n")
 """
-    answer = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, **ONE_THREAD},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    assert answer.stdout.splitlines() == ["None", "the objective's imports use a GPU"]
+    assert printed_by(program) == ["None", USES_GPU]
 
 
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
         (["/dev/nvidiactl", "/dev/nvidia0"], "None"),  # of NVIDIA's management library
-        (
-            ["/dev/nvidiactl", "/dev/nvidia0", "/dev/nvidia-uvm"],
-            "the objective's imports use a GPU",
-        ),
-        (["/dev/kfd"], "the objective's imports use a GPU"),
+        (["/dev/nvidiactl", "/dev/nvidia0", "/dev/nvidia-uvm"], USES_GPU),
+        (["/dev/kfd"], USES_GPU),
     ],
 )
 def test_a_process_that_has_only_looked_for_gpus_is_forked(files: list[str], reason: str) -> None:
@@ -212,15 +217,7 @@ from hpo_job.worker import start_methods
 start_methods._open_files = lambda: {files}
 print(start_methods.unforkable())
 """
-    answer = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, **ONE_THREAD},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    assert answer.stdout.strip() == reason
+    assert printed_by(program) == [reason]
 
 
 def test_this_process_has_threads_of_its_own(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import Result
 
 from hpo_job.errors import SpecError
+from hpo_job.machine import VISIBLE
 from hpo_job.worker import gpus
 from hpo_job.worker.gpus import available, choose, share
 from tests.quick import command, write_job
@@ -35,7 +36,7 @@ def train(trial, context):
 @pytest.fixture(autouse=True)
 def no_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """A machine without a driver, whatever this one has."""
-    monkeypatch.delenv(gpus.VISIBLE, raising=False)
+    monkeypatch.delenv(VISIBLE, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(gpus, "DRIVER", tmp_path / "driver")
     gpus._parsed.cache_clear()
@@ -103,7 +104,7 @@ def test_the_driver_names_the_first_of_them(
     assert gpus.model() is None  # there is no driver yet
     driver(tmp_path, CUT)
     if visible is not None:
-        monkeypatch.setenv(gpus.VISIBLE, visible)
+        monkeypatch.setenv(VISIBLE, visible)
     assert gpus.model() == model
 
 
@@ -121,12 +122,12 @@ def test_what_is_visible_passes_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str, names: list[str]
 ) -> None:
     driver(tmp_path, TWO)
-    monkeypatch.setenv(gpus.VISIBLE, visible)
+    monkeypatch.setenv(VISIBLE, visible)
     assert available() == names
 
 
 def test_choosing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(gpus.VISIBLE, "4,5,GPU-1a2b")
+    monkeypatch.setenv(VISIBLE, "4,5,GPU-1a2b")
     assert choose(None) == ["4", "5", "GPU-1a2b"]
     assert choose("5, GPU-1a2b") == ["5", "GPU-1a2b"]
     for wrong in ("", ",", "4,4"):
@@ -134,7 +135,7 @@ def test_choosing(monkeypatch: pytest.MonkeyPatch) -> None:
             choose(wrong)
     with pytest.raises(SpecError, match=r"^--gpus: unknown GPU '0'; known: 4, 5, GPU-1a2b"):
         choose("0")
-    monkeypatch.setenv(gpus.VISIBLE, "")
+    monkeypatch.setenv(VISIBLE, "")
     with pytest.raises(SpecError, match="no GPU here"):
         choose("0")
 
@@ -149,7 +150,7 @@ def seen_by_run(tmp_path: Path, workers: int, *options: str, visible: str) -> li
     job = write_job(tmp_path, REPORTS, budget=f"trials = {workers}")
     (job / "workers").write_text(str(workers))
     url = f"sqlite:///{tmp_path}/studies.db"
-    run = command("run", job, "--storage", url, *options, env={gpus.VISIBLE: visible})
+    run = command("run", job, "--storage", url, *options, env={VISIBLE: visible})
     output, errors = run.communicate(timeout=120)
     assert run.returncode == 0, output + errors
     trials = optuna.load_study(study_name="quick", storage=url).get_trials(deepcopy=False)
@@ -177,7 +178,7 @@ def test_a_worker_uses_the_one_it_is_started_for(tmp_path: Path) -> None:
     job = write_job(tmp_path, REPORTS, budget="trials = 1")
     (job / "workers").write_text("1")
     url = f"sqlite:///{tmp_path}/studies.db"
-    worker = command("worker", job, "--storage", url, "--gpus", "3", env={gpus.VISIBLE: "2,3"})
+    worker = command("worker", job, "--storage", url, "--gpus", "3", env={VISIBLE: "2,3"})
     assert worker.communicate(timeout=120)[0] == ""
     (trial,) = optuna.load_study(study_name="quick", storage=url).get_trials(deepcopy=False)
     assert trial.user_attrs["seen"] == ["3", "PCI_BUS_ID"]
@@ -196,7 +197,7 @@ def test_wrong_options_are_one_line(
     tmp_path: Path, refused: Callable[..., str], cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = write_job(tmp_path)
-    monkeypatch.setenv(gpus.VISIBLE, "")
+    monkeypatch.setenv(VISIBLE, "")
     line = refused("run", job, "--workers-per-gpu", "2")
     assert line == "hpo-job: --workers-per-gpu: no GPU here; use --workers"
     assert "no GPU here" in refused("run", job, "--gpus", "0")

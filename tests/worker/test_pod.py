@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from hpo_job.machine import VISIBLE
 from hpo_job.trial import attributes
-from hpo_job.worker.gpus import VISIBLE
 from hpo_job.worker.liveness import FOLDER, forget
 from tests.quick import Quick, command, wait_until
 from tests.worker.test_gpus import REPORTS
